@@ -1,0 +1,94 @@
+// Package e2ee defines the shape that every end-to-end encryption system in
+// Quinta has: a machine without input and output of its own.
+//
+// You push in what came from the network, pull out what is due to go there,
+// and give the machine the answers. The machine keeps its private state in a
+// [Tx]; all that one call causes is committed together by the caller, and
+// requests leave only after that commit. So a crash at any point repeats a
+// request with the same bytes and never uses a message key twice.
+//
+// The systems themselves are the packages below this one. None of them reads
+// a clock, a source of randomness, a file or a socket: they get an [Env].
+package e2ee
+
+import (
+	"io"
+	"iter"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// An Env is the outside world of a machine.
+type Env struct {
+	// Now returns the current time.
+	Now func() time.Time
+	// Rand is a cryptographically secure source of random bytes. A machine
+	// treats a failed or short read as fatal for the call.
+	Rand io.Reader
+}
+
+// A Tx is one transaction over the private state of a machine: an ordered
+// map from keys to values. Keys and values belong to the machine; the store
+// encrypts them at rest. A slice that was given or returned must not be
+// changed by either side.
+type Tx interface {
+	// Get returns the value at key, or nil and no error if there is none.
+	Get(key string) ([]byte, error)
+	// Put sets the value at key.
+	Put(key string, value []byte) error
+	// Delete removes the value at key; a missing key is no error.
+	Delete(key string) error
+	// All yields every key that begins with prefix, with its value, in
+	// ascending byte order of the keys. The map must not be changed while
+	// the loop runs. An error ends the sequence as its last pair's error.
+	All(prefix string) iter.Seq2[Entry, error]
+}
+
+// An Entry is one pair of a Tx.
+type Entry struct {
+	Key   string
+	Value []byte
+}
+
+// An EventKind says what an Event reports.
+type EventKind int
+
+// The kinds of event.
+const (
+	// EventMessage: a message was opened.
+	EventMessage EventKind = iota + 1
+	// EventUndecryptable: a message cannot be read; Reason says why. It is
+	// kept, and tried again when a key comes.
+	EventUndecryptable
+	// EventKeyChanged: a user's or device's identity is not the pinned one.
+	EventKeyChanged
+	// EventVerification: a verification was asked for, or moved on.
+	EventVerification
+	// EventDevice: a device of a tracked user appeared or went.
+	EventDevice
+)
+
+// An Event is what a machine tells its caller.
+type Event struct {
+	Kind    EventKind
+	Message quinta.Message
+	Reason  quinta.Reason
+	// Detail is the network's own code or words for the reason, if any.
+	Detail string
+}
+
+// A Machine is one end-to-end encryption system for one device. In is what
+// comes from the network, Req a request that is due, Ans the answer to one.
+type Machine[In, Req, Ans any] interface {
+	// Send takes a message to be sealed. It is in the outbox when Send
+	// returns, and leaves through Outgoing.
+	Send(tx Tx, m quinta.Message) error
+	// Receive takes what came from the network.
+	Receive(tx Tx, in In) ([]Event, error)
+	// Outgoing returns the requests that are due, oldest first. A request is
+	// returned again, with the same bytes, until Done was called for it.
+	Outgoing(tx Tx) ([]Req, error)
+	// Done takes the answer to a request.
+	Done(tx Tx, req Req, ans Ans) ([]Event, error)
+}

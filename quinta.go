@@ -1,0 +1,176 @@
+package quinta
+
+import "time"
+
+// A NetworkName names one of the networks, such as "matrix". It is the name
+// of the network's folder under network/.
+type NetworkName string
+
+// A UserID is a user's full name in the form of the user's network, such as
+// "@alice:example.org" on Matrix.
+type UserID string
+
+// A DeviceID names one device of one user. It is unique among the devices of
+// that user only.
+type DeviceID string
+
+// A RoomID names a conversation in the form of its network.
+type RoomID string
+
+// A MessageID names one message within its room, in the form of its network.
+type MessageID string
+
+// A TxnID is an idempotency id: a request that may have been received is
+// repeated with the same TxnID and the same bytes.
+type TxnID string
+
+// A Pos is a position in the one total order of a store's writes. Positions
+// only grow; zero is before everything.
+type Pos int64
+
+// A Device is one device of one user.
+type Device struct {
+	User UserID
+	ID   DeviceID
+	// Name is what the device's owner calls it. It is not authenticated.
+	Name string
+}
+
+// A Room is a conversation as a client sees it.
+type Room struct {
+	ID   RoomID
+	Name string
+	// Encrypted says that messages of the room are end-to-end encrypted.
+	// Once true it stays true, whatever a server says later.
+	Encrypted bool
+	Members   []UserID
+}
+
+// A Message is what one person said to a room, opened.
+type Message struct {
+	ID     MessageID
+	Room   RoomID
+	Sender UserID
+	// Device is the sender's device, if the encryption system names it.
+	Device DeviceID
+	// Time is the sender's or server's claim; no network authenticates it
+	// unless its page in doc/network says so.
+	Time time.Time
+	// Type and Body are in the form of the network: on Matrix the event type
+	// and the JSON of the content.
+	Type string
+	Body []byte
+	// Trust says how far the sending device is known.
+	Trust Trust
+	// Weakness names what is weak about the form in which the message came,
+	// if anything; see the constants of type Weakness.
+	Weakness Weakness
+}
+
+// An Envelope is a sealed message on its way to one device. Nothing between
+// the two devices can open it.
+type Envelope struct {
+	From   UserID
+	To     UserID
+	Device DeviceID
+	// Type is the clear outer type that the network gives the envelope.
+	Type string
+	// Body is the sealed content in the form of the network.
+	Body []byte
+}
+
+// Trust says how far a device, and so what it wrote, is known.
+type Trust int
+
+// The zero Trust is TrustUnknown, so that a forgotten assignment never
+// raises trust.
+const (
+	// TrustUnknown: the device is not known at all.
+	TrustUnknown Trust = iota
+	// TrustRejected: the user said that the device is not to be trusted.
+	TrustRejected
+	// TrustPinned: the identity is the one seen first; nobody compared it.
+	TrustPinned
+	// TrustSigned: the device is signed by the pinned identity of its owner.
+	TrustSigned
+	// TrustVerified: the user compared the identity over another channel.
+	TrustVerified
+)
+
+// String returns the name of t as it appears in JSON and documents.
+func (t Trust) String() string {
+	switch t {
+	case TrustRejected:
+		return "rejected"
+	case TrustPinned:
+		return "pinned"
+	case TrustSigned:
+		return "signed"
+	case TrustVerified:
+		return "verified"
+	}
+	return "unknown"
+}
+
+// A Weakness names what is weak about the form in which a message came. The
+// empty Weakness means that nothing is.
+type Weakness string
+
+// Each network documents which of these it can give.
+const (
+	// WeakPlain: the message came in clear in an encrypted room.
+	WeakPlain Weakness = "plain"
+	// WeakUnauthenticated: the form has no authentication of its content.
+	WeakUnauthenticated Weakness = "unauthenticated"
+	// WeakKeySource: the key came from a source that proves no owner, such as
+	// a backup whose entries are not authenticated.
+	WeakKeySource Weakness = "key-source"
+	// WeakLegacy: the message came in a legacy profile that the user chose.
+	WeakLegacy Weakness = "legacy"
+)
+
+// A Reason says why a message cannot be read. Reasons are one list for all
+// networks and are stable: programs may compare them.
+type Reason string
+
+// The reasons; ReasonText gives one sentence and one remedy for each.
+const (
+	ReasonNoKeyYet         Reason = "no-key-yet"
+	ReasonBeforeThisDevice Reason = "before-this-device"
+	ReasonBackupLocked     Reason = "backup-locked"
+	ReasonNotAMemberThen   Reason = "not-a-member-then"
+	ReasonWithheld         Reason = "withheld"
+	ReasonKeyTooNew        Reason = "key-too-new"
+	ReasonNotPermitted     Reason = "not-permitted"
+	ReasonExpired          Reason = "expired"
+	ReasonTampered         Reason = "tampered"
+	ReasonReplayed         Reason = "replayed"
+	ReasonSenderMismatch   Reason = "sender-mismatch"
+	ReasonUnsupported      Reason = "unsupported"
+	ReasonMalformed        Reason = "malformed"
+)
+
+// Reasons lists every Reason in the order of the documents.
+var Reasons = []Reason{
+	ReasonNoKeyYet, ReasonBeforeThisDevice, ReasonBackupLocked, ReasonNotAMemberThen,
+	ReasonWithheld, ReasonKeyTooNew, ReasonNotPermitted, ReasonExpired, ReasonTampered,
+	ReasonReplayed, ReasonSenderMismatch, ReasonUnsupported, ReasonMalformed,
+}
+
+// ReasonText gives, for every Reason, a sentence for people and one thing to
+// do about it.
+var ReasonText = map[Reason]struct{ Sentence, Remedy string }{
+	ReasonNoKeyYet:         {"the key for this message has not arrived yet", "wait: it was asked for, and the message opens by itself when it comes"},
+	ReasonBeforeThisDevice: {"the message was sent before this device existed", "import keys from an older device, or connect a key backup"},
+	ReasonBackupLocked:     {"the key is in the key backup, which this device cannot open", "unlock the backup with its recovery key"},
+	ReasonNotAMemberThen:   {"this account was not in the conversation when the message was sent", "ask the sender to share it again"},
+	ReasonWithheld:         {"the sender chose not to share the key with this device", "verify this device, or ask the sender"},
+	ReasonKeyTooNew:        {"the key on this device starts after this message", "import keys from an older device, or connect a key backup"},
+	ReasonNotPermitted:     {"the key server or certificate authority refuses this account", "ask its administrator for permission"},
+	ReasonExpired:          {"the key or certificate was not valid at that time", "ask the sender to renew and to send again"},
+	ReasonTampered:         {"the message is not what the sender wrote", "do not trust it; ask the sender over another channel"},
+	ReasonReplayed:         {"the message was already seen in another place or out of its order", "do not trust it; somebody may be repeating old messages"},
+	ReasonSenderMismatch:   {"the key does not belong to the claimed sender, room or device", "do not trust it; ask the sender over another channel"},
+	ReasonUnsupported:      {"the message has a form that this version does not read", "update, or ask the sender to use a supported form"},
+	ReasonMalformed:        {"this is not a valid message", "ask the sender which program wrote it"},
+}
