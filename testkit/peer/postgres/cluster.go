@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// superuser is the role that initdb makes; the socket's folder is closed to
+// other users of the machine, so it has no password.
+const superuser = "quinta"
+
+// socketPath is the longest path of a Unix socket that all systems take.
+const socketPath = 100
+
+// A cluster is a running PostgreSQL server with its data.
+type cluster struct {
+	// dir holds the data and the socket.
+	dir string
+	// life is held open for as long as this process lives: when it closes,
+	// the keeper stops the server and removes dir.
+	life *os.File
+}
+
+// keeper is the parent of the server. It waits for its standard input to end,
+// which it does when the test binary ends, even if that is killed; then it
+// stops the server at once (SIGQUIT: nothing in it is needed again), waits
+// for it and removes the folder. $1 is the program, $2 the folder.
+const keeper = `cd /
+"$1/postgres" -D "$2/data" &
+server=$!
+read -r _
+kill -QUIT "$server" 2>/dev/null
+wait "$server"
+rm -rf "$2"
+`
+
+// settings of the server. Writes are as safe as in production; only limits
+// that a test binary meets are raised.
+const settings = `
+listen_addresses = ''
+unix_socket_permissions = 0700
+max_connections = 400
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+shared_buffers = 64MB
+log_min_messages = warning
+timezone = 'UTC'
+`
+
+// start makes a cluster, starts it and waits until it answers.
+func start() (*cluster, error) {
+	bin, err := Programs()
+	if err != nil {
+		return nil, err
+	}
+	who, err := credential()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := folder(who)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{dir: dir}
+	if err := c.run(bin, who); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return c, nil
+}
+
+// run fills the folder of c and starts the server in it.
+func (c *cluster) run(bin string, who *syscall.SysProcAttr) error {
+	data := filepath.Join(c.dir, "data")
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", superuser,
+		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	initdb.Dir, initdb.SysProcAttr = c.dir, who
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
+	}
+	conf, err := os.OpenFile(filepath.Join(data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = conf.WriteString(settings + "unix_socket_directories = '" + c.dir + "'\n")
+	if cerr := conf.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, bin, who)
+}
+
+// serve starts the keeper with the server and returns when the server answers.
+func (c *cluster) serve(ctx context.Context, bin string, who *syscall.SysProcAttr) error {
+	log, err := os.Create(filepath.Join(c.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	end, life, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer end.Close()
+	cmd := exec.Command("/bin/sh", "-c", keeper, "keeper", bin, c.dir)
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = "/", end, log, log
+	// A group of its own: an interrupt at the terminal ends the test binary,
+	// and its end ends the server.
+	attr := *who
+	attr.Setpgid = true
+	cmd.SysProcAttr = &attr
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, life.Close())
+	}
+	gone := make(chan error, 1)
+	go func() { gone <- cmd.Wait() }()
+	c.life = life
+	if err := c.ready(ctx, gone); err != nil {
+		said, rerr := os.ReadFile(log.Name())
+		return errors.Join(fmt.Errorf("%w: %s", err, bytes.TrimSpace(said)), rerr, life.Close())
+	}
+	return nil
+}
+
+// ready returns when the server takes connections, or why it does not.
+func (c *cluster) ready(ctx context.Context, gone <-chan error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := c.exec("SELECT 1")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-gone:
+			return errors.New("the server ended before it was ready")
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// credential says as whom the server runs: PostgreSQL refuses root, so root
+// gives it to the user postgres; anyone else keeps it.
+func credential() (*syscall.SysProcAttr, error) {
+	if os.Getuid() != 0 {
+		return &syscall.SysProcAttr{}, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+// folder makes a private folder that belongs to the server's user, with a
+// path short enough for a socket.
+func folder(who *syscall.SysProcAttr) (string, error) {
+	parent := os.TempDir()
+	if len(parent)+len("/quinta-pg-0123456789/.s.PGSQL.5432") > socketPath {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "quinta-pg-")
+	if err != nil {
+		return "", err
+	}
+	if cr := who.Credential; cr != nil {
+		err = os.Chown(dir, int(cr.Uid), int(cr.Gid))
+	}
+	if err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+// newestFirst orders folders such as /usr/lib/postgresql/15/bin by the number
+// in them, the greatest first.
+func newestFirst(dirs []string) []string {
+	version := func(dir string) int {
+		n, err := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	slices.SortStableFunc(dirs, func(a, b string) int { return version(b) - version(a) })
+	return dirs
+}
