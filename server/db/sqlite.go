@@ -41,18 +41,18 @@ func openSQLite(ctx context.Context, d *DB) (backend, error) {
 		return nil, fmt.Errorf("opening the store: %w", statErr)
 	}
 	var err error
-	if s.w, err = s.open(true); err != nil {
+	if s.w, err = s.open(writing); err != nil {
 		vfs.Unregister(s.vfs)
 		return nil, s.explain(err)
 	}
 	if err := s.prove(); err != nil {
-		s.w.c.Close()
+		s.w.close()
 		vfs.Unregister(s.vfs)
 		return nil, s.explain(err)
 	}
 	if statErr != nil {
 		if err := syncDir(filepath.Dir(s.path)); err != nil {
-			s.w.c.Close()
+			s.w.close()
 			vfs.Unregister(s.vfs)
 			return nil, fmt.Errorf("opening the store: %w", err)
 		}
@@ -63,11 +63,19 @@ func openSQLite(ctx context.Context, d *DB) (backend, error) {
 	return s, nil
 }
 
+// What a connection is for.
+const (
+	reading = iota
+	writing
+	// copying reads too, but SQLite counts VACUUM INTO as a write.
+	copying
+)
+
 // open opens one connection with the settings that durability rests on.
-func (s *sqliteDB) open(write bool) (*sqliteConn, error) {
+func (s *sqliteDB) open(use int) (*sqliteConn, error) {
 	name := "file:" + uriPath(s.path) + "?vfs=" + s.vfs
 	flags := sqlite3.OPEN_READWRITE | sqlite3.OPEN_URI
-	if write {
+	if use == writing {
 		flags |= sqlite3.OPEN_CREATE
 	}
 	c, err := sqlite3.OpenFlags(name, flags)
@@ -75,12 +83,12 @@ func (s *sqliteDB) open(write bool) (*sqliteConn, error) {
 		return nil, err
 	}
 	cache := -2000
-	if write {
+	if use == writing {
 		cache = -6000
 	}
 	pragmas := "PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; " +
 		"PRAGMA journal_size_limit=16777216; PRAGMA trusted_schema=OFF; PRAGMA cache_size=" + strconv.Itoa(cache) + ";"
-	if !write {
+	if use == reading {
 		pragmas += " PRAGMA query_only=ON;"
 	}
 	if err := c.Exec(pragmas); err != nil {
@@ -135,7 +143,7 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*Tx) error) (err error) {
 	}
 	defer func() { s.readers <- c }()
 	if c == nil {
-		if c, err = s.open(false); err != nil {
+		if c, err = s.open(reading); err != nil {
 			return s.d.unreadable(err)
 		}
 	}
@@ -145,7 +153,7 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*Tx) error) (err error) {
 	tx := &Tx{ctx: ctx, conn: c, now: s.d.cfg.Now()}
 	err = run(tx, fn)
 	if end := c.run("COMMIT"); end != nil {
-		c.c.Close()
+		c.close()
 		c = nil
 		if err == nil {
 			err = s.d.unreadable(end)
@@ -158,7 +166,7 @@ func (s *sqliteDB) writer() batcher { return s }
 
 func (s *sqliteDB) begin(context.Context) (conn, quinta.Pos, error) {
 	if s.w == nil {
-		w, err := s.open(true)
+		w, err := s.open(writing)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -213,7 +221,7 @@ func (s *sqliteDB) rollback() {
 		return
 	}
 	if err := s.w.run("ROLLBACK"); err != nil {
-		s.w.c.Close()
+		s.w.close()
 		s.w = nil
 	}
 }
@@ -227,14 +235,14 @@ func (s *sqliteDB) close() error {
 		select {
 		case c := <-s.readers:
 			if c != nil {
-				errs = append(errs, c.c.Close())
+				errs = append(errs, c.close())
 			}
 		case <-deadline:
 			errs = append(errs, errors.New("closing the store: a reader did not finish in 10 seconds"))
 		}
 	}
 	if s.w != nil {
-		errs = append(errs, s.w.c.Close())
+		errs = append(errs, s.w.close())
 	}
 	vfs.Unregister(s.vfs)
 	return errors.Join(errs...)
@@ -245,11 +253,11 @@ func (s *sqliteDB) backup(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("%s exists already", path)
 	}
-	c, err := s.open(false)
+	c, err := s.open(copying)
 	if err != nil {
 		return s.d.unreadable(err)
 	}
-	defer c.c.Close()
+	defer c.close()
 	c.c.SetInterrupt(ctx)
 	if err := c.c.Exec("VACUUM INTO '" + strings.ReplaceAll(path, "'", "''") + "'"); err != nil {
 		return errors.Join(fmt.Errorf("copying the store: %w", err), removeIfThere(path))
@@ -265,6 +273,16 @@ type sqliteConn struct {
 }
 
 type stmtEntry struct{ st *sqlite3.Stmt }
+
+// close ends the prepared statements and the connection.
+func (c *sqliteConn) close() error {
+	var errs []error
+	for _, e := range c.stmts {
+		errs = append(errs, e.st.Close())
+	}
+	clear(c.stmts)
+	return errors.Join(append(errs, c.c.Close())...)
+}
 
 // maxStmts bounds the prepared statements of one connection; texts are fixed
 // in the source, but those with lists differ by the length of the list.
