@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/quinta-chat/quinta/testkit/peer/keeper"
 )
 
 // superuser is the role that initdb makes; the socket's folder is closed to
@@ -26,17 +28,14 @@ const socketPath = 100
 type cluster struct {
 	// dir holds the data and the socket.
 	dir string
-	// life is held open for as long as this process lives: when it closes,
-	// the keeper stops the server and removes dir.
-	life *os.File
+	// keeper stops the server and removes dir when this process ends.
+	keeper *keeper.Keeper
 }
 
-// keeper is the parent of the server. It waits for its standard input to end,
-// which it does when the test binary ends, even if that is killed; then it
-// stops the server at once (SIGQUIT: nothing in it is needed again), waits
-// for it and removes the folder. $1 is the program, $2 the folder.
-const keeper = `cd /
-"$1/postgres" -D "$2/data" &
+// keep is the parent of the server: when the test binary has ended it stops
+// the server at once (SIGQUIT: nothing in it is needed again), waits for it
+// and removes the folder. $1 is the folder of the programs, $2 the cluster's.
+const keep = `"$1/postgres" -D "$2/data" </dev/null &
 server=$!
 read -r _
 kill -QUIT "$server" 2>/dev/null
@@ -111,33 +110,19 @@ func (c *cluster) serve(ctx context.Context, bin string, who *syscall.SysProcAtt
 		return err
 	}
 	defer log.Close()
-	end, life, err := os.Pipe()
+	c.keeper, err = keeper.Start(who, log, keep, bin, c.dir)
 	if err != nil {
 		return err
 	}
-	defer end.Close()
-	cmd := exec.Command("/bin/sh", "-c", keeper, "keeper", bin, c.dir)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = "/", end, log, log
-	// A group of its own: an interrupt at the terminal ends the test binary,
-	// and its end ends the server.
-	attr := *who
-	attr.Setpgid = true
-	cmd.SysProcAttr = &attr
-	if err := cmd.Start(); err != nil {
-		return errors.Join(err, life.Close())
-	}
-	gone := make(chan error, 1)
-	go func() { gone <- cmd.Wait() }()
-	c.life = life
-	if err := c.ready(ctx, gone); err != nil {
+	if err := c.ready(ctx); err != nil {
 		said, rerr := os.ReadFile(log.Name())
-		return errors.Join(fmt.Errorf("%w: %s", err, bytes.TrimSpace(said)), rerr, life.Close())
+		return errors.Join(fmt.Errorf("%w: %s", err, bytes.TrimSpace(said)), rerr, c.keeper.Release())
 	}
 	return nil
 }
 
 // ready returns when the server takes connections, or why it does not.
-func (c *cluster) ready(ctx context.Context, gone <-chan error) error {
+func (c *cluster) ready(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -146,7 +131,7 @@ func (c *cluster) ready(ctx context.Context, gone <-chan error) error {
 			return nil
 		}
 		select {
-		case <-gone:
+		case <-c.keeper.Gone():
 			return errors.New("the server ended before it was ready")
 		case <-ctx.Done():
 			return fmt.Errorf("the server is not ready: %w", err)

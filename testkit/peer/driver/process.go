@@ -1,0 +1,228 @@
+// Package driver runs a peer program that speaks JSON lines (one call a line
+// on its standard input, one answer a line on its standard output) and gives
+// a Matrix client in it the methods of a [Device]: what a test story says,
+// such as alice.SendText(room, "hi") and bob.Read(room, "hi").
+//
+// The protocol is the same for every client make, so one story runs with each
+// of them; packages jssdk and mautrix say which program to start. A call that
+// a program does not know is an error and the test fails.
+package driver
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long a call may take by default. Real clients wait between
+// their own retries; nothing in a healthy story comes near it.
+const Patience = 60 * time.Second
+
+// grace is how long after a call's own limit the program may be silent.
+const grace = 10 * time.Second
+
+// longestLine bounds one answer; the longest is a file in base64.
+const longestLine = 256 << 20
+
+// An Error is what the program answered instead of a result.
+type Error struct {
+	// Call is the method that failed, Device the client that failed it.
+	Call, Device string
+	// Message is the program's own text.
+	Message string
+	// Errcode and Status are the server's error code and HTTP status, if the
+	// failure was an answer of the server.
+	Errcode string
+	Status  int
+}
+
+func (e *Error) Error() string {
+	s := e.Device + "." + e.Call + ": " + e.Message
+	if e.Errcode != "" || e.Status != 0 {
+		s += fmt.Sprintf(" (%d %s)", e.Status, e.Errcode)
+	}
+	return s
+}
+
+// A Process is a running peer program. Its methods may be called from several
+// goroutines.
+type Process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	log *tail
+
+	mu      sync.Mutex
+	last    int64
+	pending map[int64]chan<- answer
+	ended   error
+}
+
+// An answer is one line out of the program.
+type answer struct {
+	ID      int64           `json:"id"`
+	OK      bool            `json:"ok"`
+	Result  json.RawMessage `json:"result"`
+	Error   string          `json:"error"`
+	Errcode string          `json:"errcode"`
+	Status  int             `json:"status"`
+}
+
+// A request is one line into the program.
+type request struct {
+	ID      int64  `json:"id"`
+	Device  string `json:"device"`
+	Call    string `json:"call"`
+	Args    any    `json:"args,omitempty"`
+	Timeout int64  `json:"timeout"`
+}
+
+// Start starts cmd. The program is killed when the test ends; if the test has
+// failed by then, the end of what it wrote to standard error goes to the
+// test's log.
+func Start(tb testing.TB, cmd *exec.Cmd) *Process {
+	tb.Helper()
+	p := &Process{cmd: cmd, log: &tail{}, pending: map[int64]chan<- answer{}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out, w, err := os.Pipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p.in, cmd.Stdout, cmd.Stderr = in, w, p.log
+	// A child of the program could hold standard error open; its end is not
+	// waited for.
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		tb.Fatalf("starting a peer: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer out.Close()
+		p.read(out)
+	}()
+	tb.Cleanup(func() {
+		in.Close()
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			tb.Errorf("killing a peer: %v", err)
+		}
+		err := cmd.Wait()
+		<-read
+		if tb.Failed() {
+			tb.Logf("the peer ended with %v; it wrote:\n%s", err, p.log)
+		}
+	})
+	return p
+}
+
+// read hands each line of the program to the call that waits for it.
+func (p *Process) read(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	lines.Buffer(make([]byte, 64<<10), longestLine)
+	for lines.Scan() {
+		var a answer
+		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
+			p.end(fmt.Errorf("the peer wrote what is not an answer: %w", err))
+			return
+		}
+		p.mu.Lock()
+		to := p.pending[a.ID]
+		delete(p.pending, a.ID)
+		p.mu.Unlock()
+		if to != nil {
+			to <- a
+		}
+	}
+	if err := lines.Err(); err != nil {
+		p.end(err)
+		return
+	}
+	p.end(errors.New("the peer ended"))
+}
+
+// end fails every call that waits and every later one.
+func (p *Process) end(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = err
+	for id, to := range p.pending {
+		delete(p.pending, id)
+		close(to)
+	}
+}
+
+// Call runs one call of a device and decodes its result into result, unless
+// that is nil. The error is an *[Error] if the program answered one.
+func (p *Process) Call(device, call string, args, result any, limit time.Duration) error {
+	wait := make(chan answer, 1)
+	p.mu.Lock()
+	if p.ended != nil {
+		p.mu.Unlock()
+		return fmt.Errorf("%s.%s: %w", device, call, p.ended)
+	}
+	p.last++
+	id := p.last
+	p.pending[id] = wait
+	line, err := json.Marshal(request{ID: id, Device: device, Call: call, Args: args, Timeout: limit.Milliseconds()})
+	if err == nil {
+		_, err = p.in.Write(append(line, '\n'))
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("%s.%s: %w", device, call, err)
+	}
+	late := time.NewTimer(limit + grace)
+	defer late.Stop()
+	select {
+	case a, ok := <-wait:
+		switch {
+		case !ok:
+			return fmt.Errorf("%s.%s: the peer ended", device, call)
+		case !a.OK:
+			return &Error{Call: call, Device: device, Message: a.Error, Errcode: a.Errcode, Status: a.Status}
+		case result == nil:
+			return nil
+		}
+		return json.Unmarshal(a.Result, result)
+	case <-late.C:
+		return fmt.Errorf("%s.%s: no answer from the peer", device, call)
+	}
+}
+
+// A tail keeps the last bytes that were written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+// tailSize is how much of a program's log is shown for a failed test.
+const tailSize = 16 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if len(t.buf) > 2*tailSize {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailSize:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.ToValidUTF8(t.buf, []byte("?")))
+}

@@ -1,0 +1,176 @@
+package driver
+
+import (
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// Bootstrap makes cross-signing keys, secret storage and a key backup, and
+// returns the recovery key.
+func (d *Device) Bootstrap() (recoveryKey string) {
+	d.tb.Helper()
+	var r struct{ RecoveryKey string }
+	d.must("bootstrap", none{}, &r)
+	return r.RecoveryKey
+}
+
+// ResetIdentity replaces the cross-signing keys, giving the password.
+func (d *Device) ResetIdentity() {
+	d.tb.Helper()
+	d.must("resetIdentity", none{}, nil)
+}
+
+// CrossSigning is what a device holds of its own user's identity.
+type CrossSigning struct {
+	// Ready says that the identity can be used, Private that this device has
+	// its private keys, Stored that secret storage has them.
+	Ready, Private, Stored bool
+}
+
+// CrossSigning says what this device holds.
+func (d *Device) CrossSigning() CrossSigning {
+	d.tb.Helper()
+	var s CrossSigning
+	d.must("crossSigning", none{}, &s)
+	return s
+}
+
+// UserStatus is what a client thinks of a user's identity.
+type UserStatus struct {
+	// Verified: verified by the own identity. Was: it once was. Changed: it
+	// has changed since and asks for the user's decision. Known: there is one.
+	Verified, Was, Changed, Known bool
+}
+
+// UserStatus says what this client thinks of user.
+func (d *Device) UserStatus(user quinta.UserID) UserStatus {
+	d.tb.Helper()
+	var s UserStatus
+	d.must("userStatus", map[string]any{"user": user}, &s)
+	return s
+}
+
+// UntilUserVerified returns when this client holds user for verified, or not
+// verified.
+func (d *Device) UntilUserVerified(user quinta.UserID, verified bool) {
+	d.tb.Helper()
+	d.must("untilUserVerified", map[string]any{"user": user, "verified": verified}, nil)
+}
+
+// UntilDevice returns when this client knows the device and sees it as signed
+// by its owner, or not.
+func (d *Device) UntilDevice(other *Device, signed bool) {
+	d.tb.Helper()
+	d.must("untilDevice", map[string]any{"user": other.User, "device": other.ID, "signed": signed}, nil)
+}
+
+// KnownDevices returns the devices of user after asking the server.
+func (d *Device) KnownDevices(user quinta.UserID) []quinta.DeviceID {
+	d.tb.Helper()
+	var r struct{ Devices []quinta.DeviceID }
+	d.must("knownDevices", map[string]any{"user": user}, &r)
+	return r.Devices
+}
+
+// A Target says whom to verify: a user in a room, one device of a user, or,
+// with neither, the other devices of the own user.
+type Target struct {
+	User   quinta.UserID   `json:"user,omitempty"`
+	Device quinta.DeviceID `json:"device,omitempty"`
+	Room   quinta.RoomID   `json:"room,omitempty"`
+}
+
+// A flow names a verification of a device, and the answer to its emoji.
+type flow struct {
+	Flow int  `json:"flow"`
+	Same bool `json:"same,omitempty"`
+}
+
+// A Verification is one flow between two devices.
+type Verification struct {
+	asker, asked *Device
+	a, b         flow
+}
+
+// Verify goes from the request to the emoji on both devices.
+func (d *Device) Verify(other *Device, target Target) *Verification {
+	d.tb.Helper()
+	v := &Verification{asker: d, asked: other}
+	d.must("askVerification", target, &v.a)
+	other.must("acceptVerification", map[string]any{"user": d.User}, &v.b)
+	d.must("startVerification", v.a, nil)
+	return v
+}
+
+// Emoji returns the emoji that each side shows.
+func (v *Verification) Emoji() (asker, asked []string) {
+	v.asker.tb.Helper()
+	var a, b struct{ Emoji []string }
+	v.asker.must("emoji", v.a, &a)
+	v.asked.must("emoji", v.b, &b)
+	return a.Emoji, b.Emoji
+}
+
+// Same compares the emoji as two people do and confirms on both sides.
+func (v *Verification) Same() {
+	tb := v.asker.tb
+	tb.Helper()
+	a, b := v.Emoji()
+	if len(a) != 7 || !slices.Equal(a, b) {
+		tb.Fatalf("got emoji %q and %q, want the same seven", a, b)
+	}
+	v.a.Same, v.b.Same = true, true
+	other := make(chan error, 1)
+	go func() { other <- v.asked.Try("confirm", v.b, nil) }()
+	v.asker.must("confirm", v.a, nil)
+	if err := <-other; err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Different says on the asked side that the emoji differ; it returns the
+// cancellation codes that both sides end with.
+func (v *Verification) Different() (asker, asked string) {
+	v.asker.tb.Helper()
+	v.Emoji()
+	var a, b struct{ Cancelled string }
+	v.asked.must("confirm", v.b, &b)
+	v.asker.must("untilCancelled", v.a, &a)
+	return a.Cancelled, b.Cancelled
+}
+
+// Unlock takes the identity from secret storage and signs this device.
+func (d *Device) Unlock(recoveryKey string) {
+	d.tb.Helper()
+	d.must("unlock", map[string]string{"recoveryKey": recoveryKey}, nil)
+}
+
+// Restore takes the room keys from the backup and returns how many there were
+// and how many were taken.
+func (d *Device) Restore(recoveryKey string) (total, imported int) {
+	d.tb.Helper()
+	var r struct{ Total, Imported int }
+	d.must("restore", map[string]string{"recoveryKey": recoveryKey}, &r)
+	return r.Total, r.Imported
+}
+
+// UntilBackedUp returns when the backup on the server holds count keys.
+func (d *Device) UntilBackedUp(count int) {
+	d.tb.Helper()
+	d.must("untilBackedUp", map[string]int{"count": count}, nil)
+}
+
+// ExportKeys returns the room keys of this device as JSON.
+func (d *Device) ExportKeys() string {
+	d.tb.Helper()
+	var r struct{ Keys string }
+	d.must("exportKeys", none{}, &r)
+	return r.Keys
+}
+
+// ImportKeys takes room keys as ExportKeys returns them.
+func (d *Device) ImportKeys(keys string) {
+	d.tb.Helper()
+	d.must("importKeys", map[string]string{"keys": keys}, nil)
+}

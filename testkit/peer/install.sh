@@ -1,0 +1,55 @@
+#!/bin/sh
+# Brings every program that the peer tests need, at pinned versions. Quick
+# where they are in place. Programs of the system come by apt where that is
+# possible; else this says what is missing and fails.
+set -eu
+cd "$(dirname "$0")"
+
+# package:what shows that it is there
+system='
+postgresql:/usr/lib/postgresql/*/bin/initdb
+gcc:/usr/bin/gcc
+openssl:/usr/bin/openssl
+curl:/usr/bin/curl
+procps:/usr/bin/ps
+npm:/usr/bin/npm
+libolm-dev:/usr/include/olm/olm.h
+'
+
+there() {
+	for f in $1; do
+		[ -e "$f" ] && return 0
+	done
+	command -v "$(basename "$1")" >/dev/null 2>&1
+}
+
+missing=
+for line in $system; do
+	there "${line#*:}" || missing="$missing ${line%%:*}"
+done
+if [ -n "$missing" ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -q
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+	else
+		echo "install.sh: missing:$missing (as root on Debian and its like this script installs them)" >&2
+		exit 1
+	fi
+fi
+
+# npm peers: each folder with a package-lock.json. The copy of the lock that
+# npm leaves behind says whether the folder is up to date.
+for lock in */package-lock.json; do
+	dir=${lock%/*}
+	if ! cmp -s "$lock" "$dir/node_modules/.quinta-lock"; then
+		(cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+		cp "$lock" "$dir/node_modules/.quinta-lock"
+	fi
+done
+
+# Go peers: each folder below with its own module.
+for mod in */*/go.mod; do
+	[ -e "$mod" ] || continue
+	(cd "${mod%/*}" && go build -tags goolm -o /dev/null ./...)
+done
+echo "install.sh: every peer is in place"
