@@ -20,8 +20,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/quinta-chat/quinta/internal/unpadded"
+	"github.com/quinta-chat/quinta/internal/base64text"
 )
 
 const (
@@ -104,14 +105,24 @@ func Parse(raw []byte) (*File, error) {
 		return nil, fmt.Errorf("%w: key.ext is not true", ErrFormat)
 	case !slices.Contains(e.Key.KeyOps, "encrypt") || !slices.Contains(e.Key.KeyOps, "decrypt"):
 		return nil, fmt.Errorf("%w: key.key_ops lacks encrypt or decrypt", ErrFormat)
-	case !fill(f.key[:], e.Key.K, unpadded.DecodeURL):
+	case !fill(f.key[:], e.Key.K, decodeURL):
 		return nil, fmt.Errorf("%w: key.k is not a key of %d bytes", ErrFormat, keySize)
-	case !fill(f.iv[:], e.IV, unpadded.Decode):
+	case !fill(f.iv[:], e.IV, base64text.Decode):
 		return nil, fmt.Errorf("%w: iv does not have %d bytes", ErrFormat, ivSize)
-	case !fill(f.hash[:], e.Hashes[hashName], unpadded.Decode):
+	case !fill(f.hash[:], e.Hashes[hashName], base64text.Decode):
 		return nil, fmt.Errorf("%w: hashes.sha256 does not have %d bytes", ErrFormat, hashSize)
 	}
 	return f, nil
+}
+
+// The key alone is in the URL-safe alphabet.
+var toURL, fromURL = strings.NewReplacer("+", "-", "/", "_"), strings.NewReplacer("-", "+", "_", "/")
+
+func decodeURL(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "+/") {
+		return nil, base64text.ErrMalformed
+	}
+	return base64text.DecodeSecret(fromURL.Replace(text))
 }
 
 // fill decodes text into dst and reports whether it has just its length.
@@ -134,10 +145,10 @@ func (f *File) Encode() []byte {
 	err := enc.Encode(encryptedFile{
 		URL: f.URL,
 		V:   version,
-		Key: jwk{Alg: algorithm, Ext: true, K: unpadded.EncodeURL(f.key[:]), KeyOps: []string{"encrypt", "decrypt"}, Kty: keyType},
-		IV:  unpadded.Encode(f.iv[:]),
+		Key: jwk{Alg: algorithm, Ext: true, K: toURL.Replace(base64text.EncodeSecret(f.key[:])), KeyOps: []string{"encrypt", "decrypt"}, Kty: keyType},
+		IV:  base64text.Encode(f.iv[:]),
 		Hashes: map[string]string{
-			hashName: unpadded.Encode(f.hash[:]),
+			hashName: base64text.Encode(f.hash[:]),
 		},
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	cj "github.com/quinta-chat/quinta/internal/canonicaljson"
-	"github.com/quinta-chat/quinta/internal/unpadded"
+	"github.com/quinta-chat/quinta/internal/base64text"
 )
 
 // vectors is testdata/spec-appendices.json.
@@ -61,7 +61,7 @@ func TestSpecificationVectors(t *testing.T) {
 		}
 	}
 	for _, c := range v.Base64 {
-		if got := unpadded.Encode([]byte(c.Input)); got != c.Output {
+		if got := base64text.Encode([]byte(c.Input)); got != c.Output {
 			t.Errorf("base64 of %q: got %q, want %q", c.Input, got, c.Output)
 		}
 	}

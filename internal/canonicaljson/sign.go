@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/quinta-chat/quinta/internal/unpadded"
+	"github.com/quinta-chat/quinta/internal/base64text"
 )
 
 // Errors of a check of a signature; each is a failed check.
@@ -58,7 +58,7 @@ func Sign(raw []byte, entity, keyID string, sign func(message []byte) []byte) ([
 	if sigs[entity] == nil {
 		sigs[entity] = map[string]string{}
 	}
-	sigs[entity][keyID] = unpadded.Encode(sign(msg))
+	sigs[entity][keyID] = base64text.Encode(sign(msg))
 	text, err := Marshal(sigs)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func Verify(raw []byte, entity, keyID string, verify func(message, signature []b
 	if err != nil {
 		return err
 	}
-	sig, err := unpadded.Decode(text)
+	sig, err := base64text.Decode(text)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
