@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	cj "github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	cj "github.com/quinta-chat/quinta/internal/canonicaljson"
 )
 
 // vectors is testdata/spec-appendices.json.
