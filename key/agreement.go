@@ -10,13 +10,14 @@ import (
 	"filippo.io/edwards25519"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/redact"
 )
 
 // An AgreementPrivate is the private half of an X25519 key. It may be used by
 // several goroutines at once, except for Wipe.
 type AgreementPrivate[R AgreementRole] struct {
 	redacted
-	secret box[agreementSecret]
+	secret redact.Box[agreementSecret]
 }
 
 type agreementSecret struct {
@@ -51,7 +52,7 @@ func NewAgreementPrivate[R AgreementRole](b []byte) (AgreementPrivate[R], error)
 	if err != nil {
 		return AgreementPrivate[R]{}, err
 	}
-	return AgreementPrivate[R]{secret: seal(&agreementSecret{scalar: scalar})}, nil
+	return AgreementPrivate[R]{secret: redact.Seal(&agreementSecret{scalar: scalar})}, nil
 }
 
 // ParseAgreementPrivate returns the key of 32 bytes in base64.
@@ -126,7 +127,7 @@ func (k AgreementPrivate[R]) Equal(other AgreementPrivate[R]) bool {
 // Wipe overwrites the key, in all copies of k. The parsed form that the
 // standard library keeps is given up to the garbage collector.
 func (k AgreementPrivate[R]) Wipe() {
-	if s := k.secret.open(); s != nil {
+	if s := k.secret.Open(); s != nil {
 		clear(s.scalar[:])
 		s.parsed.Store(nil)
 		s.wiped = true

@@ -9,12 +9,13 @@ import (
 	"filippo.io/edwards25519"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/redact"
 )
 
 // A SigningPrivate is the private half of an Ed25519 key.
 type SigningPrivate[R SigningRole] struct {
 	redacted
-	secret box[signingSecret]
+	secret redact.Box[signingSecret]
 }
 
 type signingSecret struct{ priv ed25519.PrivateKey }
@@ -40,7 +41,7 @@ func NewSigningPrivate[R SigningRole](seed []byte) (SigningPrivate[R], error) {
 	if len(seed) != Size {
 		return SigningPrivate[R]{}, malformed(signingName[R]())
 	}
-	return SigningPrivate[R]{secret: seal(&signingSecret{ed25519.NewKeyFromSeed(seed)})}, nil
+	return SigningPrivate[R]{secret: redact.Seal(&signingSecret{ed25519.NewKeyFromSeed(seed)})}, nil
 }
 
 // ParseSigningPrivate returns the key of a seed in base64.
@@ -84,7 +85,7 @@ func (k SigningPrivate[R]) Equal(other SigningPrivate[R]) bool {
 
 // Wipe overwrites the key, in all copies of k.
 func (k SigningPrivate[R]) Wipe() {
-	if s := k.secret.open(); s != nil {
+	if s := k.secret.Open(); s != nil {
 		clear(s.priv)
 		s.priv = nil
 	}

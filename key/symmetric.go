@@ -5,12 +5,13 @@ import (
 	"io"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/redact"
 )
 
 // A Symmetric is a key of 32 random bytes.
 type Symmetric[R SymmetricRole] struct {
 	redacted
-	secret box[symmetricSecret]
+	secret redact.Box[symmetricSecret]
 }
 
 type symmetricSecret struct {
@@ -39,7 +40,7 @@ func NewSymmetric[R SymmetricRole](b []byte) (Symmetric[R], error) {
 	if err != nil {
 		return Symmetric[R]{}, err
 	}
-	return Symmetric[R]{secret: seal(&symmetricSecret{b: raw})}, nil
+	return Symmetric[R]{secret: redact.Seal(&symmetricSecret{b: raw})}, nil
 }
 
 // ParseSymmetric returns the key of 32 bytes in base64.
@@ -74,7 +75,7 @@ func (k Symmetric[R]) Equal(other Symmetric[R]) bool {
 
 // Wipe overwrites the key, in all copies of k.
 func (k Symmetric[R]) Wipe() {
-	if s := k.secret.open(); s != nil {
+	if s := k.secret.Open(); s != nil {
 		clear(s.b[:])
 		s.wiped = true
 	}
