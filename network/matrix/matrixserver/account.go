@@ -1,0 +1,76 @@
+package matrixserver
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+func (s *homeserver) accountCalls() {
+	s.client(http.MethodGet, "/account/whoami", endpoint{handle: (*call).getWhoami})
+	s.client(http.MethodPost, "/account/password", endpoint{handle: (*call).postPassword})
+	s.client(http.MethodPost, "/account/deactivate", endpoint{handle: (*call).postDeactivate})
+}
+
+// getWhoami: "GET /account/whoami".
+func (c *call) getWhoami() (any, error) {
+	return map[string]any{"user_id": c.user, "device_id": c.device, "is_guest": false}, nil
+}
+
+// postPassword: "POST /account/password".
+func (c *call) postPassword() (any, error) {
+	var q struct {
+		Auth     json.RawMessage `json:"auth"`
+		Password *string         `json:"new_password"`
+		Logout   *bool           `json:"logout_devices"`
+	}
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if err := c.interact(q.Auth, "password", stagePassword); err != nil {
+		return nil, err
+	}
+	if q.Password == nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which new_password?")
+	}
+	hash, err := account.Hash(c.Rand, *q.Password)
+	if err != nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeWeakPassword, "this password cannot be used")
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		if err := account.SetPassword(tx, c.account(), hash); err != nil {
+			return err
+		}
+		if q.Logout != nil && !*q.Logout {
+			return nil
+		}
+		return c.removeDevices(tx, c.user, c.device)
+	})
+}
+
+// postDeactivate: "POST /account/deactivate".
+func (c *call) postDeactivate() (any, error) {
+	var q struct {
+		Auth json.RawMessage `json:"auth"`
+	}
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if err := c.interact(q.Auth, "deactivate", stagePassword); err != nil {
+		return nil, err
+	}
+	return map[string]string{"id_server_unbind_result": "no-support"}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		return c.closeAccount(tx, c.account())
+	})
+}
+
+// closeAccount ends an account and all that is kept for it.
+func (s *homeserver) closeAccount(tx *db.Tx, name account.Name) error {
+	if err := s.removeDevices(tx, wire.UserID(string(name), s.Core.Name), ""); err != nil {
+		return err
+	}
+	return account.Close(tx, name)
+}

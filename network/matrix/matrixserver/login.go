@@ -1,0 +1,179 @@
+package matrixserver
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+)
+
+func (s *homeserver) loginCalls() {
+	s.client(http.MethodGet, "/login", endpoint{open: true, handle: (*call).getLogin})
+	s.client(http.MethodPost, "/login", endpoint{open: true, handle: (*call).postLogin})
+	s.client(http.MethodPost, "/logout", endpoint{handle: (*call).postLogout})
+	s.client(http.MethodPost, "/logout/all", endpoint{handle: (*call).postLogoutAll})
+}
+
+// getLogin: "GET /login".
+func (c *call) getLogin() (any, error) {
+	return map[string]any{"flows": []map[string]string{{"type": stagePassword}}}, nil
+}
+
+type loginRequest struct {
+	Type       string     `json:"type"`
+	Identifier identifier `json:"identifier"`
+	User       string     `json:"user"`
+	Password   string     `json:"password"`
+	DeviceID   *string    `json:"device_id"`
+	DeviceName *string    `json:"initial_device_display_name"`
+}
+
+// postLogin: "POST /login".
+func (c *call) postLogin() (any, error) {
+	var q loginRequest
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if q.Type != stagePassword {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of login is not offered")
+	}
+	user := q.Identifier.User
+	switch {
+	case q.Identifier.Type == "" && user == "":
+		user = q.User
+	case q.Identifier.Type != "m.id.user":
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of identifier is not known")
+	}
+	if user == "" {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a login needs a user")
+	}
+	name := c.loginName(user)
+	if err := c.checkPassword(name, q.Password); err != nil {
+		return nil, err
+	}
+	return c.openDevice(name, q.DeviceID, q.DeviceName, nil)
+}
+
+// loginName turns what a person typed, a local part or a whole user id, into
+// an account name; "" if it can be none of this server's.
+func (c *call) loginName(user string) account.Name {
+	if strings.HasPrefix(user, "@") {
+		return c.accountOf(quinta.UserID(user))
+	}
+	return account.Name(strings.ToLower(user))
+}
+
+// checkPassword gives one answer, M_FORBIDDEN, for a wrong name and a wrong
+// password, in the same time.
+func (c *call) checkPassword(name account.Name, password string) error {
+	wait := c.Limits.Allow("login", c.addr(), server.RateLogin, 1)
+	wait = max(wait, c.Limits.Allow("login-account", string(name), server.RateLogin, 1))
+	if err := limited(wait); err != nil {
+		return err
+	}
+	var hash account.PasswordHash
+	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		hash, err = account.Stored(tx, name)
+		return err
+	}); err != nil {
+		return err
+	}
+	if !hash.Matches(password) {
+		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the user name or the password is wrong")
+	}
+	return nil
+}
+
+type loginAnswer struct {
+	UserID      quinta.UserID   `json:"user_id"`
+	AccessToken string          `json:"access_token,omitempty"`
+	DeviceID    quinta.DeviceID `json:"device_id,omitempty"`
+	HomeServer  string          `json:"home_server"`
+}
+
+// openDevice gives the account a device, new or known, with one new token. A
+// known device keeps its keys and loses its older tokens. before, if not nil,
+// runs first in the same transaction.
+func (c *call) openDevice(name account.Name, id, display *string, before func(*db.Tx) error) (any, error) {
+	user := wire.UserID(string(name), c.Core.Name)
+	dev, err := newDeviceID(c.Rand)
+	if err != nil {
+		return nil, err
+	}
+	if id != nil && *id != "" {
+		dev = quinta.DeviceID(*id)
+		if err := checkDeviceID(dev); err != nil {
+			return nil, err
+		}
+	}
+	a := loginAnswer{UserID: user, DeviceID: dev, HomeServer: c.Core.Name}
+	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		if before != nil {
+			if err := before(tx); err != nil {
+				return err
+			}
+		}
+		if err := c.deviceIDFree(tx, user, dev); err != nil {
+			return err
+		}
+		fresh, err := device.Put(tx, user, dev, display)
+		if err != nil {
+			return err
+		}
+		if !fresh {
+			if err := device.RevokeTokens(tx, user, dev); err != nil {
+				return err
+			}
+		}
+		if a.AccessToken, err = device.NewToken(tx, c.Rand, user, dev); err != nil {
+			return err
+		}
+		return c.deviceAdded(tx, user, dev, fresh)
+	})
+	return a, err
+}
+
+// maxDeviceID bounds a device id that a client chose, in bytes.
+const maxDeviceID = 255
+
+func checkDeviceID(id quinta.DeviceID) error {
+	if len(id) > maxDeviceID {
+		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the device id is too long")
+	}
+	for _, r := range id {
+		if r < 0x20 || r == 0x7f {
+			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the device id holds control characters")
+		}
+	}
+	return nil
+}
+
+// newDeviceID returns ten random upper-case letters, the form that people
+// know from other servers.
+func newDeviceID(r io.Reader) (quinta.DeviceID, error) {
+	raw := make([]byte, 10)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return "", fmt.Errorf("making a device id: %w", err)
+	}
+	for i, b := range raw {
+		raw[i] = 'A' + b%26
+	}
+	return quinta.DeviceID(raw), nil
+}
+
+// postLogout: "POST /logout".
+func (c *call) postLogout() (any, error) {
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return c.removeDevice(tx, c.user, c.device) })
+}
+
+// postLogoutAll: "POST /logout/all".
+func (c *call) postLogoutAll() (any, error) {
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return c.removeDevices(tx, c.user, "") })
+}

@@ -1,0 +1,151 @@
+package matrixserver
+
+import (
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+func (s *homeserver) registerCalls() {
+	s.client(http.MethodPost, "/register", endpoint{open: true, handle: (*call).postRegister})
+	s.client(http.MethodGet, "/register/available", endpoint{open: true, handle: (*call).getAvailable})
+	s.at(http.MethodGet, "/_matrix/client/v1/register/m.login.registration_token/validity", endpoint{open: true, handle: (*call).getTokenValidity})
+}
+
+type registerRequest struct {
+	Auth         json.RawMessage `json:"auth"`
+	Username     *string         `json:"username"`
+	Password     *string         `json:"password"`
+	DeviceID     *string         `json:"device_id"`
+	DeviceName   *string         `json:"initial_device_display_name"`
+	InhibitLogin bool            `json:"inhibit_login"`
+}
+
+// postRegister: "POST /register". What is wrong with the name is said before
+// the authentication begins.
+func (c *call) postRegister() (any, error) {
+	var q registerRequest
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if c.param("kind") == "guest" {
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "guests are not admitted here")
+	}
+	if c.Registration == server.RegistrationClosed {
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "registration is closed: ask the administrator of this server for an account")
+	}
+	name, err := c.wantedName(q.Username)
+	if err != nil {
+		return nil, err
+	}
+	stages := []string{stageDummy}
+	if c.Registration == server.RegistrationInvite {
+		stages = []string{stageToken}
+	}
+	if err := c.interact(q.Auth, "register", stages...); err != nil {
+		return nil, err
+	}
+	if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+		return nil, err
+	}
+	if q.Password == nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a registration needs a password")
+	}
+	hash, err := account.Hash(c.Rand, *q.Password)
+	if err != nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeWeakPassword, fmt.Sprintf("a password has 1 to %d bytes", account.MaxPassword))
+	}
+	create := func(tx *db.Tx) error {
+		if c.Registration == server.RegistrationInvite {
+			var a authData
+			if err := decode(q.Auth, &a); err != nil {
+				return err
+			}
+			if err := account.UseInvite(tx, a.Token); err != nil {
+				return err
+			}
+		}
+		err := account.Create(tx, name, hash)
+		if errors.Is(err, account.ErrTaken) {
+			return errUserInUse()
+		}
+		return err
+	}
+	if q.InhibitLogin {
+		user := wire.UserID(string(name), c.Core.Name)
+		return loginAnswer{UserID: user, HomeServer: c.Core.Name}, c.Update(c.ctx(), create)
+	}
+	return c.openDevice(name, q.DeviceID, q.DeviceName, create)
+}
+
+func errUserInUse() error {
+	return wire.NewError(http.StatusBadRequest, wire.CodeUserInUse, "this user name is taken")
+}
+
+// wantedName checks the name that a client asks for, or makes one up.
+func (c *call) wantedName(want *string) (account.Name, error) {
+	if want == nil || *want == "" {
+		raw := make([]byte, 10)
+		if _, err := io.ReadFull(c.Rand, raw); err != nil {
+			return "", fmt.Errorf("making a user name: %w", err)
+		}
+		return account.Name(strings.ToLower(base32.StdEncoding.EncodeToString(raw))), nil
+	}
+	// Names are lower case; upper-case letters in a request are folded, as
+	// clients expect.
+	name, err := account.ParseName(strings.ToLower(*want))
+	if err != nil || len(wire.UserID(string(name), c.Core.Name)) > wire.MaxID {
+		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidUsername, "a user name has the characters a-z, 0-9 and ._=-/+")
+	}
+	taken := false
+	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		taken, err = account.Taken(tx, name)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	if taken {
+		return "", errUserInUse()
+	}
+	return name, nil
+}
+
+// getAvailable: "GET /register/available".
+func (c *call) getAvailable() (any, error) {
+	if err := limited(c.Limits.Allow("available", c.addr(), server.RateRegister, 1)); err != nil {
+		return nil, err
+	}
+	want := c.param("username")
+	if want == "" {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which username?")
+	}
+	if _, err := c.wantedName(&want); err != nil {
+		return nil, err
+	}
+	return map[string]bool{"available": true}, nil
+}
+
+// getTokenValidity: "GET /register/m.login.registration_token/validity".
+func (c *call) getTokenValidity() (any, error) {
+	if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+		return nil, err
+	}
+	if c.Registration != server.RegistrationInvite {
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this server does not register by token")
+	}
+	ok := false
+	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		ok, err = account.ValidInvite(tx, c.param("token"))
+		return err
+	})
+	return map[string]bool{"valid": ok}, err
+}

@@ -1,0 +1,90 @@
+package matrixserver
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// A router finds the endpoint of a path. Segments are compared escaped and
+// handed on unescaped, since room aliases and state keys may hold slashes.
+type router struct{ root node }
+
+type node struct {
+	fixed   map[string]*node
+	any     *node
+	methods map[string]*endpoint
+}
+
+// An endpoint is one call of the API.
+type endpoint struct {
+	// route is the path as the specification writes it, for logs and metrics.
+	route string
+	// params are the names of the path's variables, in order.
+	params []string
+	handle func(*call) (any, error)
+	// open says that no access token is needed.
+	open bool
+	// max bounds the body in bytes; zero means maxBody.
+	max int64
+	// raw says that the handler reads the body itself.
+	raw bool
+}
+
+// add registers an endpoint under a path like "/rooms/{roomId}/state".
+func (r *router) add(method, path string, e *endpoint) {
+	n := &r.root
+	var params []string
+	for seg := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if strings.HasPrefix(seg, "{") {
+			params = append(params, strings.Trim(seg, "{}"))
+			if n.any == nil {
+				n.any = &node{}
+			}
+			n = n.any
+			continue
+		}
+		if n.fixed == nil {
+			n.fixed = map[string]*node{}
+		}
+		if n.fixed[seg] == nil {
+			n.fixed[seg] = &node{}
+		}
+		n = n.fixed[seg]
+	}
+	if n.methods == nil {
+		n.methods = map[string]*endpoint{}
+	}
+	if n.methods[method] != nil {
+		panic("matrixserver: internal error: " + method + " " + path + " is registered twice")
+	}
+	c := *e
+	c.route, c.params = path, params
+	n.methods[method] = &c
+}
+
+// find returns the endpoint and the values of its variables. known is true if
+// the path exists with another method.
+func (r *router) find(method, escaped string) (e *endpoint, vars []string, known bool) {
+	n := &r.root
+	for seg := range strings.SplitSeq(strings.TrimPrefix(escaped, "/"), "/") {
+		if next := n.fixed[seg]; next != nil {
+			n = next
+			continue
+		}
+		if n.any == nil {
+			return nil, nil, false
+		}
+		v, err := url.PathUnescape(seg)
+		if err != nil {
+			return nil, nil, false
+		}
+		n = n.any
+		vars = append(vars, v)
+	}
+	e = n.methods[method]
+	if e == nil && method == http.MethodHead {
+		e = n.methods[http.MethodGet]
+	}
+	return e, vars, len(n.methods) > 0
+}

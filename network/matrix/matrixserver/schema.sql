@@ -1,0 +1,19 @@
+-- Sessions of user-interactive authentication that are not finished.
+CREATE TABLE matrix_uia (
+    session   TEXT PRIMARY KEY,
+    user_id   TEXT NOT NULL, -- empty for a registration
+    operation TEXT NOT NULL, -- what the session may be used for
+    stages    TEXT NOT NULL, -- completed ones, separated by spaces
+    expires   BIGINT NOT NULL
+);
+CREATE INDEX matrix_uia_expires ON matrix_uia (expires);
+
+-- Filters that clients uploaded for /sync; a filter is never changed.
+CREATE TABLE matrix_filter (
+    user_id TEXT NOT NULL,
+    id      BIGINT NOT NULL,
+    hash    BYTEA NOT NULL,
+    body    BYTEA NOT NULL,
+    PRIMARY KEY (user_id, id)
+);
+CREATE UNIQUE INDEX matrix_filter_hash ON matrix_filter (user_id, hash);

@@ -1,0 +1,80 @@
+// Package matrixserver is the server half of the Matrix network: a homeserver
+// for stock clients, without federation.
+//
+// [Network] is its entry in the list of networks. Each file holds one group
+// of calls of the client-server API and registers its endpoints in a method
+// named after it; both the r0 and the v3 paths are served.
+//
+// The homeserver composes the function sets of the core in one transaction a
+// call and answers after the commit. It stores what clients upload without
+// change, and verifies signatures only where the specification asks a server
+// to; it never holds a private key in clear and never opens an envelope.
+package matrixserver
+
+import (
+	"net/http"
+
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// Network is the Matrix server half.
+var Network = server.Network{
+	Name:    "matrix",
+	Schemas: []db.Schema{schema},
+	New:     func(c *server.Core) (server.Front, error) { return newServer(c) },
+}
+
+// homeserver answers the client-server API.
+type homeserver struct {
+	*server.Core
+	router router
+}
+
+func newServer(c *server.Core) (*homeserver, error) {
+	s := &homeserver{Core: c}
+	for _, register := range []func(){
+		s.versionCalls,
+		s.loginCalls,
+		s.registerCalls,
+		s.accountCalls,
+		s.deviceCalls,
+	} {
+		register()
+	}
+	return s, nil
+}
+
+// Paths are the prefixes of the client-server API.
+func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-known/matrix/"} }
+
+// Close has nothing to end.
+func (s *homeserver) Close() error { return nil }
+
+// client registers an endpoint of the client API under the r0 and v3 paths.
+func (s *homeserver) client(method, path string, e endpoint) {
+	s.router.add(method, "/_matrix/client/v3"+path, &e)
+	s.router.add(method, "/_matrix/client/r0"+path, &e)
+}
+
+// at registers an endpoint under a whole path, for calls of one version.
+func (s *homeserver) at(method, path string, e endpoint) { s.router.add(method, path, &e) }
+
+// ServeHTTP answers one call.
+func (s *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	cors(w.Header())
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	c := &call{homeserver: s, w: w, r: r}
+	c.answer(c.run())
+}
+
+// cors lets programs in browsers call the API ("Web Browser Clients").
+func cors(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "X-Requested-With, Content-Type, Authorization")
+	h.Set("Access-Control-Max-Age", "86400")
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Rate is how often something may happen: Burst at once, and one more every
+// Every.
+type Rate struct {
+	Every time.Duration
+	Burst int
+}
+
+// The rates of the core's own doors. A front has its own for what it offers.
+var (
+	// RateLogin bounds tries to log in, per address and per account.
+	RateLogin = Rate{Every: 2 * time.Second, Burst: 10}
+	// RateRegister bounds new accounts, per address.
+	RateRegister = Rate{Every: 10 * time.Second, Burst: 10}
+)
+
+// Limits holds who did what how often. Its memory is bounded: what has not
+// been seen for a while is forgotten, since its bucket is full again.
+type Limits struct {
+	on  bool
+	now func() time.Time
+
+	mu      sync.Mutex
+	buckets map[string]*bucket
+}
+
+type bucket struct {
+	lim  *rate.Limiter
+	seen time.Time
+	idle time.Duration
+}
+
+// maxBuckets is when a sweep looks for buckets that can be forgotten.
+const maxBuckets = 20_000
+
+func newLimits(on bool, now func() time.Time) *Limits {
+	return &Limits{on: on, now: now, buckets: map[string]*bucket{}}
+}
+
+// Allow takes n from the bucket of what and who. It returns how long to wait
+// before the next try, or zero if the thing may be done now.
+func (l *Limits) Allow(what, who string, r Rate, n int) time.Duration {
+	if !l.on || n <= 0 {
+		return 0
+	}
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := what + " " + who
+	b := l.buckets[key]
+	if b == nil {
+		if len(l.buckets) >= maxBuckets {
+			l.sweep(now)
+		}
+		b = &bucket{lim: rate.NewLimiter(rate.Every(r.Every), r.Burst), idle: r.Every * time.Duration(r.Burst)}
+		l.buckets[key] = b
+	}
+	b.seen = now
+	res := b.lim.ReserveN(now, min(n, r.Burst))
+	if !res.OK() {
+		return r.Every
+	}
+	if d := res.DelayFrom(now); d > 0 {
+		res.CancelAt(now)
+		return d
+	}
+	return 0
+}
+
+// sweep forgets the buckets that are full again; if there are none, all of
+// them, which is kinder than to refuse everybody.
+func (l *Limits) sweep(now time.Time) {
+	before := len(l.buckets)
+	for k, b := range l.buckets {
+		if now.Sub(b.seen) > b.idle {
+			delete(l.buckets, k)
+		}
+	}
+	if len(l.buckets) == before {
+		clear(l.buckets)
+	}
+}

@@ -1,0 +1,158 @@
+// Package server is the core under every server half: the store, the clock,
+// the randomness, the limits, and the listener that the networks share.
+//
+// A network's server half is a [Front]: it parses its own wire, composes the
+// function sets (account, device, directory, prekey, mailbox, room, vault,
+// blob, feed) in one core.Update, and answers after the commit. [Open] makes
+// a [Core], [Core.Serve] runs it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+	"github.com/quinta-chat/quinta/server/feed"
+)
+
+// A Registration says who may make an account over the network.
+type Registration string
+
+// The registrations.
+const (
+	RegistrationOpen   Registration = "open"
+	RegistrationInvite Registration = "invite"
+	RegistrationClosed Registration = "closed"
+)
+
+// A Config is all that a core needs from outside.
+type Config struct {
+	// Name is the name of the server, as it stands behind the colon of a
+	// Matrix user id. A store belongs to one name for ever.
+	Name string
+	// DB says which store.
+	DB db.Config
+	// PublicURL is the address under which clients reach the server from
+	// outside, for service discovery; it may be empty.
+	PublicURL string
+	// Registration is closed if empty.
+	Registration Registration
+	// RateLimits switches the limits per account and address on.
+	RateLimits bool
+	// Now is the clock, Rand a secure source of random bytes.
+	Now  func() time.Time
+	Rand io.Reader
+	Log  *slog.Logger
+}
+
+// A Network is one network's server half before it runs: one line in the list
+// of networks.
+type Network struct {
+	Name quinta.NetworkName
+	// Schemas are the tables that only this network has.
+	Schemas []db.Schema
+	// New makes the front-end over an open core.
+	New func(*Core) (Front, error)
+}
+
+// A Front is a running server half that speaks HTTP.
+type Front interface {
+	http.Handler
+	// Paths are the path prefixes that the front answers, each with a slash
+	// at both ends.
+	Paths() []string
+	// Close ends what the front does besides answering requests. It is
+	// called after the last request and before the store closes.
+	Close() error
+}
+
+// A Core is an open server without its listener.
+type Core struct {
+	*db.DB
+	Config
+	Hub    *feed.Hub
+	Limits *Limits
+
+	fronts   []Front
+	draining chan struct{}
+}
+
+// schemas are the tables of the function sets.
+var schemas = []db.Schema{account.Schema, device.Schema}
+
+// Open opens the store and makes the front-ends of the networks. Close ends
+// all of it.
+func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registration == "" {
+		cfg.Registration = RegistrationClosed
+	}
+	if cfg.Now == nil || cfg.Rand == nil {
+		return nil, errors.New("server: no clock or no randomness was given")
+	}
+	if err := CheckName(cfg.Name); err != nil {
+		return nil, err
+	}
+	cfg.DB.Now, cfg.DB.Log = cfg.Now, cfg.Log
+	all := schemas
+	for _, n := range networks {
+		all = append(all[:len(all):len(all)], n.Schemas...)
+	}
+	d, err := db.Open(ctx, cfg.DB, all...)
+	if err != nil {
+		return nil, err
+	}
+	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), draining: make(chan struct{})}
+	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
+	if err := c.claimName(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	for _, n := range networks {
+		f, err := n.New(c)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("starting %s: %w", n.Name, err), c.Close())
+		}
+		c.fronts = append(c.fronts, f)
+	}
+	return c, nil
+}
+
+// claimName binds a new store to the server's name and refuses another one.
+func (c *Core) claimName(ctx context.Context) error {
+	return c.Update(ctx, func(tx *db.Tx) error {
+		have, err := db.Fact(tx, "server-name")
+		if err != nil {
+			return err
+		}
+		switch have {
+		case c.Name:
+			return nil
+		case "":
+			return db.SetFact(tx, "server-name", c.Name)
+		}
+		return fmt.Errorf("the store belongs to the server name %q, not to %q: every user id holds the name, so it cannot change", have, c.Name)
+	})
+}
+
+// Draining is closed when the server begins to stop: whoever waits for
+// something to happen answers now with what there is.
+func (c *Core) Draining() <-chan struct{} { return c.draining }
+
+// Close closes the fronts and the store.
+func (c *Core) Close() error {
+	var errs []error
+	for _, f := range c.fronts {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(append(errs, c.DB.Close())...)
+}
