@@ -97,7 +97,7 @@ func Seal(rand io.Reader, sessions []Session, passphrase string, rounds int) ([]
 }
 
 // Open returns the sessions of an export file, and how many more it left out
-// because they are of an algorithm other than Megolm or have no key.
+// because they are of an algorithm other than Megolm.
 func Open(file []byte, passphrase string) (sessions []Session, skipped int, err error) {
 	if len(file) > MaxSize {
 		return nil, 0, ErrTooLarge
