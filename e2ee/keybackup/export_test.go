@@ -1,0 +1,4 @@
+package keybackup
+
+// SealText seals any text, as whoever knows the public key can.
+var SealText = seal
