@@ -45,7 +45,7 @@ var floors = []floor{
 	{pkg: "key", own: []string{"internal/..."}, mods: primitives, never: noIO},
 
 	{pkg: "e2ee", own: []string{""}, never: noIO},
-	{pkg: "e2ee/matrix", own: []string{"", "key", "internal/...", "e2ee", "e2ee/olm", "e2ee/megolm", "e2ee/sas", "e2ee/attachment", "e2ee/keyexport"}, mods: primitives, never: noIO},
+	{pkg: "e2ee/matrix", own: []string{"", "key", "internal/...", "e2ee", "e2ee/olm", "e2ee/megolm", "e2ee/sas", "e2ee/attachment", "e2ee/keyexport", "e2ee/keybackup", "e2ee/secretstorage"}, mods: primitives, never: noIO},
 	{pkg: "e2ee/*", own: []string{"", "key", "internal/...", "e2ee"},
 		mods:  append([]string{"github.com/go-jose/go-jose/v4", "github.com/smallstep/pkcs7", "github.com/gotd/td", "github.com/gotd/ige"}, primitives...),
 		never: noIO},
@@ -74,7 +74,7 @@ var floors = []floor{
 // systems names the end-to-end systems of a network where they do not bear
 // its name.
 var systems = map[string][]string{
-	"matrix":  {"matrix", "olm", "megolm", "sas", "attachment", "keyexport"},
+	"matrix":  {"matrix", "olm", "megolm", "sas", "attachment", "keyexport", "keybackup", "secretstorage"},
 	"mtproto": {"secretchat"},
 	"xmpp":    {"keysrv"},
 }
