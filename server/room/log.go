@@ -1,0 +1,107 @@
+package room
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// A Range is a part of a room's log: the events after From, up to and with
+// To.
+type Range struct {
+	From, To quinta.Pos
+}
+
+// Log returns up to limit events of a room in the range: the newest ones, in
+// the order of the log. It reports whether there are more in the range.
+func Log(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
+	list, more, err := Back(tx, room, r, limit)
+	slices.Reverse(list)
+	return list, more, err
+}
+
+// Back returns up to limit events of a room in the range, the newest first,
+// and whether there are more.
+func Back(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
+	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos DESC LIMIT $4`,
+		room, r.From, r.To, limit+1)
+	return cut(list, limit, err)
+}
+
+// Forth returns up to limit events of a room in the range, the oldest first,
+// and whether there are more.
+func Forth(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
+	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos LIMIT $4`,
+		room, r.From, r.To, limit+1)
+	return cut(list, limit, err)
+}
+
+func cut(list []*Event, limit int, err error) ([]*Event, bool, error) {
+	if err != nil {
+		return nil, false, err
+	}
+	if len(list) > limit {
+		return list[:limit:limit], true, nil
+	}
+	return list, false, nil
+}
+
+// Nearest returns the event of a room whose time is nearest to time, in Unix
+// milliseconds, among those not before it, or with back among those not after
+// it; nil if there is none. Times of one server grow with the positions, so
+// the search halves the log at each step.
+func Nearest(tx *db.Tx, room quinta.RoomID, time int64, back bool) (*Event, error) {
+	var lo, hi quinta.Pos
+	err := tx.Row(`SELECT COALESCE(MIN(pos), 0), COALESCE(MAX(pos), 0) FROM room_event WHERE room = $1`, room).Scan(&lo, &hi)
+	if err != nil || hi == 0 {
+		return nil, err
+	}
+	// The first event with a time >= time, or > time when looking back, is in
+	// [lo, hi]; past the end it is hi+1.
+	hi++
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		var at quinta.Pos
+		var t int64
+		err := tx.Row(`SELECT pos, time FROM room_event WHERE room = $1 AND pos >= $2 ORDER BY pos LIMIT 1`, room, mid).Scan(&at, &t)
+		switch {
+		case errors.Is(err, db.ErrNoRows):
+			hi = mid
+		case err != nil:
+			return nil, err
+		case t > time || t == time && !back:
+			hi = mid
+		default:
+			lo = at + 1
+		}
+	}
+	if back {
+		return one(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos < $2 ORDER BY e.pos DESC LIMIT 1`, room, lo)
+	}
+	return one(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos >= $2 ORDER BY e.pos LIMIT 1`, room, lo)
+}
+
+// Active returns the rooms with the given membership of a member that have
+// events after since, in the order of their ids.
+func Active(tx *db.Tx, member quinta.UserID, membership string, since quinta.Pos) ([]quinta.RoomID, error) {
+	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = $2
+		AND EXISTS (SELECT 1 FROM room_event e WHERE e.room = m.room AND e.pos > $3) ORDER BY m.room`, member, membership, since)
+}
+
+// rooms reads a list of room ids.
+func rooms(tx *db.Tx, sql string, args ...any) ([]quinta.RoomID, error) {
+	var out []quinta.RoomID
+	for row, err := range tx.Query(sql, args...) {
+		if err != nil {
+			return nil, err
+		}
+		var id quinta.RoomID
+		if err := row.Scan(&id); err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}

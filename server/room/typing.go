@@ -1,0 +1,67 @@
+package room
+
+import (
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// SetTyping notes that member types in room until a time in Unix
+// milliseconds, or with 0 that he stopped. It reports whether others see a
+// change: who types on without a pause only moves the time.
+func SetTyping(tx *db.Tx, room quinta.RoomID, member quinta.UserID, until int64) (bool, error) {
+	var have int64
+	err := tx.Row(`SELECT until FROM room_typing WHERE room = $1 AND member = $2`, room, member).Scan(&have)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return false, err
+	}
+	if have == 0 && until == 0 {
+		return false, nil
+	}
+	if have != 0 && until != 0 {
+		_, err := tx.Exec(`UPDATE room_typing SET until = $1 WHERE room = $2 AND member = $3`, until, room, member)
+		return false, err
+	}
+	_, err = tx.Exec(`INSERT INTO room_typing (room, member, until, pos) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (room, member) DO UPDATE SET until = excluded.until, pos = excluded.pos`, room, member, until, tx.NextPos())
+	return err == nil, err
+}
+
+// EndTyping ends the typing of everybody in any room whose time is over, and
+// returns the rooms in which somebody's was.
+func EndTyping(tx *db.Tx) ([]quinta.RoomID, error) {
+	over, err := rooms(tx, `SELECT DISTINCT room FROM room_typing WHERE until > 0 AND until <= $1`, tx.Millis())
+	if err != nil || len(over) == 0 {
+		return nil, err
+	}
+	_, err = tx.Exec(`UPDATE room_typing SET until = 0, pos = $1 WHERE until > 0 AND until <= $2`, tx.NextPos(), tx.Millis())
+	return over, err
+}
+
+// Typing returns who types in a room, and whether that changed after since.
+func Typing(tx *db.Tx, room quinta.RoomID, since quinta.Pos) (who []quinta.UserID, changed bool, err error) {
+	for row, err := range tx.Query(`SELECT member, until, pos FROM room_typing WHERE room = $1 AND (until > 0 OR pos > $2) ORDER BY member`, room, since) {
+		if err != nil {
+			return nil, false, err
+		}
+		var u quinta.UserID
+		var until int64
+		var pos quinta.Pos
+		if err := row.Scan(&u, &until, &pos); err != nil {
+			return nil, false, err
+		}
+		changed = changed || pos > since
+		if until > 0 {
+			who = append(who, u)
+		}
+	}
+	return who, changed, nil
+}
+
+// Typed returns the rooms that member is joined to in which who types changed
+// after since.
+func Typed(tx *db.Tx, member quinta.UserID, since quinta.Pos) ([]quinta.RoomID, error) {
+	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = 'join'
+		AND EXISTS (SELECT 1 FROM room_typing t WHERE t.room = m.room AND t.pos > $2) ORDER BY m.room`, member, since)
+}
