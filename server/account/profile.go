@@ -2,6 +2,8 @@ package account
 
 import (
 	"errors"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -13,9 +15,17 @@ func SetProfile(tx *db.Tx, name Name, field string, value []byte) error {
 		_, err := tx.Exec(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO account_profile (name, field, value) VALUES ($1, $2, $3)
-		ON CONFLICT (name, field) DO UPDATE SET value = excluded.value`, name, field, value)
+	_, err := tx.Exec(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (name, field) DO UPDATE SET value = excluded.value, folded = excluded.folded`, name, field, value, folded(value))
 	return err
+}
+
+// folded is the form of a value in which Search looks.
+func folded(value []byte) string {
+	if !utf8.Valid(value) || strings.IndexByte(string(value), 0) >= 0 {
+		return ""
+	}
+	return strings.ToLower(string(value))
 }
 
 // ProfileField returns one field of a profile, or nil if it is not set.
@@ -41,6 +51,29 @@ func Profile(tx *db.Tx, name Name) (map[string][]byte, error) {
 			return nil, err
 		}
 		out[f] = v
+	}
+	return out, nil
+}
+
+// Search returns up to limit names of open accounts that hold the term, or
+// whose profile field does, without regard to case. An empty term finds
+// nobody.
+func Search(tx *db.Tx, term, field string, limit int) ([]Name, error) {
+	if term == "" || len(term) > 255 {
+		return nil, nil
+	}
+	like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(term)) + "%"
+	var out []Name
+	for row, err := range tx.Query(`SELECT a.name FROM account a LEFT JOIN account_profile p ON p.name = a.name AND p.field = $1
+		WHERE a.closed IS NULL AND (a.name LIKE $2 ESCAPE '\' OR p.folded LIKE $2 ESCAPE '\') ORDER BY a.name LIMIT $3`, field, like, limit) {
+		if err != nil {
+			return nil, err
+		}
+		var n Name
+		if err := row.Scan(&n); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
 	}
 	return out, nil
 }

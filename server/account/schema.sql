@@ -11,6 +11,7 @@ CREATE TABLE account_profile (
     name  TEXT NOT NULL,
     field TEXT NOT NULL,
     value BYTEA NOT NULL,
+    folded TEXT NOT NULL, -- lower case, for the search
     PRIMARY KEY (name, field)
 );
 

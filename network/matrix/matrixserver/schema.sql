@@ -17,3 +17,10 @@ CREATE TABLE matrix_filter (
     PRIMARY KEY (user_id, id)
 );
 CREATE UNIQUE INDEX matrix_filter_hash ON matrix_filter (user_id, hash);
+
+-- What a user made of the predefined push rules.
+CREATE TABLE matrix_pushrule (
+    user_id TEXT PRIMARY KEY,
+    body    BYTEA NOT NULL, -- JSON of pushrule.Set
+    pos     BIGINT NOT NULL
+);

@@ -39,6 +39,10 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.registerCalls,
 		s.accountCalls,
 		s.deviceCalls,
+		s.profileCalls,
+		s.capabilityCalls,
+		s.pushRuleCalls,
+		s.userDirectoryCalls,
 	} {
 		register()
 	}
