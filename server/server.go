@@ -36,8 +36,11 @@ const (
 // A Config is all that a core needs from outside.
 type Config struct {
 	// Name is the name of the server, as it stands behind the colon of a
-	// Matrix user id. A store belongs to one name for ever.
+	// Matrix user id. A store belongs to one name for ever; empty means the
+	// one that the store has.
 	Name string
+	// NewName is the name of a new store if Name is empty.
+	NewName string
 	// DB says which store.
 	DB db.Config
 	// PublicURL is the address under which clients reach the server from
@@ -100,8 +103,12 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if cfg.Now == nil || cfg.Rand == nil {
 		return nil, errors.New("server: no clock or no randomness was given")
 	}
-	if err := CheckName(cfg.Name); err != nil {
-		return nil, err
+	for _, name := range []string{cfg.Name, cfg.NewName} {
+		if name != "" {
+			if err := CheckName(name); err != nil {
+				return nil, err
+			}
+		}
 	}
 	cfg.DB.Now, cfg.DB.Log = cfg.Now, cfg.Log
 	all := schemas
@@ -127,21 +134,35 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	return c, nil
 }
 
+// ErrNoName says that a store is new and that no name was given for it.
+var ErrNoName = errors.New("the store is new and has no server name yet")
+
 // claimName binds a new store to the server's name and refuses another one.
 func (c *Core) claimName(ctx context.Context) error {
-	return c.Update(ctx, func(tx *db.Tx) error {
+	name := c.Name
+	err := c.Update(ctx, func(tx *db.Tx) error {
 		have, err := db.Fact(tx, "server-name")
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case have == "" && name == "" && c.NewName == "":
+			return ErrNoName
+		case have == "" && name == "":
+			name = c.NewName
+			fallthrough
+		case have == "":
+			return db.SetFact(tx, "server-name", name)
+		case name == "":
+			name = have
+		case have != name:
+			return fmt.Errorf("the store belongs to the server name %q, not to %q: every user id holds the name, so it cannot change", have, name)
 		}
-		switch have {
-		case c.Name:
-			return nil
-		case "":
-			return db.SetFact(tx, "server-name", c.Name)
-		}
-		return fmt.Errorf("the store belongs to the server name %q, not to %q: every user id holds the name, so it cannot change", have, c.Name)
+		return nil
 	})
+	if err == nil {
+		c.Name = name
+	}
+	return err
 }
 
 // Draining is closed when the server begins to stop: whoever waits for

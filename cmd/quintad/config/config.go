@@ -1,0 +1,201 @@
+// Package config holds every setting of quintad: one table of keys, each of
+// them a command-line flag, an environment variable and a key of the
+// configuration file.
+//
+// [Flags] puts the keys on a flag set, and [Given.Load] makes a [Config] of
+// what the command line, the environment and the file say; the command line
+// wins over the environment, the environment over the file. A setting that is
+// not understood is an [*Error] that says where it stands.
+package config
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta/server"
+)
+
+// A Config is what a quintad runs with.
+type Config struct {
+	// Data is the data folder.
+	Data string
+	// Listen and AdminListen are "host:port"; AdminListen may be empty.
+	Listen, AdminListen string
+	// Name is the server name; empty means the one that the store has.
+	Name         string
+	Registration server.Registration
+	// Database is the URL of a PostgreSQL database, or empty for the embedded
+	// store.
+	Database Secret
+	// Blobs is the URL of the store for media; empty means a folder below Data.
+	Blobs     Secret
+	PublicURL string
+	// RateLimits switches the limits per account and address on.
+	RateLimits bool
+	// TLSCert and TLSKey are files in PEM form, both set or both empty.
+	TLSCert, TLSKey string
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	LogLevel       slog.Level
+	// LogFormat is "text" or "json".
+	LogFormat string
+
+	origins map[string]string
+	file    string
+}
+
+// File returns the path of the configuration file that was read, or "".
+func (c *Config) File() string { return c.file }
+
+// Origin says where the value of a key comes from: "default", "command line",
+// the name of an environment variable, or "FILE line N".
+func (c *Config) Origin(key string) string {
+	if o := c.origins[key]; o != "" {
+		return o
+	}
+	return "default"
+}
+
+// An Error is a setting that cannot be used.
+type Error struct {
+	// Where says where it stands; Text what is wrong; Hint what to do, or "".
+	Where, Text, Hint string
+	// Misused says that it stands on the command line.
+	Misused bool
+}
+
+// Error returns "where: text".
+func (e *Error) Error() string { return e.Where + ": " + e.Text }
+
+// commandLine is the origin of a value that was given as a flag.
+const commandLine = "command line"
+
+// Given is what stood on a command line.
+type Given struct {
+	values map[string]string
+	file   string
+}
+
+// Flags defines the flag of every key on fs, and --config. What fs parses
+// lands in the Given.
+func Flags(fs *flag.FlagSet) *Given {
+	g := &Given{values: map[string]string{}}
+	for _, k := range Keys {
+		fs.Func(k.Name, k.Help, func(s string) error {
+			g.values[k.Name] = s
+			return nil
+		})
+	}
+	fs.StringVar(&g.file, "config", "", "the configuration file")
+	return g
+}
+
+// EnvFile names the environment variable with the configuration file.
+const EnvFile = "QUINTA_CONFIG"
+
+// Load makes a Config. environ is in the form of os.Environ.
+func (g *Given) Load(environ []string) (*Config, error) {
+	env := map[string]string{}
+	for _, e := range environ {
+		if name, value, ok := strings.Cut(e, "="); ok && strings.HasPrefix(name, "QUINTA_") {
+			env[name] = value
+		}
+	}
+	c := &Config{origins: map[string]string{}, file: g.file}
+	if c.file == "" {
+		c.file = env[EnvFile]
+	}
+	for _, k := range Keys {
+		if err := k.Set(c, k.Default); err != nil {
+			panic("config: internal error: the default of " + k.Name + ": " + err.Error())
+		}
+	}
+	if err := c.readFile(); err != nil {
+		return nil, err
+	}
+	for _, k := range Keys {
+		if v, ok := env[k.Env()]; ok {
+			if err := c.set(k, v, k.Env()); err != nil {
+				return nil, err
+			}
+		}
+		if v, ok := g.values[k.Name]; ok {
+			if err := c.set(k, v, commandLine); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, c.check()
+}
+
+// set gives k a value and remembers where it stood.
+func (c *Config) set(k *Key, value, origin string) error {
+	if err := k.Set(c, value); err != nil {
+		name := k.Name
+		if origin == commandLine {
+			name = "--" + name
+		}
+		return &Error{Where: origin, Text: name + ": " + err.Error(), Misused: origin == commandLine}
+	}
+	c.origins[k.Name] = origin
+	return nil
+}
+
+// readFile reads the configuration file, if there is one.
+func (c *Config) readFile() error {
+	if c.file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.file)
+	if err != nil {
+		return &Error{Where: "configuration file", Text: err.Error()}
+	}
+	lines, err := parse(c.file, text)
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		where := fmt.Sprintf("%s line %d", c.file, l.number)
+		k := Lookup(l.key)
+		if k == nil {
+			e := &Error{Where: where, Text: fmt.Sprintf("unknown key %.60q", l.key), Hint: "\"quintad config print\" lists the keys"}
+			if n := Nearest(l.key); n != "" {
+				e.Hint = fmt.Sprintf("did you mean %q?", n)
+			}
+			return e
+		}
+		if o := c.origins[k.Name]; o != "" {
+			return &Error{Where: where, Text: fmt.Sprintf("the key %q stands twice, first in %s", k.Name, o)}
+		}
+		if err := c.set(k, l.value, where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check holds settings against each other.
+func (c *Config) check() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		have, lack := "tls-cert", "tls-key"
+		if c.TLSCert == "" {
+			have, lack = lack, have
+		}
+		return &Error{Where: c.Origin(have), Text: have + " is set and " + lack + " is not: TLS needs both", Misused: c.Origin(have) == commandLine}
+	}
+	return nil
+}
+
+// Lookup returns the key of that name, or nil.
+func Lookup(name string) *Key {
+	i := slices.IndexFunc(Keys, func(k *Key) bool { return k.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return Keys[i]
+}

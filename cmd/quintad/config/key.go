@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/quinta-chat/quinta/server"
+)
+
+// A Secret is a URL that may hold a password. It prints without it.
+type Secret string
+
+// String returns the URL with "xxxxx" for a password, and "[redacted]" for
+// what cannot be taken apart.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	u, err := url.Parse(string(s))
+	if err != nil || u.Scheme == "" {
+		return "[redacted]"
+	}
+	q := u.Query()
+	for k := range q {
+		if l := strings.ToLower(k); strings.Contains(l, "password") || strings.Contains(l, "secret") || strings.Contains(l, "key") {
+			q.Set(k, "xxxxx")
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.Redacted()
+}
+
+// GoString returns what String does.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue returns what String does.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText returns what String does.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// HasPassword reports whether the URL holds a password.
+func (s Secret) HasPassword() bool { return s.String() != string(s) }
+
+// A Key is one setting.
+type Key struct {
+	// Name is the key in the file and, behind "--", the flag.
+	Name string
+	// Default is the value in text form.
+	Default string
+	// Arg stands for the value in usage texts; Help is one line.
+	Arg, Help string
+	// Set parses a value into the Config; Get writes it without secrets.
+	Set func(c *Config, s string) error
+	Get func(c *Config) string
+}
+
+// Env returns the environment variable of the key.
+func (k *Key) Env() string {
+	return "QUINTA_" + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_"))
+}
+
+// Keys are all settings, in the order in which people meet them.
+var Keys = []*Key{
+	text("data", "./quinta-data", "DIR", "the folder with all that the server keeps", func(c *Config) *string { return &c.Data }, filled),
+	text("listen", "127.0.0.1:8008", "ADDR", "the address for clients, host:port; port 0 takes a free one", func(c *Config) *string { return &c.Listen }, listenAddr),
+	text("name", "", "SERVER_NAME", "what stands behind the colon of user ids; fixed with the first start", func(c *Config) *string { return &c.Name }, optional(server.CheckName)),
+	{
+		Name: "registration", Default: "closed", Arg: "open|invite|closed", Help: "who may make an account over the network",
+		Set: func(c *Config, s string) error {
+			switch r := server.Registration(s); r {
+			case server.RegistrationOpen, server.RegistrationInvite, server.RegistrationClosed:
+				c.Registration = r
+				return nil
+			}
+			return fmt.Errorf("%.40q is none of open, invite, closed", s)
+		},
+		Get: func(c *Config) string { return string(c.Registration) },
+	},
+	{
+		Name: "database", Arg: "URL", Help: "a PostgreSQL database; without it the server keeps its own store in the data folder",
+		Set: func(c *Config, s string) error {
+			if s != "" && !strings.HasPrefix(s, "postgres://") && !strings.HasPrefix(s, "postgresql://") {
+				return fmt.Errorf("not a database URL: it looks like postgres://user@host:5432/name")
+			}
+			c.Database = Secret(s)
+			return nil
+		},
+		Get: func(c *Config) string { return c.Database.String() },
+	},
+	{
+		Name: "blobs", Arg: "URL", Help: "where media lie: file:///folder or s3://bucket; without it in the data folder",
+		Set: func(c *Config, s string) error {
+			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "s3://") {
+				return fmt.Errorf("not a store for media: it looks like file:///folder or s3://bucket?region=...")
+			}
+			c.Blobs = Secret(s)
+			return nil
+		},
+		Get: func(c *Config) string { return c.Blobs.String() },
+	},
+	onOff("rate-limits", "on", "limits per account and address", func(c *Config) *bool { return &c.RateLimits }),
+	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
+	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
+	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),
+	text("admin-listen", "", "ADDR", "the address for health and metrics, host:port; without it there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
+	{
+		Name: "trusted-proxies", Arg: "ADDR,...", Help: "addresses or networks whose X-Forwarded-For tells the client's address",
+		Set: func(c *Config, s string) error {
+			c.TrustedProxies = nil
+			for p := range strings.SplitSeq(s, ",") {
+				if p = strings.TrimSpace(p); p == "" {
+					continue
+				}
+				pre, err := netip.ParsePrefix(p)
+				if err != nil {
+					a, aerr := netip.ParseAddr(p)
+					if aerr != nil {
+						return fmt.Errorf("%.60q is neither an address nor a network like 10.0.0.0/8", p)
+					}
+					pre = netip.PrefixFrom(a, a.BitLen())
+				}
+				c.TrustedProxies = append(c.TrustedProxies, pre.Masked())
+			}
+			return nil
+		},
+		Get: func(c *Config) string {
+			var out []string
+			for _, p := range c.TrustedProxies {
+				out = append(out, p.String())
+			}
+			return strings.Join(out, ",")
+		},
+	},
+	{
+		Name: "log-level", Default: "info", Arg: "debug|info|warn|error", Help: "what is logged; info has a line for every request",
+		Set: func(c *Config, s string) error {
+			switch s {
+			case "debug", "info", "warn", "error":
+				return c.LogLevel.UnmarshalText([]byte(s))
+			}
+			return fmt.Errorf("%.40q is none of debug, info, warn, error", s)
+		},
+		Get: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
+	},
+	text("log-format", "text", "text|json", "the form of log lines", func(c *Config) *string { return &c.LogFormat }, func(s string) error {
+		if s != "text" && s != "json" {
+			return fmt.Errorf("%.40q is none of text, json", s)
+		}
+		return nil
+	}),
+}
+
+// text makes the key of a string field; check refuses what cannot be used.
+func text(name, def, arg, help string, field func(*Config) *string, check func(string) error) *Key {
+	return &Key{
+		Name: name, Default: def, Arg: arg, Help: help,
+		Set: func(c *Config, s string) error {
+			if err := check(s); err != nil {
+				return err
+			}
+			*field(c) = s
+			return nil
+		},
+		Get: func(c *Config) string { return *field(c) },
+	}
+}
+
+// onOff makes the key of a switch.
+func onOff(name, def, help string, field func(*Config) *bool) *Key {
+	return &Key{
+		Name: name, Default: def, Arg: "on|off", Help: help,
+		Set: func(c *Config, s string) error {
+			if s != "on" && s != "off" {
+				return fmt.Errorf("%.40q is neither on nor off", s)
+			}
+			*field(c) = s == "on"
+			return nil
+		},
+		Get: func(c *Config) string {
+			if *field(c) {
+				return "on"
+			}
+			return "off"
+		},
+	}
+}
+
+func anything(string) error { return nil }
+
+func filled(s string) error {
+	if s == "" {
+		return fmt.Errorf("must not be empty")
+	}
+	return nil
+}
+
+func optional(check func(string) error) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			return nil
+		}
+		return check(s)
+	}
+}
+
+func listenAddr(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%.80q is not an address: it looks like 127.0.0.1:8008", s)
+	}
+	return nil
+}
+
+func publicURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%.80q is not an address for clients: it looks like https://chat.example.org", s)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// storeFile is the embedded store in the data folder.
+const storeFile = "quinta.db"
+
+// coreConfig translates settings into what the core needs.
+func coreConfig(c *config.Config, log *slog.Logger) server.Config {
+	cfg := server.Config{
+		Name:         c.Name,
+		PublicURL:    c.PublicURL,
+		Registration: c.Registration,
+		RateLimits:   c.RateLimits,
+		Now:          time.Now,
+		Rand:         rand.Reader,
+		Log:          log,
+	}
+	if c.Database != "" {
+		cfg.DB = db.Config{URL: string(c.Database)}
+	} else {
+		cfg.DB = db.Config{Path: filepath.Join(c.Data, storeFile)}
+	}
+	return cfg
+}
+
+// logger makes the log that the settings ask for.
+func logger(c *config.Config, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// An opened store with its data folder.
+type opened struct {
+	core *server.Core
+	lock *folderLock
+}
+
+// open takes the data folder, which is made if missing, and opens the core.
+func open(ctx context.Context, c *config.Config, cfg server.Config) (*opened, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder: %w", err)
+	}
+	o := &opened{}
+	if c.Database == "" {
+		var err error
+		if o.lock, err = lockFolder(c.Data); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if o.core, err = server.Open(ctx, cfg, all.Servers); err != nil {
+		return nil, errors.Join(err, o.unlock())
+	}
+	return o, nil
+}
+
+func (o *opened) unlock() error {
+	if o.lock == nil {
+		return nil
+	}
+	return o.lock.release()
+}
+
+// close closes the store and lets go of the folder.
+func (o *opened) close() error { return errors.Join(o.core.Close(), o.unlock()) }

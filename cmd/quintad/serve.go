@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+// newName is the server name of a store that is made without one: it suits a
+// server for one machine, which is all that a server without settings is.
+const newName = "localhost"
+
+var serveCommand = command{
+	name: "serve",
+	line: "run the server",
+	usage: `
+Serve runs the server until it gets SIGTERM or SIGINT. Without settings it
+listens on loopback and keeps all data in ./quinta-data.
+
+    quintad serve
+    quintad serve --name chat.example.org --listen 127.0.0.1:8008 --public-url https://chat.example.org
+
+Once it serves it prints "quintad: ready URL".
+`,
+	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return serve },
+}
+
+func serve(ctx context.Context, p *program, c *config.Config, _ []string) error {
+	log := logger(c, p.stderr)
+	if c.Database.HasPassword() && c.Origin("database") == "command line" {
+		p.say("hint", "the password of the database is seen in the list of processes: give the URL in QUINTA_DATABASE or in the configuration file")
+	}
+	cert, err := loadTLS(c)
+	if err != nil {
+		return err
+	}
+	cfg := coreConfig(c, log)
+	cfg.NewName = newName
+	o, err := open(ctx, c, cfg)
+	if err != nil {
+		return err
+	}
+	l, err := listen(c.Listen, "--listen")
+	if err != nil {
+		return errors.Join(err, o.close())
+	}
+	scheme := "http"
+	if cert != nil {
+		scheme = "https"
+	}
+	url := scheme + "://" + l.Addr().String()
+	w := welcome{Name: o.core.Name, URL: url, Public: c.PublicURL, Registration: string(c.Registration), Command: addCommand(c)}
+	fmt.Fprint(p.stderr, w.text())
+	fmt.Fprintf(p.stdout, "quintad: ready %s\n", url)
+	err = o.core.Serve(ctx, l, o.core.Handler(w), cert)
+	return errors.Join(err, o.close())
+}
+
+// listen opens a listener; what an operator may meet becomes a clear line.
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, &hinted{fmt.Errorf("the address %s is in use by another program", addr), "stop that program, or give another address with " + flag}
+	case errors.Is(err, os.ErrPermission):
+		return nil, &hinted{fmt.Errorf("this user may not listen on %s", addr), "take a port above 1023 with " + flag}
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return l, nil
+}

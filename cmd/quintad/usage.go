@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+// overview is the text of "quintad help".
+func overview() string {
+	var b strings.Builder
+	b.WriteString(`Quintad is a server for end-to-end encrypted chats.
+
+    quintad COMMAND [--SETTING VALUE ...]
+
+To try it, with all data in ./quinta-data:
+
+    quintad serve
+    quintad user add alice
+
+Commands:
+
+`)
+	for _, c := range commands {
+		fmt.Fprintf(&b, "    %-16s %s\n", c.name, c.line)
+	}
+	b.WriteString("\n\"quintad COMMAND --help\" tells more.\n")
+	return b.String()
+}
+
+// help is the text of "quintad COMMAND --help".
+func (c *command) help() string {
+	var b strings.Builder
+	b.WriteString(strings.TrimPrefix(c.usage, "\n"))
+	b.WriteString(`
+Settings, each also a key of the configuration file and, as QUINTA_ and the
+name in capitals with "_" for "-", an environment variable:
+
+    --config FILE
+        the configuration file: lines like "listen = 127.0.0.1:8008"
+`)
+	for _, k := range config.Keys {
+		fmt.Fprintf(&b, "    --%s %s\n        %s", k.Name, k.Arg, k.Help)
+		if k.Default != "" {
+			fmt.Fprintf(&b, " (default %s)", k.Default)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

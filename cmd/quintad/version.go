@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+var versionCommand = command{
+	name: "version",
+	line: "print the version",
+	usage: `
+Version prints the version of quintad, of Go and of the system.
+
+    quintad version
+`,
+	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		return func(_ context.Context, p *program, _ *config.Config, _ []string) error {
+			_, err := fmt.Fprintf(p.stdout, "quintad %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		}
+	},
+}
+
+// version is what Go stamped into the program: a release or a revision.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
