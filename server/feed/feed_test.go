@@ -1,0 +1,70 @@
+package feed_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/testkit/stores"
+)
+
+func woken(w *feed.Waiter) bool {
+	select {
+	case <-w.C():
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWake(t *testing.T) {
+	t.Parallel()
+	d := stores.Open(t, stores.Config(t, "sqlite"))
+	h := feed.NewHub(d)
+	alice := h.Wait(feed.User("@alice:hs1"), feed.Room("!r"))
+	bob := h.Wait(feed.User("@bob:hs1"), feed.Room("!r"))
+	bump := func(keys ...string) {
+		t.Helper()
+		if err := d.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, keys...); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bump(feed.User("@alice:hs1"))
+	if !woken(alice) || woken(bob) {
+		t.Error("alice's key: want alice awake and bob asleep")
+	}
+	bump(feed.Room("!r"), feed.Room("!r"))
+	if !woken(alice) || !woken(bob) || woken(alice) {
+		t.Error("the room's key: want both awake, once")
+	}
+	bump(feed.Device("@alice:hs1", "A"))
+	if woken(alice) || woken(bob) {
+		t.Error("a key that nobody waits for woke somebody")
+	}
+	alice.Close()
+	bump(feed.Room("!r"))
+	if woken(alice) || !woken(bob) {
+		t.Error("a closed waiter was woken, or the other was not")
+	}
+	bob.Close()
+	if n := h.Waiting(); n != 0 {
+		t.Errorf("got %d waiters, want none", n)
+	}
+}
+
+func TestWakeOnOtherNode(t *testing.T) {
+	t.Parallel()
+	cfg := stores.Config(t, "postgres")
+	a, b := stores.Open(t, cfg), stores.Open(t, cfg)
+	w := feed.NewHub(b).Wait(feed.Room("!r"))
+	defer w.Close()
+	if err := a.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, feed.Room("!r")); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.C():
+	case <-time.After(10 * time.Second):
+		t.Error("the waiter on the other node was not woken")
+	}
+}
