@@ -21,6 +21,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/vault"
 )
 
 // A Registration says who may make an account over the network.
@@ -89,7 +90,7 @@ type Core struct {
 }
 
 // schemas are the tables of the function sets.
-var schemas = []db.Schema{account.Schema, device.Schema}
+var schemas = []db.Schema{account.Schema, device.Schema, vault.Schema}
 
 // Open opens the store and makes the front-ends of the networks. Close ends
 // all of it.
