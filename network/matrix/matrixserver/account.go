@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/vault"
 )
 
 func (s *homeserver) accountCalls() {
@@ -69,7 +70,11 @@ func (c *call) postDeactivate() (any, error) {
 
 // closeAccount ends an account and all that is kept for it.
 func (s *homeserver) closeAccount(tx *db.Tx, name account.Name) error {
-	if err := s.removeDevices(tx, wire.UserID(string(name), s.Core.Name), ""); err != nil {
+	user := wire.UserID(string(name), s.Core.Name)
+	if err := s.removeDevices(tx, user, ""); err != nil {
+		return err
+	}
+	if err := vault.ClearData(tx, user); err != nil {
 		return err
 	}
 	return account.Close(tx, name)

@@ -43,6 +43,8 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.capabilityCalls,
 		s.pushRuleCalls,
 		s.userDirectoryCalls,
+		s.accountDataCalls,
+		s.tagCalls,
 	} {
 		register()
 	}
