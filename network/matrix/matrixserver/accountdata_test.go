@@ -15,8 +15,6 @@ func dataPath(u *user, room, typ string) string {
 	return p + "/account_data/" + esc(typ)
 }
 
-const v3 = "/_matrix/client/v3"
-
 func TestAddAccountData(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
