@@ -161,6 +161,22 @@ func (d *Device) UntilBackedUp(count int) {
 	d.must("untilBackedUp", map[string]int{"count": count}, nil)
 }
 
+// Dehydrate leaves a device of the account on the server that takes in keys
+// while no other is there.
+func (d *Device) Dehydrate() {
+	d.tb.Helper()
+	d.must("dehydrate", none{}, nil)
+}
+
+// Rehydrate takes over what that device was sent, and returns how many room
+// keys that were.
+func (d *Device) Rehydrate() (keys int) {
+	d.tb.Helper()
+	var r struct{ Keys int }
+	d.must("rehydrate", none{}, &r)
+	return r.Keys
+}
+
 // ExportKeys returns the room keys of this device as JSON.
 func (d *Device) ExportKeys() string {
 	d.tb.Helper()

@@ -1,5 +1,6 @@
-// Key backup, secret storage on a new device, and exported keys.
+// Key backup, secret storage on a new device, dehydrated devices, exported keys.
 
+import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
 
 export const calls = {
@@ -37,6 +38,26 @@ export const calls = {
     async backupInfo() {
         const info = await this.client.getCrypto().getKeyBackupInfo();
         return info ? { version: info.version, count: info.count } : { version: "", count: 0 };
+    },
+
+    /** Leaves a device on the server that takes in keys while no other is there. */
+    async dehydrate() {
+        const crypto = this.client.getCrypto();
+        if (!(await crypto.isDehydrationSupported())) throw new Error("the server knows no dehydrated devices");
+        await crypto.startDehydration({ createNewKey: true, rehydrate: false });
+    },
+
+    /** Takes over what the device on the server was sent, and leaves a new one. */
+    async rehydrate() {
+        const crypto = this.client.getCrypto();
+        const counted = new Promise((resolve) => {
+            let keys = 0;
+            this.client.on(CryptoEvent.RehydrationProgress, (roomKeys) => (keys = roomKeys));
+            this.client.once(CryptoEvent.RehydrationCompleted, () => resolve(keys));
+        });
+        const failed = new Promise((_, reject) => this.client.once(CryptoEvent.RehydrationError, (e) => reject(new Error(e))));
+        await crypto.startDehydration({ rehydrate: true });
+        return { keys: await Promise.race([counted, failed]) };
     },
 
     async exportKeys() {
