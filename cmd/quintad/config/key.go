@@ -96,7 +96,7 @@ var Keys = []*Key{
 		Name: "blobs", Arg: "URL", Help: "where media lie: file:///folder or s3://bucket; without it in the data folder",
 		Set: func(c *Config, s string) error {
 			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "s3://") {
-				return fmt.Errorf("not a store for media: it looks like file:///folder or s3://bucket?region=...")
+				return fmt.Errorf("not a store for media: it looks like file:///folder or s3://bucket")
 			}
 			c.Blobs = Secret(s)
 			return nil
