@@ -64,18 +64,20 @@ func (c *call) postDeactivate() (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id_server_unbind_result": "no-support"}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		return c.closeAccount(tx, c.account())
+		return c.CloseAccount(tx, c.account())
 	})
 }
 
-// closeAccount ends an account and all that is kept for it.
-func (s *homeserver) closeAccount(tx *db.Tx, name account.Name) error {
+// AccountLogOut removes all devices of an account.
+func (s *homeserver) AccountLogOut(tx *db.Tx, name account.Name) error {
+	return s.removeDevices(tx, wire.UserID(string(name), s.Core.Name), "")
+}
+
+// AccountClosing removes what the homeserver keeps for an account.
+func (s *homeserver) AccountClosing(tx *db.Tx, name account.Name) error {
 	user := wire.UserID(string(name), s.Core.Name)
 	if err := s.removeDevices(tx, user, ""); err != nil {
 		return err
 	}
-	if err := vault.ClearData(tx, user); err != nil {
-		return err
-	}
-	return account.Close(tx, name)
+	return vault.ClearData(tx, user)
 }

@@ -25,6 +25,8 @@ var Network = server.Network{
 	New:     func(c *server.Core) (server.Front, error) { return newServer(c) },
 }
 
+var _ server.AccountKeeper = (*homeserver)(nil)
+
 // homeserver answers the client-server API.
 type homeserver struct {
 	*server.Core
