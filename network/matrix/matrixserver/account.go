@@ -79,5 +79,8 @@ func (s *homeserver) AccountClosing(tx *db.Tx, name account.Name) error {
 	if err := s.removeDevices(tx, user, ""); err != nil {
 		return err
 	}
-	return vault.ClearData(tx, user)
+	if err := vault.ClearData(tx, user); err != nil {
+		return err
+	}
+	return clearFilters(tx, user)
 }

@@ -83,6 +83,9 @@ func (c *call) getAccountData() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name == dataPushRules && scope == "" {
+		return c.getPushRules()
+	}
 	var v json.RawMessage
 	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
 		v, err = vault.GetData(tx, c.user, scope, name)

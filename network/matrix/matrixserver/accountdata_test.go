@@ -40,6 +40,9 @@ func TestAddAccountData(t *testing.T) {
 			}
 			alice.put(v3+dataPath(alice, room, strings.Repeat("t", 256)), object{"a": 1}).fails(400, "M_TOO_LARGE")
 		}
+		if got := alice.get(v3+dataPath(alice, "", "m.push_rules")).want(200).at("global", "override"); got == nil {
+			t.Error("m.push_rules: got no rules")
+		}
 		alice.put(v3+dataPath(alice, "room", "test.key"), object{"a": 1}).fails(400, "M_INVALID_PARAM")
 	})
 }

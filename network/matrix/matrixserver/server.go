@@ -47,6 +47,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.userDirectoryCalls,
 		s.accountDataCalls,
 		s.tagCalls,
+		s.filterCalls,
 	} {
 		register()
 	}
