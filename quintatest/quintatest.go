@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -70,6 +71,9 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	if cfg.DB.Path == "" && cfg.DB.URL == "" {
 		cfg.DB.Path = filepath.Join(t.TempDir(), "quinta.db")
+	}
+	if cfg.BlobURL == "" && cfg.DB.Path == "" {
+		cfg.BlobURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}).String()
 	}
 	core, err := server.Open(t.Context(), cfg, all.Servers)
 	if err != nil {

@@ -14,10 +14,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/blob"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
@@ -51,6 +54,13 @@ type Config struct {
 	Registration Registration
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
+	// BlobURL says where the bytes of files lie, see blob.Config. Empty means
+	// the folder "media" beside an embedded store.
+	BlobURL string
+	// BlobFaults fails steps of the media store's folder, for tests.
+	BlobFaults func(op string) error
+	// MaxUpload bounds a file in bytes; zero means 100 MiB.
+	MaxUpload int64
 	// Now is the clock, Rand a secure source of random bytes.
 	Now  func() time.Time
 	Rand io.Reader
@@ -83,6 +93,7 @@ type Core struct {
 	*db.DB
 	Config
 	Hub    *feed.Hub
+	Blobs  *blob.Blobs
 	Limits *Limits
 
 	fronts   []Front
@@ -90,7 +101,15 @@ type Core struct {
 }
 
 // schemas are the tables of the function sets.
-var schemas = []db.Schema{account.Schema, device.Schema, vault.Schema}
+var schemas = []db.Schema{
+	account.Schema,
+	blob.Schema,
+	device.Schema,
+	vault.Schema,
+}
+
+// maxUpload is the default of Config.MaxUpload.
+const maxUpload = 100 << 20
 
 // Open opens the store and makes the front-ends of the networks. Close ends
 // all of it.
@@ -112,6 +131,19 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		}
 	}
 	cfg.DB.Now, cfg.DB.Log = cfg.Now, cfg.Log
+	if cfg.MaxUpload == 0 {
+		cfg.MaxUpload = maxUpload
+	}
+	if cfg.BlobURL == "" {
+		if cfg.DB.Path == "" {
+			return nil, errors.New("server: a database of several nodes needs a media store: give a file:// or s3:// URL")
+		}
+		dir, err := filepath.Abs(filepath.Join(filepath.Dir(cfg.DB.Path), "media"))
+		if err != nil {
+			return nil, err
+		}
+		cfg.BlobURL = (&url.URL{Scheme: "file", Path: dir}).String()
+	}
 	all := schemas
 	for _, n := range networks {
 		all = append(all[:len(all):len(all)], n.Schemas...)
@@ -123,6 +155,10 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), draining: make(chan struct{})}
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
 	if err := c.claimName(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	c.Blobs, err = blob.Open(ctx, blob.Config{URL: cfg.BlobURL, Rand: cfg.Rand, Log: cfg.Log, Faults: cfg.BlobFaults}, d)
+	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	for _, n := range networks {
@@ -176,5 +212,5 @@ func (c *Core) Close() error {
 	for _, f := range c.fronts {
 		errs = append(errs, f.Close())
 	}
-	return errors.Join(append(errs, c.DB.Close())...)
+	return errors.Join(append(errs, c.Blobs.Close(), c.DB.Close())...)
 }

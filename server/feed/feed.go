@@ -1,6 +1,6 @@
 // Package feed wakes those who wait for something to change.
 //
-// A waiter subscribes to keys ([User], [Device], [Room]) with [Hub.Wait],
+// A waiter subscribes to keys ([User], [Device], [Room], [Blob]) with [Hub.Wait],
 // then looks, and then sleeps on the channel. A writer names the keys that it
 // changed with [Bump] in its transaction; the waiters are woken after the
 // commit, on every node. A wake-up is a hint and may come without cause, so
@@ -28,6 +28,9 @@ func Device(user quinta.UserID, id quinta.DeviceID) string {
 
 // Room is the key of what concerns everybody in a room.
 func Room(id quinta.RoomID) string { return "r" + string(id) }
+
+// Blob is the key of a file that is announced and may come.
+func Blob(id string) string { return "b" + id }
 
 // Bump wakes the waiters of the keys once tx is durable.
 func Bump(tx *db.Tx, keys ...string) { tx.Wake(keys...) }

@@ -1,0 +1,220 @@
+package blob
+
+import (
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// A Blob is a file, or an id reserved for one.
+type Blob struct {
+	ID    string
+	Owner quinta.UserID
+	// Type is the media type and Name the file name that the owner gave; both
+	// may be empty.
+	Type, Name string
+	Created    int64
+	// Expires is until when a reserved id may be filled, in Unix
+	// milliseconds; zero for a file.
+	Expires int64
+	Bytes
+}
+
+// Filled reports whether b is a file and not only a reserved id.
+func (b Blob) Filled() bool { return b.Key != "" }
+
+// What callers of Fill treat differently.
+var (
+	// ErrUnknown: there is no such id, or its time is over.
+	ErrUnknown = quinta.E(quinta.KindNotFound, "", "there is no such file")
+	// ErrOwner: the id was reserved by another user.
+	ErrOwner = quinta.E(quinta.KindForbidden, "", "the id belongs to another user")
+	// ErrFilled: the file is there already.
+	ErrFilled = quinta.E(quinta.KindExists, "", "the file was uploaded already")
+)
+
+// errLate is what a transaction gets that refers to bytes whose time is over.
+var errLate = quinta.E(quinta.KindUnavailable, "", "the upload took too long")
+
+// refer takes the bytes out of the loose ones.
+func refer(tx *db.Tx, w Bytes) error {
+	n, err := tx.Exec(`DELETE FROM blob_loose WHERE bytes = $1 AND NOT claimed`, w.Key)
+	if err == nil && n == 0 {
+		err = errLate
+	}
+	return err
+}
+
+// drop puts bytes that nothing refers to any more among the loose ones.
+func drop(tx *db.Tx, key string) error {
+	_, err := tx.Exec(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
+	return err
+}
+
+// Put stores a file whose bytes [Blobs.Write] gave, under a new id.
+func Put(tx *db.Tx, b Blob) error {
+	if err := refer(tx, b.Bytes); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		b.ID, b.Owner, tx.Millis(), b.Key, b.Size, b.Sum, b.Type, b.Name)
+	return err
+}
+
+// Reserve makes an id that owner may fill for so many milliseconds. It returns
+// until when, and KindLimited if max ids of the owner wait already.
+func Reserve(tx *db.Tx, id string, owner quinta.UserID, millis int64, max int) (expires int64, err error) {
+	var waiting int
+	err = tx.Row(`SELECT COUNT(*) FROM blob WHERE owner = $1 AND bytes IS NULL AND expires > $2`, owner, tx.Millis()).Scan(&waiting)
+	if err != nil {
+		return 0, err
+	}
+	if waiting >= max {
+		return 0, quinta.E(quinta.KindLimited, "", "too many files were announced and not uploaded")
+	}
+	expires = tx.Millis() + millis
+	_, err = tx.Exec(`INSERT INTO blob (id, owner, created, expires, size, type, name) VALUES ($1, $2, $3, $4, 0, '', '')`,
+		id, owner, tx.Millis(), expires)
+	return expires, err
+}
+
+// Fillable returns nil if owner may fill the id now, and else ErrUnknown,
+// ErrOwner or ErrFilled.
+func Fillable(tx *db.Tx, id string, owner quinta.UserID) error {
+	b, err := Get(tx, id)
+	switch {
+	case err != nil:
+		return err
+	case b.Owner != owner:
+		return ErrOwner
+	case b.Filled():
+		return ErrFilled
+	}
+	return nil
+}
+
+// Fill stores a file under its reserved id, once. It returns what Fillable
+// does.
+func Fill(tx *db.Tx, b Blob) error {
+	if err := Fillable(tx, b.ID, b.Owner); err != nil {
+		return err
+	}
+	if err := refer(tx, b.Bytes); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
+		b.Key, b.Size, b.Sum, b.Type, b.Name, b.ID)
+	return err
+}
+
+// Get returns a file or a reserved id whose time is not over, or ErrUnknown.
+func Get(tx *db.Tx, id string) (Blob, error) {
+	b := Blob{ID: id}
+	var expires *int64
+	var key *string
+	err := tx.Row(`SELECT owner, created, expires, bytes, size, sum, type, name FROM blob WHERE id = $1`, id).
+		Scan(&b.Owner, &b.Created, &expires, &key, &b.Size, &b.Sum, &b.Type, &b.Name)
+	if errors.Is(err, db.ErrNoRows) {
+		return Blob{}, ErrUnknown
+	}
+	if err != nil {
+		return Blob{}, err
+	}
+	if key != nil {
+		b.Key = *key
+		return b, nil
+	}
+	if expires == nil || *expires <= tx.Millis() {
+		return Blob{}, ErrUnknown
+	}
+	b.Expires = *expires
+	return b, nil
+}
+
+// Remove removes a file with what was made from it, or a reserved id. The
+// bytes go after the commit, with the next sweep.
+func Remove(tx *db.Tx, id string) error {
+	var keys []string
+	for row, err := range tx.Query(`SELECT bytes FROM blob WHERE id = $1 AND bytes IS NOT NULL UNION ALL SELECT bytes FROM blob_variant WHERE id = $1`, id) {
+		if err != nil {
+			return err
+		}
+		var k string
+		if err := row.Scan(&k); err != nil {
+			return err
+		}
+		keys = append(keys, k)
+	}
+	for _, k := range keys {
+		if err := drop(tx, k); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(`DELETE FROM blob_variant WHERE id = $1`, id); err != nil {
+		return err
+	}
+	n, err := tx.Exec(`DELETE FROM blob WHERE id = $1`, id)
+	if err == nil && n == 0 {
+		err = ErrUnknown
+	}
+	return err
+}
+
+// A Variant is what was made from a file, under a name of the caller's such
+// as "96x96-crop".
+type Variant struct {
+	Type string
+	Bytes
+}
+
+// PutVariant stores a variant of a file. If there is one of that name already
+// it stays, and the new bytes go with the next sweep.
+func PutVariant(tx *db.Tx, id, name string, v Variant) error {
+	var there int
+	if err := tx.Row(`SELECT COUNT(*) FROM blob WHERE id = $1 AND bytes IS NOT NULL`, id).Scan(&there); err != nil {
+		return err
+	}
+	if there == 0 {
+		return ErrUnknown
+	}
+	if err := refer(tx, v.Bytes); err != nil {
+		return err
+	}
+	n, err := tx.Exec(`INSERT INTO blob_variant (id, variant, bytes, size, sum, type) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id, variant) DO NOTHING`,
+		id, name, v.Key, v.Size, v.Sum, v.Type)
+	if err == nil && n == 0 {
+		err = drop(tx, v.Key)
+	}
+	return err
+}
+
+// GetVariant returns a variant of a file, or ErrUnknown.
+func GetVariant(tx *db.Tx, id, name string) (Variant, error) {
+	var v Variant
+	err := tx.Row(`SELECT type, bytes, size, sum FROM blob_variant WHERE id = $1 AND variant = $2`, id, name).Scan(&v.Type, &v.Key, &v.Size, &v.Sum)
+	if errors.Is(err, db.ErrNoRows) {
+		return v, ErrUnknown
+	}
+	return v, err
+}
+
+// All returns up to limit of the bytes that rows refer to, in the order of
+// their keys, beginning after the key given. A backup copies the rows first
+// and then the bytes that the copied rows refer to.
+func All(tx *db.Tx, after string, limit int) ([]Bytes, error) {
+	var out []Bytes
+	const q = `SELECT bytes, size, sum FROM blob WHERE bytes IS NOT NULL AND bytes > $1
+UNION ALL SELECT bytes, size, sum FROM blob_variant WHERE bytes > $1 ORDER BY 1 LIMIT $2`
+	for row, err := range tx.Query(q, after, limit) {
+		if err != nil {
+			return nil, err
+		}
+		var w Bytes
+		if err := row.Scan(&w.Key, &w.Size, &w.Sum); err != nil {
+			return nil, err
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
