@@ -1,0 +1,43 @@
+// Package client is the core under every client half: it joins an end-to-end
+// encryption machine, a link to the network, and a store.
+//
+// A [Loop] runs one device. What the machine writes and what is shown to the
+// user is committed together; requests leave only after that commit and are
+// repeated with the same bytes until they are answered, also after a crash.
+// So nothing that was acknowledged is lost, nothing is shown twice, and no
+// message key is used twice.
+//
+// What is not here: any network. The packages network/<n>/<n>client implement
+// [Link] and offer a [Session].
+package client
+
+import (
+	"context"
+
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A Store keeps the private state of one device: an ordered map from keys to
+// values, with transactions. Its implementations are the packages below
+// client/store; the suite client/store/storetest holds for all of them.
+type Store interface {
+	// Update runs fn alone, with no other Update or View at the same time,
+	// and commits durably what fn wrote; if fn returns an error, nothing of it.
+	Update(ctx context.Context, fn func(e2ee.Tx) error) error
+	// View runs fn over what is committed. A write in fn fails.
+	View(ctx context.Context, fn func(e2ee.Tx) error) error
+	// Close ends the use of the store and lets another process have it.
+	Close() error
+}
+
+// A Link carries requests of a machine over the wire of one network.
+type Link[In, Req, Ans any] interface {
+	// Do carries out one request. A refusal by the server is an answer, for
+	// the machine to judge. An error says that there is no answer: one of
+	// KindUnavailable or KindLimited means that the same request, with the
+	// same bytes, is worth another try; with any other the loop ends.
+	Do(ctx context.Context, req Req) (Ans, error)
+	// Receive waits for what comes next, reading from the store where it
+	// left off. Its errors mean what those of Do mean.
+	Receive(ctx context.Context, st Store) (In, error)
+}

@@ -1,0 +1,247 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A Loop runs one device until its context ends.
+type Loop[In, Req, Ans any] struct {
+	Machine e2ee.Machine[In, Req, Ans]
+	Link    Link[In, Req, Ans]
+	Store   Store
+	Env     e2ee.Env
+	// Commit, if not nil, runs inside the transaction that brought events,
+	// such as to keep a timeline. An error of it undoes the whole step.
+	Commit func(tx e2ee.Tx, events []e2ee.Event) error
+	// Events, if not nil, gets events after they are durable, in order and
+	// from one goroutine at a time.
+	Events func([]e2ee.Event)
+	// Trouble, if not nil, is told of each try that failed and is repeated.
+	Trouble func(err error, wait time.Duration)
+
+	wake   chan struct{}
+	events chan struct{} // a lock for Events
+}
+
+// The bounds of the wait between two tries.
+const (
+	minBackOff = 250 * time.Millisecond
+	maxBackOff = time.Minute
+	// retryAtMost bounds what a server may ask a client to wait.
+	retryAtMost = 15 * time.Minute
+)
+
+// A RetryError is an error of a Link that knows when to try again.
+type RetryError struct {
+	After time.Duration
+	Err   error
+}
+
+// Error returns the cause.
+func (e *RetryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *RetryError) Unwrap() error { return e.Err }
+
+// Start prepares the loop. It must be called once, before Run, Send and Wake.
+func (l *Loop[In, Req, Ans]) Start() {
+	l.wake = make(chan struct{}, 1)
+	l.events = make(chan struct{}, 1)
+}
+
+// Wake tells the loop that something may be due.
+func (l *Loop[In, Req, Ans]) Wake() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Send hands a message to the machine. When Send returns, the message is in
+// the outbox and survives a crash; Run carries it out.
+func (l *Loop[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
+	if err := l.Store.Update(ctx, func(tx e2ee.Tx) error { return l.Machine.Send(tx, m) }); err != nil {
+		return err
+	}
+	l.Wake()
+	return nil
+}
+
+// Do runs fn on the machine's state and hands on what it reports. It is the
+// way in for all that is not a message: verification, trust, key import.
+func (l *Loop[In, Req, Ans]) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+	return l.step(ctx, fn)
+}
+
+// Run sends and receives until ctx ends or the link says that there is no use
+// in going on. It returns nil only if ctx ended.
+func (l *Loop[In, Req, Ans]) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := l.send(ctx); err != nil {
+			cancel(err)
+		}
+	}()
+	err := l.receive(ctx)
+	if err != nil {
+		cancel(err)
+	} else {
+		cancel(nil)
+	}
+	<-done
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
+// Flush carries out what is due and returns when nothing is, without
+// receiving. It is for programs that send and end.
+func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
+	for {
+		n, err := l.round(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// send carries out what is due, whenever something may be.
+func (l *Loop[In, Req, Ans]) send(ctx context.Context) error {
+	for ctx.Err() == nil {
+		n, err := l.round(ctx)
+		if err != nil {
+			return l.unlessOver(ctx, err)
+		}
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.wake:
+		}
+	}
+	return nil
+}
+
+// round carries out every request that is due now.
+func (l *Loop[In, Req, Ans]) round(ctx context.Context) (int, error) {
+	var due []Req
+	if err := l.Store.Update(ctx, func(tx e2ee.Tx) (err error) { due, err = l.Machine.Outgoing(tx); return err }); err != nil {
+		return 0, fmt.Errorf("asking what is due: %w", err)
+	}
+	for i, req := range due {
+		var ans Ans
+		err := l.retry(ctx, func() (err error) { ans, err = l.Link.Do(ctx, req); return err })
+		if err != nil {
+			return i, err
+		}
+		if err := l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Done(tx, req, ans) }); err != nil {
+			return i, err
+		}
+	}
+	return len(due), nil
+}
+
+// receive takes in what comes.
+func (l *Loop[In, Req, Ans]) receive(ctx context.Context) error {
+	for ctx.Err() == nil {
+		var in In
+		if err := l.retry(ctx, func() (err error) { in, err = l.Link.Receive(ctx, l.Store); return err }); err != nil {
+			return l.unlessOver(ctx, err)
+		}
+		if err := l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Receive(tx, in) }); err != nil {
+			return l.unlessOver(ctx, err)
+		}
+		l.Wake()
+	}
+	return nil
+}
+
+func (l *Loop[In, Req, Ans]) unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// step runs one step of the machine, commits it with what it means for the
+// user, and then tells the user. Steps and their events keep their order.
+func (l *Loop[In, Req, Ans]) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.Event, error)) error {
+	l.events <- struct{}{}
+	defer func() { <-l.events }()
+	var events []e2ee.Event
+	err := l.Store.Update(ctx, func(tx e2ee.Tx) (err error) {
+		if events, err = fn(tx); err != nil {
+			return err
+		}
+		if l.Commit == nil || len(events) == 0 {
+			return nil
+		}
+		return l.Commit(tx, events)
+	})
+	if err != nil {
+		return err
+	}
+	if l.Events != nil && len(events) > 0 {
+		l.Events(events)
+	}
+	l.Wake()
+	return nil
+}
+
+// retry tries until there is an answer, with growing waits between the tries.
+func (l *Loop[In, Req, Ans]) retry(ctx context.Context, try func() error) error {
+	wait := minBackOff
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if k := quinta.KindOf(err); k != quinta.KindUnavailable && k != quinta.KindLimited {
+			return err
+		}
+		pause, jerr := l.jitter(wait)
+		if jerr != nil {
+			return jerr
+		}
+		if re, ok := errors.AsType[*RetryError](err); ok && re.After > 0 {
+			pause = min(re.After, retryAtMost)
+		}
+		if l.Trouble != nil {
+			l.Trouble(err, pause)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+		wait = min(2*wait, maxBackOff)
+	}
+}
+
+// jitter returns a random time between half of d and d, so that clients that
+// lost one server do not come back in step.
+func (l *Loop[In, Req, Ans]) jitter(d time.Duration) (time.Duration, error) {
+	var b [4]byte
+	if _, err := io.ReadFull(l.Env.Rand, b[:]); err != nil {
+		return 0, fmt.Errorf("reading randomness: %w", err)
+	}
+	return d/2 + time.Duration(uint64(d/2)*uint64(binary.BigEndian.Uint32(b[:]))>>32), nil
+}
