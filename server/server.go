@@ -23,7 +23,10 @@ import (
 	"github.com/quinta-chat/quinta/server/blob"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
+	"github.com/quinta-chat/quinta/server/directory"
 	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/mailbox"
+	"github.com/quinta-chat/quinta/server/prekey"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -105,6 +108,9 @@ var schemas = []db.Schema{
 	account.Schema,
 	blob.Schema,
 	device.Schema,
+	directory.Schema,
+	mailbox.Schema,
+	prekey.Schema,
 	vault.Schema,
 }
 

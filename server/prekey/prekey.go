@@ -1,0 +1,163 @@
+// Package prekey keeps the keys with which a session is set up while their
+// owner is away: one-time keys, each given out exactly once and in the order
+// of upload, and per algorithm one fallback key for when those are gone.
+//
+// [Put] and [PutFallback] take uploads, [Claim] gives keys out. A claim runs
+// in db.Update, which runs alone, so no key is ever given twice; the ids of
+// claimed keys are kept, so that a repeated upload cannot bring one back.
+//
+// Keys are public and opaque here: their owner signed them, and who claims
+// one checks that.
+package prekey
+
+import (
+	"bytes"
+	_ "embed"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+//go:embed schema.sql
+var schema string
+
+// Schema is what this set keeps.
+var Schema = db.Schema{Set: "prekey", Base: schema}
+
+// MaxKeys bounds the one-time keys of one device that nobody has claimed yet.
+const MaxKeys = 100_000
+
+// A Key is one public key as its owner uploaded it.
+type Key struct {
+	Algorithm string
+	ID        string
+	Body      []byte
+}
+
+// ErrDiffers is returned by Put for an id under which the device has uploaded
+// another key that is still there.
+var ErrDiffers = quinta.E(quinta.KindConflict, "one-time keys", "a one-time key of this id was uploaded before, with other content")
+
+// ErrFull is returned by Put for a device that has too many keys.
+var ErrFull = quinta.E(quinta.KindTooLarge, "one-time keys", "the device has too many one-time keys")
+
+// Put adds one-time keys of a device in the order given. A key that is there
+// already with the same content, or that was claimed before, changes nothing.
+// If one is there with other content, Put fails with ErrDiffers, and nothing
+// is added once the transaction is rolled back.
+func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+	args := make([]any, 0, 6*min(len(keys), 128))
+	for piece := range db.Pieces(keys) {
+		args = args[:0]
+		for i := range piece {
+			k := &piece[i]
+			args = append(args, string(user), string(device), k.Algorithm, k.ID, int64(tx.NextPos()), k.Body)
+		}
+		n, err := tx.Exec(`INSERT INTO prekey_onetime (user_id, device, algorithm, id, seq, body) VALUES `+db.Tuples(1, len(piece), 6)+
+			` ON CONFLICT (user_id, device, algorithm, id) DO NOTHING`, args...)
+		if err != nil {
+			return err
+		}
+		if int(n) == len(piece) {
+			continue
+		}
+		if err := same(tx, user, device, piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same returns ErrDiffers if one of the keys stands in the table with other
+// content and is not claimed. A piece may hold one id twice.
+func same(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, piece []Key) error {
+	args := []any{user, device}
+	for _, k := range piece {
+		args = append(args, k.Algorithm, k.ID)
+	}
+	have := make(map[[2]string][]byte, len(piece))
+	for row, err := range tx.Query(`SELECT algorithm, id, body FROM prekey_onetime WHERE user_id = $1 AND device = $2 AND claimed IS NULL
+		AND (algorithm, id) IN (VALUES `+db.Tuples(3, len(piece), 2)+`)`, args...) {
+		if err != nil {
+			return err
+		}
+		var k Key
+		if err := row.Scan(&k.Algorithm, &k.ID, &k.Body); err != nil {
+			return err
+		}
+		have[[2]string{k.Algorithm, k.ID}] = k.Body
+	}
+	for _, k := range piece {
+		if body, ok := have[[2]string{k.Algorithm, k.ID}]; ok && !bytes.Equal(body, k.Body) {
+			return ErrDiffers
+		}
+	}
+	return nil
+}
+
+// PutFallback sets the fallback key of each algorithm. A new one counts as
+// unused; the one that is there already stays as it is.
+func PutFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+	for _, k := range keys {
+		if _, err := tx.Exec(`INSERT INTO prekey_fallback (user_id, device, algorithm, id, body, used) VALUES ($1, $2, $3, $4, $5, FALSE)
+			ON CONFLICT (user_id, device, algorithm) DO UPDATE SET id = excluded.id, body = excluded.body, used = FALSE
+			WHERE prekey_fallback.id <> excluded.id OR prekey_fallback.body <> excluded.body`,
+			user, device, k.Algorithm, k.ID, k.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Counts returns how many one-time keys of each algorithm nobody has claimed;
+// an algorithm without any is absent.
+func Counts(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (map[string]int64, error) {
+	counts := map[string]int64{}
+	for row, err := range tx.Query(`SELECT algorithm, COUNT(*) FROM prekey_onetime WHERE user_id = $1 AND device = $2 AND claimed IS NULL GROUP BY algorithm`, user, device) {
+		if err != nil {
+			return nil, err
+		}
+		var alg string
+		var n int64
+		if err := row.Scan(&alg, &n); err != nil {
+			return nil, err
+		}
+		counts[alg] = n
+	}
+	return counts, nil
+}
+
+// UnusedFallback returns the algorithms whose fallback key was never given
+// out, in their order; never nil.
+func UnusedFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
+	algs := []string{}
+	for row, err := range tx.Query(`SELECT algorithm FROM prekey_fallback WHERE user_id = $1 AND device = $2 AND NOT used ORDER BY algorithm`, user, device) {
+		if err != nil {
+			return nil, err
+		}
+		var alg string
+		if err := row.Scan(&alg); err != nil {
+			return nil, err
+		}
+		algs = append(algs, alg)
+	}
+	return algs, nil
+}
+
+// Remove removes all keys of a device, and what is known of claimed ones: the
+// device is removed or begins anew with another identity.
+func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
+	if _, err := tx.Exec(`DELETE FROM prekey_onetime WHERE user_id = $1 AND device = $2`, user, device); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`DELETE FROM prekey_fallback WHERE user_id = $1 AND device = $2`, user, device)
+	return err
+}
+
+// Forget removes the one-time keys of all devices: after a restore of an
+// older copy of the store some of them may have been given out already. The
+// devices see the counts and upload new ones; fallback keys carry on.
+func Forget(tx *db.Tx) error {
+	_, err := tx.Exec(`DELETE FROM prekey_onetime`)
+	return err
+}
