@@ -20,8 +20,26 @@ var ErrMalformed = errors.New("base64text: not valid base64")
 
 var encoding = base64.RawStdEncoding.Strict()
 
-// Encode returns the unpadded base64 text of b.
-func Encode(b []byte) string { return encoding.EncodeToString(b) }
+// chunk is how many bytes Encode encodes at once, whole groups of three.
+const chunk = 768
+
+// Encode returns the unpadded base64 text of b. Long text is made in pieces,
+// because EncodeToString makes all of it twice.
+func Encode(b []byte) string {
+	if len(b) <= chunk {
+		return encoding.EncodeToString(b)
+	}
+	var out strings.Builder
+	out.Grow(encoding.EncodedLen(len(b)))
+	var buf [chunk / 3 * 4]byte
+	for len(b) > 0 {
+		n := min(chunk, len(b))
+		encoding.Encode(buf[:], b[:n])
+		out.Write(buf[:encoding.EncodedLen(n)])
+		b = b[n:]
+	}
+	return out.String()
+}
 
 // Append appends the unpadded base64 text of b to dst.
 func Append(dst, b []byte) []byte { return encoding.AppendEncode(dst, b) }

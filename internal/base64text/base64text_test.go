@@ -33,6 +33,16 @@ func TestSpecificationExamples(t *testing.T) {
 	}
 }
 
+func TestEncodeLong(t *testing.T) {
+	t.Parallel()
+	for n := range 2400 {
+		b := bytes.Repeat([]byte{byte(n), 0xa5, 0x7e}, n/3+1)[:n]
+		if got, want := base64text.Encode(b), base64.RawStdEncoding.EncodeToString(b); got != want {
+			t.Fatalf("%d bytes: got %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestDecodeStrict(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, decode func(string) ([]byte, error)) {

@@ -285,8 +285,8 @@ func (p *Peer) GroupDecrypt(h int, body string) (index uint32, plaintext []byte,
 	return uint32(n), plaintext, err
 }
 
-// Bench returns the nanoseconds of one operation, measured over count of
-// them. The names are in c/bench.h.
+// Bench returns the nanoseconds of processor time of one operation, measured
+// over count of them. The names are in c/bench.h.
 func (p *Peer) Bench(name string, count int) (float64, error) {
 	out, err := p.one("bench", name, count)
 	if err != nil {
