@@ -52,6 +52,13 @@ type command struct {
 // commands are all subcommands, in the order in which people meet them.
 var commands = []*command{
 	&serveCommand,
+	&userAddCommand,
+	&userListCommand,
+	&userPasswordCommand,
+	&userRemoveCommand,
+	&userInviteCommand,
+	&configPrintCommand,
+	&configCheckCommand,
 	&versionCommand,
 }
 
@@ -59,6 +66,8 @@ func main() {
 	// The first signal asks for an orderly end; a second one ends at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	// What the server writes is for its user alone.
+	syscall.Umask(0o077)
 	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
@@ -135,7 +144,7 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	}
 	usage := "quintad " + cmd.name + " --help"
 	if err != nil {
-		return &misuse{err.Error(), usage}
+		return unknownFlag(err, usage)
 	}
 	if len(words) != cmd.args {
 		return &misuse{fmt.Sprintf("%s takes %d arguments, and %d were given", cmd.name, cmd.args, len(words)), usage}
@@ -145,6 +154,18 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 		return err
 	}
 	return run(ctx, p, c, words)
+}
+
+// unknownFlag says which flag a misspelt one may be.
+func unknownFlag(err error, usage string) error {
+	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !ok {
+		return &misuse{err.Error(), usage}
+	}
+	if n := config.Nearest(name); n != "" {
+		usage = "did you mean --" + n + "?"
+	}
+	return &misuse{fmt.Sprintf("unknown flag --%.60s", name), usage}
 }
 
 // find returns the command that args begin with, and the arguments after it.

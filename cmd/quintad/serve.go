@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/server"
 )
 
 // newName is the server name of a store that is made without one: it suits a
@@ -46,20 +48,34 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 	if err != nil {
 		return err
 	}
+	return errors.Join(run(ctx, p, c, o.core, cert), o.close())
+}
+
+// run opens the listeners of an open core and serves until ctx ends.
+func run(ctx context.Context, p *program, c *config.Config, core *server.Core, cert *tls.Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	l, err := listen(c.Listen, "--listen")
 	if err != nil {
-		return errors.Join(err, o.close())
+		return err
+	}
+	control := func() error { return nil }
+	if c.Database == "" {
+		if control, err = serveControl(ctx, c.Data, core, core.Log); err != nil {
+			return errors.Join(err, l.Close())
+		}
 	}
 	scheme := "http"
 	if cert != nil {
 		scheme = "https"
 	}
 	url := scheme + "://" + l.Addr().String()
-	w := welcome{Name: o.core.Name, URL: url, Public: c.PublicURL, Registration: string(c.Registration), Command: addCommand(c)}
+	w := welcome{Name: core.Name, URL: url, Public: c.PublicURL, Registration: string(c.Registration), Command: addCommand(c)}
 	fmt.Fprint(p.stderr, w.text())
 	fmt.Fprintf(p.stdout, "quintad: ready %s\n", url)
-	err = o.core.Serve(ctx, l, o.core.Handler(w), cert)
-	return errors.Join(err, o.close())
+	err = core.Serve(ctx, l, core.Handler(w), cert)
+	cancel()
+	return errors.Join(err, control())
 }
 
 // listen opens a listener; what an operator may meet becomes a clear line.

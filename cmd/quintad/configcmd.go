@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+var configPrintCommand = command{
+	name: "config print",
+	line: "print all settings",
+	usage: `
+Config print prints every setting in the form of a configuration file, with
+what it does and where its value comes from. Passwords are left out.
+
+    quintad config print > quintad.conf
+`,
+	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		return func(_ context.Context, p *program, c *config.Config, _ []string) error {
+			var b strings.Builder
+			for _, k := range config.Keys {
+				fmt.Fprintf(&b, "# %s: %s\n# from: %s\n", k.Arg, k.Help, c.Origin(k.Name))
+				v := k.Get(c)
+				if c.Origin(k.Name) == "default" {
+					b.WriteString("# ")
+				}
+				fmt.Fprintf(&b, "%s = %s\n\n", k.Name, v)
+			}
+			_, err := fmt.Fprint(p.stdout, b.String())
+			return err
+		}
+	},
+}
+
+var configCheckCommand = command{
+	name: "config check",
+	line: "check the settings without a start",
+	usage: `
+Config check reads all settings as a start would, and the certificate if one
+is set, and says what is wrong with them.
+
+    quintad config check --config quintad.conf
+`,
+	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		return func(_ context.Context, p *program, c *config.Config, _ []string) error {
+			if _, err := loadTLS(c); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(p.stdout, "the settings can be used")
+			return err
+		}
+	},
+}

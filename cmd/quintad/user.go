@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+)
+
+// What the subcommands of "quintad user" ask of the store.
+
+// A credential is an account with its new password.
+type credential struct {
+	Name, Password string
+	LogOut         bool
+}
+
+// A person is one line of the list of users.
+type person struct {
+	Name    string `json:"name"`
+	UserID  string `json:"user_id"`
+	Created int64  `json:"created"`
+	Closed  bool   `json:"closed"`
+}
+
+// page is how many accounts go over the socket at once.
+const page = 500
+
+var (
+	addUser = operation[credential, string]{"user-add", func(ctx context.Context, core *server.Core, q credential) (string, error) {
+		if err := core.AddAccount(ctx, q.Name, q.Password); err != nil {
+			return "", plain(err)
+		}
+		return userID(core, q.Name), nil
+	}}
+	setPassword = operation[credential, string]{"user-password", func(ctx context.Context, core *server.Core, q credential) (string, error) {
+		return userID(core, q.Name), plain(core.SetPassword(ctx, q.Name, q.Password, q.LogOut))
+	}}
+	removeUser = operation[string, string]{"user-remove", func(ctx context.Context, core *server.Core, name string) (string, error) {
+		return userID(core, name), plain(core.RemoveAccount(ctx, name))
+	}}
+	listUsers = operation[string, []person]{"user-list", func(ctx context.Context, core *server.Core, after string) ([]person, error) {
+		as, err := core.Accounts(ctx, after, page)
+		if err != nil {
+			return nil, plain(err)
+		}
+		ps := make([]person, len(as))
+		for i, a := range as {
+			ps[i] = person{Name: string(a.Name), UserID: userID(core, string(a.Name)), Created: a.Created, Closed: a.Closed}
+		}
+		return ps, nil
+	}}
+	newInvite = operation[account.Invite, invitation]{"user-invite", func(ctx context.Context, core *server.Core, in account.Invite) (invitation, error) {
+		token, err := core.Invite(ctx, in)
+		return invitation{Token: token, Registration: core.Registration}, plain(err)
+	}}
+)
+
+// An invitation is a token, and who may register on the server anyway.
+type invitation struct {
+	Token        string
+	Registration server.Registration
+}
+
+// userID is how the networks call an account, for people.
+func userID(core *server.Core, name string) string { return "@" + name + ":" + core.Name }
+
+// plain takes the name of the operation off an error of the core: the
+// operator knows what was asked.
+func plain(err error) error {
+	if e, ok := errors.AsType[*quinta.Error](err); ok && e.Err != nil {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+var userAddCommand = command{
+	name: "user add",
+	line: "add an account",
+	args: 1,
+	usage: `
+User add makes an account, while the server runs or while it does not. It
+prints the user id, and the password if it was made up.
+
+    quintad user add alice
+    quintad user add alice --generate
+` + passwordUsage,
+	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		var s passwordSource
+		s.flags(fs)
+		return func(ctx context.Context, p *program, c *config.Config, args []string) error {
+			return withPassword(ctx, p, c, &s, addUser, credential{Name: args[0]})
+		}
+	},
+}
+
+// withPassword gets a password, carries out op and prints what the operator
+// needs to know.
+func withPassword(ctx context.Context, p *program, c *config.Config, s *passwordSource, op operation[credential, string], q credential) error {
+	password, made, err := s.read(p)
+	if err != nil {
+		return err
+	}
+	q.Password = password
+	id, err := do(ctx, p, c, op, q)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, id)
+	if err == nil && made {
+		_, err = fmt.Fprintln(p.stdout, password)
+	}
+	return err
+}

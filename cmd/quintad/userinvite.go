@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+)
+
+var userInviteCommand = command{
+	name: "user invite",
+	line: "make a token with which somebody can register",
+	usage: `
+User invite prints a token. Who has it can register in a client, if the
+server runs with --registration invite.
+
+    quintad user invite
+    quintad user invite --uses 20 --valid 24h
+
+    --uses N
+        for how many registrations; 0 for any number (default 1)
+    --valid DURATION
+        for how long; 0 for ever (default 168h)
+`,
+	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		uses := fs.Int64("uses", 1, "how many registrations")
+		valid := fs.Duration("valid", 7*24*time.Hour, "for how long")
+		return func(ctx context.Context, p *program, c *config.Config, _ []string) error {
+			if *uses < 0 || *valid < 0 {
+				return &misuse{"--uses and --valid cannot be negative", ""}
+			}
+			in := account.Invite{Uses: *uses}
+			if *valid > 0 {
+				in.Expires = time.Now().Add(*valid).UnixMilli()
+			}
+			got, err := do(ctx, p, c, newInvite, in)
+			if err != nil {
+				return err
+			}
+			if got.Registration != server.RegistrationInvite {
+				p.say("hint", fmt.Sprintf("registration is %s: the token works once the server runs with --registration invite", got.Registration))
+			}
+			_, err = fmt.Fprintln(p.stdout, got.Token)
+			return err
+		}
+	},
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+)
+
+var userListCommand = command{
+	name: "user list",
+	line: "list the accounts",
+	usage: `
+User list prints one account a line: the user id, when it was made, and
+"closed" if it was removed.
+
+    quintad user list
+
+    --json
+        one JSON object a line
+`,
+	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+		asJSON := fs.Bool("json", false, "print JSON")
+		return func(ctx context.Context, p *program, c *config.Config, _ []string) error {
+			for after := ""; ; {
+				people, err := do(ctx, p, c, listUsers, after)
+				if err != nil {
+					return err
+				}
+				for _, u := range people {
+					if err := u.print(p, *asJSON); err != nil {
+						return err
+					}
+					after = u.Name
+				}
+				if len(people) < page {
+					return nil
+				}
+			}
+		}
+	},
+}
+
+func (u person) print(p *program, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(p.stdout).Encode(u)
+	}
+	state := ""
+	if u.Closed {
+		state = " closed"
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s %s%s\n", u.UserID, time.UnixMilli(u.Created).UTC().Format(time.RFC3339), state)
+	return err
+}
