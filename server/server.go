@@ -27,6 +27,7 @@ import (
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/mailbox"
 	"github.com/quinta-chat/quinta/server/prekey"
+	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -111,6 +112,7 @@ var schemas = []db.Schema{
 	directory.Schema,
 	mailbox.Schema,
 	prekey.Schema,
+	room.Schema,
 	vault.Schema,
 }
 

@@ -59,3 +59,18 @@ func StateLog(tx *db.Tx, room quinta.RoomID, typ, key string) ([]*Event, error) 
 	return collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.type = $2 AND e.state_key = $3 AND e.state_key IS NOT NULL ORDER BY e.pos`,
 		room, typ, key)
 }
+
+// StateOfType returns the current state events of one type, in the order of
+// the log.
+func StateOfType(tx *db.Tx, room quinta.RoomID, typ string) ([]*Event, error) {
+	return collect(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
+		WHERE s.room = $1 AND s.type = $2 ORDER BY e.pos`, room, typ)
+}
+
+// StateOfTypeAt returns the state events of one type right after position
+// pos, in the order of the log.
+func StateOfTypeAt(tx *db.Tx, room quinta.RoomID, typ string, pos quinta.Pos) ([]*Event, error) {
+	return collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.type = $2 AND e.state_key IS NOT NULL AND e.pos <= $3
+		AND NOT EXISTS (SELECT 1 FROM room_event n WHERE n.room = e.room AND n.type = e.type AND n.state_key = e.state_key AND n.state_key IS NOT NULL
+			AND n.pos > e.pos AND n.pos <= $3) ORDER BY e.pos`, room, typ, pos)
+}

@@ -79,6 +79,9 @@ func (s *homeserver) AccountClosing(tx *db.Tx, name account.Name) error {
 	if err := s.removeDevices(tx, user, ""); err != nil {
 		return err
 	}
+	if err := s.leaveAll(tx, user); err != nil {
+		return err
+	}
 	if err := vault.ClearData(tx, user); err != nil {
 		return err
 	}

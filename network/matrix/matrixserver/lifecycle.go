@@ -37,10 +37,3 @@ func (s *homeserver) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.Devic
 	feed.Bump(tx, feed.Device(user, id))
 	return s.deviceChanged(tx, user)
 }
-
-// profileChanged runs when the name or the avatar of a user has changed: the
-// user's member events show them.
-func (s *homeserver) profileChanged(tx *db.Tx, user quinta.UserID) error {
-	feed.Bump(tx, feed.User(user))
-	return nil
-}

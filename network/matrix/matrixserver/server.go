@@ -48,6 +48,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.accountDataCalls,
 		s.tagCalls,
 		s.filterCalls,
+		s.roomCalls,
 	} {
 		register()
 	}

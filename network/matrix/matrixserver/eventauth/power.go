@@ -3,7 +3,9 @@ package eventauth
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -231,4 +233,17 @@ func DefaultLevels(v Version, creator string, equals ...string) map[string]any {
 		"state_default": 50, "ban": 50, "kick": 50, "redact": 50, "invite": 0,
 		"notifications": map[string]any{"room": 50},
 	}
+}
+
+// Users returns the users that the levels name, and the creators, in
+// alphabetical order.
+func (l *Levels) Users() []string {
+	set := map[string]bool{}
+	for u := range l.users {
+		set[u] = true
+	}
+	for u := range l.creators {
+		set[u] = true
+	}
+	return slices.Sorted(maps.Keys(set))
 }

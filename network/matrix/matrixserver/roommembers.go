@@ -1,0 +1,95 @@
+package matrixserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/room"
+)
+
+func (s *homeserver) roomMembersCalls() {
+	s.client(http.MethodGet, "/rooms/{roomId}/members", endpoint{handle: (*call).getMembers})
+	s.client(http.MethodGet, "/rooms/{roomId}/joined_members", endpoint{handle: (*call).getJoinedMembers})
+}
+
+// memberships are the values of the filters of GET members.
+var memberships = []string{"join", "invite", "knock", "leave", "ban"}
+
+// getMembers: "GET /rooms/{roomId}/members".
+func (c *call) getMembers() (any, error) {
+	want, not := c.param("membership"), c.param("not_membership")
+	for _, m := range []string{want, not} {
+		if m != "" && !slices.Contains(memberships, m) {
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "there is no such membership")
+		}
+	}
+	at, err := c.paramToken("at", 1<<62)
+	if err != nil {
+		return nil, err
+	}
+	var chunk []*clientEvent
+	err = c.View(c.ctx(), func(tx *db.Tx) error {
+		v, err := look(tx, c.roomID(), c.user)
+		if err != nil {
+			return err
+		}
+		var list []*room.Event
+		if pos := min(at, v.pos); v.past || at < v.pos {
+			list, err = room.StateOfTypeAt(tx, c.roomID(), eventauth.TypeMember, pos)
+		} else {
+			list, err = room.StateOfType(tx, c.roomID(), eventauth.TypeMember)
+		}
+		if err != nil {
+			return err
+		}
+		keep := list[:0]
+		for _, e := range list {
+			m, _ := textMember(e.Content, "membership")
+			if (want == "" || m == want) && (not == "" || m != not) {
+				keep = append(keep, e)
+			}
+		}
+		r := &reader{user: c.user, device: c.device, plain: true}
+		chunk, err = r.renderAll(tx, keep)
+		return err
+	})
+	return map[string]any{"chunk": chunk}, err
+}
+
+// getJoinedMembers: "GET /rooms/{roomId}/joined_members".
+func (c *call) getJoinedMembers() (any, error) {
+	joined := map[quinta.UserID]map[string]json.RawMessage{}
+	err := c.View(c.ctx(), func(tx *db.Tx) error {
+		m, err := room.MemberOf(tx, c.roomID(), c.user)
+		if err != nil {
+			return err
+		}
+		if m.Membership != room.Join {
+			return errNotMember
+		}
+		list, err := room.StateOfType(tx, c.roomID(), eventauth.TypeMember)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if m, _ := textMember(e.Content, "membership"); m != room.Join {
+				continue
+			}
+			row := map[string]json.RawMessage{}
+			if v, ok := member(e.Content, "displayname"); ok {
+				row["display_name"] = v
+			}
+			if v, ok := member(e.Content, "avatar_url"); ok {
+				row["avatar_url"] = v
+			}
+			joined[quinta.UserID(*e.StateKey)] = row
+		}
+		return nil
+	})
+	return map[string]any{"joined": joined}, err
+}

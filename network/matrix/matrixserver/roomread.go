@@ -1,0 +1,298 @@
+package matrixserver
+
+import (
+	"net/http"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/room"
+)
+
+func (s *homeserver) roomReadCalls() {
+	s.client(http.MethodGet, "/rooms/{roomId}/messages", endpoint{handle: (*call).getMessages})
+	s.client(http.MethodGet, "/rooms/{roomId}/context/{eventId}", endpoint{handle: (*call).getContext})
+	s.client(http.MethodGet, "/rooms/{roomId}/event/{eventId}", endpoint{handle: (*call).getEvent})
+	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", endpoint{handle: (*call).getTimestampToEvent})
+}
+
+// Bounds of the pages of GET messages.
+const (
+	defaultPage = 10
+	maxPage     = 1000
+	// maxLooked bounds how many events one call looks at to fill a page that
+	// a filter or the history visibility leaves thin.
+	maxLooked = 5000
+)
+
+// A page is a part of a room's log as one reader gets it.
+type page struct {
+	events []*room.Event
+	// end is where the next page begins; more says that there is one.
+	end  quinta.Pos
+	more bool
+}
+
+// turn reads a page from from, back or forth, up to to.
+func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *roomEventFilter, back bool, from, to quinta.Pos, limit int) (*page, error) {
+	p := &page{end: from}
+	for looked := 0; len(p.events) < limit && looked < maxLooked; {
+		n := limit - len(p.events)
+		var list []*room.Event
+		var err error
+		if back {
+			list, p.more, err = room.Back(tx, id, room.Range{From: to, To: p.end}, n)
+		} else {
+			list, p.more, err = room.Forth(tx, id, room.Range{From: p.end, To: to}, n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		looked += len(list)
+		for _, e := range list {
+			if p.end = e.Pos; back {
+				p.end = e.Pos - 1
+			}
+		}
+		kept, err := f.filter(tx, s.visible(list))
+		if err != nil {
+			return nil, err
+		}
+		p.events = append(p.events, kept...)
+		if !p.more {
+			break
+		}
+	}
+	return p, nil
+}
+
+// getMessages: "GET /rooms/{roomId}/messages".
+func (c *call) getMessages() (any, error) {
+	back := c.param("dir") == "b"
+	if !back && c.param("dir") != "f" {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
+	}
+	limit, err := c.paramInt("limit", defaultPage, 0, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	start := quinta.Pos(0)
+	stop := quinta.Pos(1 << 62)
+	if back {
+		start, stop = stop, start
+	}
+	from, err := c.paramToken("from", start)
+	if err != nil {
+		return nil, err
+	}
+	to, err := c.paramToken("to", stop)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseRoomFilter(c.param("filter"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	err = c.View(c.ctx(), func(tx *db.Tx) error {
+		v, err := look(tx, c.roomID(), c.user)
+		if err != nil {
+			return err
+		}
+		// Nobody reads beyond now, nor beyond his own leaving.
+		from, to = min(from, v.pos), min(to, v.pos)
+		p, err := turn(tx, c.roomID(), v.sight, f, back, from, to, int(limit))
+		if err != nil {
+			return err
+		}
+		out["start"] = token(from)
+		if p.more {
+			out["end"] = token(p.end)
+		}
+		if out["chunk"], err = c.reader(v.sight).renderAll(tx, p.events); err != nil {
+			return err
+		}
+		if f.LazyLoadMembers {
+			out["state"], err = c.senders(tx, v, p.events, v.pos)
+		}
+		return err
+	})
+	return out, err
+}
+
+// senders returns the memberships of those who sent the events.
+func (c *call) senders(tx *db.Tx, v *viewpoint, events []*room.Event, pos quinta.Pos) ([]*clientEvent, error) {
+	seen := map[quinta.UserID]bool{}
+	out := []*clientEvent{}
+	r := &reader{user: c.user, device: c.device, plain: true}
+	for _, e := range events {
+		if seen[e.Sender] {
+			continue
+		}
+		seen[e.Sender] = true
+		m, err := room.StateOfAt(tx, c.roomID(), eventauth.TypeMember, string(e.Sender), pos)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			continue
+		}
+		ce, err := r.render(tx, m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ce)
+	}
+	return out, nil
+}
+
+var errNoEvent = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such event, or you may not read it")
+
+// readable returns the event of the path if the caller may read it.
+func (c *call) readable(tx *db.Tx) (*room.Event, *sight, error) {
+	s, err := sightOf(tx, c.roomID(), c.user)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := room.ByID(tx, c.roomID(), quinta.MessageID(c.path("eventId")))
+	if err != nil && quinta.KindOf(err) == quinta.KindNotFound {
+		return nil, nil, errNoEvent
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if !s.sees(e) {
+		return nil, nil, errNoEvent
+	}
+	return e, s, nil
+}
+
+// getEvent: "GET /rooms/{roomId}/event/{eventId}".
+func (c *call) getEvent() (any, error) {
+	var out *clientEvent
+	err := c.View(c.ctx(), func(tx *db.Tx) error {
+		e, s, err := c.readable(tx)
+		if err != nil {
+			return err
+		}
+		out, err = c.reader(s).render(tx, e)
+		return err
+	})
+	return out, err
+}
+
+// getContext: "GET /rooms/{roomId}/context/{eventId}".
+func (c *call) getContext() (any, error) {
+	limit, err := c.paramInt("limit", defaultPage, 0, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseRoomFilter(c.param("filter"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	err = c.View(c.ctx(), func(tx *db.Tx) error {
+		e, _, err := c.readable(tx)
+		if err != nil {
+			return err
+		}
+		v, err := look(tx, c.roomID(), c.user)
+		if err != nil {
+			return err
+		}
+		half := int(limit) / 2
+		before, err := turn(tx, c.roomID(), v.sight, f, true, e.Pos-1, 0, half)
+		if err != nil {
+			return err
+		}
+		after, err := turn(tx, c.roomID(), v.sight, f, false, e.Pos, v.pos, int(limit)-half)
+		if err != nil {
+			return err
+		}
+		return c.writeContext(tx, out, v, f, e, before, after)
+	})
+	return out, err
+}
+
+// writeContext fills the answer of GET context.
+func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *roomEventFilter, e *room.Event, before, after *page) error {
+	r := c.reader(v.sight)
+	var err error
+	if out["event"], err = r.render(tx, e); err != nil {
+		return err
+	}
+	if out["events_before"], err = r.renderAll(tx, before.events); err != nil {
+		return err
+	}
+	if out["events_after"], err = r.renderAll(tx, after.events); err != nil {
+		return err
+	}
+	out["start"], out["end"] = token(before.end), token(after.end)
+	last := e
+	if n := len(after.events); n > 0 {
+		last = after.events[n-1]
+	}
+	if f.LazyLoadMembers {
+		all := append(append([]*room.Event{e}, before.events...), after.events...)
+		state, err := room.StateAt(tx, c.roomID(), last.Pos)
+		if err != nil {
+			return err
+		}
+		senders, err := c.senders(tx, v, all, last.Pos)
+		if err != nil {
+			return err
+		}
+		rest := state[:0]
+		for _, s := range state {
+			if s.Type != eventauth.TypeMember {
+				rest = append(rest, s)
+			}
+		}
+		others, err := r.renderAll(tx, rest)
+		out["state"] = append(others, senders...)
+		return err
+	}
+	state, err := room.StateAt(tx, c.roomID(), last.Pos)
+	if err != nil {
+		return err
+	}
+	out["state"], err = r.renderAll(tx, state)
+	return err
+}
+
+// getTimestampToEvent: "GET /rooms/{roomId}/timestamp_to_event".
+func (c *call) getTimestampToEvent() (any, error) {
+	back := c.param("dir") == "b"
+	if !back && c.param("dir") != "f" {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
+	}
+	if c.param("ts") == "" {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which ts?")
+	}
+	ts, err := c.paramInt("ts", 0, 0, 1<<53)
+	if err != nil {
+		return nil, err
+	}
+	var found *room.Event
+	err = c.View(c.ctx(), func(tx *db.Tx) error {
+		v, err := look(tx, c.roomID(), c.user)
+		if err != nil {
+			return err
+		}
+		e, err := room.Nearest(tx, c.roomID(), ts, back)
+		if err != nil {
+			return err
+		}
+		if e == nil || !v.sees(e) {
+			return errNoEvent
+		}
+		found = e
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"event_id": found.ID, "origin_server_ts": found.Time}, nil
+}

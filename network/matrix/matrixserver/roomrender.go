@@ -1,0 +1,223 @@
+package matrixserver
+
+import (
+	"encoding/json"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/room"
+)
+
+// A clientEvent is an event in the form that clients get (client-server API,
+// "Room Event Format").
+type clientEvent struct {
+	Content  json.RawMessage  `json:"content"`
+	ID       quinta.MessageID `json:"event_id,omitempty"`
+	Time     int64            `json:"origin_server_ts"`
+	Redacts  quinta.MessageID `json:"redacts,omitempty"`
+	Room     quinta.RoomID    `json:"room_id,omitempty"`
+	Sender   quinta.UserID    `json:"sender"`
+	StateKey *string          `json:"state_key,omitempty"`
+	Type     string           `json:"type"`
+	Unsigned *unsigned        `json:"unsigned,omitempty"`
+}
+
+// unsigned is what the server adds to an event for the one who reads it.
+type unsigned struct {
+	Age         int64            `json:"age"`
+	Membership  string           `json:"membership,omitempty"`
+	PrevContent json.RawMessage  `json:"prev_content,omitempty"`
+	PrevSender  quinta.UserID    `json:"prev_sender,omitempty"`
+	Replaces    quinta.MessageID `json:"replaces_state,omitempty"`
+	RedactedBy  *clientEvent     `json:"redacted_because,omitempty"`
+	Relations   map[string]any   `json:"m.relations,omitempty"`
+	Txn         quinta.TxnID     `json:"transaction_id,omitempty"`
+}
+
+// A reader is the device that events are written for.
+type reader struct {
+	user   quinta.UserID
+	device quinta.DeviceID
+	// sight, if not nil, gives the membership that the user had at each
+	// event, and hides what he may not read from what comes along.
+	sight *sight
+	// noRoom leaves room_id out, as /sync does.
+	noRoom bool
+	// plain leaves out what costs more queries: the relations to the event.
+	plain bool
+}
+
+// render writes an event for a reader.
+func (r *reader) render(tx *db.Tx, e *room.Event) (*clientEvent, error) {
+	out := &clientEvent{Content: e.Content, ID: e.ID, Time: e.Time, Redacts: e.Redacts, Room: e.Room, Sender: e.Sender,
+		StateKey: e.StateKey, Type: e.Type, Unsigned: &unsigned{Age: max(tx.Millis()-e.Time, 0)}}
+	if r.noRoom {
+		out.Room = ""
+	}
+	u := out.Unsigned
+	if e.Txn != "" && e.Sender == r.user && e.Device == r.device {
+		u.Txn = e.Txn
+	}
+	if r.sight != nil {
+		if u.Membership = at(r.sight.membership, e.Pos); u.Membership == "" {
+			u.Membership = "leave"
+		}
+	}
+	if e.Replaces != 0 {
+		old, err := room.ByPos(tx, e.Room, e.Replaces)
+		if err != nil {
+			return nil, err
+		}
+		u.Replaces = old.ID
+		if r.sight == nil || r.sight.sees(old) || e.IsState(eventauth.TypeMember, string(r.user)) {
+			u.PrevContent, u.PrevSender = old.Content, old.Sender
+		}
+	}
+	if e.RedactedBy != "" {
+		by, err := room.ByID(tx, e.Room, e.RedactedBy)
+		if err != nil {
+			return nil, err
+		}
+		u.RedactedBy = &clientEvent{Content: by.Content, ID: by.ID, Time: by.Time, Redacts: by.Redacts, Room: out.Room, Sender: by.Sender, Type: by.Type}
+	}
+	if e.Related && !r.plain && e.RedactedBy == "" {
+		rel, err := r.relations(tx, e)
+		if err != nil {
+			return nil, err
+		}
+		u.Relations = rel
+	}
+	return out, nil
+}
+
+// renderAll writes a list of events, never nil.
+func (r *reader) renderAll(tx *db.Tx, list []*room.Event) ([]*clientEvent, error) {
+	out := make([]*clientEvent, 0, len(list))
+	for _, e := range list {
+		ce, err := r.render(tx, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ce)
+	}
+	return out, nil
+}
+
+// visible keeps the events that the reader may read.
+func (s *sight) visible(list []*room.Event) []*room.Event {
+	out := list[:0:0]
+	for _, e := range list {
+		if s.sees(e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// relations gathers what stands in relation to an event (client-server API,
+// "Server-side aggregation of relationships").
+func (r *reader) relations(tx *db.Tx, e *room.Event) (map[string]any, error) {
+	out := map[string]any{}
+	query := func(rel string, limit int) ([]*room.Event, error) {
+		list, _, err := room.Relations(tx, room.RelationQuery{Room: e.Room, To: e.ID, RelType: rel, Range: room.Range{To: 1 << 62}, Limit: limit})
+		if r.sight != nil {
+			list = r.sight.visible(list)
+		}
+		return list, err
+	}
+	edits, err := query("m.replace", 8)
+	if err != nil {
+		return nil, err
+	}
+	bare := &reader{user: r.user, device: r.device, noRoom: r.noRoom, plain: true}
+	for _, x := range edits {
+		// Only the sender edits; the type stays; state is not edited.
+		if x.Sender != e.Sender || x.Type != e.Type || e.StateKey != nil || x.StateKey != nil {
+			continue
+		}
+		ce, err := bare.render(tx, x)
+		if err != nil {
+			return nil, err
+		}
+		out["m.replace"] = ce
+		break
+	}
+	refs, err := query("m.reference", 50)
+	if err != nil {
+		return nil, err
+	}
+	if len(refs) > 0 {
+		chunk := make([]map[string]any, 0, len(refs))
+		for i := len(refs) - 1; i >= 0; i-- {
+			chunk = append(chunk, map[string]any{"event_id": refs[i].ID})
+		}
+		out["m.reference"] = map[string]any{"chunk": chunk}
+	}
+	if err := r.thread(tx, e, out); err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// thread adds the summary of the thread that begins at e, if one does.
+func (r *reader) thread(tx *db.Tx, e *room.Event, out map[string]any) error {
+	n, took, err := room.CountRelations(tx, e.Room, e.ID, "m.thread", r.user)
+	if err != nil || n == 0 {
+		return err
+	}
+	list, _, err := room.Relations(tx, room.RelationQuery{Room: e.Room, To: e.ID, RelType: "m.thread", Range: room.Range{To: 1 << 62}, Limit: 1})
+	if err != nil || len(list) == 0 || r.sight != nil && !r.sight.sees(list[0]) {
+		return err
+	}
+	bare := &reader{user: r.user, device: r.device, noRoom: r.noRoom, plain: true}
+	latest, err := bare.render(tx, list[0])
+	if err != nil {
+		return err
+	}
+	out["m.thread"] = map[string]any{"count": n, "current_user_participated": took || e.Sender == r.user, "latest_event": latest}
+	return nil
+}
+
+// strippedState lists the types of state that an invited or knocking user
+// gets to see (client-server API, "Stripped state").
+var strippedState = []string{eventauth.TypeCreate, "m.room.name", "m.room.avatar", "m.room.topic", eventauth.TypeJoinRules, "m.room.canonical_alias", "m.room.encryption"}
+
+// stripped returns the state of a room as user, invited or knocking, gets to
+// see it, with the sender's membership and his own at the end.
+func stripped(tx *db.Tx, id quinta.RoomID, user quinta.UserID) ([]strippedEvent, error) {
+	keys := make([]eventauth.Key, 0, len(strippedState)+2)
+	for _, t := range strippedState {
+		keys = append(keys, eventauth.Key{Type: t})
+	}
+	own, err := room.StateOf(tx, id, eventauth.TypeMember, string(user))
+	if err != nil {
+		return nil, err
+	}
+	if own != nil && own.Sender != user {
+		keys = append(keys, eventauth.Key{Type: eventauth.TypeMember, StateKey: string(own.Sender)})
+	}
+	keys = append(keys, eventauth.Key{Type: eventauth.TypeMember, StateKey: string(user)})
+	out := []strippedEvent{}
+	for _, k := range keys {
+		e, err := room.StateOf(tx, id, k.Type, k.StateKey)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			out = append(out, strippedEvent{Content: e.Content, Sender: e.Sender, StateKey: *e.StateKey, Type: e.Type})
+		}
+	}
+	return out, nil
+}
+
+// A strippedEvent is a state event without what only members get.
+type strippedEvent struct {
+	Content  json.RawMessage `json:"content"`
+	Sender   quinta.UserID   `json:"sender"`
+	StateKey string          `json:"state_key"`
+	Type     string          `json:"type"`
+}
