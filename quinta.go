@@ -46,6 +46,65 @@ type Room struct {
 	Members   []UserID
 }
 
+// A MessageKind says what sort of thing a message is, in words that all
+// networks share.
+type MessageKind string
+
+// The kinds of message.
+const (
+	// MessageText: Text is what a person wrote.
+	MessageText MessageKind = "text"
+	// MessageNotice: Text is what a program wrote; programs do not answer it.
+	MessageNotice MessageKind = "notice"
+	// MessageEmote: Text is what the sender does, in the third person.
+	MessageEmote MessageKind = "emote"
+	// MessageFile: File is a file, and Text what was said with it.
+	MessageFile MessageKind = "file"
+	// MessageReaction: Relation.Key is a reaction to another message.
+	MessageReaction MessageKind = "reaction"
+	// MessageRedaction takes back the message that Relation names.
+	MessageRedaction MessageKind = "redaction"
+	// MessageOther: only Type and Body say what it is.
+	MessageOther MessageKind = "other"
+)
+
+// A RelationKind says how a message refers to another one.
+type RelationKind string
+
+// The kinds of relation.
+const (
+	// RelationReplace: the message is a new text for the other one.
+	RelationReplace RelationKind = "replace"
+	// RelationReply: the message answers the other one.
+	RelationReply RelationKind = "reply"
+	// RelationThread: the message belongs to the thread of the other one.
+	RelationThread RelationKind = "thread"
+	// RelationReaction: the message is a reaction to the other one.
+	RelationReaction RelationKind = "reaction"
+	// RelationRedaction: the message takes the other one back.
+	RelationRedaction RelationKind = "redaction"
+)
+
+// A Relation is a message's reference to another one of the same room. The
+// zero Relation is none.
+type Relation struct {
+	Kind RelationKind `json:"kind,omitempty"`
+	To   MessageID    `json:"to,omitempty"`
+	// Key is the reaction, such as an emoji.
+	Key string `json:"key,omitempty"`
+}
+
+// A File is a file that came with a message and was not fetched yet.
+type File struct {
+	Name      string `json:"name"`
+	MediaType string `json:"media_type,omitempty"`
+	// Size is what the sender claims, in bytes; -1 if he does not.
+	Size int64 `json:"size"`
+	// Ref says where the sealed bytes are and how to open them, in the form
+	// of the network. It holds a key: it is as secret as the message.
+	Ref []byte `json:"-"`
+}
+
 // A Message is what one person said to a room, opened.
 type Message struct {
 	ID     MessageID
@@ -56,10 +115,21 @@ type Message struct {
 	// Time is the sender's or server's claim; no network authenticates it
 	// unless its page in doc/network says so.
 	Time time.Time
+	// Txn is the idempotency id under which this device sent the message; it
+	// is empty for messages of others.
+	Txn TxnID
+	// Kind, Text, File and Relation are the message in words that all
+	// networks share.
+	Kind     MessageKind
+	Text     string
+	File     *File
+	Relation Relation
 	// Type and Body are in the form of the network: on Matrix the event type
 	// and the JSON of the content.
 	Type string
 	Body []byte
+	// Encrypted says that the message came end-to-end encrypted.
+	Encrypted bool
 	// Trust says how far the sending device is known.
 	Trust Trust
 	// Weakness names what is weak about the form in which the message came,

@@ -65,15 +65,32 @@ const (
 	EventKeyChanged
 	// EventVerification: a verification was asked for, or moved on.
 	EventVerification
-	// EventDevice: a device of a tracked user appeared or went.
+	// EventDevice: a device of a known user appeared, changed or went.
 	EventDevice
+	// EventRoom: what is known of a room has changed: its name, its members,
+	// this account's own membership, its encryption.
+	EventRoom
+	// EventReceipt: User has read Message.Room up to Message.ID.
+	EventReceipt
+	// EventSent: a message of the outbox was accepted; Message.Txn is the id
+	// under which it was sent, Message.ID the one that it has got.
+	EventSent
+	// EventFailed: a message of the outbox will not be sent; Detail says why
+	// and Message.Txn which one.
+	EventFailed
 )
 
 // An Event is what a machine tells its caller.
 type Event struct {
-	Kind    EventKind
+	Kind EventKind
+	// Message is the message in question. Of one that cannot be read, what
+	// the envelope says in clear: id, room, claimed sender and time.
 	Message quinta.Message
-	Reason  quinta.Reason
+	// User and Device say whose key, device or receipt it is about, where
+	// that is not the sender of Message.
+	User   quinta.UserID
+	Device quinta.DeviceID
+	Reason quinta.Reason
 	// Detail is the network's own code or words for the reason, if any.
 	Detail string
 }
