@@ -27,6 +27,7 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		PublicURL:    c.PublicURL,
 		Registration: c.Registration,
 		RateLimits:   c.RateLimits,
+		BlobURL:      string(c.Blobs),
 		Now:          time.Now,
 		Rand:         rand.Reader,
 		Log:          log,

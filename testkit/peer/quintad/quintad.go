@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,7 +148,8 @@ func (s *Server) args() []string {
 	args := []string{"serve", "--data", s.conf.Data, "--listen", s.addr, "--name", s.conf.Name,
 		"--registration", "open", "--rate-limits", "off"}
 	if s.conf.Database != "" {
-		args = append(args, "--database", s.conf.Database)
+		// Nodes of one database share one media store; here it is a folder.
+		args = append(args, "--database", s.conf.Database, "--blobs", "file://"+filepath.ToSlash(filepath.Join(s.conf.Data, "media")))
 	}
 	return append(args, s.conf.Args...)
 }
