@@ -1,0 +1,241 @@
+package client
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client/timeline"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A Network is one network's client half.
+type Network interface {
+	// Name is the network's name, as it stands in the list of networks.
+	Name() quinta.NetworkName
+	// Login logs a new device in and keeps in the empty store what Open
+	// needs. It returns an error of KindUnauthenticated if the server refuses
+	// the credentials.
+	Login(ctx context.Context, st Store, env e2ee.Env, in Credentials) (quinta.Device, error)
+	// Open resumes the session that the store holds. It does not speak to the
+	// server.
+	Open(ctx context.Context, st Store, env e2ee.Env) (Session, error)
+}
+
+// Credentials are what a person logs in with.
+type Credentials struct {
+	// Server is the address of the server, such as "https://example.org".
+	Server string
+	// User is a local part or a whole user name.
+	User string
+	// Password is the secret; it goes to the server and is not kept.
+	Password Secret
+	// DeviceName is what the person calls this device.
+	DeviceName string
+	// Token is the invitation that a registration may need.
+	Token Secret
+}
+
+// A Registrar is a Network on which accounts can be made.
+type Registrar interface {
+	Network
+	// Register makes an account and logs in, as Login does.
+	Register(ctx context.Context, st Store, env e2ee.Env, in Credentials) (quinta.Device, error)
+}
+
+// A Session is one logged-in device. It stays as small as it is: what not
+// every network can do is an interface of its own that a Session may also
+// have, and [As] asks for it.
+type Session interface {
+	// Self is the device.
+	Self() quinta.Device
+	// Run sends and receives until ctx ends, and calls on with each event
+	// after it is durable. It returns nil when ctx ended, and an error of
+	// KindUnauthenticated when the device was signed out.
+	Run(ctx context.Context, on func(e2ee.Event)) error
+	// Send puts a message into the outbox and returns its id. When it
+	// returns, the message survives a crash; Run or Flush carries it out.
+	// What became of it comes as EventSent or EventFailed with the id.
+	Send(ctx context.Context, room quinta.RoomID, d Draft) (quinta.TxnID, error)
+	// Flush catches up with the server and carries the outbox out, and
+	// returns when it is empty. It must not run together with Run.
+	Flush(ctx context.Context, on func(e2ee.Event)) error
+	// Close ends the session on this device and closes its store; the device
+	// stays logged in.
+	Close() error
+}
+
+// A Draft is a message to be sent.
+type Draft struct {
+	// Kind is MessageText if empty.
+	Kind quinta.MessageKind
+	Text string
+	// File, if not nil, is a file to be sealed, uploaded and sent with Text.
+	File *Upload
+	// Relation makes the message a reply, an edit, a reaction or a redaction.
+	Relation quinta.Relation
+	// Type and Body, if Type is not empty, are a message in the form of the
+	// network, sealed like any other.
+	Type string
+	Body []byte
+}
+
+// Text is the draft of a text.
+func Text(s string) Draft { return Draft{Kind: quinta.MessageText, Text: s} }
+
+// Notice is the draft of a text written by a program.
+func Notice(s string) Draft { return Draft{Kind: quinta.MessageNotice, Text: s} }
+
+// An Upload is a file on its way out.
+type Upload struct {
+	Name      string
+	MediaType string
+	// Size is the number of bytes, or -1 if it is not known beforehand.
+	Size int64
+	// From is read once, to its end.
+	From io.Reader
+}
+
+// As returns the ability T of a session, and whether it has it.
+func As[T any](s Session) (T, bool) {
+	t, ok := s.(T)
+	return t, ok
+}
+
+// A Talker is a Session with rooms.
+type Talker interface {
+	Session
+	// Rooms lists the rooms of the account, those to which it is invited
+	// included.
+	Rooms(ctx context.Context) ([]RoomInfo, error)
+	// Create makes a room, encrypted unless clear is true.
+	Create(ctx context.Context, in NewRoom) (quinta.RoomID, error)
+	Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error
+	// Join joins a room by its id or one of its names.
+	Join(ctx context.Context, room string) (quinta.RoomID, error)
+	Leave(ctx context.Context, room quinta.RoomID) error
+}
+
+// A NewRoom says what room to make.
+type NewRoom struct {
+	Name   string
+	Topic  string
+	Invite []quinta.UserID
+	// Direct says that it is a conversation of two people.
+	Direct bool
+	// Clear makes a room without encryption.
+	Clear bool
+}
+
+// A RoomInfo is a room as its list shows it.
+type RoomInfo struct {
+	quinta.Room
+	// Membership is this account's own: "join", "invite", "leave".
+	Membership string
+}
+
+// A Reader is a Session that keeps a timeline on the device.
+type Reader interface {
+	Session
+	// Read returns a stretch of a room from the device.
+	Read(ctx context.Context, room quinta.RoomID, q timeline.Query) ([]timeline.Item, error)
+	// History asks the server for older messages of a room, up to limit, and
+	// keeps them. It reports whether there is more.
+	History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error)
+	// MarkRead says that this account has read up to a message.
+	MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error
+}
+
+// A Fetcher is a Session that can fetch files.
+type Fetcher interface {
+	Session
+	// Fetch writes the opened file to w, streamed. An error means that what
+	// was written must not be used: the whole is authentic only when Fetch
+	// returns nil.
+	Fetch(ctx context.Context, f *quinta.File, w io.Writer) error
+}
+
+// A Keeper is a Session on which devices can be looked at and judged.
+type Keeper interface {
+	Session
+	// Devices lists the devices of a user; of the own account if user is
+	// empty.
+	Devices(ctx context.Context, user quinta.UserID) ([]DeviceInfo, error)
+	// Rename names one of the own devices.
+	Rename(ctx context.Context, id quinta.DeviceID, name string) error
+	// SignOut ends one of the own devices. The password may be needed.
+	SignOut(ctx context.Context, id quinta.DeviceID, password Secret) error
+	// Judge accepts or rejects a device that the user compared by hand:
+	// TrustVerified or TrustRejected; TrustUnknown takes a judgement back.
+	Judge(ctx context.Context, user quinta.UserID, id quinta.DeviceID, t quinta.Trust) error
+}
+
+// A DeviceInfo is a device and how far it is known.
+type DeviceInfo struct {
+	quinta.Device
+	Trust quinta.Trust
+	// Fingerprint is what two people compare, in groups for reading aloud.
+	Fingerprint string
+	// Own says that it belongs to this account, Self that it is this device.
+	Own, Self bool
+	// Seen is when the server saw it last, if it tells.
+	Seen time.Time
+}
+
+// A Verifier is a Session that can verify other devices interactively.
+type Verifier interface {
+	Session
+	// Verify asks a user, or one device of the own account, to compare short
+	// strings. compare is shown the strings and answers whether they are
+	// equal; Run must be running.
+	Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(ctx context.Context, s ShortStrings) (bool, error)) error
+	// AwaitVerify waits for a request and carries it out, if accept says so.
+	AwaitVerify(ctx context.Context, accept func(from quinta.Device) bool, compare func(ctx context.Context, s ShortStrings) (bool, error)) error
+}
+
+// ShortStrings are what two people compare.
+type ShortStrings struct {
+	With quinta.Device
+	// Emoji are pictures with their names, Decimal three numbers, Words
+	// safety words; a network gives at least one of them.
+	Emoji   []Emoji
+	Decimal []int
+	Words   []string
+}
+
+// An Emoji is a picture with its name.
+type Emoji struct{ Symbol, Name string }
+
+// A KeyPorter is a Session whose keys can be taken to another device in a
+// file.
+type KeyPorter interface {
+	Session
+	// ExportKeys writes the keys of all rooms, sealed under the passphrase.
+	ExportKeys(ctx context.Context, w io.Writer, passphrase Secret) (int, error)
+	// ImportKeys reads such a file; progress, if not nil, is called now and
+	// then. What could not be read before and can be now comes as events.
+	ImportKeys(ctx context.Context, r io.Reader, passphrase Secret, progress func(done, all int)) (int, error)
+}
+
+// A Doctor is a Session that can say what is wrong with itself.
+type Doctor interface {
+	Session
+	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// A Finding is one thing that a Doctor looked at.
+type Finding struct {
+	// Name is a stable word for what was looked at, such as "clock".
+	Name string
+	OK   bool
+	// Text says what was found, Remedy what to do if it is not well.
+	Text, Remedy string
+}
+
+// Leaver is a Session that can end its device on the server.
+type Leaver interface {
+	Session
+	// Logout signs this device out; the store is of no use afterwards.
+	Logout(ctx context.Context) error
+}
