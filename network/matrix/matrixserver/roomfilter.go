@@ -1,107 +1,35 @@
 package matrixserver
 
 import (
-	"encoding/json"
-	"net/http"
 	"slices"
-	"strings"
 
-	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// A roomEventFilter chooses among the events of rooms (client-server API,
-// "Filtering", RoomEventFilter).
-type roomEventFilter struct {
-	Limit             *int             `json:"limit"`
-	Types             *[]string        `json:"types"`
-	NotTypes          []string         `json:"not_types"`
-	Senders           *[]quinta.UserID `json:"senders"`
-	NotSenders        []quinta.UserID  `json:"not_senders"`
-	Rooms             *[]quinta.RoomID `json:"rooms"`
-	NotRooms          []quinta.RoomID  `json:"not_rooms"`
-	ContainsURL       *bool            `json:"contains_url"`
-	LazyLoadMembers   bool             `json:"lazy_load_members"`
-	IncludeRedundant  bool             `json:"include_redundant_members"`
-	RelatedBySenders  []quinta.UserID  `json:"related_by_senders"`
-	RelatedByRelTypes []string         `json:"related_by_rel_types"`
-	UnreadThreads     bool             `json:"unread_thread_notifications"`
-}
-
-// parseRoomFilter reads the filter of a query parameter; the empty one lets
-// all pass.
-func parseRoomFilter(s string) (*roomEventFilter, error) {
-	f := &roomEventFilter{}
+// roomFilter reads the query parameter filter of a call about one room; an
+// absent one lets all events pass.
+func (c *call) roomFilter() (*filter.RoomEvents, error) {
+	s := c.param("filter")
 	if s == "" {
-		return f, nil
+		return &filter.RoomEvents{}, nil
 	}
-	if !json.Valid([]byte(s)) {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeNotJSON, "the filter is not JSON")
+	f, err := filter.ParseRoomEvents([]byte(s))
+	if err != nil {
+		return nil, filterError(err)
 	}
-	return f, decode([]byte(s), f)
+	return f, nil
 }
 
-// typeMatches reports whether typ is one of the patterns, in which * stands
-// for any text.
-func typeMatches(patterns []string, typ string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return wildcard(p, typ) })
-}
-
-// wildcard matches s against a pattern with *, in time linear in the product
-// of the lengths at most.
-func wildcard(pattern, s string) bool {
-	head, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == s
-	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
-		return false
-	}
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
-}
-
-// passesRoom reports whether events of the room may pass at all.
-func (f *roomEventFilter) passesRoom(id quinta.RoomID) bool {
-	return (f.Rooms == nil || slices.Contains(*f.Rooms, id)) && !slices.Contains(f.NotRooms, id)
-}
-
-// passes reports whether e passes, but for what must be asked of the store.
-func (f *roomEventFilter) passes(e *room.Event) bool {
-	if f.Types != nil && !typeMatches(*f.Types, e.Type) || typeMatches(f.NotTypes, e.Type) {
-		return false
-	}
-	if f.Senders != nil && !slices.Contains(*f.Senders, e.Sender) || slices.Contains(f.NotSenders, e.Sender) {
-		return false
-	}
-	if f.ContainsURL != nil {
-		if _, has := textMember(e.Content, "url"); has != *f.ContainsURL {
-			return false
-		}
-	}
-	return f.passesRoom(e.Room)
-}
-
-// filter keeps the events that pass.
-func (f *roomEventFilter) filter(tx *db.Tx, list []*room.Event) ([]*room.Event, error) {
+// passing keeps the events that a filter lets pass.
+func passing(tx *db.Tx, f *filter.RoomEvents, list []*room.Event) ([]*room.Event, error) {
 	out := list[:0:0]
 	for _, e := range list {
-		if !f.passes(e) {
+		if !f.In(string(e.Room)) || !f.Match(e.Type, string(e.Sender), e.Content) {
 			continue
 		}
-		ok, err := f.passesRelated(tx, e)
+		ok, err := passesRelated(tx, f, e)
 		if err != nil {
 			return nil, err
 		}
@@ -114,8 +42,8 @@ func (f *roomEventFilter) filter(tx *db.Tx, list []*room.Event) ([]*room.Event, 
 
 // passesRelated reports whether somebody of related_by_senders sent an event
 // in one of the relations related_by_rel_types to e.
-func (f *roomEventFilter) passesRelated(tx *db.Tx, e *room.Event) (bool, error) {
-	if len(f.RelatedBySenders) == 0 && len(f.RelatedByRelTypes) == 0 {
+func passesRelated(tx *db.Tx, f *filter.RoomEvents, e *room.Event) (bool, error) {
+	if f.RelatedBySenders == nil && f.RelatedByTypes == nil {
 		return true, nil
 	}
 	if !e.Related {
@@ -126,7 +54,7 @@ func (f *roomEventFilter) passesRelated(tx *db.Tx, e *room.Event) (bool, error) 
 		return false, err
 	}
 	return slices.ContainsFunc(list, func(r *room.Event) bool {
-		return (len(f.RelatedBySenders) == 0 || slices.Contains(f.RelatedBySenders, r.Sender)) &&
-			(len(f.RelatedByRelTypes) == 0 || slices.Contains(f.RelatedByRelTypes, r.RelType))
+		return (f.RelatedBySenders == nil || slices.Contains(f.RelatedBySenders, string(r.Sender))) &&
+			(f.RelatedByTypes == nil || slices.Contains(f.RelatedByTypes, r.RelType))
 	}), nil
 }

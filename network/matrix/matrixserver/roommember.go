@@ -151,20 +151,28 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 	return "", wire.NewError(http.StatusForbidden, wire.CodeUnableToGrantJoin, "nobody in the room can let you in")
 }
 
-// allowed reports whether user is in one of the rooms of a restricted join
-// rule.
-func allowed(tx *db.Tx, joinRules json.RawMessage, user quinta.UserID) (bool, error) {
+// allowedRooms lists the rooms of a restricted join rule.
+func allowedRooms(joinRules json.RawMessage) []string {
 	raw, _ := member(joinRules, "allow")
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
-		return false, nil
+		return nil
 	}
+	var out []string
 	for _, a := range list {
 		typ, _ := textMember(a, "type")
 		id, _ := textMember(a, "room_id")
-		if typ != "m.room_membership" || id == "" || !plain(id) {
-			continue
+		if typ == "m.room_membership" && id != "" && plain(id) {
+			out = append(out, id)
 		}
+	}
+	return out
+}
+
+// allowed reports whether user is in one of the rooms of a restricted join
+// rule.
+func allowed(tx *db.Tx, joinRules json.RawMessage, user quinta.UserID) (bool, error) {
+	for _, id := range allowedRooms(joinRules) {
 		m, err := room.MemberOf(tx, quinta.RoomID(id), user)
 		if err != nil {
 			return false, err

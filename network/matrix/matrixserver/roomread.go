@@ -5,6 +5,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -35,7 +36,7 @@ type page struct {
 }
 
 // turn reads a page from from, back or forth, up to to.
-func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *roomEventFilter, back bool, from, to quinta.Pos, limit int) (*page, error) {
+func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool, from, to quinta.Pos, limit int) (*page, error) {
 	p := &page{end: from}
 	for looked := 0; len(p.events) < limit && looked < maxLooked; {
 		n := limit - len(p.events)
@@ -55,7 +56,7 @@ func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *roomEventFilter, back bool, 
 				p.end = e.Pos - 1
 			}
 		}
-		kept, err := f.filter(tx, s.visible(list))
+		kept, err := passing(tx, f, s.visible(list))
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +91,7 @@ func (c *call) getMessages() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseRoomFilter(c.param("filter"))
+	f, err := c.roomFilter()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +114,7 @@ func (c *call) getMessages() (any, error) {
 		if out["chunk"], err = c.reader(v.sight).renderAll(tx, p.events); err != nil {
 			return err
 		}
-		if f.LazyLoadMembers {
+		if f.LazyLoad {
 			out["state"], err = c.senders(tx, v, p.events, v.pos)
 		}
 		return err
@@ -188,7 +189,7 @@ func (c *call) getContext() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseRoomFilter(c.param("filter"))
+	f, err := c.roomFilter()
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +218,7 @@ func (c *call) getContext() (any, error) {
 }
 
 // writeContext fills the answer of GET context.
-func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *roomEventFilter, e *room.Event, before, after *page) error {
+func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *filter.RoomEvents, e *room.Event, before, after *page) error {
 	r := c.reader(v.sight)
 	var err error
 	if out["event"], err = r.render(tx, e); err != nil {
@@ -234,7 +235,7 @@ func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *room
 	if n := len(after.events); n > 0 {
 		last = after.events[n-1]
 	}
-	if f.LazyLoadMembers {
+	if f.LazyLoad {
 		all := append(append([]*room.Event{e}, before.events...), after.events...)
 		state, err := room.StateAt(tx, c.roomID(), last.Pos)
 		if err != nil {

@@ -10,6 +10,11 @@ func (s *homeserver) roomCalls() {
 		s.roomStateCalls,
 		s.roomReadCalls,
 		s.roomAliasCalls,
+		s.roomReceiptCalls,
+		s.roomPublicCalls,
+		s.roomRelationCalls,
+		s.roomUpgradeCalls,
+		s.roomHierarchyCalls,
 	} {
 		register()
 	}

@@ -31,10 +31,12 @@ var _ server.AccountKeeper = (*homeserver)(nil)
 type homeserver struct {
 	*server.Core
 	router router
+	typing *typingClock
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
 	s := &homeserver{Core: c}
+	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
 		s.loginCalls,
@@ -58,8 +60,11 @@ func newServer(c *server.Core) (*homeserver, error) {
 // Paths are the prefixes of the client-server API.
 func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-known/matrix/"} }
 
-// Close has nothing to end.
-func (s *homeserver) Close() error { return nil }
+// Close ends the timers.
+func (s *homeserver) Close() error {
+	s.typing.close()
+	return nil
+}
 
 // client registers an endpoint of the client API under the r0 and v3 paths.
 func (s *homeserver) client(method, path string, e endpoint) {

@@ -1,0 +1,292 @@
+package matrixserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/room"
+)
+
+func (s *homeserver) roomReceiptCalls() {
+	s.client(http.MethodPost, "/rooms/{roomId}/receipt/{receiptType}/{eventId}", endpoint{handle: (*call).postReceipt})
+	s.client(http.MethodPost, "/rooms/{roomId}/read_markers", endpoint{handle: (*call).postReadMarkers})
+	s.client(http.MethodPut, "/rooms/{roomId}/typing/{userId}", endpoint{handle: (*call).putTyping})
+}
+
+// The kinds of receipts.
+const (
+	receiptRead    = "m.read"
+	receiptPrivate = "m.read.private"
+	// threadMain is the thread of what is in no thread.
+	threadMain = "main"
+)
+
+// postReceipt: "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}".
+func (c *call) postReceipt() (any, error) {
+	body, err := c.object()
+	if err != nil {
+		return nil, err
+	}
+	kind := c.path("receiptType")
+	id := quinta.MessageID(c.path("eventId"))
+	thread := ""
+	if raw, ok := member(body, "thread_id"); ok {
+		if json.Unmarshal(raw, &thread) != nil || thread == "" || len(thread) > wire.MaxID || !plain(thread) || string(raw) == "null" {
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "thread_id is main or the id of an event")
+		}
+	}
+	switch kind {
+	case receiptRead, receiptPrivate:
+	case dataFullyRead:
+		if thread != "" {
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "m.fully_read has no thread")
+		}
+	default:
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "there is no such kind of receipt")
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		if err := c.inRoom(tx); err != nil {
+			return err
+		}
+		return c.mark(tx, kind, id, thread)
+	})
+}
+
+// inRoom refuses a caller who is not in the room of the path.
+func (c *call) inRoom(tx *db.Tx) error {
+	m, err := room.MemberOf(tx, c.roomID(), c.user)
+	if err == nil && m.Membership != room.Join {
+		err = errNotMember
+	}
+	return err
+}
+
+// mark keeps one receipt or read marker of the caller. One for an event that
+// he cannot read is refused.
+func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) error {
+	e, err := room.ByID(tx, c.roomID(), id)
+	if err != nil {
+		return err
+	}
+	s, err := sightOf(tx, c.roomID(), c.user)
+	if err != nil {
+		return err
+	}
+	if !s.sees(e) {
+		return errNoEvent
+	}
+	if kind == dataFullyRead {
+		raw, err := canonicalJSON(map[string]any{"event_id": id})
+		if err != nil {
+			return err
+		}
+		return putData(tx, c.user, string(c.roomID()), dataFullyRead, raw)
+	}
+	if err := inThread(e, thread); err != nil {
+		return err
+	}
+	kept, err := room.PutReceipt(tx, &room.Receipt{Room: c.roomID(), Member: c.user, Kind: kind, Thread: thread, Event: id, Upto: e.Pos})
+	if err != nil || !kept {
+		return err
+	}
+	// The reader's own counts change with a private receipt as well.
+	feed.Bump(tx, feed.User(c.user))
+	if kind == receiptRead {
+		feed.Bump(tx, feed.Room(c.roomID()))
+	}
+	return nil
+}
+
+// inThread refuses a receipt for an event that is not in the thread.
+func inThread(e *room.Event, thread string) error {
+	if thread == "" || thread == threadMain && e.RelType != "m.thread" {
+		return nil
+	}
+	if string(e.ID) == thread || e.RelType == "m.thread" && string(e.RelTo) == thread || e.RelType != "" && e.RelType != "m.thread" {
+		return nil
+	}
+	return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the event is not in this thread")
+}
+
+// postReadMarkers: "POST /rooms/{roomId}/read_markers".
+func (c *call) postReadMarkers() (any, error) {
+	var q map[string]json.RawMessage
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	marks := map[string]quinta.MessageID{}
+	for _, kind := range []string{dataFullyRead, receiptRead, receiptPrivate} {
+		raw, ok := q[kind]
+		if !ok {
+			continue
+		}
+		var id quinta.MessageID
+		if err := decode(raw, &id); err != nil {
+			return nil, err
+		}
+		if id != "" {
+			marks[kind] = id
+		}
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		if err := c.inRoom(tx); err != nil {
+			return err
+		}
+		for kind, id := range marks {
+			if !plain(string(id)) {
+				return errNoEvent
+			}
+			if err := c.mark(tx, kind, id, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// maxTyping bounds how long one notice of typing lasts.
+const maxTyping = 2 * time.Minute
+
+// putTyping: "PUT /rooms/{roomId}/typing/{userId}".
+func (c *call) putTyping() (any, error) {
+	if err := c.mine(); err != nil {
+		return nil, err
+	}
+	var q struct {
+		Typing  *bool `json:"typing"`
+		Timeout int64 `json:"timeout"`
+	}
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if q.Typing == nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "typing, or not?")
+	}
+	lasts := time.Duration(0)
+	if *q.Typing {
+		lasts = 30 * time.Second
+		if q.Timeout > 0 {
+			lasts = time.Duration(min(q.Timeout, maxTyping.Milliseconds())) * time.Millisecond
+		}
+	}
+	err := c.Update(c.ctx(), func(tx *db.Tx) error {
+		if err := c.inRoom(tx); err != nil {
+			return err
+		}
+		until := int64(0)
+		if lasts > 0 {
+			until = tx.Millis() + lasts.Milliseconds()
+		}
+		seen, err := room.SetTyping(tx, c.roomID(), c.user, until)
+		if seen {
+			feed.Bump(tx, feed.Room(c.roomID()))
+		}
+		return err
+	})
+	if err == nil && lasts > 0 {
+		c.typing.after(lasts)
+	}
+	return empty{}, err
+}
+
+// A typingClock ends typing whose time is over, so that those who wait see
+// the end without asking.
+type typingClock struct {
+	s      *homeserver
+	mu     sync.Mutex
+	timers map[*time.Timer]struct{}
+	closed bool
+}
+
+// newTypingClock also ends what the process before this one left behind.
+func newTypingClock(s *homeserver) *typingClock {
+	t := &typingClock{s: s, timers: map[*time.Timer]struct{}{}}
+	t.after(0)
+	t.after(maxTyping)
+	return t
+}
+
+// after looks for typing that is over when d has passed.
+func (t *typingClock) after(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(d+10*time.Millisecond, func() {
+		t.mu.Lock()
+		_, live := t.timers[timer]
+		delete(t.timers, timer)
+		t.mu.Unlock()
+		if live {
+			t.end()
+		}
+	})
+	t.timers[timer] = struct{}{}
+}
+
+// end ends what is over and wakes the rooms.
+func (t *typingClock) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := t.s.Update(ctx, func(tx *db.Tx) error {
+		rooms, err := room.EndTyping(tx)
+		for _, id := range rooms {
+			feed.Bump(tx, feed.Room(id))
+		}
+		return err
+	})
+	if err != nil && quinta.KindOf(err) != quinta.KindUnavailable && !errors.Is(err, context.DeadlineExceeded) {
+		t.s.Log.Warn("matrix: the end of somebody's typing was not noted", "err", err)
+	}
+}
+
+// close forgets all timers.
+func (t *typingClock) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for timer := range t.timers {
+		timer.Stop()
+	}
+	clear(t.timers)
+}
+
+// A receiptContent is the content of m.receipt: event, kind, user.
+type receiptContent map[quinta.MessageID]map[string]map[quinta.UserID]receiptTime
+
+type receiptTime struct {
+	Time   int64  `json:"ts"`
+	Thread string `json:"thread_id,omitempty"`
+}
+
+// receiptsFor returns the content of m.receipt with the receipts given, as
+// user gets it: private ones are his own only. It is nil if none is left.
+func receiptsFor(list []room.Receipt, user quinta.UserID) receiptContent {
+	var out receiptContent
+	for _, r := range list {
+		if r.Kind == receiptPrivate && r.Member != user {
+			continue
+		}
+		if out == nil {
+			out = receiptContent{}
+		}
+		if out[r.Event] == nil {
+			out[r.Event] = map[string]map[quinta.UserID]receiptTime{}
+		}
+		if out[r.Event][r.Kind] == nil {
+			out[r.Event][r.Kind] = map[quinta.UserID]receiptTime{}
+		}
+		out[r.Event][r.Kind][r.Member] = receiptTime{r.Time, r.Thread}
+	}
+	return out
+}
