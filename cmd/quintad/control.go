@@ -78,7 +78,8 @@ func refuse(w http.ResponseWriter, err error) { http.Error(w, err.Error(), http.
 
 // serveControl serves the socket until ctx ends. The lock of the folder is
 // held, so a socket that is there belongs to nobody.
-func serveControl(ctx context.Context, dir string, core *server.Core, log *slog.Logger) (wait func() error, err error) {
+func serveControl(ctx context.Context, c *config.Config, core *server.Core, log *slog.Logger) (wait func() error, err error) {
+	dir := c.Data
 	path, release, err := socketPath(dir)
 	if err != nil {
 		return nil, err
@@ -100,6 +101,7 @@ func serveControl(ctx context.Context, dir string, core *server.Core, log *slog.
 	for name, h := range orders {
 		mux.Handle("POST /"+name, h(core, log))
 	}
+	mux.Handle("POST /"+backupOrder, serveBackup(c)(core, log))
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()

@@ -57,6 +57,8 @@ var commands = []*command{
 	&userPasswordCommand,
 	&userRemoveCommand,
 	&userInviteCommand,
+	&backupCommand,
+	&restoreCommand,
 	&configPrintCommand,
 	&configCheckCommand,
 	&versionCommand,

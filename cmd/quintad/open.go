@@ -17,8 +17,11 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// storeFile is the embedded store in the data folder.
-const storeFile = "quinta.db"
+// What lies in the data folder.
+const (
+	storeFile   = "quinta.db"
+	mediaFolder = "media"
+)
 
 // coreConfig translates settings into what the core needs.
 func coreConfig(c *config.Config, log *slog.Logger) server.Config {
@@ -28,6 +31,7 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		Registration: c.Registration,
 		RateLimits:   c.RateLimits,
 		BlobURL:      string(c.Blobs),
+		MaxUpload:    c.MaxUpload,
 		Now:          time.Now,
 		Rand:         rand.Reader,
 		Log:          log,
@@ -36,6 +40,13 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		cfg.DB = db.Config{URL: string(c.Database)}
 	} else {
 		cfg.DB = db.Config{Path: filepath.Join(c.Data, storeFile)}
+	}
+	if cfg.BlobURL == "" {
+		dir := filepath.Join(c.Data, mediaFolder)
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs // without a working directory, opening the store fails and says so
+		}
+		cfg.BlobURL = folderURL(dir)
 	}
 	return cfg
 }

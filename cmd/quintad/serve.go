@@ -61,7 +61,10 @@ func run(ctx context.Context, p *program, c *config.Config, core *server.Core, c
 	}
 	control := func() error { return nil }
 	if c.Database == "" {
-		if control, err = serveControl(ctx, c.Data, core, core.Log); err != nil {
+		if err := clearScratch(c); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		if control, err = serveControl(ctx, c, core, core.Log); err != nil {
 			return errors.Join(err, l.Close())
 		}
 	}

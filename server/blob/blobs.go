@@ -49,6 +49,16 @@ type Blobs struct {
 	stop context.CancelFunc
 	done chan struct{}
 	shut sync.Once
+
+	// kept is held by those who need all bytes to stay, and by the sweep.
+	kept sync.RWMutex
+}
+
+// Keep holds sweeps off until the function that it returns is called, so that
+// all bytes that any row refers to now can still be read.
+func (b *Blobs) Keep() (release func()) {
+	b.kept.RLock()
+	return sync.OnceFunc(b.kept.RUnlock)
 }
 
 // Bytes are bytes on the media store.
@@ -187,6 +197,9 @@ func (b *Blobs) Open(ctx context.Context, w Bytes, off, n int64) (io.ReadCloser,
 	return r, nil
 }
 
+// ErrBytes is returned by Import for other bytes than those asked for.
+var ErrBytes = quinta.E(quinta.KindInvalid, "media store", "the bytes are not those that the store refers to")
+
 // Import puts bytes of a backup under the key that they had, in place of what
 // is there. It fails and leaves nothing there if they are not the bytes that
 // want describes.
@@ -203,7 +216,7 @@ func (b *Blobs) Import(ctx context.Context, want Bytes, r io.Reader) error {
 	case err == nil && in.left == 0 && string(in.sum.Sum(nil)) == string(want.Sum):
 		return nil
 	case err == nil || in.over:
-		err = quinta.E(quinta.KindInvalid, "media store", "the bytes are not those that the store refers to")
+		err = ErrBytes
 	case in.err != nil:
 		err = in.err
 	default:

@@ -35,6 +35,8 @@ func (b *Blobs) sweepAlways(ctx context.Context) {
 // Sweep forgets the reserved ids whose time is over and removes the loose
 // bytes that are due. It returns how many files it removed.
 func (b *Blobs) Sweep(ctx context.Context) (int, error) {
+	b.kept.Lock()
+	defer b.kept.Unlock()
 	removed := 0
 	for {
 		due := false

@@ -69,6 +69,15 @@ func (tx *Tx) NextPos() quinta.Pos {
 	return *tx.pos
 }
 
+// SkipPos moves the order of all writes on by n positions that are never
+// given out.
+func (tx *Tx) SkipPos(n int64) {
+	if !tx.write || n < 0 {
+		panic("db: internal error: SkipPos in a read-only transaction, or backwards")
+	}
+	*tx.pos += quinta.Pos(n)
+}
+
 // Pos returns the highest position that this transaction can see.
 func (tx *Tx) Pos() (quinta.Pos, error) {
 	if tx.write {

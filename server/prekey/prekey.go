@@ -154,10 +154,11 @@ func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
 	return err
 }
 
-// Forget removes the one-time keys of all devices: after a restore of an
-// older copy of the store some of them may have been given out already. The
-// devices see the counts and upload new ones; fallback keys carry on.
+// Forget takes the one-time keys of all devices back: after a restore of an
+// older copy of the store some of them may have been given out already. They
+// count as claimed, so that no late upload brings one back. The devices see
+// the counts and upload new ones; fallback keys carry on.
 func Forget(tx *db.Tx) error {
-	_, err := tx.Exec(`DELETE FROM prekey_onetime`)
+	_, err := tx.Exec(`UPDATE prekey_onetime SET claimed = $1, body = '' WHERE claimed IS NULL`, tx.Millis())
 	return err
 }

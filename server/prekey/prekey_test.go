@@ -250,7 +250,10 @@ func TestForget(t *testing.T) {
 		r.putFallback("A", "f=1")
 		r.update(prekey.Forget)
 		r.wantLeft("A", 0, alg)
+		r.must(r.put("A", "a=1")) // one that may have been given out does not come back
 		r.wantClaim("A", "f=1!")
+		r.must(r.put("A", "c=3"))
+		r.wantClaim("A", "c=3")
 	})
 }
 

@@ -33,7 +33,9 @@ type Config struct {
 	// store.
 	Database Secret
 	// Blobs is the URL of the store for media; empty means a folder below Data.
-	Blobs     Secret
+	Blobs Secret
+	// MaxUpload bounds a file in bytes.
+	MaxUpload int64
 	PublicURL string
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool

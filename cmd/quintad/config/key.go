@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/quinta-chat/quinta/server"
@@ -102,6 +103,18 @@ var Keys = []*Key{
 			return nil
 		},
 		Get: func(c *Config) string { return c.Blobs.String() },
+	},
+	{
+		Name: "max-upload", Default: "100", Arg: "MIB", Help: "how large a file of a user may be, in MiB",
+		Set: func(c *Config, s string) error {
+			n, err := strconv.ParseInt(s, 10, 32)
+			if err != nil || n < 1 || n > 1<<20 {
+				return fmt.Errorf("%.40q is not a number from 1 to %d", s, 1<<20)
+			}
+			c.MaxUpload = n << 20
+			return nil
+		},
+		Get: func(c *Config) string { return strconv.FormatInt(c.MaxUpload>>20, 10) },
 	},
 	onOff("rate-limits", "on", "limits per account and address", func(c *Config) *bool { return &c.RateLimits }),
 	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/server"
+)
+
+var restoreCommand = command{
+	name: "restore",
+	line: "make the data folder from a backup",
+	args: 1,
+	usage: `
+Restore makes a data folder from a file of "quintad backup". It checks the
+whole file first. The folder must not exist, or be empty; it is there whole
+afterwards, or not at all.
+
+    quintad restore quinta-2030-01-01.backup --data ./quinta-data
+
+Logins go on. One-time keys are forgotten, so that none is given out twice;
+clients upload new ones by themselves.
+`,
+	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return restore },
+}
+
+func restore(ctx context.Context, p *program, c *config.Config, args []string) (err error) {
+	if c.Database != "" {
+		return &hinted{errors.New("a backup is restored into the embedded store, and a database is set"), "use pg_restore for PostgreSQL"}
+	}
+	if err := mustBeEmpty(c.Data); err != nil {
+		return err
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	target, err := filepath.Abs(c.Data)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(target)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(parent, "."+filepath.Base(target)+"-restoring-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := os.RemoveAll(dir); err == nil {
+			err = rerr
+		}
+	}()
+	cfg := coreConfig(c, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	cfg.DB.Path = filepath.Join(dir, storeFile)
+	if c.Blobs == "" {
+		cfg.BlobURL = folderURL(filepath.Join(dir, mediaFolder))
+	}
+	head, err := server.Restore(ctx, cfg, all.Servers, f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], plain(err))
+	}
+	if err := syncFolder(dir); err != nil {
+		return err
+	}
+	// An empty folder gives way to a renamed one, a full one does not.
+	if err := os.Rename(dir, target); err != nil {
+		return err
+	}
+	if err := syncFolder(parent); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s as of %s is in %s\n", head.Name, time.UnixMilli(head.Created).UTC().Format(time.RFC3339), c.Data)
+	return err
+}
+
+// mustBeEmpty refuses a folder that holds something.
+func mustBeEmpty(dir string) error {
+	es, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(es) > 0:
+		return &hinted{fmt.Errorf("the folder %s is not empty", dir), "move it away, or restore into another folder with --data"}
+	}
+	return nil
+}
+
+// folderURL is the URL of a folder as a media store.
+func folderURL(dir string) string { return (&url.URL{Scheme: "file", Path: dir}).String() }
