@@ -26,7 +26,7 @@ const (
 // Handler returns what the listener serves: every front under its paths, and
 // home for the rest.
 func (c *Core) Handler(home http.Handler) http.Handler {
-	return c.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return c.behind(c.observe(c.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, f := range c.fronts {
 			for _, p := range f.Paths() {
 				if strings.HasPrefix(r.URL.Path, p) {
@@ -36,7 +36,7 @@ func (c *Core) Handler(home http.Handler) http.Handler {
 			}
 		}
 		home.ServeHTTP(w, r)
-	}))
+	}))))
 }
 
 // guard keeps one request's panic from taking the connection's other work

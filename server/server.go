@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -65,6 +66,11 @@ type Config struct {
 	BlobFaults func(op string) error
 	// MaxUpload bounds a file in bytes; zero means 100 MiB.
 	MaxUpload int64
+	// Proxies are the reverse proxies whose word about a client's address
+	// counts.
+	Proxies []netip.Prefix
+	// Metrics, if not nil, count what the server does.
+	Metrics *Metrics
 	// Now is the clock, Rand a secure source of random bytes.
 	Now  func() time.Time
 	Rand io.Reader
@@ -176,6 +182,7 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		}
 		c.fronts = append(c.fronts, f)
 	}
+	c.Metrics.of(c)
 	return c, nil
 }
 

@@ -102,20 +102,9 @@ func serveControl(ctx context.Context, c *config.Config, core *server.Core, log 
 		mux.Handle("POST /"+name, h(core, log))
 	}
 	mux.Handle("POST /"+backupOrder, serveBackup(c)(core, log))
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	wait = serveSide(ctx, l, mux, log)
 	return func() error {
-		<-ctx.Done()
-		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), server.StopTimeout)
-		defer cancel()
-		err := s.Shutdown(sctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = s.Close()
-		}
-		if serr := <-ended; !errors.Is(serr, http.ErrServerClosed) {
-			err = errors.Join(err, serr)
-		}
+		err := wait()
 		return errors.Join(err, os.Remove(filepath.Join(dir, socketName)))
 	}, nil
 }

@@ -32,6 +32,7 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		RateLimits:   c.RateLimits,
 		BlobURL:      string(c.Blobs),
 		MaxUpload:    c.MaxUpload,
+		Proxies:      c.TrustedProxies,
 		Now:          time.Now,
 		Rand:         rand.Reader,
 		Log:          log,

@@ -28,7 +28,8 @@ listens on loopback and keeps all data in ./quinta-data.
     quintad serve
     quintad serve --name chat.example.org --listen 127.0.0.1:8008 --public-url https://chat.example.org
 
-Once it serves it prints "quintad: ready URL".
+Once it serves it prints "quintad: ready URL", and before that "quintad: admin
+URL" if it has an admin listener.
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return serve },
 }
@@ -44,6 +45,9 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 	}
 	cfg := coreConfig(c, log)
 	cfg.NewName = newName
+	if c.AdminListen != "" {
+		cfg.Metrics = server.NewMetrics()
+	}
 	o, err := open(ctx, c, cfg)
 	if err != nil {
 		return err
@@ -52,21 +56,35 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 }
 
 // run opens the listeners of an open core and serves until ctx ends.
-func run(ctx context.Context, p *program, c *config.Config, core *server.Core, cert *tls.Config) error {
+func run(ctx context.Context, p *program, c *config.Config, core *server.Core, cert *tls.Config) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var sides []func() error
+	defer func() {
+		cancel()
+		for _, wait := range sides {
+			err = errors.Join(err, wait())
+		}
+	}()
 	l, err := listen(c.Listen, "--listen")
 	if err != nil {
 		return err
 	}
-	control := func() error { return nil }
 	if c.Database == "" {
 		if err := clearScratch(c); err != nil {
 			return errors.Join(err, l.Close())
 		}
-		if control, err = serveControl(ctx, c, core, core.Log); err != nil {
+		control, err := serveControl(ctx, c, core, core.Log)
+		if err != nil {
 			return errors.Join(err, l.Close())
 		}
+		sides = append(sides, control)
+	}
+	if c.AdminListen != "" {
+		admin, err := serveAdmin(ctx, p, c, core)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		sides = append(sides, admin)
 	}
 	scheme := "http"
 	if cert != nil {
@@ -76,9 +94,7 @@ func run(ctx context.Context, p *program, c *config.Config, core *server.Core, c
 	w := welcome{Name: core.Name, URL: url, Public: c.PublicURL, Registration: string(c.Registration), Command: addCommand(c)}
 	fmt.Fprint(p.stderr, w.text())
 	fmt.Fprintf(p.stdout, "quintad: ready %s\n", url)
-	err = core.Serve(ctx, l, core.Handler(w), cert)
-	cancel()
-	return errors.Join(err, control())
+	return core.Serve(ctx, l, core.Handler(w), cert)
 }
 
 // listen opens a listener; what an operator may meet becomes a clear line.

@@ -150,7 +150,7 @@ var Keys = []*Key{
 		},
 	},
 	{
-		Name: "log-level", Default: "info", Arg: "debug|info|warn|error", Help: "what is logged; info has a line for every request",
+		Name: "log-level", Default: "info", Arg: "debug|info|warn|error", Help: "what is logged; debug has a line for every request",
 		Set: func(c *Config, s string) error {
 			switch s {
 			case "debug", "info", "warn", "error":

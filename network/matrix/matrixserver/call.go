@@ -18,6 +18,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -59,6 +60,7 @@ func (c *call) run() (any, error) {
 		return nil, wire.NewError(http.StatusNotFound, wire.CodeUnrecognized, "there is no such call")
 	}
 	c.ep, c.vars = ep, vars
+	server.SetRoute(c.w, ep.route)
 	for _, v := range vars {
 		if !utf8.ValidString(v) || strings.IndexByte(v, 0) >= 0 {
 			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the path holds bytes that are not text")

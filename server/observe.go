@@ -1,0 +1,91 @@
+package server
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// SetRoute tells the log and the metrics which call is being answered: the
+// path as the protocol's document writes it, with the names of its variables.
+// The path itself may hold what belongs in neither. A front calls it with the
+// writer that it was given.
+func SetRoute(w http.ResponseWriter, route string) {
+	if r, ok := w.(*recorder); ok {
+		r.route = route
+	}
+}
+
+// noRoute stands for a path that no call has.
+const noRoute = "none"
+
+// observe notes of every request which call it was, how it ended and how long
+// it took; nothing that it held.
+func (c *Core) observe(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w, route: noRoute}
+		began := time.Now()
+		defer func() {
+			took := time.Since(began)
+			if rec.status == 0 {
+				rec.status = http.StatusOK
+			}
+			c.Metrics.request(r.Method, rec.route, rec.status, took)
+			level := slog.LevelDebug
+			if rec.status >= http.StatusInternalServerError {
+				level = slog.LevelWarn
+			}
+			c.Log.Log(r.Context(), level, "request", "method", method(r.Method), "route", rec.route, "status", rec.status, "took", took.Round(time.Microsecond))
+		}()
+		h.ServeHTTP(rec, r)
+	})
+}
+
+// method keeps the words of a stranger out of logs and labels.
+func method(s string) string {
+	switch s {
+	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodHead, http.MethodOptions, http.MethodPatch:
+		return s
+	}
+	return "other"
+}
+
+// A recorder remembers how an answer began.
+type recorder struct {
+	http.ResponseWriter
+	route  string
+	status int
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= http.StatusOK {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// ReadFrom lets a file go to the network without a copy in memory.
+func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return io.Copy(r.ResponseWriter, src)
+}
+
+// Flush sends what was written so far.
+func (r *recorder) Flush() {
+	if f, ok := r.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}
