@@ -122,7 +122,11 @@ func (c *call) postReadMarkers() (any, error) {
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	marks := map[string]quinta.MessageID{}
+	type mark struct {
+		kind string
+		id   quinta.MessageID
+	}
+	var marks []mark
 	for _, kind := range []string{dataFullyRead, receiptRead, receiptPrivate} {
 		raw, ok := q[kind]
 		if !ok {
@@ -133,18 +137,18 @@ func (c *call) postReadMarkers() (any, error) {
 			return nil, err
 		}
 		if id != "" {
-			marks[kind] = id
+			marks = append(marks, mark{kind, id})
 		}
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		if err := c.inRoom(tx); err != nil {
 			return err
 		}
-		for kind, id := range marks {
-			if !plain(string(id)) {
+		for _, m := range marks {
+			if !plain(string(m.id)) {
 				return errNoEvent
 			}
-			if err := c.mark(tx, kind, id, ""); err != nil {
+			if err := c.mark(tx, m.kind, m.id, ""); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package matrixserver_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -93,3 +94,13 @@ func memberships(chunk any) string {
 
 // words prints values with a space between each.
 func words(v ...any) string { return strings.TrimSpace(fmt.Sprintln(v...)) }
+
+// list returns an answer that is a JSON array.
+func (r *reply) list() []any {
+	r.t.Helper()
+	var out []any
+	if err := json.Unmarshal(r.Raw, &out); err != nil {
+		r.t.Fatalf("%s: the answer is no list: %.200s", r.call, r.Raw)
+	}
+	return out
+}
