@@ -81,6 +81,8 @@ const (
 	// EventTrouble: the server is not reached or asks to wait; Detail says
 	// why. What is due is tried again by itself.
 	EventTrouble
+	// EventSecret: a secret came from an own verified device; Detail names it.
+	EventSecret
 )
 
 // An Event is what a machine tells its caller.
