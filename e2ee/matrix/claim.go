@@ -59,7 +59,7 @@ func (w *work) planOlm() error {
 	for _, e := range entries {
 		var i olmItem
 		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		d, err := w.entitled(i.To)
 		if err != nil {
@@ -125,7 +125,7 @@ func (w *work) planClaims() error {
 	for _, e := range entries {
 		var i olmItem
 		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		p, err := w.peer(i.To.Curve)
 		if err != nil {
@@ -144,7 +144,7 @@ func (w *work) planClaims() error {
 	for _, e := range waiting {
 		var ts []target
 		if err := json.Unmarshal(e.Value, &ts); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		for _, t := range ts {
 			if err := want(t); err != nil {
@@ -276,7 +276,7 @@ func (w *work) freshen(made map[target]bool) error {
 	for _, e := range entries {
 		var i olmItem
 		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		if i.Fresh && made[i.To] {
 			i.Fresh = false

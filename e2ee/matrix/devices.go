@@ -157,7 +157,7 @@ func (w *work) planQuery() error {
 			RetryAt  int64 `json:"retry_at"`
 		}
 		if err := json.Unmarshal(e.Value, &u); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		if u.Outdated && u.Tracked && !u.Querying && u.RetryAt <= w.now.UnixMilli() {
 			ids = append(ids, quinta.UserID(strings.TrimPrefix(e.Key, "user/")))
@@ -294,7 +294,7 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 }
 
 func (w *work) deviceEvent(kind e2ee.EventKind, id quinta.UserID, u *userRecord, device quinta.DeviceID, detail string) e2ee.Event {
-	return e2ee.Event{Kind: kind, Detail: detail, Message: quinta.Message{Sender: id, Device: device, Trust: w.trust(id, u, u.Devices[device])}}
+	return e2ee.Event{Kind: kind, User: id, Device: device, Detail: detail, Message: quinta.Message{Trust: w.trust(id, u, u.Devices[device])}}
 }
 
 // signedDevice is a device_keys object.

@@ -3,6 +3,8 @@ package matrix
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
@@ -28,8 +30,8 @@ type In struct {
 // An InRoom is one room of a sync.
 type InRoom struct {
 	ID quinta.RoomID
-	// Left: the own user is not in the room any more.
-	Left bool
+	// Left: the own user is not in the room any more. Invited: not yet.
+	Left, Invited bool
 	// Limited: there is a gap before the timeline.
 	Limited bool
 	// State holds whole state events from before the timeline, Timeline whole
@@ -37,13 +39,15 @@ type InRoom struct {
 	// gives them (then state is taken only from there).
 	State, Timeline, StateAfter []json.RawMessage
 	HasStateAfter               bool
+	// Ephemeral holds whole ephemeral events, such as receipts.
+	Ephemeral []json.RawMessage
 }
 
 // maxSync bounds the body of a /sync.
 const maxSync = 64 << 20
 
 // ParseSync reads the JSON answer of a /sync that was asked from since. Rooms
-// are in no particular order.
+// come in the order of their ids.
 func ParseSync(since string, body []byte) (In, error) {
 	if len(body) > maxSync {
 		return In{}, fmt.Errorf("%w: sync too large", ErrMalformed)
@@ -57,6 +61,8 @@ func ParseSync(since string, body []byte) (In, error) {
 			events
 			Limited bool `json:"limited"`
 		} `json:"timeline"`
+		Ephemeral     events  `json:"ephemeral"`
+		Invite        events  `json:"invite_state"`
 		After         *events `json:"state_after"`
 		AfterUnstable *events `json:"org.matrix.msc4222.state_after"`
 	}
@@ -70,8 +76,9 @@ func ParseSync(since string, body []byte) (In, error) {
 		Counts         map[string]int `json:"device_one_time_keys_count"`
 		UnusedFallback *[]string      `json:"device_unused_fallback_key_types"`
 		Rooms          struct {
-			Join  map[quinta.RoomID]room `json:"join"`
-			Leave map[quinta.RoomID]room `json:"leave"`
+			Join   map[quinta.RoomID]room `json:"join"`
+			Leave  map[quinta.RoomID]room `json:"leave"`
+			Invite map[quinta.RoomID]room `json:"invite"`
 		} `json:"rooms"`
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
@@ -90,8 +97,11 @@ func ParseSync(since string, body []byte) (In, error) {
 	if s.UnusedFallback != nil {
 		in.UnusedFallback = append([]string{}, *s.UnusedFallback...)
 	}
-	add := func(id quinta.RoomID, r room, left bool) {
-		ir := InRoom{ID: id, Left: left, Limited: r.Timeline.Limited, State: r.State.Events, Timeline: r.Timeline.Events}
+	add := func(id quinta.RoomID, r room, standing string) {
+		ir := InRoom{
+			ID: id, Left: standing == "leave", Invited: standing == "invite", Limited: r.Timeline.Limited,
+			State: append(r.State.Events, r.Invite.Events...), Timeline: r.Timeline.Events, Ephemeral: r.Ephemeral.Events,
+		}
 		if after := r.After; after != nil || r.AfterUnstable != nil {
 			if after == nil {
 				after = r.AfterUnstable
@@ -101,11 +111,15 @@ func ParseSync(since string, body []byte) (In, error) {
 		in.Rooms = append(in.Rooms, ir)
 	}
 	for id, r := range s.Rooms.Join {
-		add(id, r, false)
+		add(id, r, "join")
 	}
 	for id, r := range s.Rooms.Leave {
-		add(id, r, true)
+		add(id, r, "leave")
 	}
+	for id, r := range s.Rooms.Invite {
+		add(id, r, "invite")
+	}
+	slices.SortFunc(in.Rooms, func(a, b InRoom) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return in, nil
 }
 

@@ -145,8 +145,12 @@ type roomEvent struct {
 	Sender   quinta.UserID    `json:"sender"`
 	ID       quinta.MessageID `json:"event_id"`
 	Time     int64            `json:"origin_server_ts"`
-	StateKey *string          `json:"state_key"`
+	StateKey *string          `json:"state_key,omitempty"`
 	Content  json.RawMessage  `json:"content"`
+	Redacts  quinta.MessageID `json:"redacts,omitempty"`
+	Unsigned struct {
+		Txn quinta.TxnID `json:"transaction_id,omitempty"`
+	} `json:"unsigned"`
 }
 
 // megolmContent is the content of a Megolm event.
@@ -233,7 +237,8 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	if !fresh {
 		return msg, &failure{reason: quinta.ReasonReplayed}, nil
 	}
-	msg.Type, msg.Body = p.Type, relate(p.Content, c.RelatesTo)
+	msg.Type, msg.Body, msg.Encrypted = p.Type, relate(p.Content, c.RelatesTo), true
+	describe(&msg, "")
 	return msg, nil, w.attribute(&msg, r)
 }
 
@@ -313,7 +318,7 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 	events := make([]roomEvent, len(entries))
 	for i, e := range entries {
 		if err := json.Unmarshal(e.Value, &events[i]); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 	}
 	slices.SortStableFunc(events, func(a, b roomEvent) int { return int(a.Time - b.Time) })
@@ -339,7 +344,18 @@ func (w *work) report(msg quinta.Message, f *failure) {
 		w.emit(e2ee.Event{Kind: e2ee.EventUndecryptable, Message: msg, Reason: f.reason, Detail: f.detail})
 		return
 	}
-	w.emit(e2ee.Event{Kind: e2ee.EventMessage, Message: msg})
+	w.deliver(msg)
+}
+
+// deliver tells of a message, or of a step of a verification in a room.
+func (w *work) deliver(msg quinta.Message) {
+	kind := e2ee.EventMessage
+	var c messageContent
+	if strings.HasPrefix(msg.Type, "m.key.verification.") ||
+		msg.Type == typeMessage && json.Unmarshal(msg.Body, &c) == nil && c.MsgType == "m.key.verification.request" {
+		kind = e2ee.EventVerification
+	}
+	w.emit(e2ee.Event{Kind: kind, Message: msg})
 }
 
 // Import takes sessions of an export file or a key backup. Nothing proves
@@ -385,7 +401,7 @@ func (m *Machine) Export(tx e2ee.Tx) ([]sessiondata.Session, error) {
 		for _, e := range entries {
 			var r inboundRecord
 			if json.Unmarshal(e.Value, &r) != nil {
-				return ErrMalformed
+				return damaged("a record")
 			}
 			room, id, _ := strings.Cut(strings.TrimPrefix(e.Key, "in/"), "\x00")
 			d, err := exported(room, id, r)

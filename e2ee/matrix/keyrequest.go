@@ -231,7 +231,7 @@ func (w *work) requestKept() error {
 	for _, k := range entries {
 		var e roomEvent
 		if err := json.Unmarshal(k.Value, &e); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		parts := strings.SplitN(strings.TrimPrefix(k.Key, "kept/"), "\x00", 3)
 		if len(parts) != 3 {

@@ -20,6 +20,7 @@
 package matrix
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,6 +140,7 @@ type work struct {
 	acc  *olm.Account
 	// accChanged says that acc is to be written back.
 	accChanged bool
+	metaStored []byte
 	users      map[quinta.UserID]*userRecord
 	peers      map[string]*peerRecord
 	events     []e2ee.Event
@@ -162,17 +164,20 @@ func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
 
 // load reads the account, or makes it.
 func (w *work) load() error {
-	found, err := w.get("meta", &w.meta)
-	if err != nil {
+	var err error
+	if w.metaStored, err = w.tx.Get("meta"); err != nil {
 		return err
 	}
-	if !found {
+	if w.metaStored == nil {
 		if w.acc, err = olm.NewAccount(w.m.env.Rand); err != nil {
 			return err
 		}
 		w.accChanged = true
 		w.meta = meta{User: w.m.user, Device: w.m.device, Created: w.now.UnixMilli()}
 		return w.makeDeviceKeys()
+	}
+	if err := json.Unmarshal(w.metaStored, &w.meta); err != nil {
+		return damaged("meta")
 	}
 	if w.meta.User != w.m.user || w.meta.Device != w.m.device {
 		return ErrOtherDevice
@@ -206,8 +211,13 @@ func (w *work) flush() error {
 			return err
 		}
 	}
-	return w.put("meta", &w.meta)
+	if b := mustJSON(&w.meta); !bytes.Equal(b, w.metaStored) {
+		return w.tx.Put("meta", b)
+	}
+	return nil
 }
+
+func damaged(key string) error { return fmt.Errorf("matrix: damaged store at %q", key) }
 
 // get reads the JSON value at key into v and reports whether there is one.
 func (w *work) get(key string, v any) (bool, error) {
@@ -216,7 +226,7 @@ func (w *work) get(key string, v any) (bool, error) {
 		return false, err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return false, fmt.Errorf("matrix: damaged store at %q", key)
+		return false, damaged(key)
 	}
 	return true, nil
 }
@@ -292,12 +302,17 @@ func (m *Machine) Identity(tx e2ee.Tx) (Identity, error) {
 }
 
 // Since returns the position from which the next /sync goes on; it is empty
-// before the first.
+// before the first. It only reads.
 func (m *Machine) Since(tx e2ee.Tx) (string, error) {
-	var since string
-	_, err := m.run(tx, func(w *work) error {
-		since = w.meta.NextBatch
-		return nil
-	})
-	return since, err
+	var since struct {
+		NextBatch string `json:"next_batch"`
+	}
+	b, err := tx.Get("meta")
+	if err != nil || b == nil {
+		return "", err
+	}
+	if err := json.Unmarshal(b, &since); err != nil {
+		return "", damaged("meta")
+	}
+	return since.NextBatch, nil
 }

@@ -76,9 +76,10 @@ type record struct {
 	Room    quinta.RoomID `json:"room,omitempty"`
 	Session string        `json:"session,omitempty"`
 	// Room send: the message as it was given to Send.
-	Local   quinta.MessageID `json:"local,omitempty"`
-	Type    string           `json:"type,omitempty"`
-	Content json.RawMessage  `json:"content,omitempty"`
+	Txn     quinta.TxnID    `json:"txn,omitempty"`
+	Type    string          `json:"type,omitempty"`
+	Content json.RawMessage `json:"content,omitempty"`
+	Sealed  bool            `json:"sealed,omitempty"`
 }
 
 // A target is one device.
@@ -177,7 +178,7 @@ func (w *work) requests(f func(id string, r *record) error) error {
 	for _, e := range entries {
 		var r record
 		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return ErrMalformed
+			return damaged("req/")
 		}
 		if err := f(strings.TrimPrefix(e.Key, "req/"), &r); err != nil {
 			return err
@@ -213,7 +214,10 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 			ReqRoomSend: w.doneRoomSend, ReqMembers: w.doneMembers, ReqSignatures: w.doneSignatures, ReqDeviceSigning: w.doneDeviceSigning,
 		}[r.Kind]
 		if done == nil {
-			return ErrMalformed
+			return damaged("req/")
+		}
+		if ans.Failure == 0 && !json.Valid(ans.Body) {
+			ans.Failure = Refused // an answer that nobody can read
 		}
 		return done(&r, ans)
 	})

@@ -2,6 +2,8 @@ package matrix
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,9 +45,11 @@ type roomRecord struct {
 	// Rotate says that somebody left, or the history became visible to others.
 	Rotate bool `json:"rotate,omitempty"`
 	// Joined is when the own user joined, in server time; 0 if not seen.
-	Joined int64 `json:"joined,omitempty"`
-	// Left: the own user is not in the room.
-	Left bool `json:"left,omitempty"`
+	Joined int64  `json:"joined,omitempty"`
+	Name   string `json:"name,omitempty"`
+	// Left: the own user is not in the room. Invited: not yet.
+	Left    bool `json:"left,omitempty"`
+	Invited bool `json:"invited,omitempty"`
 }
 
 func (w *work) room(id quinta.RoomID) (roomRecord, bool, error) {
@@ -81,7 +85,8 @@ func (w *work) receiveRoom(in InRoom) error {
 	if err != nil {
 		return err
 	}
-	r.Left = in.Left
+	before := r
+	r.Left, r.Invited = in.Left, in.Invited
 	if in.Limited {
 		// Members may have come and gone unseen.
 		r.Complete = false
@@ -118,22 +123,51 @@ func (w *work) receiveRoom(in InRoom) error {
 			return err
 		}
 	}
+	if before.Encrypted != r.Encrypted || before.Name != r.Name || before.Left != r.Left || before.Invited != r.Invited || before.Changes != r.Changes {
+		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: in.ID}, Detail: r.standing()})
+	}
+	w.receipts(in)
 	return nil
 }
 
-// message returns the outside of an event.
-func message(room quinta.RoomID, e roomEvent) quinta.Message {
-	return quinta.Message{ID: e.ID, Room: room, Sender: e.Sender, Time: time.UnixMilli(e.Time), Type: e.Type, Body: e.Content}
+// standing says what this account is in the room.
+func (r *roomRecord) standing() string {
+	switch {
+	case r.Invited:
+		return "invite"
+	case r.Left:
+		return "leave"
+	}
+	return "join"
+}
+
+// receipts tells who read up to where.
+func (w *work) receipts(in InRoom) {
+	for _, raw := range in.Ephemeral {
+		var e struct {
+			Type    string                                                            `json:"type"`
+			Content map[quinta.MessageID]map[string]map[quinta.UserID]json.RawMessage `json:"content"`
+		}
+		if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.Type != "m.receipt" {
+			continue
+		}
+		for _, id := range slices.Sorted(maps.Keys(e.Content)) {
+			for _, user := range slices.Sorted(maps.Keys(e.Content[id]["m.read"])) {
+				w.emit(e2ee.Event{Kind: e2ee.EventReceipt, User: user, Message: quinta.Message{Room: in.ID, ID: id}})
+			}
+		}
+	}
 }
 
 // timelineEvent takes a message of a room.
 func (w *work) timelineEvent(room quinta.RoomID, r roomRecord, e roomEvent) error {
 	if e.Type != typeEncrypted {
 		msg := message(room, e)
-		if r.Encrypted && e.Type != "m.room.redaction" && e.Type != "m.reaction" {
+		describe(&msg, e.Redacts)
+		if r.Encrypted && e.Type != typeRedaction {
 			msg.Weakness = quinta.WeakPlain
 		}
-		w.emit(e2ee.Event{Kind: e2ee.EventMessage, Message: msg})
+		w.deliver(msg)
 		return nil
 	}
 	if e.ID == "" {
@@ -172,6 +206,13 @@ func (w *work) stateEvent(room quinta.RoomID, r *roomRecord, raw json.RawMessage
 		if json.Unmarshal(e.Content, &c) == nil && c.Visibility != r.History {
 			r.Rotate = r.Rotate || shareable(c.Visibility) != shareable(r.History)
 			r.History = c.Visibility
+		}
+	case e.Type == "m.room.name" && *e.StateKey == "":
+		var c struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal(e.Content, &c) == nil {
+			r.Name = clip(c.Name)
 		}
 	case e.Type == typeMember:
 		return w.member(room, r, e, limited)
@@ -237,10 +278,10 @@ func (w *work) encryption(room quinta.RoomID, r *roomRecord, content json.RawMes
 // evil.
 func (w *work) recall(room quinta.RoomID) error {
 	return w.requests(func(id string, r *record) error {
-		if r.Kind != ReqRoomSend || r.Room != room {
+		if r.Kind != ReqRoomSend || r.Room != room || r.Sealed || r.Type == typeRedaction {
 			return nil
 		}
-		if err := w.put("outbox/"+id, &outboxItem{room, r.Local, r.Type, r.Content, w.txn()}); err != nil {
+		if err := w.put("outbox/"+id, &outboxItem{room, r.Type, r.Content, quinta.TxnID(w.txn())}); err != nil {
 			return err
 		}
 		return w.tx.Delete("req/" + id)

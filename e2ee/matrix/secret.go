@@ -135,7 +135,7 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	if err := w.tx.Delete("secretreq/" + c.ID); err != nil {
 		return err
 	}
-	w.emit(e2ee.Event{Kind: e2ee.EventSecret, Detail: r.Name, Message: quinta.Message{Sender: from.User, Device: from.Device, Trust: from.Trust}})
+	w.emit(e2ee.Event{Kind: e2ee.EventSecret, User: from.User, Device: from.Device, Detail: r.Name})
 	if err := w.tellSecret(r.Asked, secretContent{Action: "request_cancellation", Device: w.m.device, ID: c.ID}); err != nil {
 		return err
 	}

@@ -16,17 +16,20 @@ const maxContent = 44_000
 
 // An outboxItem is a message that was not sealed yet.
 type outboxItem struct {
-	Room    quinta.RoomID    `json:"room"`
-	Local   quinta.MessageID `json:"local,omitempty"`
-	Type    string           `json:"type"`
-	Content json.RawMessage  `json:"content"`
-	Txn     string           `json:"txn"`
+	Room    quinta.RoomID   `json:"room"`
+	Type    string          `json:"type"`
+	Content json.RawMessage `json:"content"`
+	Txn     quinta.TxnID    `json:"txn"`
 }
 
-// Send takes a message: Room, Type and Body, the JSON content. Its ID, if
-// any, is the caller's own name for it, which comes back in the Detail of its
-// EventSent or EventNotSent. In an encrypted room it leaves when all who are
-// entitled to its key have it, and never in clear.
+// Send takes a message for Room: either Type and Body, the event type and the
+// JSON content, or the words that all networks share (Kind, Text, File,
+// Relation). Txn, if it is set, is the transaction id under which it leaves,
+// and must be one that was never used; it is in the EventSent or EventFailed.
+//
+// In an encrypted room the message leaves when all who are entitled to its key
+// have it, and never in clear. Only a redaction, which says no more than which
+// message it takes back, has no encrypted form.
 func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 	_, err := m.run(tx, func(w *work) error {
 		r, found, err := w.room(msg.Room)
@@ -36,14 +39,32 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 		if !found || r.Left {
 			return ErrUnknownRoom
 		}
-		if msg.Type == "" || msg.Type == typeEncrypted {
+		i := outboxItem{msg.Room, msg.Type, msg.Body, msg.Txn}
+		if i.Type == "" {
+			if i.Type, i.Content, err = render(msg); err != nil {
+				return err
+			}
+		}
+		if i.Type == typeEncrypted {
 			return fmt.Errorf("%w: message type", ErrMalformed)
 		}
-		if len(msg.Body) > maxContent {
+		if len(i.Content) > maxContent {
 			return quinta.E(quinta.KindTooLarge, "sending", "the message is too large")
 		}
-		if _, err := canonicaljson.Members(msg.Body); err != nil {
+		if _, err := canonicaljson.Members(i.Content); err != nil {
 			return fmt.Errorf("%w: content: %w", ErrMalformed, err)
+		}
+		if i.Txn == "" {
+			i.Txn = quinta.TxnID(w.txn())
+		}
+		if i.Type == typeRedaction {
+			if msg.Relation.To == "" {
+				return fmt.Errorf("%w: redaction of nothing", ErrMalformed)
+			}
+			return w.enqueue(&record{
+				Kind: ReqRoomSend, Method: "PUT", Path: path("rooms", string(i.Room), "redact", string(msg.Relation.To), string(i.Txn)),
+				Body: i.Content, Room: i.Room, Txn: i.Txn, Type: i.Type, Content: i.Content,
+			})
 		}
 		if r.Encrypted {
 			if r.Algorithm != algorithmMegolm {
@@ -53,7 +74,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 				return err
 			}
 		}
-		return w.put("outbox/"+w.next(), &outboxItem{msg.Room, msg.ID, msg.Type, msg.Body, w.txn()})
+		return w.put("outbox/"+w.next(), &i)
 	})
 	return err
 }
@@ -80,7 +101,7 @@ func (w *work) planOutbox() error {
 	for _, e := range entries {
 		var i outboxItem
 		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return ErrMalformed
+			return damaged("outbox/")
 		}
 		if waiting[i.Room] {
 			continue
@@ -106,9 +127,9 @@ func (w *work) sendItem(i *outboxItem) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	out := &record{Kind: ReqRoomSend, Method: "PUT", Room: i.Room, Local: i.Local, Type: i.Type, Content: i.Content}
+	out := &record{Kind: ReqRoomSend, Method: "PUT", Room: i.Room, Txn: i.Txn, Type: i.Type, Content: i.Content}
 	if !r.Encrypted {
-		out.Path, out.Body = path("rooms", string(i.Room), "send", i.Type, i.Txn), i.Content
+		out.Path, out.Body = path("rooms", string(i.Room), "send", i.Type, string(i.Txn)), i.Content
 		return true, w.enqueue(out)
 	}
 	if !w.meta.Published || r.Algorithm != algorithmMegolm {
@@ -124,29 +145,32 @@ func (w *work) sendItem(i *outboxItem) (bool, error) {
 	if out.Body, err = w.sealRoom(i.Room, o, i.Type, i.Content); err != nil {
 		return false, err
 	}
-	out.Path = path("rooms", string(i.Room), "send", typeEncrypted, i.Txn)
+	out.Sealed = true
+	out.Path = path("rooms", string(i.Room), "send", typeEncrypted, string(i.Txn))
 	return true, w.enqueue(out)
 }
 
 // doneRoomSend tells what became of a message.
 func (w *work) doneRoomSend(r *record, ans Ans) error {
-	msg := quinta.Message{Room: r.Room, Sender: w.m.user, Device: w.m.device, Type: r.Type, Body: r.Content}
+	msg := quinta.Message{
+		Room: r.Room, Sender: w.m.user, Device: w.m.device, Txn: r.Txn, Time: w.now,
+		Type: r.Type, Body: r.Content, Encrypted: r.Sealed, Trust: quinta.TrustVerified,
+	}
+	describe(&msg, "")
 	var a struct {
 		ID quinta.MessageID `json:"event_id"`
 	}
-	if ans.Failure == Refused {
-		w.emit(e2ee.Event{Kind: e2ee.EventNotSent, Message: msg, Reason: quinta.ReasonNotPermitted, Detail: string(r.Local)})
+	if ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil || a.ID == "" {
+		w.emit(e2ee.Event{Kind: e2ee.EventFailed, Message: msg, Reason: quinta.ReasonNotPermitted, Detail: ans.Code})
 		return nil
 	}
-	if json.Unmarshal(ans.Body, &a) != nil || a.ID == "" {
-		return ErrMalformed
-	}
 	msg.ID = a.ID
-	w.emit(e2ee.Event{Kind: e2ee.EventSent, Message: msg, Detail: string(r.Local)})
+	w.emit(e2ee.Event{Kind: e2ee.EventSent, Message: msg})
 	return nil
 }
 
-// Unsent returns how many messages to a room have not left.
+// Unsent returns how many messages to a room were not sealed yet, as their key
+// is on its way or something blocks them.
 func (m *Machine) Unsent(tx e2ee.Tx, room quinta.RoomID) (int, error) {
 	n := 0
 	_, err := m.run(tx, func(w *work) error {
@@ -157,7 +181,7 @@ func (m *Machine) Unsent(tx e2ee.Tx, room quinta.RoomID) (int, error) {
 		for _, e := range entries {
 			var i outboxItem
 			if err := json.Unmarshal(e.Value, &i); err != nil {
-				return ErrMalformed
+				return damaged("outbox/")
 			}
 			if i.Room == room {
 				n++
@@ -168,16 +192,9 @@ func (m *Machine) Unsent(tx e2ee.Tx, room quinta.RoomID) (int, error) {
 	return n, err
 }
 
-// A RoomInfo is what is known of one room.
-type RoomInfo struct {
-	// Encrypted never becomes false again.
-	Encrypted bool
-	Members   []quinta.UserID
-}
-
-// Room returns what is known of a room.
-func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
-	var out RoomInfo
+// Room returns what is known of a room; Members are those who are in it.
+func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (quinta.Room, error) {
+	out := quinta.Room{ID: id}
 	_, err := m.run(tx, func(w *work) error {
 		r, found, err := w.room(id)
 		if err != nil {
@@ -186,7 +203,7 @@ func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
 		if !found {
 			return ErrUnknownRoom
 		}
-		out.Encrypted = r.Encrypted
+		out.Name, out.Encrypted = r.Name, r.Encrypted
 		prefix := "member/" + string(id) + "\x00"
 		entries, err := w.keysWith(prefix)
 		for _, e := range entries {
@@ -195,6 +212,28 @@ func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
 			}
 		}
 		return err
+	})
+	return out, err
+}
+
+// Rooms returns the ids of the rooms that this account is in, in order.
+func (m *Machine) Rooms(tx e2ee.Tx) ([]quinta.RoomID, error) {
+	var out []quinta.RoomID
+	_, err := m.run(tx, func(w *work) error {
+		entries, err := w.keysWith("room/")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			var r roomRecord
+			if err := json.Unmarshal(e.Value, &r); err != nil {
+				return damaged("room/")
+			}
+			if !r.Left && !r.Invited {
+				out = append(out, quinta.RoomID(strings.TrimPrefix(e.Key, "room/")))
+			}
+		}
+		return nil
 	})
 	return out, err
 }

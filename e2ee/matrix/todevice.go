@@ -40,7 +40,7 @@ func (w *work) receiveToDevice(raw json.RawMessage) error {
 	case e.Type == typeSecretReq:
 		return w.receiveSecretRequest(e)
 	case strings.HasPrefix(e.Type, "m.key.verification."):
-		w.emit(e2ee.Event{Kind: e2ee.EventVerification, Message: quinta.Message{Sender: e.Sender, Type: e.Type, Body: e.Content}})
+		w.emit(e2ee.Event{Kind: e2ee.EventVerification, User: e.Sender, Message: quinta.Message{Sender: e.Sender, Type: e.Type, Body: e.Content}})
 	}
 	// Everything else, such as a room key in clear, is not for here.
 	return nil
@@ -132,7 +132,7 @@ func (w *work) pendingOlm(sender quinta.UserID) error {
 		var p pending
 		var o olmPayload
 		if json.Unmarshal(e.Value, &p) != nil || json.Unmarshal(p.Text, &o) != nil {
-			return ErrMalformed
+			return damaged("pending/")
 		}
 		id, d := u.byCurve(p.Curve)
 		if d == nil && u.Outdated {

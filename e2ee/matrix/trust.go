@@ -81,7 +81,7 @@ func (w *work) takeIdentity(id quinta.UserID, u *userRecord, master, selfSigning
 			detail = "verified identity changed"
 			u.Verified = true // whoever vouched for it, it was verified
 		}
-		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Detail: detail, Message: quinta.Message{Sender: id}})
+		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Detail: detail})
 	}
 	u.Changed = changed
 	if !changed && !u.Verified && id != w.m.user && w.vouched(u) {

@@ -123,19 +123,16 @@ func (w *work) doneUpload(r *record, ans Ans) error {
 		ids[i] = olm.KeyID(id)
 	}
 	w.accChanged = true
-	if ans.Failure == Refused {
+	var body struct {
+		Counts map[string]int `json:"one_time_key_counts"`
+	}
+	if ans.Failure == Refused || json.Unmarshal(ans.Body, &body) != nil {
 		w.acc.Drop(ids...)
 		w.meta.NewFallback = true
 		if w.meta.Refusals++; w.meta.Refusals > 1 {
 			w.meta.UploadAfter = w.now.Add(refusedWait).UnixMilli()
 		}
 		return nil
-	}
-	var body struct {
-		Counts map[string]int `json:"one_time_key_counts"`
-	}
-	if err := json.Unmarshal(ans.Body, &body); err != nil {
-		return ErrMalformed
 	}
 	w.acc.MarkPublished(ids...)
 	w.meta.Published = w.meta.Published || r.DeviceKeys

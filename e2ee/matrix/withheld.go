@@ -90,7 +90,7 @@ func (w *work) explain(room quinta.RoomID, session string, sender quinta.UserID,
 	for _, k := range entries {
 		var e roomEvent
 		if err := json.Unmarshal(k.Value, &e); err != nil {
-			return ErrMalformed
+			return damaged("a record")
 		}
 		if e.Sender == sender {
 			w.report(message(room, e), &failure{quinta.ReasonWithheld, detail, true})
