@@ -9,8 +9,9 @@ import (
 type RelationQuery struct {
 	Room quinta.RoomID
 	To   quinta.MessageID
-	// RelType and Type narrow the answer if they are not "".
+	// RelType, Type and Sender narrow the answer if they are not "".
 	RelType, Type string
+	Sender        quinta.UserID
 	Range         Range
 	// Forth gives the oldest first.
 	Forth bool
@@ -24,8 +25,8 @@ func Relations(tx *db.Tx, q RelationQuery) ([]*Event, bool, error) {
 		order = `ASC`
 	}
 	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.rel_to = $1 AND e.rel_to IS NOT NULL AND e.room = $2 AND e.pos > $3 AND e.pos <= $4
-		AND ($5 = '' OR e.rel_type = $5) AND ($6 = '' OR e.type = $6) ORDER BY e.pos `+order+` LIMIT $7`,
-		q.To, q.Room, q.Range.From, q.Range.To, q.RelType, q.Type, q.Limit+1)
+		AND ($5 = '' OR e.rel_type = $5) AND ($6 = '' OR e.type = $6) AND ($7 = '' OR e.sender = $7) ORDER BY e.pos `+order+` LIMIT $8`,
+		q.To, q.Room, q.Range.From, q.Range.To, q.RelType, q.Type, q.Sender, q.Limit+1)
 	return cut(list, q.Limit, err)
 }
 

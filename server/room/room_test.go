@@ -332,6 +332,7 @@ func TestRedactAndRelations(t *testing.T) {
 		is(h.t, "all", query(room.RelationQuery{To: root.ID, Limit: 9}), "$4 $3 $2false")
 		is(h.t, "by relation", query(room.RelationQuery{To: root.ID, RelType: "thread", Limit: 9}), "$4 $2false")
 		is(h.t, "by type, oldest first", query(room.RelationQuery{To: root.ID, RelType: "thread", Type: "m", Forth: true, Limit: 1}), "$2true")
+		is(h.t, "by sender", query(room.RelationQuery{To: root.ID, Sender: carol, Limit: 9}), "$4 $3false")
 		is(h.t, "by another type", query(room.RelationQuery{To: root.ID, RelType: "thread", Type: "react", Limit: 1}), "false")
 		h.view(func(tx *db.Tx) error {
 			n, took, err := room.CountRelations(tx, r1, root.ID, "thread", bob)

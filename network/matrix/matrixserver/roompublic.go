@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
@@ -120,8 +122,15 @@ func (c *call) postPublicRooms() (any, error) {
 	return c.publicRooms(&q)
 }
 
+// ratePublic bounds how often one address reads the public directory, which
+// needs no account.
+var ratePublic = server.Rate{Every: 200 * time.Millisecond, Burst: 50}
+
 // publicRooms answers with one page of the public directory.
 func (c *call) publicRooms(q *publicQuery) (any, error) {
+	if err := limited(c.Limits.Allow("public rooms", c.addr(), ratePublic, 1)); err != nil {
+		return nil, err
+	}
 	if s := c.param("server"); s != "" && s != c.Core.Name {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this server does not federate")
 	}

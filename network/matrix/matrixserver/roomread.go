@@ -35,11 +35,13 @@ type page struct {
 	more bool
 }
 
-// turn reads a page from from, back or forth, up to to.
+// turn reads a page from from, back or forth, up to to. The first query asks
+// for what is wanted; if that was not all to be given, the next ones ask for
+// more at a time.
 func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool, from, to quinta.Pos, limit int) (*page, error) {
 	p := &page{end: from}
-	for looked := 0; len(p.events) < limit && looked < maxLooked; {
-		n := limit - len(p.events)
+	n := limit
+	for looked := 0; len(p.events) < limit && looked < maxLooked; n = 250 {
 		var list []*room.Event
 		var err error
 		if back {
@@ -51,16 +53,21 @@ func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool
 			return nil, err
 		}
 		looked += len(list)
-		for _, e := range list {
-			if p.end = e.Pos; back {
-				p.end = e.Pos - 1
-			}
-		}
 		kept, err := passing(tx, f, s.visible(list))
 		if err != nil {
 			return nil, err
 		}
+		if rest := limit - len(p.events); len(kept) > rest {
+			// The page ends within what was read.
+			kept, p.more = kept[:rest], true
+			list = []*room.Event{kept[rest-1]}
+		}
 		p.events = append(p.events, kept...)
+		if len(list) > 0 {
+			if p.end = list[len(list)-1].Pos; back {
+				p.end--
+			}
+		}
 		if !p.more {
 			break
 		}

@@ -3,6 +3,7 @@ package matrixserver_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -48,6 +49,25 @@ func TestMessages(t *testing.T) {
 				is(t, "members of the senders", memberships(r.at("state")), "alice:join")
 			}
 		}
+		// A filter that lets little pass still fills its pages, without gap.
+		for i := range 4 {
+			bob.send(room, "org.seldom", fmt.Sprint("s", i), object{"body": fmt.Sprint("s", i)}).want(200)
+			var wg sync.WaitGroup
+			for j := range 100 {
+				wg.Go(func() { bob.send(room, "org.often", fmt.Sprint("o", i, ".", j), object{}) })
+			}
+			wg.Wait()
+		}
+		var seldom []string
+		for from := ""; ; {
+			r := alice.room(room, "/messages?dir=b&limit=1&filter="+esc(`{"types":["org.seldom"]}`)+from).want(200)
+			seldom = append(seldom, bodies(r.at("chunk")))
+			if r.at("end") == nil {
+				break
+			}
+			from = "&from=" + r.text("end")
+		}
+		is(t, "seldom", strings.TrimSpace(strings.Join(seldom, " ")), "s3 s2 s1 s0")
 		alice.room(room, "/messages?dir=x").fails(400, "M_INVALID_PARAM")
 		alice.room(room, "/messages").fails(400, "M_INVALID_PARAM")
 		alice.room(room, "/messages?dir=b&from=x").fails(400, "M_INVALID_PARAM")

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
@@ -44,14 +45,19 @@ func (c *call) txn() (quinta.TxnID, error) {
 }
 
 // repeated returns the event that the caller's device sent with this
-// transaction id through the same endpoint, nil if there is none.
+// transaction id through the same endpoint, nil if there is none. What an
+// earlier device of the same id sent does not count.
 func (c *call) repeated(tx *db.Tx, p *proposal) (*room.Event, error) {
 	sent, err := room.Sent(tx, c.user, c.device, p.Txn)
+	if err != nil || len(sent) == 0 {
+		return nil, err
+	}
+	d, err := device.Get(tx, c.user, c.device)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range sent {
-		if e.Room == c.roomID() && e.Type == p.Type && (p.Type != eventauth.TypeRedaction || e.Redacts == p.Redacts) {
+		if e.Time >= d.Created && e.Room == c.roomID() && e.Type == p.Type && (p.Type != eventauth.TypeRedaction || e.Redacts == p.Redacts) {
 			return e, nil
 		}
 	}
@@ -137,20 +143,20 @@ func (w *roomWriter) checkThread(root quinta.MessageID) error {
 	return nil
 }
 
-// maxAnnotations bounds how many annotations of one event are searched for
-// the same one.
+// maxAnnotations bounds how many annotations of one event by one user are
+// searched for the same one, and how many relations are followed.
 const maxAnnotations = 1000
 
 // checkAnnotation refuses the same annotation of an event by the same user
 // ("Avoiding duplicate annotations").
 func (w *roomWriter) checkAnnotation(typ string, content json.RawMessage, to quinta.MessageID, user quinta.UserID) error {
 	key := annotationKey(content)
-	list, _, err := room.Relations(w.tx, room.RelationQuery{Room: w.id, To: to, RelType: "m.annotation", Type: typ, Range: room.Range{To: 1 << 62}, Limit: maxAnnotations})
+	list, _, err := room.Relations(w.tx, room.RelationQuery{Room: w.id, To: to, RelType: "m.annotation", Type: typ, Sender: user, Range: room.Range{To: 1 << 62}, Limit: maxAnnotations})
 	if err != nil {
 		return err
 	}
 	for _, e := range list {
-		if e.Sender == user && annotationKey(e.Content) == key {
+		if annotationKey(e.Content) == key {
 			return wire.NewError(http.StatusBadRequest, wire.CodeDuplicateAnnotation, "you have annotated the event with this key already")
 		}
 	}

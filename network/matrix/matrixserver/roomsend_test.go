@@ -70,6 +70,14 @@ func TestTxnIdempotency(t *testing.T) {
 		}
 		again := alice.login(alice.Device)
 		is(t, "after a new login of the device", again.send(room, "m.room.message", "1", object{"body": "x"}).want(200).text("event_id"), first)
+		auth := object{"type": "m.login.password", "identifier": object{"type": "m.id.user", "user": alice.ID}, "password": password}
+		two := alice.login("TWO")
+		auth["session"] = two.delete(v3+"/devices/"+esc(again.Device), object{}).want(401).text("session")
+		two.delete(v3+"/devices/"+esc(again.Device), object{"auth": auth}).want(200)
+		again = alice.login(alice.Device)
+		if again.send(room, "m.room.message", "1", object{"body": "new"}).want(200).text("event_id") == first {
+			t.Error("a new device with the id of one that was deleted got its event")
+		}
 		// Many at once make one event.
 		var wg sync.WaitGroup
 		got := make([]any, 8)
@@ -80,7 +88,7 @@ func TestTxnIdempotency(t *testing.T) {
 		for _, g := range got {
 			is(t, "at once", g, got[0])
 		}
-		is(t, "once each", bodies(again.room(room, "/messages?dir=b&limit=3").at("chunk")), "p org.other a")
+		is(t, "once each", bodies(again.room(room, "/messages?dir=b&limit=4").at("chunk")), "p new org.other a")
 	})
 }
 
