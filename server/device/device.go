@@ -129,3 +129,41 @@ func Remove(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) (bool, error) {
 	n, err := tx.Exec(`DELETE FROM device WHERE user_id = $1 AND id = $2`, user, id)
 	return n > 0, err
 }
+
+// A Label is what the owner calls one device.
+type Label struct {
+	User quinta.UserID
+	ID   quinta.DeviceID
+	Name string
+}
+
+// Names returns the names of all devices of the users that have one.
+func Names(tx *db.Tx, users []quinta.UserID) ([]Label, error) {
+	return labels(tx, `SELECT user_id, id, name FROM device WHERE name IS NOT NULL AND user_id IN `, users)
+}
+
+// Of returns all devices of the users, without their names.
+func Of(tx *db.Tx, users []quinta.UserID) ([]Label, error) {
+	return labels(tx, `SELECT user_id, id, '' FROM device WHERE user_id IN `, users)
+}
+
+func labels(tx *db.Tx, sql string, users []quinta.UserID) ([]Label, error) {
+	var out []Label
+	for piece := range db.Pieces(users) {
+		args := make([]any, len(piece))
+		for i, u := range piece {
+			args[i] = string(u)
+		}
+		for row, err := range tx.Query(sql+`(`+db.Tuples(1, len(piece), 1)+`)`, args...) {
+			if err != nil {
+				return nil, err
+			}
+			var l Label
+			if err := row.Scan(&l.User, &l.ID, &l.Name); err != nil {
+				return nil, err
+			}
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}

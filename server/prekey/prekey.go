@@ -24,7 +24,9 @@ var schema string
 // Schema is what this set keeps.
 var Schema = db.Schema{Set: "prekey", Base: schema}
 
-// MaxKeys bounds the one-time keys of one device that nobody has claimed yet.
+// MaxKeys bounds the one-time keys of one device and algorithm that nobody has
+// claimed yet. Whoever calls Put compares it with [Counts] in the same
+// transaction and fails with ErrFull.
 const MaxKeys = 100_000
 
 // A Key is one public key as its owner uploaded it.
@@ -38,7 +40,7 @@ type Key struct {
 // another key that is still there.
 var ErrDiffers = quinta.E(quinta.KindConflict, "one-time keys", "a one-time key of this id was uploaded before, with other content")
 
-// ErrFull is returned by Put for a device that has too many keys.
+// ErrFull says that a device has more than MaxKeys keys.
 var ErrFull = quinta.E(quinta.KindTooLarge, "one-time keys", "the device has too many one-time keys")
 
 // Put adds one-time keys of a device in the order given. A key that is there

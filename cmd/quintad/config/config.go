@@ -121,8 +121,7 @@ func (g *Given) Load(environ []string) (*Config, error) {
 		return nil, err
 	}
 	for _, k := range Keys {
-		// A variable that is set to nothing counts as not set.
-		if v := env[k.Env()]; v != "" {
+		if v, ok := env[k.Env()]; ok {
 			if err := c.set(k, v, k.Env()); err != nil {
 				return nil, err
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/directory"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -83,6 +84,12 @@ func (s *homeserver) AccountClosing(tx *db.Tx, name account.Name) error {
 		return err
 	}
 	if err := vault.ClearData(tx, user); err != nil {
+		return err
+	}
+	if err := vault.ClearBackups(tx, user); err != nil {
+		return err
+	}
+	if err := directory.Remove(tx, user); err != nil {
 		return err
 	}
 	return clearFilters(tx, user)

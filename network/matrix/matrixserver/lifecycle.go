@@ -1,10 +1,18 @@
 package matrixserver
 
 import (
+	"net/http"
+
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
+	"github.com/quinta-chat/quinta/server/directory"
 	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/mailbox"
+	"github.com/quinta-chat/quinta/server/prekey"
+	"github.com/quinta-chat/quinta/server/room"
+	"github.com/quinta-chat/quinta/server/vault"
 )
 
 // What must happen in the same transaction when a device comes, changes or
@@ -14,18 +22,44 @@ import (
 // deviceIDFree refuses a device id that is one of the user's cross-signing
 // keys: both share a name space (client-server API, "Cross-signing").
 func (s *homeserver) deviceIDFree(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
+	ids, err := directory.Identities(tx, []quinta.UserID{user})
+	if err != nil {
+		return err
+	}
+	for i := range ids {
+		if ids[i].Key == string(id) {
+			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this device id is a cross-signing key of the user")
+		}
+	}
 	return nil
 }
 
 // deviceAdded runs after a login; fresh says that the device is new.
 func (s *homeserver) deviceAdded(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, fresh bool) error {
-	return nil
+	if !fresh {
+		return nil
+	}
+	return s.deviceChanged(tx, user)
 }
 
-// deviceChanged runs when what others see of a user's devices has changed.
+// deviceChanged runs when what others see of a user's devices and keys has
+// changed: all who share a room with him hear of it.
 func (s *homeserver) deviceChanged(tx *db.Tx, user quinta.UserID) error {
+	if err := directory.Changed(tx, user); err != nil {
+		return err
+	}
 	feed.Bump(tx, feed.User(user))
-	return nil
+	rooms, err := room.RoomsWith(tx, user, room.Join)
+	for i := range rooms {
+		feed.Bump(tx, feed.Room(rooms[i].Room))
+	}
+	return err
+}
+
+// deviceChangedFor runs when only viewer sees that keys of user have changed.
+func (s *homeserver) deviceChangedFor(tx *db.Tx, user, viewer quinta.UserID) error {
+	feed.Bump(tx, feed.User(viewer))
+	return directory.ChangedFor(tx, user, viewer)
 }
 
 // removeDevice removes a device with its tokens, keys and messages.
@@ -33,6 +67,13 @@ func (s *homeserver) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.Devic
 	there, err := device.Remove(tx, user, id)
 	if err != nil || !there {
 		return err
+	}
+	for _, remove := range []func(*db.Tx, quinta.UserID, quinta.DeviceID) error{
+		directory.RemoveDevice, prekey.Remove, mailbox.Remove, vault.RemoveDehydrated,
+	} {
+		if err := remove(tx, user, id); err != nil {
+			return err
+		}
 	}
 	feed.Bump(tx, feed.Device(user, id))
 	return s.deviceChanged(tx, user)

@@ -32,12 +32,10 @@ type homeserver struct {
 	*server.Core
 	router router
 	typing *typingClock
-	// thumbnails holds a token for each thumbnail that is being made.
-	thumbnails chan struct{}
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
-	s := &homeserver{Core: c, thumbnails: make(chan struct{}, thumbnailsAtOnce)}
+	s := &homeserver{Core: c}
 	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
@@ -45,6 +43,11 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.registerCalls,
 		s.accountCalls,
 		s.deviceCalls,
+		s.keyCalls,
+		s.crossSigningCalls,
+		s.toDeviceCalls,
+		s.backupCalls,
+		s.dehydratedCalls,
 		s.profileCalls,
 		s.capabilityCalls,
 		s.pushRuleCalls,
@@ -52,7 +55,6 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.accountDataCalls,
 		s.tagCalls,
 		s.filterCalls,
-		s.mediaCalls,
 		s.roomCalls,
 	} {
 		register()

@@ -1,0 +1,181 @@
+package matrixserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/vault"
+)
+
+func (s *homeserver) backupCalls() {
+	s.client(http.MethodPost, "/room_keys/version", endpoint{handle: (*call).postBackup})
+	s.client(http.MethodGet, "/room_keys/version", endpoint{handle: (*call).getLatestBackup})
+	s.client(http.MethodGet, "/room_keys/version/{version}", endpoint{handle: (*call).getBackup})
+	s.client(http.MethodPut, "/room_keys/version/{version}", endpoint{handle: (*call).putBackup})
+	s.client(http.MethodDelete, "/room_keys/version/{version}", endpoint{handle: (*call).deleteBackup})
+	s.backupKeyCalls()
+}
+
+// maxAuthData bounds what devices need to know of a backup, in bytes.
+const maxAuthData = 64 << 10
+
+// A backupInfo is the body of a call that makes or changes a version.
+type backupInfo struct {
+	algorithm string
+	auth      []byte
+	version   string
+}
+
+func (c *call) backupInfo() (*backupInfo, error) {
+	body, err := c.object()
+	if err != nil {
+		return nil, err
+	}
+	ms, err := members(body, "the body")
+	if err != nil {
+		return nil, err
+	}
+	q := &backupInfo{auth: field(ms, "auth_data")}
+	var ok bool
+	if q.algorithm, ok = text(field(ms, "algorithm")); !ok || q.algorithm == "" || len(q.algorithm) > wire.MaxID {
+		return nil, badJSON("algorithm must be a text")
+	}
+	if kind(q.auth) != '{' {
+		return nil, badJSON("auth_data must be a JSON object")
+	}
+	if len(q.auth) > maxAuthData {
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "auth_data is too large")
+	}
+	if raw := field(ms, "version"); raw != nil {
+		if q.version, ok = text(raw); !ok {
+			return nil, badJSON("version must be a text")
+		}
+	}
+	return q, nil
+}
+
+// postBackup: "POST /room_keys/version".
+func (c *call) postBackup() (any, error) {
+	q, err := c.backupInfo()
+	if err != nil {
+		return nil, err
+	}
+	var version int64
+	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		version, err = vault.NewBackup(tx, c.user, q.algorithm, q.auth)
+		return err
+	})
+	return map[string]string{"version": strconv.FormatInt(version, 10)}, err
+}
+
+type backupAnswer struct {
+	Algorithm string          `json:"algorithm"`
+	Auth      json.RawMessage `json:"auth_data"`
+	Count     int64           `json:"count"`
+	Etag      string          `json:"etag"`
+	Version   string          `json:"version"`
+}
+
+func backupRow(b vault.Backup) backupAnswer {
+	return backupAnswer{b.Algorithm, b.Auth, b.Count, strconv.FormatInt(b.Etag, 10), strconv.FormatInt(b.Version, 10)}
+}
+
+// getLatestBackup: "GET /room_keys/version".
+func (c *call) getLatestBackup() (any, error) {
+	var b vault.Backup
+	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		b, err = vault.LatestBackup(tx, c.user)
+		return err
+	})
+	return backupRow(b), err
+}
+
+// getBackup: "GET /room_keys/version/{version}".
+func (c *call) getBackup() (any, error) {
+	version, err := backupVersion(c.path("version"))
+	if err != nil {
+		return nil, err
+	}
+	var b vault.Backup
+	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		b, err = vault.BackupOf(tx, c.user, version)
+		return err
+	})
+	return backupRow(b), err
+}
+
+// backupVersion reads the number of a version. Clients treat it as opaque
+// text; one that this server cannot have made does not exist.
+func backupVersion(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != s {
+		return 0, vault.ErrNoBackup
+	}
+	return n, nil
+}
+
+// putBackup: "PUT /room_keys/version/{version}".
+func (c *call) putBackup() (any, error) {
+	version, err := backupVersion(c.path("version"))
+	if err != nil {
+		return nil, err
+	}
+	q, err := c.backupInfo()
+	if err != nil {
+		return nil, err
+	}
+	if q.version != "" && q.version != c.path("version") {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the version in the body is another one")
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		b, err := vault.BackupOf(tx, c.user, version)
+		if err != nil {
+			return err
+		}
+		if b.Algorithm != q.algorithm {
+			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the algorithm of a backup does not change")
+		}
+		return vault.SetBackupAuth(tx, c.user, version, q.auth)
+	})
+}
+
+// deleteBackup: "DELETE /room_keys/version/{version}".
+func (c *call) deleteBackup() (any, error) {
+	version, err := backupVersion(c.path("version"))
+	if err != nil {
+		return nil, err
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, c.user, version) })
+}
+
+// writable refuses to change the keys of any version but the latest.
+func writable(tx *db.Tx, user quinta.UserID, version int64) error {
+	latest, err := vault.LatestBackup(tx, user)
+	if err != nil {
+		return err
+	}
+	if latest.Version == version {
+		return nil
+	}
+	return wire.NewError(http.StatusForbidden, wire.CodeWrongBackupVersion, "this is not the latest version of the backup").
+		With("current_version", strconv.FormatInt(latest.Version, 10))
+}
+
+// backupOfParam reads the query parameter "version", which names a version
+// that may or may not be there.
+func (c *call) backupOfParam() (int64, error) {
+	s := c.param("version")
+	if s == "" {
+		return 0, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which version of the backup?")
+	}
+	version, err := backupVersion(s)
+	if errors.Is(err, vault.ErrNoBackup) && c.r.Method != http.MethodGet {
+		return -1, nil // no such version, so not the latest one
+	}
+	return version, err
+}

@@ -1,0 +1,97 @@
+package matrixserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/prekey"
+)
+
+// The rates of what uses up keys, per user: room for the first message to a
+// very large room, and no room for draining everybody's keys.
+var (
+	rateClaim  = server.Rate{Every: 50 * time.Millisecond, Burst: 5000}
+	rateUpload = server.Rate{Every: 20 * time.Millisecond, Burst: 10_000}
+)
+
+const (
+	// maxClaim bounds the devices of one claim.
+	maxClaim = 5000
+	// claimStep is how many devices one transaction claims for, so that a
+	// large claim lets other writers through.
+	claimStep = 256
+)
+
+// A keyClaim is the body of "POST /keys/claim".
+type keyClaim struct {
+	OneTime map[quinta.UserID]map[quinta.DeviceID]string `json:"one_time_keys"`
+	Timeout *int64                                       `json:"timeout"`
+}
+
+// postKeysClaim: "POST /keys/claim".
+func (c *call) postKeysClaim() (any, error) {
+	var q keyClaim
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if q.OneTime == nil {
+		return nil, badJSON("one_time_keys is missing")
+	}
+	failures := map[string]struct{}{}
+	var wants []prekey.Want
+	for user, devices := range q.OneTime {
+		if !c.ours(user, failures) {
+			continue
+		}
+		if len(wants)+len(devices) > maxClaim {
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeTooLarge, "too many devices for one claim")
+		}
+		for dev, alg := range devices {
+			wants = append(wants, prekey.Want{User: user, Device: dev, Algorithm: alg})
+		}
+	}
+	if err := limited(c.Limits.Allow("keys-claim", string(c.user), rateClaim, len(wants))); err != nil {
+		return nil, err
+	}
+	var got []prekey.Claimed
+	for step := range slices.Chunk(wants, claimStep) {
+		err := c.Update(c.ctx(), func(tx *db.Tx) error {
+			keys, err := prekey.Claim(tx, step)
+			got = append(got, keys...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return writeClaim(got, failures), nil
+}
+
+// writeClaim splices the claimed keys into one answer.
+func writeClaim(got []prekey.Claimed, failures map[string]struct{}) json.RawMessage {
+	slices.SortFunc(got, func(a, b prekey.Claimed) int { return strings.Compare(string(a.User), string(b.User)) })
+	b := append(make([]byte, 0, 64+512*len(got)), `{"one_time_keys":{`...)
+	for i := 0; i < len(got); {
+		user := got[i].User
+		b = append(appendMember(b, string(user)), '{')
+		for ; i < len(got) && got[i].User == user; i++ {
+			k := &got[i]
+			b = append(appendMember(b, string(k.Device)), '{')
+			b = append(appendMember(b, k.Algorithm+":"+k.ID), k.Body...)
+			b = append(b, '}')
+		}
+		b = append(b, '}')
+	}
+	b = append(b, `},"failures":{`...)
+	for host := range failures {
+		b = append(appendMember(b, host), "{}"...)
+	}
+	return append(b, '}', '}')
+}

@@ -1,0 +1,35 @@
+package vault
+
+import (
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// PutDehydrated stores the sealed state of the user's dehydrated device in
+// place of the one before.
+func PutDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
+	_, err := tx.Exec(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, user, device, body)
+	return err
+}
+
+// Dehydrated returns the user's dehydrated device and its sealed state, or an
+// error of KindNotFound.
+func Dehydrated(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, []byte, error) {
+	var id quinta.DeviceID
+	var body []byte
+	err := tx.Row(`SELECT device, body FROM vault_dehydrated WHERE user_id = $1`, user).Scan(&id, &body)
+	if errors.Is(err, db.ErrNoRows) {
+		err = quinta.E(quinta.KindNotFound, "dehydrated device", "there is no dehydrated device")
+	}
+	return id, body, err
+}
+
+// RemoveDehydrated removes the sealed state of a device that is removed. A
+// device that is not dehydrated has none.
+func RemoveDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
+	_, err := tx.Exec(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
+	return err
+}
