@@ -124,6 +124,8 @@ type Message struct {
 	Text     string
 	File     *File
 	Relation Relation
+	// Mentions are the users whose attention the sender asks for.
+	Mentions []UserID
 	// Type and Body are in the form of the network: on Matrix the event type
 	// and the JSON of the content.
 	Type string

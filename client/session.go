@@ -75,6 +75,12 @@ type Draft struct {
 	File *Upload
 	// Relation makes the message a reply, an edit, a reaction or a redaction.
 	Relation quinta.Relation
+	// Mentions are the users whose attention the message asks for.
+	Mentions []quinta.UserID
+	// Clear allows the message to leave in clear if the room is not
+	// encrypted; without it such a room is refused. In an encrypted room it
+	// changes nothing.
+	Clear bool
 	// Type and Body, if Type is not empty, are a message in the form of the
 	// network, sealed like any other.
 	Type string
@@ -115,6 +121,17 @@ type Talker interface {
 	// Join joins a room by its id or one of its names.
 	Join(ctx context.Context, room string) (quinta.RoomID, error)
 	Leave(ctx context.Context, room quinta.RoomID) error
+	// Members asks the server who is in a room, invited to it or was in it.
+	Members(ctx context.Context, room quinta.RoomID) ([]Member, error)
+}
+
+// A Member is one user's part in a room.
+type Member struct {
+	User quinta.UserID
+	// Name is what the user calls himself there. It is not authenticated.
+	Name string
+	// Membership is "join", "invite", "leave", "ban" or "knock".
+	Membership string
 }
 
 // A NewRoom says what room to make.
@@ -133,6 +150,11 @@ type RoomInfo struct {
 	quinta.Room
 	// Membership is this account's own: "join", "invite", "leave".
 	Membership string
+	Topic      string
+	// Inviter is who invited this account, if it is invited.
+	Inviter quinta.UserID
+	// Direct says that it is a conversation of two people.
+	Direct bool
 }
 
 // A Reader is a Session that keeps a timeline on the device.
@@ -169,6 +191,10 @@ type Keeper interface {
 	// Judge accepts or rejects a device that the user compared by hand:
 	// TrustVerified or TrustRejected; TrustUnknown takes a judgement back.
 	Judge(ctx context.Context, user quinta.UserID, id quinta.DeviceID, t quinta.Trust) error
+	// Acknowledge takes a user's changed identity as the one that counts from
+	// now on, without saying that it was compared. Until then nothing is sent
+	// to the user if the old identity was verified.
+	Acknowledge(ctx context.Context, user quinta.UserID) error
 }
 
 // A DeviceInfo is a device and how far it is known.

@@ -78,6 +78,11 @@ const (
 	// EventFailed: a message of the outbox will not be sent; Detail says why
 	// and Message.Txn which one.
 	EventFailed
+	// EventTrouble: the server is not reached or asks to wait; Detail says
+	// why. What is due is tried again by itself.
+	EventTrouble
+	// EventSecret: a secret came from an own verified device; Detail names it.
+	EventSecret
 )
 
 // An Event is what a machine tells its caller.

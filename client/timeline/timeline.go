@@ -155,7 +155,9 @@ func apply(tx e2ee.Tx, e e2ee.Event) error {
 			return err
 		}
 	}
-	r := &record{Message: m, Reason: e.Reason, Detail: e.Detail}
+	// A redaction without a target stands for a message that was taken back
+	// before it came.
+	r := &record{Message: m, Reason: e.Reason, Detail: e.Detail, Redacted: m.Kind == quinta.MessageRedaction}
 	if old != nil {
 		r.Seq = old.Seq
 	}
@@ -223,7 +225,7 @@ func change(tx e2ee.Tx, target *record, key string, m quinta.Message) error {
 			return nil
 		}
 		t := &target.Message
-		t.Kind, t.Text, t.File, t.Body = m.Kind, m.Text, m.File, m.Body
+		t.Kind, t.Text, t.File, t.Body, t.Mentions = m.Kind, m.Text, m.File, m.Body, m.Mentions
 		t.Trust, t.Weakness = min(t.Trust, m.Trust), worse(t.Weakness, m.Weakness)
 		target.Edited, target.EditID = at, m.ID
 	}

@@ -102,9 +102,9 @@ func serveControl(ctx context.Context, c *config.Config, core *server.Core, log 
 		mux.Handle("POST /"+name, h(core, log))
 	}
 	mux.Handle("POST /"+backupOrder, serveBackup(c)(core, log))
-	wait = serveSide(ctx, l, mux, log)
+	closed := serveSide(ctx, l, mux, log)
 	return func() error {
-		err := wait()
+		err := closed()
 		return errors.Join(err, os.Remove(filepath.Join(dir, socketName)))
 	}, nil
 }

@@ -2,6 +2,9 @@ package room
 
 import (
 	"errors"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
@@ -184,4 +187,60 @@ func Redact(tx *db.Tx, room quinta.RoomID, id, by quinta.MessageID, content []by
 		err = errNoEvent
 	}
 	return err
+}
+
+// maxList bounds how many parameters one query has.
+const maxList = 400
+
+// ByPositions returns the events of a room at the positions given, by their
+// position. Where there is no event there is no entry.
+func ByPositions(tx *db.Tx, room quinta.RoomID, list []quinta.Pos) (map[quinta.Pos]*Event, error) {
+	out := make(map[quinta.Pos]*Event, len(list))
+	for part := range slices.Chunk(list, maxList) {
+		args := []any{room}
+		for _, p := range part {
+			args = append(args, p)
+		}
+		events, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos IN (`+marks(2, len(part))+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			out[e.Pos] = e
+		}
+	}
+	return out, nil
+}
+
+// ByIDs returns the events of a room with the ids given, by their id. Where
+// there is no event there is no entry.
+func ByIDs(tx *db.Tx, room quinta.RoomID, list []quinta.MessageID) (map[quinta.MessageID]*Event, error) {
+	out := make(map[quinta.MessageID]*Event, len(list))
+	for part := range slices.Chunk(list, maxList) {
+		args := []any{room}
+		for _, id := range part {
+			args = append(args, id)
+		}
+		events, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.id IN (`+marks(2, len(part))+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			out[e.ID] = e
+		}
+	}
+	return out, nil
+}
+
+// marks returns n parameters from $first on, separated by commas.
+func marks(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(first + i))
+	}
+	return b.String()
 }

@@ -258,6 +258,22 @@ func TestState(t *testing.T) {
 			is(h.t, "none", fmt.Sprint(e == nil, err), "true <nil>")
 			pos, err := room.StatePos(tx, r1, "name", "")
 			is(h.t, "position", fmt.Sprint(pos == b.Pos, err), "true <nil>")
+			byPos, err := room.ByPositions(tx, r1, []quinta.Pos{a.Pos, b.Pos, end})
+			is(h.t, "by positions", fmt.Sprint(len(byPos), byPos[a.Pos].ID, byPos[b.Pos].ID, err), "2$1$4<nil>")
+			many := make([]quinta.MessageID, 1000)
+			for i := range many {
+				many[i] = quinta.MessageID(fmt.Sprint("$", i))
+			}
+			byID, err := room.ByIDs(tx, r1, many)
+			is(h.t, "by ids", fmt.Sprint(len(byID), byID["$6"].Type, err), "6topic<nil>")
+			byKey, err := room.StateOfKeys(tx, r1, "name", []string{"", "x", "y"})
+			is(h.t, "by keys", fmt.Sprint(len(byKey), byKey[""].ID, byKey["x"].ID, err), "2$4$5<nil>")
+			none, err := room.ByIDs(tx, r1, nil)
+			is(h.t, "by no ids", fmt.Sprint(len(none), err), "0 <nil>")
+			list, err = room.StateOfType(tx, r1, "name")
+			check("of one type", "$4 $5", list, err)
+			list, err = room.StateOfTypeAt(tx, r1, "name", a.Pos)
+			check("of one type then", "$1", list, err)
 			pos, err = room.StatePos(tx, r1, "none", "")
 			is(h.t, "position of nothing", fmt.Sprint(pos, err), "0 <nil>")
 			return nil

@@ -121,7 +121,8 @@ func (g *Given) Load(environ []string) (*Config, error) {
 		return nil, err
 	}
 	for _, k := range Keys {
-		if v, ok := env[k.Env()]; ok {
+		// A variable that is set to nothing counts as not set.
+		if v := env[k.Env()]; v != "" {
 			if err := c.set(k, v, k.Env()); err != nil {
 				return nil, err
 			}

@@ -63,18 +63,40 @@ func (q reasonOf) content() map[string]any {
 
 // postJoin: "POST /join/{roomIdOrAlias}", "POST /rooms/{roomId}/join".
 func (c *call) postJoin() (any, error) {
+	more, err := c.joinContent()
+	if err != nil {
+		return nil, err
+	}
+	var id quinta.RoomID
+	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		if id, err = c.findRoom(tx); err != nil {
+			return err
+		}
+		return c.join(tx, id, more)
+	})
+	return map[string]any{"room_id": id}, err
+}
+
+// joinContent returns what the body of a join adds to the membership event:
+// the reason, and whatever else the client wants to have there, as it could
+// write it itself. What the server decides on is left out.
+func (c *call) joinContent() (map[string]any, error) {
 	var q reasonOf
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	var id quinta.RoomID
-	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		if id, err = c.findRoom(tx); err != nil {
-			return err
-		}
-		return c.join(tx, id, q.content())
-	})
-	return map[string]any{"room_id": id}, err
+	body, err := c.content()
+	if err != nil {
+		return nil, err
+	}
+	more := map[string]any{}
+	if err := mergeObject(more, body); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"membership", "user_id", "third_party_signed", "third_party_invite", "join_authorised_via_users_server"} {
+		delete(more, name)
+	}
+	return more, nil
 }
 
 // join makes the caller a member. Joining again changes nothing.

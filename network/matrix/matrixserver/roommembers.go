@@ -54,7 +54,7 @@ func (c *call) getMembers() (any, error) {
 				keep = append(keep, e)
 			}
 		}
-		r := &reader{user: c.user, device: c.device, plain: true}
+		r := &reader{user: c.user, device: c.device, plain: true, bare: true}
 		chunk, err = r.renderAll(tx, keep)
 		return err
 	})
@@ -80,7 +80,8 @@ func (c *call) getJoinedMembers() (any, error) {
 			if m, _ := textMember(e.Content, "membership"); m != room.Join {
 				continue
 			}
-			row := map[string]json.RawMessage{}
+			null := json.RawMessage("null")
+			row := map[string]json.RawMessage{"display_name": null, "avatar_url": null}
 			if v, ok := member(e.Content, "displayname"); ok {
 				row["display_name"] = v
 			}

@@ -122,18 +122,18 @@ func (c *call) getMessages() (any, error) {
 			return err
 		}
 		if f.LazyLoad {
-			out["state"], err = c.senders(tx, v, p.events, v.pos)
+			out["state"], err = c.senders(tx, p.events, v.pos)
 		}
 		return err
 	})
 	return out, err
 }
 
-// senders returns the memberships of those who sent the events.
-func (c *call) senders(tx *db.Tx, v *viewpoint, events []*room.Event, pos quinta.Pos) ([]*clientEvent, error) {
+// senders returns the memberships, right after pos, of those who sent the
+// events.
+func (c *call) senders(tx *db.Tx, events []*room.Event, pos quinta.Pos) ([]*clientEvent, error) {
 	seen := map[quinta.UserID]bool{}
-	out := []*clientEvent{}
-	r := &reader{user: c.user, device: c.device, plain: true}
+	var list []*room.Event
 	for _, e := range events {
 		if seen[e.Sender] {
 			continue
@@ -143,16 +143,12 @@ func (c *call) senders(tx *db.Tx, v *viewpoint, events []*room.Event, pos quinta
 		if err != nil {
 			return nil, err
 		}
-		if m == nil {
-			continue
+		if m != nil {
+			list = append(list, m)
 		}
-		ce, err := r.render(tx, m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ce)
 	}
-	return out, nil
+	r := &reader{user: c.user, device: c.device, plain: true, bare: true}
+	return r.renderAll(tx, list)
 }
 
 var errNoEvent = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such event, or you may not read it")
@@ -248,7 +244,7 @@ func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *filt
 		if err != nil {
 			return err
 		}
-		senders, err := c.senders(tx, v, all, last.Pos)
+		senders, err := c.senders(tx, all, last.Pos)
 		if err != nil {
 			return err
 		}

@@ -44,14 +44,69 @@ type reader struct {
 	sight *sight
 	// noRoom leaves room_id out, as /sync does.
 	noRoom bool
-	// plain leaves out what costs more queries: the relations to the event.
-	plain bool
+	// plain leaves out the relations to the event, which cost queries for
+	// each; bare leaves out also what state an event replaced.
+	plain, bare bool
 }
 
 // render writes an event for a reader.
 func (r *reader) render(tx *db.Tx, e *room.Event) (*clientEvent, error) {
+	out, err := r.renderAll(tx, []*room.Event{e})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// renderAll writes a list of events of one room, never nil. What they refer
+// to is loaded for all of them at once.
+func (r *reader) renderAll(tx *db.Tx, list []*room.Event) ([]*clientEvent, error) {
+	out := make([]*clientEvent, 0, len(list))
+	if len(list) == 0 {
+		return out, nil
+	}
+	replaced, redactions, err := r.referred(tx, list)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		ce := r.write(tx.Millis(), e, replaced[e.Replaces], redactions[e.RedactedBy])
+		if e.Related && !r.plain && e.RedactedBy == "" {
+			if ce.Unsigned.Relations, err = r.relations(tx, e); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, ce)
+	}
+	return out, nil
+}
+
+// referred loads the state that the events replaced and the redactions of
+// them.
+func (r *reader) referred(tx *db.Tx, list []*room.Event) (map[quinta.Pos]*room.Event, map[quinta.MessageID]*room.Event, error) {
+	var ps []quinta.Pos
+	var ids []quinta.MessageID
+	for _, e := range list {
+		if e.Replaces != 0 && !r.bare {
+			ps = append(ps, e.Replaces)
+		}
+		if e.RedactedBy != "" {
+			ids = append(ids, e.RedactedBy)
+		}
+	}
+	replaced, err := room.ByPositions(tx, list[0].Room, ps)
+	if err != nil {
+		return nil, nil, err
+	}
+	redactions, err := room.ByIDs(tx, list[0].Room, ids)
+	return replaced, redactions, err
+}
+
+// write writes an event with the state event old that it replaced and its
+// redaction by, each nil if there is none.
+func (r *reader) write(now int64, e, old, by *room.Event) *clientEvent {
 	out := &clientEvent{Content: e.Content, ID: e.ID, Time: e.Time, Redacts: e.Redacts, Room: e.Room, Sender: e.Sender,
-		StateKey: e.StateKey, Type: e.Type, Unsigned: &unsigned{Age: max(tx.Millis()-e.Time, 0)}}
+		StateKey: e.StateKey, Type: e.Type, Unsigned: &unsigned{Age: max(now-e.Time, 0)}}
 	if r.noRoom {
 		out.Room = ""
 	}
@@ -64,44 +119,16 @@ func (r *reader) render(tx *db.Tx, e *room.Event) (*clientEvent, error) {
 			u.Membership = "leave"
 		}
 	}
-	if e.Replaces != 0 {
-		old, err := room.ByPos(tx, e.Room, e.Replaces)
-		if err != nil {
-			return nil, err
-		}
+	if old != nil {
 		u.Replaces = old.ID
 		if r.sight == nil || r.sight.sees(old) || e.IsState(eventauth.TypeMember, string(r.user)) {
 			u.PrevContent, u.PrevSender = old.Content, old.Sender
 		}
 	}
-	if e.RedactedBy != "" {
-		by, err := room.ByID(tx, e.Room, e.RedactedBy)
-		if err != nil {
-			return nil, err
-		}
+	if by != nil {
 		u.RedactedBy = &clientEvent{Content: by.Content, ID: by.ID, Time: by.Time, Redacts: by.Redacts, Room: out.Room, Sender: by.Sender, Type: by.Type}
 	}
-	if e.Related && !r.plain && e.RedactedBy == "" {
-		rel, err := r.relations(tx, e)
-		if err != nil {
-			return nil, err
-		}
-		u.Relations = rel
-	}
-	return out, nil
-}
-
-// renderAll writes a list of events, never nil.
-func (r *reader) renderAll(tx *db.Tx, list []*room.Event) ([]*clientEvent, error) {
-	out := make([]*clientEvent, 0, len(list))
-	for _, e := range list {
-		ce, err := r.render(tx, e)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ce)
-	}
-	return out, nil
+	return out
 }
 
 // visible keeps the events that the reader may read.

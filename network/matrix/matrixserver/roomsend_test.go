@@ -205,6 +205,7 @@ func TestState(t *testing.T) {
 		alice.set(room, "org.x", "", "[]").fails(400, "M_BAD_JSON")
 		alice.set(room, "m.room.power_levels", "", object{"ban": "50"}).fails(403, "M_FORBIDDEN")
 		alice.set(room, "m.room.canonical_alias", "", object{"alias": "#none:hs1"}).fails(400, "M_BAD_ALIAS")
+		alice.set(room, "m.room.canonical_alias", "", object{"alias": "#a:elsewhere"}).fails(400, "M_BAD_ALIAS")
 		alice.set(room, "m.room.canonical_alias", "", object{"alt_aliases": "x"}).fails(400, "M_BAD_JSON")
 		alice.set(room, "m.room.canonical_alias", "", object{"alias": "none"}).fails(400, "M_INVALID_PARAM")
 		carol := s.register("carol")

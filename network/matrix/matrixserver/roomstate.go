@@ -190,6 +190,9 @@ func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, conte
 		}
 	}
 	for _, a := range aliases {
+		if _, host, ok := wire.SplitAlias(a); ok && host != s.Core.Name {
+			return wire.NewError(http.StatusBadRequest, wire.CodeBadAlias, "an alias is of another server, and this one does not federate")
+		}
 		if _, err := s.parseAlias(a); err != nil {
 			return err
 		}

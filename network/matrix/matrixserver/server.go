@@ -32,10 +32,12 @@ type homeserver struct {
 	*server.Core
 	router router
 	typing *typingClock
+	// thumbnails holds a token for each thumbnail that is being made.
+	thumbnails chan struct{}
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
-	s := &homeserver{Core: c}
+	s := &homeserver{Core: c, thumbnails: make(chan struct{}, thumbnailsAtOnce)}
 	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
@@ -55,6 +57,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.accountDataCalls,
 		s.tagCalls,
 		s.filterCalls,
+		s.mediaCalls,
 		s.roomCalls,
 	} {
 		register()

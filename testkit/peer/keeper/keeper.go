@@ -50,6 +50,12 @@ func Start(attr *syscall.SysProcAttr, log *os.File, script string, args ...strin
 	return k, nil
 }
 
+// Say writes one line to the script's standard input.
+func (k *Keeper) Say(line string) error {
+	_, err := io.WriteString(k.life, line+"\n")
+	return err
+}
+
 // Release lets the script go on now and returns when it has ended.
 func (k *Keeper) Release() error {
 	err := k.life.Close()

@@ -34,12 +34,19 @@ type cluster struct {
 
 // keep is the parent of the server: when the test binary has ended it stops
 // the server at once (SIGQUIT: nothing in it is needed again), waits for it
-// and removes the folder. $1 is the folder of the programs, $2 the cluster's.
-const keep = `"$1/postgres" -D "$2/data" </dev/null &
-server=$!
-read -r _
-kill -QUIT "$server" 2>/dev/null
-wait "$server"
+// and removes the folder. Told "stop" it stops the server in order and waits
+// to be told "start". $1 is the folder of the programs, $2 the cluster's.
+const keep = `while :; do
+	"$1/postgres" -D "$2/data" </dev/null &
+	server=$!
+	read -r word
+	case "$word" in
+	stop) kill -INT "$server" ;;
+	*) kill -QUIT "$server" ;;
+	esac 2>/dev/null
+	wait "$server"
+	[ "$word" = stop ] && read -r word && [ "$word" = start ] || break
+done
 rm -rf "$2"
 `
 

@@ -135,3 +135,27 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+func TestStopAndStartAgain(t *testing.T) {
+	t.Parallel()
+	c := postgres.New(t)
+	u, err := c.URL()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(t, u).Exec(t.Context(), "CREATE TABLE kept (word TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pgx.Connect(t.Context(), u); err == nil {
+		t.Error("the server takes connections after Stop")
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(t, u).Exec(t.Context(), "SELECT word FROM kept"); err != nil {
+		t.Errorf("got %v, want what was there before", err)
+	}
+}

@@ -40,6 +40,9 @@ type Config struct {
 	Data string
 	// Database is a postgres:// URL; empty means SQLite in Data.
 	Database string
+	// Media is the folder of the files, which nodes of one database share;
+	// empty means a folder in Data.
+	Media string
 	// Name is the server's Matrix name; empty means hs1.
 	Name string
 	// Args come after the arguments made from the rest.
@@ -68,6 +71,9 @@ func Start(tb testing.TB, c Config) *Server {
 	tb.Helper()
 	if c.Data == "" {
 		c.Data = tb.TempDir()
+	}
+	if c.Media == "" {
+		c.Media = filepath.Join(c.Data, "media")
 	}
 	if c.Name == "" {
 		c.Name = "hs1"
@@ -148,8 +154,7 @@ func (s *Server) args() []string {
 	args := []string{"serve", "--data", s.conf.Data, "--listen", s.addr, "--name", s.conf.Name,
 		"--registration", "open", "--rate-limits", "off"}
 	if s.conf.Database != "" {
-		// Nodes of one database share one media store; here it is a folder.
-		args = append(args, "--database", s.conf.Database, "--blobs", "file://"+filepath.ToSlash(filepath.Join(s.conf.Data, "media")))
+		args = append(args, "--database", s.conf.Database, "--blobs", "file://"+filepath.ToSlash(s.conf.Media))
 	}
 	return append(args, s.conf.Args...)
 }

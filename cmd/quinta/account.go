@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/store/sqlite"
+	"github.com/quinta-chat/quinta/network/all"
+)
+
+// An account is a folder below accounts/ in the home: account.json says
+// whose it is, store.db holds all that is secret, encrypted.
+type account struct {
+	Network quinta.NetworkName `json:"network"`
+	User    quinta.UserID      `json:"user"`
+	Device  quinta.DeviceID    `json:"device"`
+	Server  string             `json:"server"`
+	// Key says how the store is locked: "file" or "passphrase".
+	Key string `json:"key"`
+
+	dir string
+}
+
+const (
+	keyByFile       = "file"
+	keyByPassphrase = "passphrase"
+)
+
+// accounts lists the accounts, in the order of their names.
+func (a *app) accounts() ([]*account, error) {
+	dirs, err := os.ReadDir(filepath.Join(a.opt.home, "accounts"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []*account
+	for _, d := range dirs {
+		dir := filepath.Join(a.opt.home, "accounts", d.Name())
+		b, err := os.ReadFile(filepath.Join(dir, "account.json"))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a login that did not come to its end
+		}
+		if err != nil {
+			return nil, err
+		}
+		ac := &account{dir: dir}
+		if err := json.Unmarshal(b, ac); err != nil {
+			return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, "account.json"), err)
+		}
+		out = append(out, ac)
+	}
+	slices.SortFunc(out, func(x, y *account) int { return strings.Compare(string(x.User), string(y.User)) })
+	return out, nil
+}
+
+// chosen returns the account that the command is for.
+func (a *app) chosen() (*account, error) {
+	all, err := a.accounts()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, failed(exitLogin, "quinta login matrix https://example.org alice", errors.New("there is no account on this device"))
+	}
+	want := a.opt.account
+	if want == "" {
+		b, err := os.ReadFile(filepath.Join(a.opt.home, "default"))
+		if err == nil {
+			want = strings.TrimSpace(string(b))
+		}
+	}
+	if want == "" {
+		if len(all) > 1 {
+			return nil, &misuse{text: "there are several accounts", hint: "choose one with --account, or for good with 'quinta accounts default ID'"}
+		}
+		return all[0], nil
+	}
+	var found []*account
+	for _, ac := range all {
+		if string(ac.User) == want || string(ac.User)+"/"+string(ac.Device) == want {
+			found = append(found, ac)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, failed(exitNotFound, "quinta accounts lists them", fmt.Errorf("there is no account %q on this device", printable(want)))
+	}
+	return nil, &misuse{text: fmt.Sprintf("there are several devices of %s", want), hint: "name one as USER/DEVICE"}
+}
+
+// networkNamed finds a network's client half.
+func networkNamed(name quinta.NetworkName) (client.Network, error) {
+	var names []string
+	for _, n := range all.Clients {
+		if n.Name() == name {
+			return n, nil
+		}
+		names = append(names, string(n.Name()))
+	}
+	return nil, &misuse{text: fmt.Sprintf("there is no network %q", printable(string(name))), hint: "the networks are: " + strings.Join(names, ", ")}
+}
+
+// key returns the key of an account's store.
+func (a *app) key(ac *account) (sqlite.Key, error) {
+	if v := a.getenv("QUINTA_STORE_KEY"); v != "" {
+		return sqlite.ParseKey(v)
+	}
+	if ac.Key == keyByPassphrase {
+		p, err := a.ask("passphrase of the store of "+string(ac.User), a.opt.passphraseFD, "QUINTA_PASSPHRASE", false)
+		if err != nil {
+			return sqlite.Key{}, err
+		}
+		return sqlite.PassphraseKey(ac.store(), p.Reveal(), a.env.Rand)
+	}
+	return sqlite.KeyFile(a.keyPath(), a.env.Rand)
+}
+
+// keyPath is the key file: one for all accounts of a home, unless another is
+// named.
+func (a *app) keyPath() string {
+	if a.opt.keyFile != "" {
+		return a.opt.keyFile
+	}
+	return filepath.Join(a.opt.home, "key")
+}
+
+func (ac *account) store() string { return filepath.Join(ac.dir, "store.db") }
+
+// open opens the session of the chosen account.
+func (a *app) open(ctx context.Context) (client.Session, *account, error) {
+	ac, err := a.chosen()
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := networkNamed(ac.Network)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := a.key(ac)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer k.Wipe()
+	if _, err := os.Stat(ac.store()); err != nil {
+		return nil, nil, fmt.Errorf("the store of %s: %w", ac.User, err)
+	}
+	st, err := sqlite.Open(ac.store(), k)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := n.Open(ctx, st, a.env)
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	return s, ac, nil
+}
+
+// with opens a session that has the ability T, runs fn and closes it.
+func with[T any](ctx context.Context, a *app, what string, fn func(ctx context.Context, s T, ac *account) error) (err error) {
+	s, ac, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	t, ok := client.As[T](s)
+	if !ok {
+		return failed(exitFailed, "", fmt.Errorf("the network %s has no %s", ac.Network, what))
+	}
+	return fn(ctx, t, ac)
+}
+
+// limited gives a command that talks to the server its time.
+func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, a.opt.timeout)
+}
+
+// folderName is a name for an account's folder that no file system minds.
+func folderName(network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) string {
+	sum := sha256.Sum256([]byte(string(network) + "\x00" + string(user) + "\x00" + string(device)))
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(strings.TrimPrefix(string(user), "@")))
+	if len(safe) > 60 {
+		safe = safe[:60]
+	}
+	return string(network) + "-" + strings.TrimLeft(safe, ".") + "-" + hex.EncodeToString(sum[:4])
+}
+
+// writeFile writes a small file whole and durable or not at all.
+func writeFile(path string, b []byte) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return os.Rename(tmp, path)
+}

@@ -1,0 +1,29 @@
+// Quinta is the client program: an end-to-end encrypted seat on a network,
+// for people at a terminal and for scripts.
+//
+// Results go to standard output, all else to standard error. Every command
+// has --json; doc/json.md says what it prints. The exit codes are in exit.go.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		getenv: os.Getenv,
+		env:    e2ee.Env{Now: time.Now, Rand: rand.Reader},
+	}
+	code := a.main(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,307 @@
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/key"
+)
+
+const (
+	// unwedgeEvery is how often a session with one device is made anew.
+	unwedgeEvery = time.Hour
+	// claimAgain is how long a device without one-time keys is left alone.
+	claimAgain = 5 * time.Minute
+	// maxClaim is how many devices one keys/claim asks for.
+	maxClaim = 500
+)
+
+// An olmItem is a payload that waits for an Olm session.
+type olmItem struct {
+	To      target          `json:"to"`
+	Type    string          `json:"type"`
+	Content json.RawMessage `json:"content"`
+	// Fresh: a new session is to be made for it.
+	Fresh bool `json:"fresh,omitempty"`
+}
+
+// post puts a payload on its way to one device.
+func (w *work) post(i olmItem) error { return w.put("olmq/"+w.next(), &i) }
+
+// entitled returns the present record of a target, or nil if it is gone, was
+// rejected, or has other keys now.
+func (w *work) entitled(t target) (*deviceRecord, error) {
+	u, err := w.user(t.User)
+	if err != nil {
+		return nil, err
+	}
+	d := u.Devices[t.Device]
+	if d == nil || d.Gone || d.Changed || d.Decision == Reject || d.Curve != t.Curve {
+		return nil, nil
+	}
+	return d, nil
+}
+
+// planOlm seals the payloads that wait and have a session.
+func (w *work) planOlm() error {
+	entries, err := w.keysWith("olmq/")
+	if err != nil {
+		return err
+	}
+	var out []deviceMessage
+	seen := map[target]bool{}
+	for _, e := range entries {
+		var i olmItem
+		if err := json.Unmarshal(e.Value, &i); err != nil {
+			return damaged("a record")
+		}
+		d, err := w.entitled(i.To)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			if err := w.tx.Delete(e.Key); err != nil {
+				return err
+			}
+			continue
+		}
+		if i.Fresh || seen[i.To] { // one message to a device in each request
+			continue
+		}
+		content, err := w.seal(w.letter(i.Type, i.Content), i.To, d)
+		if err != nil {
+			return err
+		}
+		if content == nil {
+			continue
+		}
+		seen[i.To] = true
+		out = append(out, deviceMessage{i.To, content})
+		if err := w.tx.Delete(e.Key); err != nil {
+			return err
+		}
+	}
+	_, err = w.toDevice(typeEncrypted, out, record{})
+	return err
+}
+
+// planClaims claims one-time keys for all who need a session: one request
+// for many devices, and one at a time for each device.
+func (w *work) planClaims() error {
+	claiming := map[target]bool{}
+	if err := w.requests(func(_ string, r *record) error {
+		if r.Kind == ReqKeysClaim {
+			for _, t := range r.Targets {
+				claiming[t] = true
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	var need []target
+	want := func(t target) error {
+		if claiming[t] {
+			return nil
+		}
+		d, err := w.entitled(t)
+		if err != nil || d == nil || d.ClaimAfter > w.now.UnixMilli() {
+			return err
+		}
+		claiming[t] = true
+		need = append(need, t)
+		return nil
+	}
+	entries, err := w.keysWith("olmq/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var i olmItem
+		if err := json.Unmarshal(e.Value, &i); err != nil {
+			return damaged("a record")
+		}
+		p, err := w.peer(i.To.Curve)
+		if err != nil {
+			return err
+		}
+		if i.Fresh || p.current() == nil {
+			if err := want(i.To); err != nil {
+				return err
+			}
+		}
+	}
+	waiting, err := w.keysWith("claim/")
+	if err != nil {
+		return err
+	}
+	for _, e := range waiting {
+		var ts []target
+		if err := json.Unmarshal(e.Value, &ts); err != nil {
+			return damaged("a record")
+		}
+		for _, t := range ts {
+			if err := want(t); err != nil {
+				return err
+			}
+		}
+		if err := w.tx.Delete(e.Key); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(need, maxClaim) {
+		if err := w.claim(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) claim(ts []target) error {
+	ask := map[quinta.UserID]map[quinta.DeviceID]string{}
+	for _, t := range ts {
+		if ask[t.User] == nil {
+			ask[t.User] = map[quinta.DeviceID]string{}
+		}
+		ask[t.User][t.Device] = otkAlgorithm
+	}
+	return w.enqueue(&record{
+		Kind: ReqKeysClaim, Method: "POST", Path: path("keys", "claim"), Targets: ts,
+		Body: mustJSON(map[string]any{"one_time_keys": ask, "timeout": 10000}),
+	})
+}
+
+// doneClaim makes sessions of the keys that were claimed. A device that gave
+// none is left alone for a while, and told so once.
+func (w *work) doneClaim(r *record, ans Ans) error {
+	var a struct {
+		Keys map[quinta.UserID]map[quinta.DeviceID]map[string]json.RawMessage `json:"one_time_keys"`
+	}
+	if ans.Failure == 0 && json.Unmarshal(ans.Body, &a) != nil {
+		a.Keys = nil
+	}
+	made := map[target]bool{}
+	for _, t := range r.Targets {
+		d, err := w.entitled(t)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			continue
+		}
+		u, err := w.user(t.User)
+		if err != nil {
+			return err
+		}
+		u.dirty = true
+		public, ok := claimed(a.Keys[t.User][t.Device], t, d)
+		if ok {
+			ok, err = w.outbound(d, public)
+			if err != nil {
+				return err
+			}
+		}
+		if !ok {
+			d.ClaimAfter = w.now.Add(claimAgain).UnixMilli()
+			w.meta.Epoch++
+			continue
+		}
+		d.ClaimAfter, d.NoOlm = 0, false
+		made[t] = true
+	}
+	w.meta.Epoch++
+	return w.freshen(made)
+}
+
+// claimed returns the one-time key of an answer if the device signed it.
+func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.OneTimePublic, bool) {
+	ed, err := key.ParseSigningPublic[key.Device](d.Ed25519)
+	if err != nil {
+		return key.OneTimePublic{}, false
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		if !strings.HasPrefix(name, otkAlgorithm+":") {
+			continue
+		}
+		var k struct {
+			Key string `json:"key"`
+		}
+		if json.Unmarshal(keys[name], &k) != nil ||
+			canonicaljson.Verify(keys[name], string(t.User), edPrefix+string(t.Device), ed.Verify) != nil {
+			continue
+		}
+		if p, err := key.ParseAgreementPublic[key.OneTime](k.Key); err == nil {
+			return p, true
+		}
+	}
+	return key.OneTimePublic{}, false
+}
+
+// outbound makes a session with a device; it reports whether the keys were
+// good.
+func (w *work) outbound(d *deviceRecord, oneTime key.OneTimePublic) (bool, error) {
+	curve, err := key.ParseAgreementPublic[key.Identity](d.Curve)
+	if err != nil {
+		return false, nil
+	}
+	s, err := w.acc.NewOutbound(w.m.env.Rand, curve, oneTime)
+	if errors.Is(err, key.ErrWeak) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer s.Wipe()
+	p, err := w.peer(d.Curve)
+	if err != nil {
+		return false, err
+	}
+	p.add(s, w.now.UnixMilli())
+	return true, nil
+}
+
+// freshen marks the payloads that waited for a new session as ready, and
+// gives up those for which there is none.
+func (w *work) freshen(made map[target]bool) error {
+	entries, err := w.keysWith("olmq/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var i olmItem
+		if err := json.Unmarshal(e.Value, &i); err != nil {
+			return damaged("a record")
+		}
+		if i.Fresh && made[i.To] {
+			i.Fresh = false
+			if err := w.put(e.Key, &i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unwedge makes a new session with a device whose message did not open, at
+// most once an hour, and tells it by m.dummy.
+func (w *work) unwedge(sender quinta.UserID, curve string) error {
+	u, err := w.user(sender)
+	if err != nil {
+		return err
+	}
+	id, d := u.byCurve(curve)
+	if d == nil || d.Decision == Reject || d.Changed || (sender == w.m.user && id == w.m.device) {
+		return nil
+	}
+	if d.UnwedgedAt != 0 && w.now.UnixMilli()-d.UnwedgedAt < unwedgeEvery.Milliseconds() {
+		return nil
+	}
+	d.UnwedgedAt, u.dirty = w.now.UnixMilli(), true
+	return w.post(olmItem{To: target{sender, id, curve}, Type: typeDummy, Content: json.RawMessage(`{}`), Fresh: true})
+}

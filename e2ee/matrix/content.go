@@ -1,0 +1,213 @@
+package matrix
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// Event types of messages.
+const (
+	typeMessage   = "m.room.message"
+	typeReaction  = "m.reaction"
+	typeRedaction = "m.room.redaction"
+)
+
+// messageContent is the part of a content that has words in quinta.Message.
+type messageContent struct {
+	MsgType string          `json:"msgtype,omitempty"`
+	Body    string          `json:"body,omitempty"`
+	Name    string          `json:"filename,omitempty"`
+	File    json.RawMessage `json:"file,omitempty"`
+	URL     string          `json:"url,omitempty"`
+	Info    *fileInfo       `json:"info,omitempty"`
+	Relates *relatesTo      `json:"m.relates_to,omitempty"`
+	New     json.RawMessage `json:"m.new_content,omitempty"`
+	Redacts string          `json:"redacts,omitempty"`
+}
+
+type fileInfo struct {
+	MediaType string `json:"mimetype,omitempty"`
+	Size      *int64 `json:"size,omitempty"`
+}
+
+type relatesTo struct {
+	Type    string           `json:"rel_type,omitempty"`
+	Event   quinta.MessageID `json:"event_id,omitempty"`
+	Key     string           `json:"key,omitempty"`
+	ReplyTo *struct {
+		Event quinta.MessageID `json:"event_id"`
+	} `json:"m.in_reply_to,omitempty"`
+}
+
+// message returns the outside of an event.
+func message(room quinta.RoomID, e roomEvent) quinta.Message {
+	return quinta.Message{
+		ID: e.ID, Room: room, Sender: e.Sender, Time: time.UnixMilli(e.Time), Txn: e.Unsigned.Txn,
+		Kind: quinta.MessageOther, Type: e.Type, Body: e.Content,
+	}
+}
+
+// describe fills the words that all networks share from Type and Body. A
+// content of an unknown shape is MessageOther and has no words.
+func describe(m *quinta.Message, redacts quinta.MessageID) {
+	m.Kind = quinta.MessageOther
+	var c messageContent
+	if json.Unmarshal(m.Body, &c) != nil {
+		return
+	}
+	switch m.Type {
+	case typeMessage:
+		describeMessage(m, c)
+	case typeReaction:
+		if c.Relates != nil && c.Relates.Type == "m.annotation" && c.Relates.Event != "" {
+			m.Kind = quinta.MessageReaction
+			m.Relation = quinta.Relation{Kind: quinta.RelationReaction, To: c.Relates.Event, Key: c.Relates.Key}
+		}
+	case typeRedaction:
+		if c.Redacts != "" {
+			redacts = quinta.MessageID(c.Redacts)
+		}
+		if redacts != "" {
+			m.Kind, m.Relation = quinta.MessageRedaction, quinta.Relation{Kind: quinta.RelationRedaction, To: redacts}
+		}
+	}
+}
+
+func describeMessage(m *quinta.Message, c messageContent) {
+	if r := c.Relates; r != nil {
+		switch {
+		case r.Type == "m.replace" && r.Event != "":
+			m.Relation = quinta.Relation{Kind: quinta.RelationReplace, To: r.Event}
+			var n messageContent
+			if json.Unmarshal(c.New, &n) == nil {
+				c = n
+			}
+		case r.Type == "m.thread" && r.Event != "":
+			m.Relation = quinta.Relation{Kind: quinta.RelationThread, To: r.Event}
+		case r.ReplyTo != nil && r.ReplyTo.Event != "":
+			m.Relation = quinta.Relation{Kind: quinta.RelationReply, To: r.ReplyTo.Event}
+		}
+	}
+	m.Text = c.Body
+	switch c.MsgType {
+	case "m.text":
+		m.Kind = quinta.MessageText
+	case "m.notice":
+		m.Kind = quinta.MessageNotice
+	case "m.emote":
+		m.Kind = quinta.MessageEmote
+	case "m.file", "m.image", "m.audio", "m.video":
+		m.Kind = quinta.MessageFile
+		m.File = file(c)
+		if m.File.Name == c.Body {
+			m.Text = ""
+		}
+	default:
+		m.Text = ""
+	}
+}
+
+// file returns the file of a message. Ref is its EncryptedFile, or for a file
+// in clear {"url": ...}.
+func file(c messageContent) *quinta.File {
+	f := &quinta.File{Name: c.Name, Size: -1, Ref: c.File}
+	if f.Name == "" {
+		f.Name = c.Body
+	}
+	if f.Ref == nil && c.URL != "" {
+		f.Ref = mustJSON(map[string]string{"url": c.URL})
+	}
+	if c.Info != nil {
+		f.MediaType = c.Info.MediaType
+		if c.Info.Size != nil && *c.Info.Size >= 0 {
+			f.Size = *c.Info.Size
+		}
+	}
+	return f
+}
+
+// render returns the event type and content of a message that is given in the
+// words that all networks share.
+func render(m quinta.Message) (typ string, content []byte, err error) {
+	var c messageContent
+	switch m.Kind {
+	case quinta.MessageText, "":
+		c.MsgType, c.Body = "m.text", m.Text
+	case quinta.MessageNotice:
+		c.MsgType, c.Body = "m.notice", m.Text
+	case quinta.MessageEmote:
+		c.MsgType, c.Body = "m.emote", m.Text
+	case quinta.MessageFile:
+		if m.File == nil || !json.Valid(m.File.Ref) {
+			return "", nil, fmt.Errorf("%w: message without its file", ErrMalformed)
+		}
+		c = renderFile(m)
+	case quinta.MessageReaction:
+		if m.Relation.To == "" || m.Relation.Key == "" {
+			return "", nil, fmt.Errorf("%w: reaction to nothing", ErrMalformed)
+		}
+		c.Relates = &relatesTo{Type: "m.annotation", Event: m.Relation.To, Key: m.Relation.Key}
+		return typeReaction, mustJSON(c), nil
+	case quinta.MessageRedaction:
+		if m.Relation.To == "" {
+			return "", nil, fmt.Errorf("%w: redaction of nothing", ErrMalformed)
+		}
+		out := map[string]string{}
+		if m.Text != "" {
+			out["reason"] = m.Text
+		}
+		return typeRedaction, mustJSON(out), nil
+	default:
+		return "", nil, fmt.Errorf("%w: a message of this kind needs a type and a body", ErrMalformed)
+	}
+	if c.Body == "" {
+		return "", nil, fmt.Errorf("%w: message without text", ErrMalformed)
+	}
+	return typeMessage, renderRelation(m, c), nil
+}
+
+func renderFile(m quinta.Message) messageContent {
+	c := messageContent{MsgType: "m.file", Body: m.Text, Name: m.File.Name}
+	if c.Body == "" {
+		c.Body = m.File.Name
+	}
+	c.Info = &fileInfo{MediaType: m.File.MediaType}
+	if m.File.Size >= 0 {
+		c.Info.Size = &m.File.Size
+	}
+	var clear struct {
+		URL string          `json:"url"`
+		Key json.RawMessage `json:"key"`
+	}
+	if json.Unmarshal(m.File.Ref, &clear) == nil && clear.Key == nil {
+		c.URL = clear.URL
+	} else {
+		c.File = m.File.Ref
+	}
+	return c
+}
+
+func renderRelation(m quinta.Message, c messageContent) []byte {
+	reply := func(to quinta.MessageID) *relatesTo {
+		r := &relatesTo{}
+		r.ReplyTo = &struct {
+			Event quinta.MessageID `json:"event_id"`
+		}{to}
+		return r
+	}
+	switch m.Relation.Kind {
+	case quinta.RelationReplace:
+		c.New = mustJSON(c)
+		c.Body = "* " + c.Body
+		c.Relates = &relatesTo{Type: "m.replace", Event: m.Relation.To}
+	case quinta.RelationReply:
+		c.Relates = reply(m.Relation.To)
+	case quinta.RelationThread:
+		c.Relates = reply(m.Relation.To)
+		c.Relates.Type, c.Relates.Event = "m.thread", m.Relation.To
+	}
+	return mustJSON(c)
+}

@@ -1,0 +1,276 @@
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/key"
+)
+
+// ErrHaveIdentity is the error of making cross-signing keys where there are
+// some already.
+var ErrHaveIdentity = errors.New("matrix: the user has cross-signing keys")
+
+// A CrossSigning holds the private cross-signing keys of a user. Keys that
+// are not at hand are zero.
+type CrossSigning struct {
+	Master      key.MasterPrivate
+	SelfSigning key.SelfSigningPrivate
+	UserSigning key.UserSigningPrivate
+}
+
+// seeds is how the private keys are stored: base64 by the name of the secret.
+type seeds map[string]string
+
+// Names of the secrets of cross-signing and backup.
+const (
+	nameMaster      = "m.cross_signing.master"
+	nameSelfSigning = "m.cross_signing.self_signing"
+	nameUserSigning = "m.cross_signing.user_signing"
+	nameBackup      = "m.megolm_backup.v1"
+)
+
+func (w *work) seeds() (seeds, error) {
+	s := seeds{}
+	_, err := w.get("secrets", &s)
+	return s, err
+}
+
+func put[R key.SigningRole](s seeds, name string, k key.SigningPrivate[R]) {
+	if !k.IsZero() {
+		b := k.Secret()
+		s[name] = base64text.EncodeSecret(b)
+		clear(b)
+	}
+}
+
+// signing returns a private key that is stored, or the zero value.
+func signing[R key.SigningRole](s seeds, name string) key.SigningPrivate[R] {
+	if s[name] == "" {
+		return key.SigningPrivate[R]{}
+	}
+	k, err := key.ParseSigningPrivate[R](s[name])
+	if err != nil {
+		return key.SigningPrivate[R]{}
+	}
+	return k
+}
+
+// crossObject returns an unsigned cross-signing key object.
+func (w *work) crossObject(usage, public string) ([]byte, error) {
+	return canonicaljson.Marshal(map[string]any{
+		"user_id": w.m.user, "usage": []string{usage}, "keys": map[string]string{edPrefix + public: public},
+	})
+}
+
+// CreateCrossSigning makes the three cross-signing keys of a user who has
+// none. They are uploaded by a request of kind ReqDeviceSigning; if the server
+// wants more authentication, the caller adds "auth" to its body. Then this
+// device is signed.
+func (m *Machine) CreateCrossSigning(tx e2ee.Tx) error {
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(m.user)
+		if err != nil {
+			return err
+		}
+		s, err := w.seeds()
+		if err != nil {
+			return err
+		}
+		if u.Master != "" || s[nameMaster] != "" || !u.Known {
+			return ErrHaveIdentity
+		}
+		msk, err := key.GenerateSigning[key.Master](m.env.Rand)
+		if err != nil {
+			return err
+		}
+		ssk, err := key.GenerateSigning[key.SelfSigning](m.env.Rand)
+		if err != nil {
+			return err
+		}
+		usk, err := key.GenerateSigning[key.UserSigning](m.env.Rand)
+		if err != nil {
+			return err
+		}
+		put(s, nameMaster, msk)
+		put(s, nameSelfSigning, ssk)
+		put(s, nameUserSigning, usk)
+		if err := w.put("secrets", s); err != nil {
+			return err
+		}
+		return w.uploadCross(msk, ssk.Public().String(), usk.Public().String())
+	})
+	return err
+}
+
+func (w *work) uploadCross(msk key.MasterPrivate, ssk, usk string) error {
+	body := map[string]json.RawMessage{}
+	for _, k := range []struct{ member, usage, public string }{
+		{"master_key", "master", msk.Public().String()},
+		{"self_signing_key", "self_signing", ssk},
+		{"user_signing_key", "user_signing", usk},
+	} {
+		raw, err := w.crossObject(k.usage, k.public)
+		if err != nil {
+			return err
+		}
+		if k.usage == "master" {
+			raw, err = w.sign(raw)
+		} else {
+			raw, err = canonicaljson.Sign(raw, string(w.m.user), edPrefix+msk.Public().String(), msk.Sign)
+		}
+		if err != nil {
+			return err
+		}
+		body[k.member] = raw
+	}
+	return w.enqueue(&record{Kind: ReqDeviceSigning, Method: "POST", Path: path("keys", "device_signing", "upload"), Body: mustJSON(body)})
+}
+
+// doneDeviceSigning pins the new identity, and signs this device with it. If
+// the server refused, the keys are thrown away.
+func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
+	s, err := w.seeds()
+	if err != nil {
+		return err
+	}
+	if ans.Failure == Refused {
+		for _, name := range []string{nameMaster, nameSelfSigning, nameUserSigning} {
+			delete(s, name)
+		}
+		return w.put("secrets", s)
+	}
+	u, err := w.user(w.m.user)
+	if err != nil {
+		return err
+	}
+	u.Pinned = signing[key.Master](s, nameMaster).Public().String()
+	u.Changed = false
+	w.meta.MasterTrusted = true
+	w.outdate(u)
+	d := u.Devices[w.m.device]
+	if d == nil {
+		d = &deviceRecord{Raw: w.meta.Keys}
+	}
+	return w.signOwnDevice(w.m.device, d)
+}
+
+// ImportCrossSigning takes private cross-signing keys, as from secret storage.
+// Each must be that of the public key that the server lists; with the master
+// key the own identity becomes trusted. With the self-signing key this device
+// is signed.
+func (m *Machine) ImportCrossSigning(tx e2ee.Tx, c CrossSigning) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		u, err := w.user(m.user)
+		if err != nil {
+			return err
+		}
+		if !matches(c.Master, u.Master) || !matches(c.SelfSigning, u.SelfSigning) || !matches(c.UserSigning, u.UserSigning) {
+			return ErrMismatch
+		}
+		s, err := w.seeds()
+		if err != nil {
+			return err
+		}
+		put(s, nameMaster, c.Master)
+		put(s, nameSelfSigning, c.SelfSigning)
+		put(s, nameUserSigning, c.UserSigning)
+		if err := w.put("secrets", s); err != nil {
+			return err
+		}
+		if !c.Master.IsZero() {
+			if err := w.trustOwn(u); err != nil {
+				return err
+			}
+		}
+		d := u.Devices[m.device]
+		if d == nil {
+			return nil
+		}
+		return w.signOwnDevice(m.device, d)
+	})
+}
+
+// matches reports whether k is zero or the private key of public.
+func matches[R key.SigningRole](k key.SigningPrivate[R], public string) bool {
+	return k.IsZero() || k.Public().String() == public
+}
+
+// trustOwn makes the own master key the trusted one.
+func (w *work) trustOwn(u *userRecord) error {
+	u.Pinned, u.Changed, u.dirty = u.Master, false, true
+	w.meta.MasterTrusted = true
+	w.meta.Epoch++
+	return w.recheck()
+}
+
+// CrossSigning returns the private cross-signing keys that are here, for
+// secret storage.
+func (m *Machine) CrossSigning(tx e2ee.Tx) (CrossSigning, error) {
+	var c CrossSigning
+	_, err := m.run(tx, func(w *work) error {
+		s, err := w.seeds()
+		if err != nil {
+			return err
+		}
+		c = CrossSigning{signing[key.Master](s, nameMaster), signing[key.SelfSigning](s, nameSelfSigning), signing[key.UserSigning](s, nameUserSigning)}
+		return nil
+	})
+	return c, err
+}
+
+// signOwnDevice signs an own device with the self-signing key, if that is
+// here, and uploads the signature.
+func (w *work) signOwnDevice(device quinta.DeviceID, d *deviceRecord) error {
+	s, err := w.seeds()
+	if err != nil {
+		return err
+	}
+	ssk := signing[key.SelfSigning](s, nameSelfSigning)
+	if ssk.IsZero() || d.Signed {
+		return nil
+	}
+	return w.uploadSignature(w.m.user, string(device), d.Raw, ssk.Public().String(), ssk.Sign)
+}
+
+// signUser signs another user's master key with the user-signing key.
+func (w *work) signUser(id quinta.UserID, u *userRecord) error {
+	s, err := w.seeds()
+	if err != nil {
+		return err
+	}
+	usk := signing[key.UserSigning](s, nameUserSigning)
+	if usk.IsZero() || !w.meta.MasterTrusted {
+		return nil
+	}
+	return w.uploadSignature(id, u.Master, u.MasterRaw, usk.Public().String(), usk.Sign)
+}
+
+func (w *work) uploadSignature(user quinta.UserID, name string, object []byte, public string, sign func([]byte) []byte) error {
+	bare, err := canonicaljson.Delete(object, "unsigned", "signatures")
+	if err != nil {
+		return err
+	}
+	signed, err := canonicaljson.Sign(bare, string(w.m.user), edPrefix+public, sign)
+	if err != nil {
+		return err
+	}
+	return w.enqueue(&record{
+		Kind: ReqSignatures, Method: "POST", Path: path("keys", "signatures", "upload"),
+		Body: mustJSON(map[quinta.UserID]map[string]json.RawMessage{user: {name: signed}}),
+	})
+}
+
+// doneSignatures asks for the own devices again, to see the signature.
+func (w *work) doneSignatures(*record, Ans) error {
+	u, err := w.user(w.m.user)
+	if err != nil {
+		return err
+	}
+	w.outdate(u)
+	return nil
+}

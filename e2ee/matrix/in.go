@@ -1,0 +1,180 @@
+package matrix
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// An In is what one /sync brought. [ParseSync] makes it.
+type In struct {
+	// Since is the position that was asked from, NextBatch the one to ask from
+	// next.
+	Since     string
+	NextBatch string
+	// ToDevice holds whole to-device events.
+	ToDevice []json.RawMessage
+	// Changed and Left are the device_lists.
+	Changed, Left []quinta.UserID
+	// OneTimeKeys counts unclaimed keys by algorithm; nil if not said.
+	OneTimeKeys map[string]int
+	// UnusedFallback lists algorithms; nil if not said.
+	UnusedFallback []string
+	Rooms          []InRoom
+}
+
+// An InRoom is one room of a sync.
+type InRoom struct {
+	ID quinta.RoomID
+	// Left: the own user is not in the room any more. Invited: not yet.
+	Left, Invited bool
+	// Limited: there is a gap before the timeline.
+	Limited bool
+	// State holds whole state events from before the timeline, Timeline whole
+	// events, and StateAfter the state changes up to its end if the server
+	// gives them (then state is taken only from there).
+	State, Timeline, StateAfter []json.RawMessage
+	HasStateAfter               bool
+	// Ephemeral holds whole ephemeral events, such as receipts.
+	Ephemeral []json.RawMessage
+}
+
+// maxSync bounds the body of a /sync.
+const maxSync = 64 << 20
+
+// ParseSync reads the JSON answer of a /sync that was asked from since. Rooms
+// come in the order of their ids.
+func ParseSync(since string, body []byte) (In, error) {
+	if len(body) > maxSync {
+		return In{}, fmt.Errorf("%w: sync too large", ErrMalformed)
+	}
+	type events struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	type room struct {
+		State    events `json:"state"`
+		Timeline struct {
+			events
+			Limited bool `json:"limited"`
+		} `json:"timeline"`
+		Ephemeral     events  `json:"ephemeral"`
+		Invite        events  `json:"invite_state"`
+		After         *events `json:"state_after"`
+		AfterUnstable *events `json:"org.matrix.msc4222.state_after"`
+	}
+	var s struct {
+		NextBatch   string `json:"next_batch"`
+		ToDevice    events `json:"to_device"`
+		DeviceLists struct {
+			Changed []quinta.UserID `json:"changed"`
+			Left    []quinta.UserID `json:"left"`
+		} `json:"device_lists"`
+		Counts         map[string]int `json:"device_one_time_keys_count"`
+		UnusedFallback *[]string      `json:"device_unused_fallback_key_types"`
+		Rooms          struct {
+			Join   map[quinta.RoomID]room `json:"join"`
+			Leave  map[quinta.RoomID]room `json:"leave"`
+			Invite map[quinta.RoomID]room `json:"invite"`
+		} `json:"rooms"`
+	}
+	if err := json.Unmarshal(body, &s); err != nil {
+		return In{}, fmt.Errorf("%w: sync", ErrMalformed)
+	}
+	if s.NextBatch == "" {
+		return In{}, fmt.Errorf("%w: sync without next_batch", ErrMalformed)
+	}
+	in := In{
+		Since: since, NextBatch: s.NextBatch, ToDevice: s.ToDevice.Events,
+		Changed: s.DeviceLists.Changed, Left: s.DeviceLists.Left, OneTimeKeys: s.Counts,
+	}
+	if in.OneTimeKeys == nil {
+		in.OneTimeKeys = map[string]int{} // required if any is left
+	}
+	if s.UnusedFallback != nil {
+		in.UnusedFallback = append([]string{}, *s.UnusedFallback...)
+	}
+	add := func(id quinta.RoomID, r room, standing string) {
+		ir := InRoom{
+			ID: id, Left: standing == "leave", Invited: standing == "invite", Limited: r.Timeline.Limited,
+			State: append(r.State.Events, r.Invite.Events...), Timeline: r.Timeline.Events, Ephemeral: r.Ephemeral.Events,
+		}
+		if after := r.After; after != nil || r.AfterUnstable != nil {
+			if after == nil {
+				after = r.AfterUnstable
+			}
+			ir.HasStateAfter, ir.StateAfter = true, after.Events
+		}
+		in.Rooms = append(in.Rooms, ir)
+	}
+	for id, r := range s.Rooms.Join {
+		add(id, r, "join")
+	}
+	for id, r := range s.Rooms.Leave {
+		add(id, r, "leave")
+	}
+	for id, r := range s.Rooms.Invite {
+		add(id, r, "invite")
+	}
+	slices.SortFunc(in.Rooms, func(a, b InRoom) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return in, nil
+}
+
+// Receive takes what a sync brought: the changes of device lists, the
+// messages to this device, then the rooms. Its effects and the position from
+// which the next sync goes on are one commit.
+//
+// A sync without Since begins anew: it is taken at any time, and all device
+// lists count as outdated, because changes in between are not known. Any other
+// that does not go on from the last position is ErrOutOfOrder.
+func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		if in.Since != "" && in.Since != w.meta.NextBatch {
+			return ErrOutOfOrder
+		}
+		if in.Since == "" && w.meta.NextBatch != "" {
+			if err := w.outdateAll(); err != nil {
+				return err
+			}
+		}
+		w.counts(in)
+		if err := w.deviceLists(in); err != nil {
+			return err
+		}
+		for _, raw := range in.ToDevice {
+			if err := w.receiveToDevice(raw); err != nil {
+				return err
+			}
+		}
+		for _, r := range in.Rooms {
+			if err := w.receiveRoom(r); err != nil {
+				return err
+			}
+		}
+		w.meta.NextBatch = in.NextBatch
+		return nil
+	})
+}
+
+func (w *work) outdateAll() error {
+	if err := w.flushUsers(); err != nil {
+		return err
+	}
+	entries, err := w.keysWith("user/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		u, err := w.user(quinta.UserID(e.Key[len("user/"):]))
+		if err != nil {
+			return err
+		}
+		if u.Tracked {
+			w.outdate(u)
+		}
+	}
+	return nil
+}

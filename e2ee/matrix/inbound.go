@@ -1,0 +1,434 @@
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/megolm"
+	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/sessiondata"
+)
+
+// A source says how an inbound session came.
+type source int
+
+// The sources, the better the greater.
+const (
+	fromImport  source = iota // export file or backup: nothing proves the owner
+	fromForward               // an own verified device says whose it is
+	fromOlm                   // the owner sent it
+)
+
+// An inboundRecord is one inbound Megolm session.
+type inboundRecord struct {
+	State  []byte `json:"state"`
+	Source source `json:"source"`
+	// Owner is the user whose messages the session opens; empty if nothing
+	// says it.
+	Owner   quinta.UserID `json:"owner,omitempty"`
+	Curve   string        `json:"curve,omitempty"`
+	Ed25519 string        `json:"ed25519,omitempty"`
+	Chain   []string      `json:"chain,omitempty"`
+	Shared  bool          `json:"shared,omitempty"`
+	// BackedUp says that the session is in the key backup in this state.
+	BackedUp bool `json:"backed_up,omitempty"`
+}
+
+func inboundKey(room quinta.RoomID, session string) string {
+	return "in/" + string(room) + "\x00" + session
+}
+
+// roomKey is the content of m.room_key and of m.forwarded_room_key.
+type roomKey struct {
+	Algorithm   string        `json:"algorithm"`
+	Room        quinta.RoomID `json:"room_id"`
+	SessionID   string        `json:"session_id"`
+	SessionKey  string        `json:"session_key"`
+	Shared      bool          `json:"shared_history"`
+	SharedM     bool          `json:"m.shared_history"`
+	SharedOld   bool          `json:"org.matrix.msc3061.shared_history"`
+	SenderKey   string        `json:"sender_key"`
+	ClaimedKey  string        `json:"sender_claimed_ed25519_key"`
+	Chain       []string      `json:"forwarding_curve25519_key_chain"`
+	WithheldFor *withheld     `json:"withheld"`
+}
+
+// receiveRoomKey takes a room key that its owner sent.
+func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
+	var k roomKey
+	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || k.Room == "" {
+		return nil
+	}
+	raw, err := base64text.DecodeSecret(k.SessionKey)
+	if err != nil {
+		return nil
+	}
+	defer clear(raw)
+	s, err := megolm.NewInbound(raw)
+	if err != nil || string(s.ID()) != k.SessionID {
+		return nil
+	}
+	defer s.Wipe()
+	_, err = w.storeInbound(k.Room, s, inboundRecord{
+		Source: fromOlm, Owner: from.User, Curve: from.Curve, Ed25519: from.Ed25519,
+		Shared: k.Shared || k.SharedM || k.SharedOld,
+	})
+	return err
+}
+
+// storeInbound keeps a session. One that is there already is replaced only if
+// the new one comes from a source that is as good, says the same owner, and is
+// the same ratchet at an earlier or equal index. It reports whether anything
+// got better, and opens the messages that waited.
+func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, r inboundRecord) (bool, error) {
+	id := string(s.ID())
+	var old inboundRecord
+	found, err := w.get(inboundKey(room, id), &old)
+	if err != nil {
+		return false, err
+	}
+	r.State = s.Encode()
+	if found {
+		have, err := megolm.DecodeInbound(old.State)
+		if err != nil {
+			return false, err
+		}
+		defer have.Wipe()
+		if old.Owner != "" && r.Owner != "" && (old.Owner != r.Owner || old.Curve != r.Curve) {
+			return false, nil
+		}
+		order := s.Compare(have)
+		switch {
+		case order == megolm.Unconnected && !(r.Source == fromOlm && old.Source != fromOlm):
+			return false, nil
+		case order == megolm.Unconnected:
+			// What was imported was not the owner's ratchet; his counts.
+		case order == megolm.Better && r.Source < old.Source:
+			// The ratchet is the same one, so the earlier index is the owner's
+			// too; what is known of him stays.
+			r.Source, r.Owner, r.Curve, r.Ed25519, r.Chain, r.Shared = old.Source, old.Owner, old.Curve, old.Ed25519, old.Chain, old.Shared
+		case order == megolm.Better:
+		case r.Source > old.Source:
+			// The owner is proven now; the earlier ratchet stays.
+			if order == megolm.Worse {
+				r.State = old.State
+			}
+		default:
+			return false, nil
+		}
+	}
+	if err := w.put(inboundKey(room, id), &r); err != nil {
+		return false, err
+	}
+	said, err := w.keysWith(withheldKey(room, id))
+	if err != nil {
+		return false, err
+	}
+	for _, e := range said {
+		if err := w.tx.Delete(e.Key); err != nil {
+			return false, err
+		}
+	}
+	if err := w.cancelKeyRequest(room, id); err != nil {
+		return false, err
+	}
+	return true, w.retry(room, id)
+}
+
+// A roomEvent is an event of a timeline.
+type roomEvent struct {
+	Type     string           `json:"type"`
+	Sender   quinta.UserID    `json:"sender"`
+	ID       quinta.MessageID `json:"event_id"`
+	Time     int64            `json:"origin_server_ts"`
+	StateKey *string          `json:"state_key,omitempty"`
+	Content  json.RawMessage  `json:"content"`
+	Redacts  quinta.MessageID `json:"redacts,omitempty"`
+	Unsigned struct {
+		Txn quinta.TxnID `json:"transaction_id,omitempty"`
+	} `json:"unsigned"`
+}
+
+// megolmContent is the content of a Megolm event.
+type megolmContent struct {
+	Algorithm  string          `json:"algorithm"`
+	SessionID  string          `json:"session_id"`
+	SenderKey  string          `json:"sender_key"`
+	Device     quinta.DeviceID `json:"device_id"`
+	Ciphertext json.RawMessage `json:"ciphertext"`
+	RelatesTo  json.RawMessage `json:"m.relates_to"`
+}
+
+// A failure is why an event cannot be read. Kept says that a key may help.
+type failure struct {
+	reason quinta.Reason
+	detail string
+	kept   bool
+}
+
+// decrypt opens an encrypted event of a room.
+func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failure, error) {
+	msg := message(room, e)
+	var c megolmContent
+	if json.Unmarshal(e.Content, &c) != nil {
+		return msg, &failure{reason: quinta.ReasonMalformed}, nil
+	}
+	if c.Algorithm != algorithmMegolm {
+		return msg, &failure{reason: quinta.ReasonUnsupported, detail: "algorithm"}, nil
+	}
+	var ciphertext string
+	if json.Unmarshal(c.Ciphertext, &ciphertext) != nil || c.SessionID == "" || len(ciphertext) > megolm.MaxMessage*4/3+4 {
+		return msg, &failure{reason: quinta.ReasonMalformed}, nil
+	}
+	body, err := base64text.Decode(ciphertext)
+	if err != nil {
+		return msg, &failure{reason: quinta.ReasonMalformed}, nil
+	}
+	m, err := megolm.ParseMessage(body)
+	if errors.Is(err, megolm.ErrVersion) {
+		return msg, &failure{reason: quinta.ReasonUnsupported, detail: "version"}, nil
+	}
+	if err != nil {
+		return msg, &failure{reason: quinta.ReasonMalformed}, nil
+	}
+	var r inboundRecord
+	found, err := w.get(inboundKey(room, c.SessionID), &r)
+	if err != nil {
+		return msg, nil, err
+	}
+	if !found {
+		f, err := w.noKey(room, c.SessionID, e)
+		return msg, f, err
+	}
+	s, err := megolm.DecodeInbound(r.State)
+	if err != nil {
+		return msg, nil, err
+	}
+	defer s.Wipe()
+	if r.Owner != "" && r.Owner != e.Sender {
+		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "session of another user"}, nil
+	}
+	text, err := s.Open(m)
+	switch {
+	case errors.Is(err, megolm.ErrUnknownIndex):
+		return msg, &failure{reason: quinta.ReasonKeyTooNew, kept: true}, w.requestKey(room, c.SessionID, e)
+	case err != nil:
+		return msg, &failure{reason: quinta.ReasonTampered}, nil
+	}
+	var p struct {
+		Type    string          `json:"type"`
+		Content json.RawMessage `json:"content"`
+		Room    quinta.RoomID   `json:"room_id"`
+	}
+	if json.Unmarshal(text, &p) != nil || p.Type == "" || p.Content == nil {
+		return msg, &failure{reason: quinta.ReasonMalformed}, nil
+	}
+	if p.Room != room {
+		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "message of another room"}, nil
+	}
+	fresh, err := w.firstUse(c.SessionID, m.Index, e)
+	if err != nil {
+		return msg, nil, err
+	}
+	if !fresh {
+		return msg, &failure{reason: quinta.ReasonReplayed}, nil
+	}
+	msg.Type, msg.Body, msg.Encrypted = p.Type, relate(p.Content, c.RelatesTo), true
+	describe(&msg, "")
+	return msg, nil, w.attribute(&msg, r)
+}
+
+// attribute says which device a message is from and how far it is known.
+func (w *work) attribute(msg *quinta.Message, r inboundRecord) error {
+	u, err := w.user(msg.Sender)
+	if err != nil {
+		return err
+	}
+	id, d := u.byCurve(r.Curve)
+	if d != nil && d.Ed25519 == r.Ed25519 {
+		msg.Device, msg.Trust = id, w.trust(msg.Sender, u, d)
+	}
+	if r.Source != fromOlm {
+		// An own device or a file says whose it is, not the owner himself.
+		msg.Weakness = quinta.WeakKeySource
+		if r.Source == fromImport && msg.Trust > quinta.TrustUnknown {
+			msg.Trust = quinta.TrustUnknown
+		}
+	}
+	return nil
+}
+
+// relate puts the relation of the clear part into a content that has none:
+// servers need it in clear.
+func relate(content, relation json.RawMessage) json.RawMessage {
+	if relation == nil {
+		return content
+	}
+	var has map[string]json.RawMessage
+	if json.Unmarshal(content, &has) != nil || has["m.relates_to"] != nil {
+		return content
+	}
+	if has == nil {
+		has = map[string]json.RawMessage{}
+	}
+	has["m.relates_to"] = relation
+	return mustJSON(has)
+}
+
+// firstUse notes that the index of a session was used by an event, and
+// reports whether no other event used it.
+func (w *work) firstUse(session string, index uint32, e roomEvent) (bool, error) {
+	key := "replay/" + session + "/" + hex32(index)
+	now := mustJSON([]any{e.ID, e.Time})
+	old, err := w.tx.Get(key)
+	if err != nil {
+		return false, err
+	}
+	if old != nil {
+		return string(old) == string(now), nil
+	}
+	return true, w.tx.Put(key, now)
+}
+
+// hex32 writes an index so that it sorts like the number.
+func hex32(n uint32) string {
+	const digits = "0123456789abcdef"
+	b := make([]byte, 8)
+	for i := range b {
+		b[i] = digits[n>>(28-4*i)&15]
+	}
+	return string(b)
+}
+
+// keep stores an event that a key may open later.
+func (w *work) keep(room quinta.RoomID, session string, e roomEvent) error {
+	return w.put("kept/"+string(room)+"\x00"+session+"\x00"+string(e.ID), e)
+}
+
+// retry opens the kept events of a session.
+func (w *work) retry(room quinta.RoomID, session string) error {
+	entries, err := w.keysWith("kept/" + string(room) + "\x00" + session + "\x00")
+	if err != nil {
+		return err
+	}
+	events := make([]roomEvent, len(entries))
+	for i, e := range entries {
+		if err := json.Unmarshal(e.Value, &events[i]); err != nil {
+			return damaged("a record")
+		}
+	}
+	slices.SortStableFunc(events, func(a, b roomEvent) int { return int(a.Time - b.Time) })
+	for _, e := range events {
+		msg, f, err := w.decrypt(room, e)
+		if err != nil {
+			return err
+		}
+		if f != nil && f.kept {
+			continue
+		}
+		if err := w.tx.Delete("kept/" + string(room) + "\x00" + session + "\x00" + string(e.ID)); err != nil {
+			return err
+		}
+		w.report(msg, f)
+	}
+	return nil
+}
+
+// report tells of an event that was opened, or why it was not.
+func (w *work) report(msg quinta.Message, f *failure) {
+	if f != nil {
+		w.emit(e2ee.Event{Kind: e2ee.EventUndecryptable, Message: msg, Reason: f.reason, Detail: f.detail})
+		return
+	}
+	w.deliver(msg)
+}
+
+// deliver tells of a message, or of a step of a verification in a room.
+func (w *work) deliver(msg quinta.Message) {
+	kind := e2ee.EventMessage
+	var c messageContent
+	if strings.HasPrefix(msg.Type, "m.key.verification.") ||
+		msg.Type == typeMessage && json.Unmarshal(msg.Body, &c) == nil && c.MsgType == "m.key.verification.request" {
+		kind = e2ee.EventVerification
+	}
+	w.emit(e2ee.Event{Kind: kind, Message: msg})
+}
+
+// Import takes sessions of an export file or a key backup. Nothing proves
+// whose they are: messages that they open are marked so. It returns how many
+// were new or better; the events are messages that waited for them.
+func (m *Machine) Import(tx e2ee.Tx, sessions []sessiondata.Session) (imported int, events []e2ee.Event, err error) {
+	events, err = m.run(tx, func(w *work) error {
+		for _, d := range sessions {
+			raw, err := base64text.DecodeSecret(d.SessionKey)
+			if err != nil || d.RoomID == "" {
+				continue
+			}
+			s, err := megolm.Import(raw)
+			clear(raw)
+			if err != nil || string(s.ID()) != d.SessionID {
+				continue
+			}
+			better, err := w.storeInbound(quinta.RoomID(d.RoomID), s, inboundRecord{
+				Source: fromImport, Curve: d.SenderKey, Ed25519: d.SenderClaimedKeys["ed25519"], Chain: d.ForwardingChain, Shared: d.SharedHistory,
+			})
+			s.Wipe()
+			if err != nil {
+				return err
+			}
+			if better {
+				imported++
+			}
+		}
+		return nil
+	})
+	return imported, events, err
+}
+
+// Export returns the inbound sessions of this device, for a key export file or
+// the key backup. They are secrets.
+func (m *Machine) Export(tx e2ee.Tx) ([]sessiondata.Session, error) {
+	var out []sessiondata.Session
+	_, err := m.run(tx, func(w *work) error {
+		entries, err := w.keysWith("in/")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			var r inboundRecord
+			if json.Unmarshal(e.Value, &r) != nil {
+				return damaged("a record")
+			}
+			room, id, _ := strings.Cut(strings.TrimPrefix(e.Key, "in/"), "\x00")
+			d, err := exported(room, id, r)
+			if err != nil {
+				return err
+			}
+			out = append(out, d)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// exported returns a session in the form of exports.
+func exported(room, id string, r inboundRecord) (sessiondata.Session, error) {
+	s, err := megolm.DecodeInbound(r.State)
+	if err != nil {
+		return sessiondata.Session{}, err
+	}
+	defer s.Wipe()
+	raw, err := s.Export(s.FirstIndex())
+	if err != nil {
+		return sessiondata.Session{}, err
+	}
+	defer clear(raw)
+	return sessiondata.Session{
+		RoomID: room, SessionID: id, SessionKey: base64text.EncodeSecret(raw), SenderKey: r.Curve,
+		SenderClaimedKeys: map[string]string{"ed25519": r.Ed25519}, ForwardingChain: r.Chain, SharedHistory: r.Shared,
+	}, nil
+}

@@ -1,0 +1,259 @@
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/olm"
+	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/key"
+)
+
+// maxSessions is how many Olm sessions with one device are kept; the least
+// recently used goes first. The specification asks for at least four.
+const maxSessions = 5
+
+// A peerRecord holds the Olm sessions with one device, by its Curve25519 key.
+type peerRecord struct {
+	Sessions []*peerSession `json:"sessions"`
+
+	dirty bool
+}
+
+// A peerSession is one session. Received is when a message was last opened
+// with it, or when it was made; Used is when it last did anything.
+type peerSession struct {
+	ID       olm.SessionID `json:"id"`
+	State    []byte        `json:"state"`
+	Received int64         `json:"received"`
+	Used     int64         `json:"used"`
+}
+
+func (w *work) peer(curve string) (*peerRecord, error) {
+	if p := w.peers[curve]; p != nil {
+		return p, nil
+	}
+	p := new(peerRecord)
+	if _, err := w.get("olm/"+curve, p); err != nil {
+		return nil, err
+	}
+	w.peers[curve] = p
+	return p, nil
+}
+
+// add keeps a new session, and drops the least recently used one if there are
+// too many.
+func (p *peerRecord) add(s *olm.Session, now int64) {
+	p.Sessions = append(p.Sessions, &peerSession{ID: s.ID(), State: s.Encode(), Received: now, Used: now})
+	if len(p.Sessions) > maxSessions {
+		oldest := 0
+		for i, s := range p.Sessions {
+			if s.Used < p.Sessions[oldest].Used {
+				oldest = i
+			}
+		}
+		p.Sessions = slices.Delete(p.Sessions, oldest, oldest+1)
+	}
+	p.dirty = true
+}
+
+// current returns the session to send with: the one on which a message was
+// last received. Of two that are equal the later made one is it.
+func (p *peerRecord) current() *peerSession {
+	var best *peerSession
+	for _, s := range p.Sessions {
+		if best == nil || s.Received >= best.Received {
+			best = s
+		}
+	}
+	return best
+}
+
+// olmPayload is the plaintext of an Olm message.
+type olmPayload struct {
+	Type          string            `json:"type"`
+	Content       json.RawMessage   `json:"content"`
+	Sender        quinta.UserID     `json:"sender"`
+	Recipient     quinta.UserID     `json:"recipient"`
+	RecipientKeys map[string]string `json:"recipient_keys"`
+	Keys          map[string]string `json:"keys"`
+	SenderDevice  json.RawMessage   `json:"sender_device_keys,omitempty"`
+}
+
+// olmContent is the content of an Olm event.
+type olmContent struct {
+	Algorithm  string               `json:"algorithm"`
+	SenderKey  string               `json:"sender_key"`
+	Ciphertext map[string]olmCipher `json:"ciphertext"`
+}
+
+type olmCipher struct {
+	Type olm.Type `json:"type"`
+	Body string   `json:"body"`
+}
+
+// A letter is a payload that is the same for all recipients but for their
+// names: its parts are made once.
+type letter struct{ head, middle, tail []byte }
+
+// letter makes the letter of one event type and content.
+func (w *work) letter(typ string, content []byte) letter {
+	return letter{
+		head: fmt.Appendf(nil, `{"type":%s,"content":%s,"sender":%s,"keys":{"ed25519":"%s"},"sender_device_keys":%s,"recipient":`,
+			mustJSON(typ), content, mustJSON(w.m.user), w.acc.Signing(), w.meta.Keys),
+		middle: []byte(`,"recipient_keys":{"ed25519":"`),
+		tail:   []byte(`"}}`),
+	}
+}
+
+// seal seals a letter for one device with the current session, and returns
+// the content of the event. It returns nil if there is no session.
+func (w *work) seal(l letter, to target, d *deviceRecord) ([]byte, error) {
+	p, err := w.peer(d.Curve)
+	if err != nil {
+		return nil, err
+	}
+	ps := p.current()
+	if ps == nil {
+		return nil, nil
+	}
+	s, err := olm.DecodeSession(ps.State)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Wipe()
+	user := mustJSON(to.User)
+	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(d.Ed25519)+len(l.tail))
+	text = append(append(append(append(append(text, l.head...), user...), l.middle...), d.Ed25519...), l.tail...)
+	sealed, err := s.Seal(w.m.env.Rand, text)
+	clear(text)
+	if err != nil {
+		return nil, err
+	}
+	ps.State, ps.Used, p.dirty = s.Encode(), w.now.UnixMilli(), true
+	body := make([]byte, 0, len(sealed.Body)*4/3+256)
+	body = fmt.Appendf(body, `{"algorithm":"%s","sender_key":"%s","ciphertext":{"%s":{"type":%d,"body":"`, algorithmOlm, w.acc.Identity(), d.Curve, sealed.Type)
+	body = base64text.Append(body, sealed.Body)
+	return append(body, `"}}}`...), nil
+}
+
+// errWedged is the error of an Olm message that no session opens.
+var errWedged = errors.New("matrix: undecryptable olm message")
+
+// open opens an Olm event and returns its payload, which is not checked yet.
+// A one-time key is given up only together with the session that it made.
+func (w *work) open(c olmContent) ([]byte, error) {
+	cipher, ok := c.Ciphertext[w.acc.Identity().String()]
+	if !ok {
+		return nil, ErrMalformed // not for this device
+	}
+	sender, err := key.ParseAgreementPublic[key.Identity](c.SenderKey)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	if len(cipher.Body) > olm.MaxMessage*4/3+4 {
+		return nil, ErrMalformed
+	}
+	body, err := base64text.Decode(cipher.Body)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	p, err := w.peer(sender.String())
+	if err != nil {
+		return nil, err
+	}
+	switch cipher.Type {
+	case olm.TypePreKey:
+		return w.openPreKey(p, sender, body)
+	case olm.TypeNormal:
+		m, err := olm.ParseMessage(body)
+		if err != nil {
+			return nil, errWedged
+		}
+		for _, ps := range slices.Backward(p.Sessions) {
+			if text, err := w.openWith(p, ps, m); err == nil || !isOlm(err) {
+				return text, err
+			}
+		}
+		return nil, errWedged
+	}
+	return nil, ErrMalformed
+}
+
+func (w *work) openPreKey(p *peerRecord, sender key.IdentityPublic, body []byte) ([]byte, error) {
+	m, err := olm.ParsePreKeyMessage(body)
+	if err != nil {
+		return nil, errWedged
+	}
+	if m.Identity != sender {
+		return nil, ErrMalformed
+	}
+	for _, ps := range p.Sessions {
+		if ps.ID != m.SessionID() {
+			continue
+		}
+		text, err := w.openWith(p, ps, &m.Message)
+		if isOlm(err) {
+			return nil, errWedged
+		}
+		return text, err
+	}
+	s, text, err := w.acc.NewInbound(sender, m)
+	if err != nil {
+		return nil, errWedged
+	}
+	defer s.Wipe()
+	w.accChanged = true
+	p.add(s, w.now.UnixMilli())
+	return text, nil
+}
+
+// openWith opens m with one session and keeps its state if that succeeds.
+func (w *work) openWith(p *peerRecord, ps *peerSession, m *olm.Message) ([]byte, error) {
+	s, err := olm.DecodeSession(ps.State)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Wipe()
+	text, err := s.Open(m)
+	if err != nil {
+		return nil, err
+	}
+	ps.State, p.dirty = s.Encode(), true
+	ps.Received, ps.Used = w.now.UnixMilli(), w.now.UnixMilli()
+	// The last of equals is the one to send with.
+	i := slices.Index(p.Sessions, ps)
+	p.Sessions = append(slices.Delete(p.Sessions, i, i+1), ps)
+	return text, nil
+}
+
+// isOlm reports whether err says that a session does not open a message.
+func isOlm(err error) bool {
+	return err != nil && !errors.Is(err, olm.ErrBadState)
+}
+
+// checkPayload holds a payload against the event that brought it: all checks
+// that need no device list ("m.olm.v1.curve25519-aes-sha2", and 2.9 for
+// sender_device_keys). It returns the device that the payload itself proves,
+// or nil.
+func (w *work) checkPayload(p olmPayload, sender quinta.UserID, curve string) (*deviceRecord, quinta.DeviceID, error) {
+	ed, err := key.ParseSigningPublic[key.Device](p.Keys["ed25519"])
+	if err != nil || p.Sender != sender || p.Recipient != w.m.user || p.RecipientKeys["ed25519"] != w.acc.Signing().String() {
+		return nil, "", ErrMismatch
+	}
+	if p.SenderDevice == nil {
+		return nil, "", nil
+	}
+	var s signedDevice
+	if err := json.Unmarshal(p.SenderDevice, &s); err != nil {
+		return nil, "", ErrMismatch
+	}
+	d, err := parseDevice(p.SenderDevice, sender, s.Device)
+	if err != nil || d.Curve != curve || d.Ed25519 != ed.String() {
+		return nil, "", ErrMismatch
+	}
+	return d, s.Device, nil
+}

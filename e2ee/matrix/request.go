@@ -1,0 +1,224 @@
+package matrix
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A ReqKind says what a request is.
+type ReqKind string
+
+// The kinds of request.
+const (
+	ReqKeysUpload    ReqKind = "keys-upload"
+	ReqKeysQuery     ReqKind = "keys-query"
+	ReqKeysClaim     ReqKind = "keys-claim"
+	ReqToDevice      ReqKind = "to-device"
+	ReqRoomSend      ReqKind = "room-send"
+	ReqMembers       ReqKind = "members"
+	ReqSignatures    ReqKind = "signatures-upload"
+	ReqDeviceSigning ReqKind = "device-signing-upload"
+)
+
+// A Req is one HTTP request. It is repeated with the same bytes until its
+// answer came.
+type Req struct {
+	// ID names the request within this device.
+	ID   string
+	Kind ReqKind
+	// Method and Path are those of HTTP; Path is escaped and has the query.
+	// Body is JSON, or nil.
+	Method string
+	Path   string
+	Body   []byte
+}
+
+// An Ans is the answer to a request. The zero Failure is success.
+type Ans struct {
+	// Body is the JSON of the answer.
+	Body    []byte
+	Failure Failure
+	// Code is the errcode of a refusal.
+	Code string
+}
+
+// A Failure says what became of a request that got no answer.
+type Failure int
+
+// The failures.
+const (
+	// Unreached: the server did not answer, or asked to come again later. The
+	// request stays due.
+	Unreached Failure = iota + 1
+	// Refused: the server answered with an error that will not go away.
+	Refused
+)
+
+// record is a request as it is stored.
+type record struct {
+	Kind   ReqKind `json:"kind"`
+	Method string  `json:"method"`
+	Path   string  `json:"path"`
+	Body   []byte  `json:"body,omitempty"`
+
+	// Upload: the keys in it.
+	OneTimeKeys []uint64 `json:"one_time_keys,omitempty"`
+	DeviceKeys  bool     `json:"device_keys,omitempty"`
+	// Query: the generation of each user when it was made.
+	Generations map[quinta.UserID]uint64 `json:"generations,omitempty"`
+	// Claim: for whom.
+	Targets []target `json:"targets,omitempty"`
+	// To-device: the share of a room key that it is part of.
+	Room    quinta.RoomID `json:"room,omitempty"`
+	Session string        `json:"session,omitempty"`
+	// Room send: the message as it was given to Send.
+	Txn     quinta.TxnID    `json:"txn,omitempty"`
+	Type    string          `json:"type,omitempty"`
+	Content json.RawMessage `json:"content,omitempty"`
+	Sealed  bool            `json:"sealed,omitempty"`
+}
+
+// A target is one device.
+type target struct {
+	User   quinta.UserID   `json:"u"`
+	Device quinta.DeviceID `json:"d"`
+	Curve  string          `json:"c,omitempty"`
+}
+
+const clientPath = "/_matrix/client/v3/"
+
+// path joins escaped elements below the client API.
+func path(elems ...string) string {
+	for i, e := range elems {
+		elems[i] = url.PathEscape(e)
+	}
+	return clientPath + strings.Join(elems, "/")
+}
+
+// enqueue stores a request.
+func (w *work) enqueue(r *record) error { return w.put("req/"+w.next(), r) }
+
+// toDevice stores requests that send contents of one clear type, at most a
+// hundred messages in each.
+func (w *work) toDevice(typ string, messages []deviceMessage, base record) (n int, err error) {
+	const most = 100
+	for len(messages) > 0 {
+		part := messages[:min(most, len(messages))]
+		messages = messages[len(part):]
+		r := base
+		r.Kind, r.Method, r.Path = ReqToDevice, "PUT", path("sendToDevice", typ, w.txn())
+		r.Body = encodeMessages(part)
+		r.Targets = nil
+		for _, m := range part {
+			r.Targets = append(r.Targets, m.to)
+		}
+		if err := w.enqueue(&r); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// A deviceMessage is one content on its way to one device.
+type deviceMessage struct {
+	to      target
+	content []byte // JSON
+}
+
+// encodeMessages returns the body of sendToDevice.
+func encodeMessages(ms []deviceMessage) []byte {
+	byUser := map[quinta.UserID]map[quinta.DeviceID]json.RawMessage{}
+	for _, m := range ms {
+		if byUser[m.to.User] == nil {
+			byUser[m.to.User] = map[quinta.DeviceID]json.RawMessage{}
+		}
+		byUser[m.to.User][m.to.Device] = m.content
+	}
+	return mustJSON(map[string]any{"messages": byUser})
+}
+
+// txn returns a transaction id that this device never used.
+func (w *work) txn() string { return "q" + w.next() }
+
+// mustJSON encodes a value of ours, which cannot fail.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("matrix: internal error: " + err.Error())
+	}
+	return b
+}
+
+// Outgoing returns the requests that are due, oldest first.
+func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
+	var out []Req
+	_, err := m.run(tx, func(w *work) error {
+		if err := w.plan(); err != nil {
+			return err
+		}
+		return w.requests(func(id string, r *record) error {
+			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: r.Body})
+			return nil
+		})
+	})
+	return out, err
+}
+
+// requests goes through the stored requests.
+func (w *work) requests(f func(id string, r *record) error) error {
+	entries, err := w.keysWith("req/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var r record
+		if err := json.Unmarshal(e.Value, &r); err != nil {
+			return damaged("req/")
+		}
+		if err := f(strings.TrimPrefix(e.Key, "req/"), &r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan makes the requests that are due and not made yet.
+func (w *work) plan() error {
+	for _, step := range []func() error{w.planUpload, w.planQuery, w.planOutbox, w.planOlm, w.planClaims} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Done takes the answer to a request. An answer to a request that is not due
+// is ignored, as it came twice.
+func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		var r record
+		found, err := w.get("req/"+req.ID, &r)
+		if err != nil || !found || ans.Failure == Unreached {
+			return err
+		}
+		if err := w.tx.Delete("req/" + req.ID); err != nil {
+			return err
+		}
+		done := map[ReqKind]func(*record, Ans) error{
+			ReqKeysUpload: w.doneUpload, ReqKeysQuery: w.doneQuery, ReqKeysClaim: w.doneClaim, ReqToDevice: w.doneToDevice,
+			ReqRoomSend: w.doneRoomSend, ReqMembers: w.doneMembers, ReqSignatures: w.doneSignatures, ReqDeviceSigning: w.doneDeviceSigning,
+		}[r.Kind]
+		if done == nil {
+			return damaged("req/")
+		}
+		if ans.Failure == 0 && !json.Valid(ans.Body) {
+			ans.Failure = Refused // an answer that nobody can read
+		}
+		return done(&r, ans)
+	})
+}

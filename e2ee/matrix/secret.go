@@ -1,0 +1,179 @@
+package matrix
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/key"
+)
+
+// A secretRequest is an own request for a secret that stands.
+type secretRequest struct {
+	Name  string   `json:"name"`
+	At    int64    `json:"at"`
+	Asked []target `json:"asked"`
+}
+
+type secretContent struct {
+	Action string          `json:"action,omitempty"`
+	Device quinta.DeviceID `json:"requesting_device_id,omitempty"`
+	ID     string          `json:"request_id"`
+	Name   string          `json:"name,omitempty"`
+	Secret string          `json:"secret,omitempty"`
+}
+
+// RequestSecret asks the own verified devices for a secret: one of the
+// cross-signing keys, or "m.megolm_backup.v1". An EventSecret tells that it
+// came. It returns ErrUnknownDevice if there is no device to ask.
+func (m *Machine) RequestSecret(tx e2ee.Tx, name string) error {
+	_, err := m.run(tx, func(w *work) error {
+		asked, err := w.ownVerified()
+		if err != nil {
+			return err
+		}
+		if len(asked) == 0 {
+			return ErrUnknownDevice
+		}
+		id := w.txn()
+		if err := w.put("secretreq/"+id, &secretRequest{name, w.now.UnixMilli(), asked}); err != nil {
+			return err
+		}
+		return w.tellSecret(asked, secretContent{Action: "request", Device: m.device, ID: id, Name: name})
+	})
+	return err
+}
+
+func (w *work) tellSecret(to []target, c secretContent) error {
+	text := mustJSON(c)
+	var ms []deviceMessage
+	for _, t := range to {
+		ms = append(ms, deviceMessage{t, text})
+	}
+	_, err := w.toDevice(typeSecretReq, ms, record{})
+	return err
+}
+
+// ownVerified returns the own other devices that are verified.
+func (w *work) ownVerified() ([]target, error) {
+	u, err := w.user(w.m.user)
+	if err != nil {
+		return nil, err
+	}
+	var out []target
+	for _, id := range slices.Sorted(maps.Keys(u.Devices)) {
+		if d := u.Devices[id]; id != w.m.device && !d.Gone && w.trust(w.m.user, u, d) == quinta.TrustVerified {
+			out = append(out, target{w.m.user, id, d.Curve})
+		}
+	}
+	return out, nil
+}
+
+// receiveSecretRequest gives a secret to an own verified device.
+func (w *work) receiveSecretRequest(e toDeviceEvent) error {
+	var c secretContent
+	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || c.ID == "" || len(c.ID) > maxNames {
+		return nil
+	}
+	verified, err := w.ownVerified()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(verified, func(t target) bool { return t.Device == c.Device })
+	s, err := w.seeds()
+	if err != nil || i < 0 || s[c.Name] == "" {
+		return err
+	}
+	return w.post(olmItem{To: verified[i], Type: typeSecretSend, Content: mustJSON(secretContent{ID: c.ID, Secret: s[c.Name]})})
+}
+
+// receiveSecret takes a secret: only one that was asked for, from an own
+// verified device that was asked, and only the one that belongs to the public
+// key. That of the backup is checked against the signed auth_data by whoever
+// uses it, as this machine does not see the backup.
+func (w *work) receiveSecret(content json.RawMessage, from origin) error {
+	var c secretContent
+	if json.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {
+		return nil
+	}
+	var r secretRequest
+	found, err := w.get("secretreq/"+c.ID, &r)
+	if err != nil || !found || w.now.UnixMilli()-r.At >= requestAgain.Milliseconds() ||
+		!slices.Contains(r.Asked, target{from.User, from.Device, from.Curve}) {
+		return err
+	}
+	u, err := w.user(w.m.user)
+	if err != nil {
+		return err
+	}
+	raw, err := base64text.DecodeSecret(c.Secret)
+	if err != nil || len(raw) != key.Size {
+		return nil
+	}
+	defer clear(raw)
+	want := map[string]string{nameMaster: u.Master, nameSelfSigning: u.SelfSigning, nameUserSigning: u.UserSigning}
+	if public, cross := want[r.Name]; cross {
+		k, err := key.NewSigningPrivate[key.Master](raw)
+		if err != nil || k.Public().String() != public {
+			return nil
+		}
+		k.Wipe()
+	} else if r.Name != nameBackup {
+		return nil
+	}
+	s, err := w.seeds()
+	if err != nil {
+		return err
+	}
+	s[r.Name] = base64text.EncodeSecret(raw)
+	if err := w.put("secrets", s); err != nil {
+		return err
+	}
+	if err := w.tx.Delete("secretreq/" + c.ID); err != nil {
+		return err
+	}
+	w.emit(e2ee.Event{Kind: e2ee.EventSecret, User: from.User, Device: from.Device, Detail: r.Name})
+	if err := w.tellSecret(r.Asked, secretContent{Action: "request_cancellation", Device: w.m.device, ID: c.ID}); err != nil {
+		return err
+	}
+	if d := u.Devices[w.m.device]; r.Name == nameSelfSigning && d != nil {
+		return w.signOwnDevice(w.m.device, d)
+	}
+	return nil
+}
+
+// BackupKey returns the private key of the key backup as it was stored or
+// received; the zero value if there is none. Hold it against the auth_data
+// with keybackup.AuthData.Matches, and that against a trusted signature, before
+// anything is written with it.
+func (m *Machine) BackupKey(tx e2ee.Tx) (key.BackupPrivate, error) {
+	var k key.BackupPrivate
+	_, err := m.run(tx, func(w *work) error {
+		s, err := w.seeds()
+		if err != nil || s[nameBackup] == "" {
+			return err
+		}
+		k, err = key.ParseAgreementPrivate[key.Backup](s[nameBackup])
+		return err
+	})
+	return k, err
+}
+
+// SetBackupKey stores the private key of the key backup, so that other own
+// devices can ask for it.
+func (m *Machine) SetBackupKey(tx e2ee.Tx, k key.BackupPrivate) error {
+	_, err := m.run(tx, func(w *work) error {
+		s, err := w.seeds()
+		if err != nil {
+			return err
+		}
+		b := k.Secret()
+		defer clear(b)
+		s[nameBackup] = base64text.EncodeSecret(b)
+		return w.put("secrets", s)
+	})
+	return err
+}

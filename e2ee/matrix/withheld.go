@@ -1,0 +1,134 @@
+package matrix
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// Codes of m.room_key.withheld.
+const (
+	codeBlacklisted  = "m.blacklisted"
+	codeUnverified   = "m.unverified"
+	codeUnauthorised = "m.unauthorised"
+	codeUnavailable  = "m.unavailable"
+	codeNoOlm        = "m.no_olm"
+)
+
+// codeReasons are the words that go with a code.
+var codeReasons = map[string]string{
+	codeBlacklisted:  "The sender has blocked you.",
+	codeUnverified:   "The sender does not send to unverified devices.",
+	codeUnauthorised: "You are not allowed to read this message.",
+	codeUnavailable:  "The sender does not have the requested key.",
+	codeNoOlm:        "The sender could not set up a secure channel with you.",
+}
+
+// A withheld is the content of m.room_key.withheld.
+type withheld struct {
+	Algorithm string        `json:"algorithm"`
+	Room      quinta.RoomID `json:"room_id,omitempty"`
+	Session   string        `json:"session_id,omitempty"`
+	SenderKey string        `json:"sender_key"`
+	Code      string        `json:"code"`
+	Reason    string        `json:"reason,omitempty"`
+}
+
+// withhold returns the message that tells a device that it gets no key.
+func (w *work) withhold(to target, room quinta.RoomID, session, code string) deviceMessage {
+	if code == codeNoOlm {
+		room, session = "", ""
+	}
+	return deviceMessage{to, mustJSON(withheld{
+		Algorithm: algorithmMegolm, Room: room, Session: session,
+		SenderKey: w.acc.Identity().String(), Code: code, Reason: codeReasons[code],
+	})}
+}
+
+// receiveWithheld takes the word that a key will not come. It is not
+// authenticated: it explains, and changes nothing else.
+func (w *work) receiveWithheld(e toDeviceEvent) error {
+	var c withheld
+	if json.Unmarshal(e.Content, &c) != nil || c.Code == "" || len(c.Code) > maxNames {
+		return nil
+	}
+	if c.Code == codeNoOlm {
+		// The sender has no session with this device: make one, so that the next
+		// key comes through.
+		return w.unwedge(e.Sender, strings.TrimRight(c.SenderKey, "="))
+	}
+	if c.Algorithm != algorithmMegolm || c.Room == "" || c.Session == "" {
+		return nil
+	}
+	found, err := w.tx.Get(inboundKey(c.Room, c.Session))
+	if err != nil || found != nil {
+		return err
+	}
+	detail := c.Code
+	if codeReasons[c.Code] == "" {
+		detail = c.Code + ": " + clip(c.Reason)
+	}
+	if err := w.put(withheldKey(c.Room, c.Session)+string(e.Sender), detail); err != nil {
+		return err
+	}
+	return w.explain(c.Room, c.Session, e.Sender, detail)
+}
+
+// withheldKey is where the words on a session are, by who said them.
+func withheldKey(room quinta.RoomID, session string) string {
+	return "withheld/" + string(room) + "\x00" + session + "\x00"
+}
+
+// explain reports again the messages of a session that wait, now that it is
+// known why.
+func (w *work) explain(room quinta.RoomID, session string, sender quinta.UserID, detail string) error {
+	entries, err := w.keysWith("kept/" + string(room) + "\x00" + session + "\x00")
+	if err != nil {
+		return err
+	}
+	for _, k := range entries {
+		var e roomEvent
+		if err := json.Unmarshal(k.Value, &e); err != nil {
+			return damaged("a record")
+		}
+		if e.Sender == sender {
+			w.report(message(room, e), &failure{quinta.ReasonWithheld, detail, true})
+		}
+	}
+	return nil
+}
+
+// clip shortens the words of others.
+func clip(s string) string {
+	if len(s) > maxNames {
+		return strings.ToValidUTF8(s[:maxNames], "")
+	}
+	return s
+}
+
+// noKey says why there is no key for an event, and asks for it.
+func (w *work) noKey(room quinta.RoomID, session string, e roomEvent) (*failure, error) {
+	var detail string
+	found, err := w.get(withheldKey(room, session)+string(e.Sender), &detail)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		return &failure{quinta.ReasonWithheld, detail, true}, nil
+	}
+	if err := w.requestKey(room, session, e); err != nil {
+		return nil, err
+	}
+	r, _, err := w.room(room)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Joined != 0 && e.Time < r.Joined:
+		return &failure{quinta.ReasonNotAMemberThen, "", true}, nil
+	case e.Time < w.meta.Created:
+		return &failure{quinta.ReasonBeforeThisDevice, "", true}, nil
+	}
+	return &failure{quinta.ReasonNoKeyYet, "", true}, nil
+}

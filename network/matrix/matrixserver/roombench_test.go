@@ -1,0 +1,62 @@
+package matrixserver_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/quinta-chat/quinta/quintatest"
+)
+
+// BenchmarkSend sends events of 1 KB over HTTP from 64 clients at once.
+func BenchmarkSend(b *testing.B) {
+	s := quintatest.Start(b)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	call := func(method, path, token string, body any) map[string]any {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		q, err := http.NewRequestWithContext(b.Context(), method, s.URL+v3+path, bytes.NewReader(raw))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if token != "" {
+			q.Header.Set("Authorization", "Bearer "+token)
+		}
+		r, err := client.Do(q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Body.Close()
+		raw, err = io.ReadAll(r.Body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if r.StatusCode != 200 {
+			b.Fatalf("%s: %d %s", path, r.StatusCode, raw)
+		}
+		var m map[string]any
+		if err := json.Unmarshal(raw, &m); err != nil {
+			b.Fatal(err)
+		}
+		return m
+	}
+	token := call("POST", "/register", "", object{"username": "alice", "password": password, "auth": object{"type": "m.login.dummy"}})["access_token"].(string)
+	room := call("POST", "/createRoom", token, object{})["room_id"].(string)
+	content := object{"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": strings.Repeat("x", 1000), "session_id": "s"}
+	var n atomic.Int64
+	b.SetParallelism(32) // times two cores
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			call("PUT", fmt.Sprintf("/rooms/%s/send/m.room.encrypted/%d", esc(room), n.Add(1)), token, content)
+		}
+	})
+	b.ReportMetric(float64(n.Load())/b.Elapsed().Seconds(), "sends/s")
+}
