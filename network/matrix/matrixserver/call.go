@@ -284,10 +284,13 @@ func (c *call) answer(v any, err error) {
 func (c *call) fail(err error) {
 	we, ok := errors.AsType[*wire.Error](err)
 	if !ok {
-		if c.ctx().Err() != nil {
-			return // nobody waits for the answer
+		if c.ctx().Err() != nil && quinta.KindOf(err) == quinta.KindInternal {
+			// The client went away, or closed its half of the connection and
+			// still listens: an answer left out would be an empty 200.
+			we = wire.NewError(http.StatusServiceUnavailable, wire.CodeUnknown, "the call was given up before it was done")
+		} else {
+			we = c.translate(err)
 		}
-		we = c.translate(err)
 	}
 	if we.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int((we.RetryAfter+time.Second-1)/time.Second)))

@@ -154,7 +154,7 @@ func (c *call) upload(prepare func(*blob.Blob) (func(*db.Tx) error, error)) (*bl
 	}
 	b.Bytes, err = c.Blobs.Write(c.ctx(), c.r.Body, c.MaxUpload)
 	if err != nil {
-		if _, ok := errors.AsType[*quinta.Error](err); !ok && c.ctx().Err() == nil {
+		if _, ok := errors.AsType[*quinta.Error](err); !ok {
 			err = wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "the body could not be read to its end")
 		}
 		return nil, err
