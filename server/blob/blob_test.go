@@ -69,19 +69,20 @@ func each(t *testing.T, fn func(t *testing.T, s *stage)) {
 
 func newStage(t *testing.T, engine, kind string) *stage {
 	t.Helper()
-	s := &stage{t: t, clock: &clock{t: time.UnixMilli(1_700_000_000_000)}}
+	if kind == "s3" {
+		u, count := bucket(t)
+		return stageAt(t, engine, u, count)
+	}
+	dir := filepath.Join(t.TempDir(), "media")
+	return stageAt(t, engine, (&url.URL{Scheme: "file", Path: dir}).String(), func() int { return len(files(t, dir)) })
+}
+
+func stageAt(t *testing.T, engine, u string, count func() int) *stage {
+	t.Helper()
+	s := &stage{t: t, clock: &clock{t: time.UnixMilli(1_700_000_000_000)}, count: count}
 	cfg := stores.Config(t, engine)
 	cfg.Now = s.clock.now
 	s.db = stores.Open(t, cfg, blob.Schema)
-	var u string
-	switch kind {
-	case "file":
-		dir := filepath.Join(t.TempDir(), "media")
-		u = (&url.URL{Scheme: "file", Path: dir}).String()
-		s.count = func() int { return len(files(t, dir)) }
-	case "s3":
-		u, s.count = bucket(t)
-	}
 	b, err := blob.Open(t.Context(), blob.Config{
 		URL:    u,
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -109,14 +110,18 @@ func bucket(t *testing.T) (string, func() int) {
 	}
 	srv := httptest.NewServer(gofakes3.New(back).Server())
 	t.Cleanup(srv.Close)
-	q := url.Values{"endpoint": {srv.URL}, "region": {"us-east-1"}, "use_path_style": {"true"}, "anonymous": {"true"}, "prefix": {"quinta/"}}
-	return "s3://media?" + q.Encode(), func() int {
+	return bucketURL(srv.URL), func() int {
 		l, err := back.ListBucket("media", &gofakes3.Prefix{}, gofakes3.ListBucketPage{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(l.Contents)
 	}
+}
+
+func bucketURL(endpoint string) string {
+	q := url.Values{"endpoint": {endpoint}, "region": {"us-east-1"}, "use_path_style": {"true"}, "anonymous": {"true"}, "prefix": {"quinta/"}}
+	return "s3://media?" + q.Encode()
 }
 
 // files lists the files below a folder.
