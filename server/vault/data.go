@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
@@ -87,17 +88,28 @@ func DeleteData(tx *db.Tx, user quinta.UserID, scope, name string) (bool, error)
 // what was removed. From zero on it returns all that is stored, and nothing
 // of what was removed.
 func DataSince(tx *db.Tx, user quinta.UserID, after quinta.Pos) ([]Datum, error) {
+	list, err := data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND pos > $2 ORDER BY pos`, user, after)
+	if after == 0 {
+		list = slices.DeleteFunc(list, func(d Datum) bool { return d.Value == nil })
+	}
+	return list, err
+}
+
+// DataIn returns all that a user has stored in one scope, oldest change
+// first.
+func DataIn(tx *db.Tx, user quinta.UserID, scope string) ([]Datum, error) {
+	return data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND scope = $2 AND value IS NOT NULL ORDER BY pos`, user, scope)
+}
+
+func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 	var out []Datum
-	for row, err := range tx.Query(`SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND pos > $2 ORDER BY pos`, user, after) {
+	for row, err := range tx.Query(sql, args...) {
 		if err != nil {
 			return nil, err
 		}
 		var d Datum
 		if err := row.Scan(&d.Scope, &d.Name, &d.Value, &d.Pos); err != nil {
 			return nil, err
-		}
-		if after == 0 && d.Value == nil {
-			continue
 		}
 		out = append(out, d)
 	}

@@ -93,6 +93,19 @@ func TestDataSince(t *testing.T) {
 		got, pos = since(t, d, alice, pos)
 		wantList(t, "after removing again", got)
 
+		err := d.View(t.Context(), func(tx *db.Tx) error {
+			for scope, want := range map[string]int{"": 0, "!r:hs1": 1, "!x:hs1": 0} {
+				list, err := vault.DataIn(tx, alice, scope)
+				if err != nil || len(list) != want {
+					t.Errorf("in %q: got %v %v, want %d values", scope, list, err, want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+
 		put(t, d, alice, "", "m.direct", `{"a":2}`)
 		got, _ = since(t, d, alice, pos)
 		wantList(t, "after coming back", got, `/m.direct={"a":2}`)

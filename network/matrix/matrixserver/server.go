@@ -32,12 +32,13 @@ type homeserver struct {
 	*server.Core
 	router router
 	typing *typingClock
+	unread *unreadMemo
 	// thumbnails holds a token for each thumbnail that is being made.
 	thumbnails chan struct{}
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
-	s := &homeserver{Core: c, thumbnails: make(chan struct{}, thumbnailsAtOnce)}
+	s := &homeserver{Core: c, unread: newUnreadMemo(), thumbnails: make(chan struct{}, thumbnailsAtOnce)}
 	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
@@ -58,6 +59,8 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.tagCalls,
 		s.filterCalls,
 		s.mediaCalls,
+		s.syncCalls,
+		s.presenceCalls,
 		s.roomCalls,
 	} {
 		register()

@@ -1,0 +1,140 @@
+package matrixserver
+
+import (
+	"encoding/json"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/mailbox"
+)
+
+// A syncAnswer is the answer to a sync.
+type syncAnswer struct {
+	next     place
+	toDevice []mailbox.Message
+	rest     syncRest
+}
+
+// syncRest is all of the answer but the messages to the device, which are
+// written without looking into their contents.
+type syncRest struct {
+	Next        string           `json:"next_batch"`
+	Rooms       *syncRooms       `json:"rooms,omitempty"`
+	AccountData *eventList       `json:"account_data,omitempty"`
+	DeviceLists *syncDeviceLists `json:"device_lists,omitempty"`
+	OneTime     map[string]int64 `json:"device_one_time_keys_count"`
+	Fallback    []string         `json:"device_unused_fallback_key_types"`
+}
+
+// syncDeviceLists says whose devices to look up again, and whose not to
+// follow any more.
+type syncDeviceLists struct {
+	Changed []quinta.UserID `json:"changed"`
+	Left    []quinta.UserID `json:"left"`
+}
+
+// syncRooms is the answer's part about rooms.
+type syncRooms struct {
+	Join   map[quinta.RoomID]*syncRoom   `json:"join,omitempty"`
+	Invite map[quinta.RoomID]*invitation `json:"invite,omitempty"`
+	Knock  map[quinta.RoomID]*knock      `json:"knock,omitempty"`
+	Leave  map[quinta.RoomID]*syncRoom   `json:"leave,omitempty"`
+}
+
+// invitation is a room that the user is invited to.
+type invitation struct {
+	State eventList `json:"invite_state"`
+}
+
+// knock is a room that the user has knocked on.
+type knock struct {
+	State eventList `json:"knock_state"`
+}
+
+// syncRoom is a room that the user is or was in.
+type syncRoom struct {
+	Summary       *roomSummary                      `json:"summary,omitempty"`
+	State         *eventList                        `json:"state,omitempty"`
+	StateAfter    *eventList                        `json:"state_after,omitempty"`
+	UnstableAfter *eventList                        `json:"org.matrix.msc4222.state_after,omitempty"`
+	Timeline      timeline                          `json:"timeline"`
+	Ephemeral     *eventList                        `json:"ephemeral,omitempty"`
+	AccountData   *eventList                        `json:"account_data,omitempty"`
+	Unread        *unreadCount                      `json:"unread_notifications,omitempty"`
+	Threads       map[quinta.MessageID]*unreadCount `json:"unread_thread_notifications,omitempty"`
+}
+
+// roomSummary tells how to name a room that has no name (client-server API,
+// "Calculating the display name for a room").
+type roomSummary struct {
+	Heroes  []quinta.UserID `json:"m.heroes,omitempty"`
+	Joined  int             `json:"m.joined_member_count"`
+	Invited int             `json:"m.invited_member_count"`
+}
+
+// timeline is the newest part of a room's log. Limited says that there is
+// more between it and what the device got before.
+type timeline struct {
+	eventList
+	Limited bool   `json:"limited"`
+	Prev    string `json:"prev_batch"`
+}
+
+// An eventList is a list of events in any of their forms.
+type eventList struct {
+	Events []any `json:"events"`
+}
+
+// add appends events and returns the list.
+func (l *eventList) add(events ...any) *eventList {
+	l.Events = append(l.Events, events...)
+	return l
+}
+
+// newEventList returns an empty list; clients do not expect null.
+func newEventList() *eventList { return &eventList{Events: []any{}} }
+
+// unreadCount says how many events are to be noticed.
+type unreadCount struct {
+	Highlight int `json:"highlight_count"`
+	Notify    int `json:"notification_count"`
+}
+
+// empty reports whether the answer holds nothing that the device waits for.
+func (a *syncAnswer) empty() bool {
+	r := &a.rest
+	return len(a.toDevice) == 0 && r.Rooms == nil && r.AccountData == nil && r.DeviceLists == nil
+}
+
+// encode writes the answer. The contents of messages to the device were
+// checked when they were sent, and are copied as they are.
+func (a *syncAnswer) encode() (json.RawMessage, error) {
+	a.rest.Next = a.next.String()
+	out, err := encode(&a.rest)
+	if err != nil || len(a.toDevice) == 0 {
+		return out, err
+	}
+	size := len(out) + 40
+	for i := range a.toDevice {
+		size += len(a.toDevice[i].Body) + len(a.toDevice[i].Type) + len(a.toDevice[i].From) + 50
+	}
+	b := append(make([]byte, 0, size), out[:len(out)-1]...)
+	b = append(b, `,"to_device":{"events":[`...)
+	for i := range a.toDevice {
+		m := &a.toDevice[i]
+		head, err := encode(struct {
+			Type   string        `json:"type"`
+			Sender quinta.UserID `json:"sender"`
+		}{m.Type, m.From})
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, head[:len(head)-1]...)
+		b = append(b, `,"content":`...)
+		b = append(b, m.Body...)
+		b = append(b, '}')
+	}
+	return append(b, `]}}`...), nil
+}

@@ -1,0 +1,268 @@
+package matrixserver
+
+import (
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
+	"github.com/quinta-chat/quinta/server/room"
+	"github.com/quinta-chat/quinta/server/vault"
+)
+
+// roomsToFollow finds the rooms that the user is in.
+func (l *syncLook) roomsToFollow() (err error) {
+	l.joined, err = room.Joined(l.tx, l.user)
+	return err
+}
+
+// rooms gives all rooms of which the device does not know the newest.
+func (l *syncLook) rooms() error {
+	if err := l.roomsToFollow(); err != nil {
+		return err
+	}
+	list, err := l.roomsToShow()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := l.loadIgnored(); err != nil {
+		return err
+	}
+	for _, m := range list {
+		if !l.q.filter.Room.In(string(m.Room)) {
+			continue
+		}
+		if err := l.room(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roomsToShow returns the memberships whose rooms may have something new.
+func (l *syncLook) roomsToShow() ([]room.Member, error) {
+	if l.q.initial {
+		return room.RoomsOf(l.tx, l.user)
+	}
+	var err error
+	if l.changed, err = room.Changed(l.tx, l.user, l.q.since.pos); err != nil {
+		return nil, err
+	}
+	ids := slices.Clone(l.changed)
+	moved, err := room.ChangesOf(l.tx, l.user, room.Range{From: l.q.since.pos, To: l.now})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range moved {
+		ids = append(ids, m.Room)
+	}
+	for id := range l.data {
+		ids = append(ids, id)
+	}
+	if l.q.full {
+		ids = append(ids, l.joined...)
+	}
+	slices.Sort(ids)
+	var out []room.Member
+	for _, id := range slices.Compact(ids) {
+		m, err := room.MemberOf(l.tx, id, l.user)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// room gives one room in the part of the answer that the membership asks for.
+func (l *syncLook) room(m room.Member) error {
+	fresh := m.Pos > l.q.since.pos
+	switch m.Membership {
+	case room.Join:
+		return l.joinedRoom(m)
+	case room.Invite, "knock":
+		if fresh {
+			return l.outsideRoom(m)
+		}
+	case "leave", "ban":
+		if l.q.initial && (!l.q.filter.Room.IncludeLeave || m.Forgotten) {
+			return nil
+		}
+		if fresh {
+			return l.leftRoom(m)
+		}
+	}
+	return nil
+}
+
+// parts returns the rooms of the answer.
+func (l *syncLook) parts() *syncRooms {
+	if l.answer.rest.Rooms == nil {
+		l.answer.rest.Rooms = &syncRooms{}
+	}
+	return l.answer.rest.Rooms
+}
+
+// put sets an entry of a map that may not be there yet.
+func put[V any](m *map[quinta.RoomID]V, id quinta.RoomID, v V) {
+	if *m == nil {
+		*m = map[quinta.RoomID]V{}
+	}
+	(*m)[id] = v
+}
+
+// outsideRoom gives a room that the user is invited to or has knocked on.
+func (l *syncLook) outsideRoom(m room.Member) error {
+	own, err := room.StateOf(l.tx, m.Room, eventauth.TypeMember, string(l.user))
+	if err != nil || own == nil || l.ignored[own.Sender] {
+		return err
+	}
+	state, err := stripped(l.tx, m.Room, l.user)
+	if err != nil {
+		return err
+	}
+	list := newEventList()
+	for _, e := range state {
+		list.add(e)
+	}
+	if m.Membership == room.Invite {
+		put(&l.parts().Invite, m.Room, &invitation{State: *list})
+	} else {
+		put(&l.parts().Knock, m.Room, &knock{State: *list})
+	}
+	return nil
+}
+
+// joinedRoom gives a room that the user is in, if there is anything new.
+func (l *syncLook) joinedRoom(m room.Member) error {
+	p := &roomPart{syncLook: l, id: m.Room, upper: l.now, end: true, known: true, lower: l.q.since.pos}
+	if m.Joined > l.q.since.pos {
+		s, err := sightOf(l.tx, m.Room, l.user)
+		if err != nil {
+			return err
+		}
+		p.sight, p.known, p.lower = s, false, s.seenUpTo(l.q.since.pos)
+	} else {
+		// He was in the room all the time, and sees everything.
+		p.sight = &sight{user: l.user, membership: []since{{0, room.Join}}}
+	}
+	p.whole = !p.known || l.q.full
+	if err := p.readTimeline(); err != nil {
+		return err
+	}
+	if err := p.readState(); err != nil {
+		return err
+	}
+	if err := p.readEphemeral(); err != nil {
+		return err
+	}
+	if err := p.readData(); err != nil {
+		return err
+	}
+	if !p.whole && p.nothing() {
+		return nil
+	}
+	if err := p.summarize(); err != nil {
+		return err
+	}
+	if err := p.countUnread(m); err != nil {
+		return err
+	}
+	out, err := p.write()
+	if err == nil {
+		put(&l.parts().Join, m.Room, out)
+	}
+	return err
+}
+
+// leftRoom gives a room that the user has left, was put out of, or never came
+// into after he was invited.
+func (l *syncLook) leftRoom(m room.Member) error {
+	s, err := sightOf(l.tx, m.Room, l.user)
+	if err != nil {
+		return err
+	}
+	p := &roomPart{syncLook: l, id: m.Room, sight: s, upper: s.leftAt(), lower: s.seenUpTo(l.q.since.pos)}
+	p.known = !l.q.initial && at(s.membership, l.q.since.pos) == room.Join
+	p.whole = !p.known
+	if m.Forgotten || p.upper <= l.q.since.pos || !s.everJoined() {
+		// He was not in the room since: only that his membership changed.
+		return p.onlyMembership(m)
+	}
+	if err := p.readTimeline(); err != nil {
+		return err
+	}
+	if err := p.readState(); err != nil {
+		return err
+	}
+	out, err := p.write()
+	if err == nil {
+		put(&l.parts().Leave, m.Room, out)
+	}
+	return err
+}
+
+// onlyMembership gives nothing of a room but the event that set the user's
+// membership.
+func (p *roomPart) onlyMembership(m room.Member) error {
+	e, err := room.ByPos(p.tx, m.Room, m.Pos)
+	if err != nil {
+		return err
+	}
+	p.start, p.limited = e.Pos, false
+	p.events = []*room.Event{e}
+	out, err := p.write()
+	if err == nil {
+		put(&p.parts().Leave, m.Room, out)
+	}
+	return err
+}
+
+// seenUpTo returns the position up to which a device that synced at pos has
+// got what the user could read: pos if he was in the room, else where he left
+// it before, or 0.
+func (s *sight) seenUpTo(pos quinta.Pos) quinta.Pos {
+	if at(s.membership, pos) == room.Join {
+		return pos
+	}
+	seen := quinta.Pos(0)
+	for i := 1; i < len(s.membership) && s.membership[i].pos <= pos; i++ {
+		if s.membership[i-1].value == room.Join && s.membership[i].value != room.Join {
+			seen = s.membership[i].pos
+		}
+	}
+	return seen
+}
+
+// readData gives the account data of the room: all of it to a device that did
+// not know the room.
+func (p *roomPart) readData() error {
+	f := &p.q.filter.Room.AccountData
+	if !f.In(string(p.id)) {
+		return nil
+	}
+	list := p.data[p.id]
+	if !p.known && !p.q.initial {
+		all, err := vault.DataIn(p.tx, p.user, string(p.id))
+		if err != nil {
+			return err
+		}
+		list = nil
+		for _, d := range all {
+			list = append(list, dataEvent(d))
+		}
+	}
+	for _, e := range list {
+		d := e.(syncEvent)
+		if f.Match(d.Type, string(p.user), d.Content) {
+			p.accountData = append(p.accountData, e)
+		}
+	}
+	p.accountData = capped(f, p.accountData)
+	return nil
+}
+
+// capped keeps as many entries of a list as the client asked for.
+func capped[E any](f *filter.RoomEvents, list []E) []E {
+	return list[:f.Max(len(list), len(list))]
+}

@@ -1,0 +1,306 @@
+package matrixserver
+
+import (
+	"encoding/json"
+	"sync"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/room"
+)
+
+// mainThread is the thread of what is in no thread (client-server API,
+// "Threaded read receipts").
+const mainThread = "main"
+
+// maxUnread is how many events of a room are counted at most. Nobody tells
+// larger numbers apart.
+const maxUnread = 500
+
+// tallies counts the unread events of each thread.
+type tallies map[string]unreadCount
+
+// unreadMemo remembers what was counted, so that a sync only judges what is
+// new. It holds nothing that the store does not say, and is bounded.
+type unreadMemo struct {
+	mu    sync.Mutex
+	rooms map[memoKey]*counted
+	rules map[quinta.UserID]*compiledRules
+}
+
+type memoKey struct {
+	user quinta.UserID
+	room quinta.RoomID
+}
+
+// counted is what was counted of one room for one user. It is not changed.
+type counted struct {
+	// read is the position of the user's newest receipt, joined that of his
+	// joining, rules that of his push rules: if one of them moves, all is
+	// counted anew.
+	read, joined, rules quinta.Pos
+	upTo                quinta.Pos
+	tallies             tallies
+}
+
+// compiledRules are a user's push rules as of a position.
+type compiledRules struct {
+	pos quinta.Pos
+	ev  *pushrule.Evaluator
+}
+
+// The bounds of what is remembered.
+const (
+	maxCounted  = 20_000
+	maxCompiled = 500
+)
+
+func newUnreadMemo() *unreadMemo {
+	return &unreadMemo{rooms: map[memoKey]*counted{}, rules: map[quinta.UserID]*compiledRules{}}
+}
+
+// remember sets an entry of a bounded map; any other may have to go.
+func remember[K comparable, V any](m map[K]V, k K, v V, bound int) {
+	if _, there := m[k]; !there && len(m) >= bound {
+		for old := range m {
+			delete(m, old)
+			break
+		}
+	}
+	m[k] = v
+}
+
+func (u *unreadMemo) room(k memoKey) *counted {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.rooms[k]
+}
+
+func (u *unreadMemo) setRoom(k memoKey, c *counted) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if have := u.rooms[k]; have == nil || have.upTo <= c.upTo {
+		remember(u.rooms, k, c, maxCounted)
+	}
+}
+
+// evaluator returns the user's push rules ready for use, and their position.
+func (s *homeserver) evaluator(tx *db.Tx, user quinta.UserID) (*pushrule.Evaluator, quinta.Pos, error) {
+	set, pos, err := s.pushSet(tx, user)
+	if err != nil {
+		return nil, 0, err
+	}
+	u := s.unread
+	u.mu.Lock()
+	have := u.rules[user]
+	u.mu.Unlock()
+	if have != nil && have.pos == pos {
+		return have.ev, pos, nil
+	}
+	ev := pushrule.Compile(set.Rules(string(user)), string(user))
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	remember(u.rules, user, &compiledRules{pos, ev}, maxCompiled)
+	return ev, pos, nil
+}
+
+// A counter counts the unread events of one room for one user.
+type counter struct {
+	s    *homeserver
+	tx   *db.Tx
+	m    room.Member
+	upTo quinta.Pos
+	ev   *pushrule.Evaluator
+	// whole is how far the user has read everything, threads how far he has
+	// read each thread.
+	whole   quinta.Pos
+	threads map[string]quinta.Pos
+	out     tallies
+	ctx     *pushrule.Context
+	levels  *eventauth.Levels
+}
+
+// unreadOf counts the events up to a position that the user has not read, by
+// his push rules (client-server API, "Receiving notifications"). What he
+// sends in a thread says that he has read it. recent are the newest events,
+// newest first, or nil; after is the position behind which they are all.
+func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent []*room.Event, after quinta.Pos) (tallies, error) {
+	c := &counter{s: s, tx: tx, m: m, upTo: upTo, whole: m.Joined, threads: map[string]quinta.Pos{}}
+	now := &counted{joined: m.Joined, upTo: upTo}
+	receipts, err := room.ReceiptsOf(tx, m.Room, m.Member)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range receipts {
+		if r.Kind != receiptRead && r.Kind != receiptPrivate {
+			continue
+		}
+		now.read = max(now.read, r.Pos)
+		if r.Thread == "" {
+			c.whole = max(c.whole, r.Upto)
+		} else {
+			c.threads[r.Thread] = max(c.threads[r.Thread], r.Upto)
+		}
+	}
+	if c.ev, now.rules, err = s.evaluator(tx, m.Member); err != nil {
+		return nil, err
+	}
+	k := memoKey{m.Member, m.Room}
+	old := s.unread.room(k)
+	if old == nil || old.read != now.read || old.joined != now.joined || old.rules != now.rules || old.upTo > upTo {
+		old = nil
+	}
+	if err := c.count(old, recent, after); err != nil {
+		return nil, err
+	}
+	now.tallies = c.out
+	s.unread.setRoom(k, now)
+	return c.out, nil
+}
+
+// count goes on from what was counted, or begins anew.
+func (c *counter) count(old *counted, recent []*room.Event, after quinta.Pos) error {
+	if old != nil {
+		c.out = make(tallies, len(old.tallies))
+		for t, n := range old.tallies {
+			c.out[t] = n
+		}
+		if old.upTo == c.upTo {
+			return nil
+		}
+		more := false
+		if recent == nil || after > old.upTo {
+			var err error
+			if recent, more, err = room.Back(c.tx, c.m.Room, room.Range{From: old.upTo, To: c.upTo}, maxUnread); err != nil {
+				return err
+			}
+		}
+		done, err := c.add(recent, old.upTo)
+		if err != nil || done && !more {
+			return err
+		}
+	}
+	// The first count, or one that a redaction or a gap has made wrong.
+	c.out = tallies{}
+	list, _, err := room.Back(c.tx, c.m.Room, room.Range{From: c.whole, To: c.upTo}, maxUnread)
+	if err != nil {
+		return err
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if err := c.one(list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add counts the events of a list, newest first, that come after a position.
+// It reports false if one of them may have made less of what was counted.
+func (c *counter) add(list []*room.Event, after quinta.Pos) (bool, error) {
+	for i := len(list) - 1; i >= 0; i-- {
+		e := list[i]
+		if e.Pos <= after {
+			continue
+		}
+		if e.Redacts != "" {
+			return false, nil
+		}
+		if err := c.one(e); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// one counts one event.
+func (c *counter) one(e *room.Event) error {
+	thread := mainThread
+	if e.RelType == "m.thread" && e.RelTo != "" {
+		thread = string(e.RelTo)
+	}
+	switch {
+	case e.Sender == c.m.Member:
+		delete(c.out, thread)
+		return nil
+	case e.Pos <= c.whole, e.Pos <= c.threads[thread], e.RedactedBy != "":
+		return nil
+	}
+	raw, err := encode(&clientEvent{Content: e.Content, ID: e.ID, Time: e.Time, Redacts: e.Redacts, Room: e.Room, Sender: e.Sender, StateKey: e.StateKey, Type: e.Type})
+	if err != nil {
+		return err
+	}
+	pe, err := pushrule.NewEvent(raw)
+	if err != nil {
+		return err
+	}
+	if c.ctx == nil {
+		if err := c.context(); err != nil {
+			return err
+		}
+	}
+	ctx := *c.ctx
+	ctx.MayNotify = func(key string) bool { return c.levels.User(string(e.Sender)) >= c.levels.Notification(key) }
+	match := c.ev.Match(pe, ctx)
+	if !match.Notify() {
+		return nil
+	}
+	n := c.out[thread]
+	n.Notify++
+	if match.Highlight() {
+		n.Highlight++
+	}
+	c.out[thread] = n
+	return nil
+}
+
+// context reads what the rules ask about the room and the user.
+func (c *counter) context() error {
+	r, err := room.Get(c.tx, c.m.Room)
+	if err != nil {
+		return err
+	}
+	version, err := eventauth.ParseVersion(r.Version)
+	if err != nil {
+		return err
+	}
+	if c.levels, err = levelsOf(c.tx, c.m.Room, version); err != nil {
+		return err
+	}
+	c.ctx = &pushrule.Context{Members: r.Joined}
+	own, err := room.StateOf(c.tx, c.m.Room, eventauth.TypeMember, string(c.m.Member))
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		c.ctx.DisplayName, _ = textMember(json.RawMessage(own.Content), "displayname")
+	}
+	return nil
+}
+
+// countUnread gives the unread counts of the room, with those of threads apart
+// if the client wants that.
+func (p *roomPart) countUnread(m room.Member) error {
+	recent, after := p.read, p.lower
+	if !p.all() {
+		recent = nil
+	}
+	all, err := p.unreadOf(p.tx, m, p.upper, recent, after)
+	if err != nil {
+		return err
+	}
+	p.unread = &unreadCount{}
+	for thread, n := range all {
+		if thread != mainThread && p.q.filter.Room.Timeline.Threads {
+			if p.threads == nil {
+				p.threads = map[quinta.MessageID]*unreadCount{}
+			}
+			p.threads[quinta.MessageID(thread)] = &n
+			continue
+		}
+		p.unread.Notify += n.Notify
+		p.unread.Highlight += n.Highlight
+	}
+	return nil
+}
