@@ -52,7 +52,7 @@ type knock struct {
 
 // syncRoom is a room that the user is or was in.
 type syncRoom struct {
-	Summary       *roomSummary                      `json:"summary,omitempty"`
+	Summary       *syncSummary                      `json:"summary,omitempty"`
 	State         *eventList                        `json:"state,omitempty"`
 	StateAfter    *eventList                        `json:"state_after,omitempty"`
 	UnstableAfter *eventList                        `json:"org.matrix.msc4222.state_after,omitempty"`
@@ -63,9 +63,9 @@ type syncRoom struct {
 	Threads       map[quinta.MessageID]*unreadCount `json:"unread_thread_notifications,omitempty"`
 }
 
-// roomSummary tells how to name a room that has no name (client-server API,
+// syncSummary tells how to name a room that has no name (client-server API,
 // "Calculating the display name for a room").
-type roomSummary struct {
+type syncSummary struct {
 	Heroes  []quinta.UserID `json:"m.heroes,omitempty"`
 	Joined  int             `json:"m.joined_member_count"`
 	Invited int             `json:"m.invited_member_count"`

@@ -5,12 +5,6 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// The kinds of receipts (client-server API, "Receipts").
-const (
-	receiptRead    = "m.read"
-	receiptPrivate = "m.read.private"
-)
-
 // readEphemeral gives who types and who has read how far, as far as it
 // changed.
 func (p *roomPart) readEphemeral() error {

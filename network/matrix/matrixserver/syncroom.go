@@ -46,7 +46,7 @@ type roomPart struct {
 	state       []*room.Event
 	ephemeral   []any
 	accountData []any
-	summary     *roomSummary
+	summary     *syncSummary
 	unread      *unreadCount
 	threads     map[quinta.MessageID]*unreadCount
 	// receipt says that the user himself has read on.
@@ -113,7 +113,7 @@ func (p *roomPart) wants(e *room.Event) (bool, error) {
 	if e.StateKey == nil && p.ignored[e.Sender] || !f.Match(e.Type, string(e.Sender), e.Content) {
 		return false, nil
 	}
-	return relatedAsWanted(p.tx, f, e)
+	return passesRelated(p.tx, f, e)
 }
 
 // all reports whether read holds every event after lower.
@@ -137,7 +137,7 @@ func (p *roomPart) summarize() error {
 	if err != nil {
 		return err
 	}
-	p.summary = &roomSummary{Joined: r.Joined, Invited: r.Invited}
+	p.summary = &syncSummary{Joined: r.Joined, Invited: r.Invited}
 	for typ, field := range map[string]string{"m.room.name": "name", "m.room.canonical_alias": "alias"} {
 		e, err := room.StateOf(p.tx, p.id, typ, "")
 		if err != nil {

@@ -6,8 +6,6 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
-	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
-	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
@@ -181,19 +179,6 @@ func (p *roomPart) onlyMembers(list []*room.Event, need []quinta.UserID, upTo qu
 		}
 	}
 	return list, nil
-}
-
-// relatedAsWanted reports whether somebody whom the filter names made a
-// relation that it names to an event.
-func relatedAsWanted(tx *db.Tx, f *filter.RoomEvents, e *room.Event) (bool, error) {
-	if f.RelatedBySenders == nil && f.RelatedByTypes == nil {
-		return true, nil
-	}
-	r := &roomEventFilter{RelatedByRelTypes: f.RelatedByTypes}
-	for _, u := range f.RelatedBySenders {
-		r.RelatedBySenders = append(r.RelatedBySenders, quinta.UserID(u))
-	}
-	return r.passesRelated(tx, e)
 }
 
 // write puts the room into the form of the answer.

@@ -11,10 +11,6 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// mainThread is the thread of what is in no thread (client-server API,
-// "Threaded read receipts").
-const mainThread = "main"
-
 // maxUnread is how many events of a room are counted at most. Nobody tells
 // larger numbers apart.
 const maxUnread = 500
@@ -216,7 +212,7 @@ func (c *counter) add(list []*room.Event, after quinta.Pos) (bool, error) {
 
 // one counts one event.
 func (c *counter) one(e *room.Event) error {
-	thread := mainThread
+	thread := threadMain
 	if e.RelType == "m.thread" && e.RelTo != "" {
 		thread = string(e.RelTo)
 	}
@@ -292,7 +288,7 @@ func (p *roomPart) countUnread(m room.Member) error {
 	}
 	p.unread = &unreadCount{}
 	for thread, n := range all {
-		if thread != mainThread && p.q.filter.Room.Timeline.Threads {
+		if thread != threadMain && p.q.filter.Room.Timeline.Threads {
 			if p.threads == nil {
 				p.threads = map[quinta.MessageID]*unreadCount{}
 			}
