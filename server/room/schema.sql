@@ -67,7 +67,6 @@ CREATE TABLE room_membership (
     PRIMARY KEY (room, member, pos)
 );
 CREATE INDEX room_membership_member ON room_membership (member, pos);
-CREATE INDEX room_membership_pos ON room_membership (room, pos);
 
 -- The newest receipt of each member by kind and thread.
 CREATE TABLE room_receipt (

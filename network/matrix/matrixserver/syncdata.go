@@ -5,7 +5,6 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/prekey"
-	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -87,7 +86,7 @@ func (l *syncLook) deviceLists() error {
 	if l.q.initial {
 		return nil
 	}
-	changed, left, err := l.deviceListChangesIn(l.tx, l.user, room.Range{From: l.q.since.pos, To: l.now}, l.changed)
+	changed, left, err := deviceListChanges(l.tx, l.user, l.q.since.pos, l.now)
 	if err == nil && len(changed)+len(left) > 0 {
 		l.answer.rest.DeviceLists = &syncDeviceLists{changed, left}
 	}

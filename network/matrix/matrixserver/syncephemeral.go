@@ -1,6 +1,8 @@
 package matrixserver
 
 import (
+	"slices"
+
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/room"
 )
@@ -42,36 +44,16 @@ func (p *roomPart) readTyping(from quinta.Pos) error {
 	return err
 }
 
-// receiptInfo is one receipt as clients see it.
-type receiptInfo struct {
-	Time   int64  `json:"ts"`
-	Thread string `json:"thread_id,omitempty"`
-}
-
-// readReceipts gives the receipts by event, kind and user. Private ones are
-// given to their own user only.
+// readReceipts gives the receipts that the user may see, and notes whether
+// any is his own.
 func (p *roomPart) readReceipts(from quinta.Pos) error {
 	list, err := room.Receipts(p.tx, p.id, room.Range{From: from, To: p.upper})
 	if err != nil {
 		return err
 	}
-	content := map[quinta.MessageID]map[string]map[quinta.UserID]receiptInfo{}
-	for _, r := range list {
-		if r.Member == p.user {
-			p.receipt = p.known
-		}
-		if r.Kind != receiptRead && (r.Kind != receiptPrivate || r.Member != p.user) {
-			continue
-		}
-		if content[r.Event] == nil {
-			content[r.Event] = map[string]map[quinta.UserID]receiptInfo{}
-		}
-		if content[r.Event][r.Kind] == nil {
-			content[r.Event][r.Kind] = map[quinta.UserID]receiptInfo{}
-		}
-		content[r.Event][r.Kind][r.Member] = receiptInfo{r.Time, r.Thread}
-	}
-	if len(content) == 0 || !p.q.filter.Room.Ephemeral.Type("m.receipt") {
+	p.receipt = p.known && slices.ContainsFunc(list, func(r room.Receipt) bool { return r.Member == p.user })
+	content := receiptsFor(list, p.user)
+	if content == nil || !p.q.filter.Room.Ephemeral.Type("m.receipt") {
 		return nil
 	}
 	raw, err := encode(content)
