@@ -273,12 +273,12 @@ func (l *syncLook) all() error {
 	return nil
 }
 
-// maxToDevice is how many messages to the device one sync gives.
-const maxToDevice = 100
+// toDevicePage is how many messages to the device one sync gives.
+const toDevicePage = 100
 
 // toDevice gives the oldest messages that the device has not acknowledged.
 func (l *syncLook) toDevice() error {
-	page, more, err := mailbox.Read(l.tx, l.user, l.device, l.q.since.box, maxToDevice)
+	page, more, err := mailbox.Read(l.tx, l.user, l.device, l.q.since.box, toDevicePage)
 	if err != nil {
 		return err
 	}
