@@ -91,6 +91,7 @@ CREATE TABLE room_typing (
     PRIMARY KEY (room, member)
 );
 CREATE INDEX room_typing_pos ON room_typing (room, pos);
+CREATE INDEX room_typing_until ON room_typing (until) WHERE until > 0;
 
 CREATE TABLE room_alias (
     alias   TEXT PRIMARY KEY,

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -25,6 +27,9 @@ const (
 	maxInitialState = 500
 	maxInvites      = 500
 )
+
+// rateCreate bounds how many rooms one user makes.
+var rateCreate = server.Rate{Every: 10 * time.Second, Burst: 30}
 
 // A creation is the body of createRoom.
 type creation struct {
@@ -65,6 +70,9 @@ var presets = map[string]preset{
 
 // postCreateRoom: "POST /createRoom".
 func (c *call) postCreateRoom() (any, error) {
+	if err := limited(c.Limits.Allow("create", string(c.user), rateCreate, 1)); err != nil {
+		return nil, err
+	}
 	var q creation
 	if err := c.decode(&q); err != nil {
 		return nil, err

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/room"
@@ -81,6 +83,9 @@ func (c *call) postJoin() (any, error) {
 // the reason, and whatever else the client wants to have there, as it could
 // write it itself. What the server decides on is left out.
 func (c *call) joinContent() (map[string]any, error) {
+	if err := limited(c.Limits.Allow("member", string(c.user), rateMember, 1)); err != nil {
+		return nil, err
+	}
 	var q reasonOf
 	if err := c.decode(&q); err != nil {
 		return nil, err
@@ -231,9 +236,16 @@ func (c *call) postKnock() (any, error) {
 	return map[string]any{"room_id": id}, err
 }
 
+// rateMember bounds how often one user changes memberships, his own and
+// others'.
+var rateMember = server.Rate{Every: 200 * time.Millisecond, Burst: 100}
+
 // target reads the body of a call that changes another user's membership.
 func (c *call) target() (quinta.UserID, reasonOf, error) {
 	var q reasonOf
+	if err := limited(c.Limits.Allow("member", string(c.user), rateMember, 1)); err != nil {
+		return "", q, err
+	}
 	if err := c.decode(&q); err != nil {
 		return "", q, err
 	}
