@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -108,6 +109,9 @@ type Core struct {
 
 	fronts   []Front
 	draining chan struct{}
+
+	stopSweep context.CancelFunc
+	sweeping  sync.WaitGroup
 }
 
 // schemas are the tables of the function sets.
@@ -183,6 +187,9 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		c.fronts = append(c.fronts, f)
 	}
 	c.Metrics.of(c)
+	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.stopSweep = cancel
+	c.sweeping.Go(func() { c.sweepAlways(sctx) })
 	return c, nil
 }
 
@@ -223,6 +230,10 @@ func (c *Core) Draining() <-chan struct{} { return c.draining }
 
 // Close closes the fronts and the store.
 func (c *Core) Close() error {
+	if c.stopSweep != nil {
+		c.stopSweep()
+		c.sweeping.Wait()
+	}
 	var errs []error
 	for _, f := range c.fronts {
 		errs = append(errs, f.Close())
