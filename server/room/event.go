@@ -154,11 +154,6 @@ func ByPos(tx *db.Tx, room quinta.RoomID, pos quinta.Pos) (*Event, error) {
 	return e, err
 }
 
-// Last returns the newest event of a room, nil if the room has none.
-func Last(tx *db.Tx, room quinta.RoomID) (*Event, error) {
-	return one(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 ORDER BY e.pos DESC LIMIT 1`, room)
-}
-
 // Tip returns the id and depth of the newest event of a room, "" and 0 if the
 // room has none.
 func Tip(tx *db.Tx, room quinta.RoomID) (quinta.MessageID, int64, error) {

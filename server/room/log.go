@@ -2,7 +2,6 @@ package room
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
@@ -12,14 +11,6 @@ import (
 // To.
 type Range struct {
 	From, To quinta.Pos
-}
-
-// Log returns up to limit events of a room in the range: the newest ones, in
-// the order of the log. It reports whether there are more in the range.
-func Log(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
-	list, more, err := Back(tx, room, r, limit)
-	slices.Reverse(list)
-	return list, more, err
 }
 
 // Back returns up to limit events of a room in the range, the newest first,
@@ -81,13 +72,6 @@ func Nearest(tx *db.Tx, room quinta.RoomID, time int64, back bool) (*Event, erro
 		return one(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos < $2 ORDER BY e.pos DESC LIMIT 1`, room, lo)
 	}
 	return one(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos >= $2 ORDER BY e.pos LIMIT 1`, room, lo)
-}
-
-// Active returns the rooms with the given membership of a member that have
-// events after since, in the order of their ids.
-func Active(tx *db.Tx, member quinta.UserID, membership string, since quinta.Pos) ([]quinta.RoomID, error) {
-	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = $2
-		AND EXISTS (SELECT 1 FROM room_event e WHERE e.room = m.room AND e.pos > $3) ORDER BY m.room`, member, membership, since)
 }
 
 // rooms reads a list of room ids.

@@ -159,29 +159,3 @@ func Forget(tx *db.Tx, room quinta.RoomID, member quinta.UserID) error {
 	_, err := tx.Exec(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
 	return err
 }
-
-// Share reports whether two users are joined to one room.
-func Share(tx *db.Tx, a, b quinta.UserID) (bool, error) {
-	var n int
-	err := tx.Row(`SELECT COUNT(*) FROM (SELECT 1 FROM room_member x JOIN room_member y ON y.room = x.room AND y.member = $2 AND y.membership = 'join'
-		WHERE x.member = $1 AND x.membership = 'join' LIMIT 1) one`, a, b).Scan(&n)
-	return n > 0, err
-}
-
-// Peers returns everybody who is joined to a room that member is joined to,
-// without member himself.
-func Peers(tx *db.Tx, member quinta.UserID) ([]quinta.UserID, error) {
-	var out []quinta.UserID
-	for row, err := range tx.Query(`SELECT DISTINCT y.member FROM room_member x JOIN room_member y ON y.room = x.room AND y.membership = 'join'
-		WHERE x.member = $1 AND x.membership = 'join' AND y.member <> $1 ORDER BY y.member`, member) {
-		if err != nil {
-			return nil, err
-		}
-		var u quinta.UserID
-		if err := row.Scan(&u); err != nil {
-			return nil, err
-		}
-		out = append(out, u)
-	}
-	return out, nil
-}

@@ -104,46 +104,6 @@ func TestForget(t *testing.T) {
 	})
 }
 
-func TestPeers(t *testing.T) {
-	each(t, func(h *house) {
-		h.set(r1, alice, "join")
-		h.set(r1, bob, "join")
-		h.set(r2, alice, "join")
-		h.set(r2, bob, "join")
-		h.set(r2, carol, "invite")
-		h.view(func(tx *db.Tx) error {
-			got, err := room.Peers(tx, alice)
-			is(h.t, "peers", fmt.Sprint(got, err), "[@bob] <nil>")
-			for _, c := range []struct {
-				a, b quinta.UserID
-				want bool
-			}{{alice, bob, true}, {bob, alice, true}, {alice, carol, false}, {carol, alice, false}} {
-				got, err := room.Share(tx, c.a, c.b)
-				is(h.t, fmt.Sprint(c.a, c.b), fmt.Sprint(got, err), fmt.Sprint(c.want, " <nil>"))
-			}
-			return nil
-		})
-	})
-}
-
-func TestActive(t *testing.T) {
-	each(t, func(h *house) {
-		h.set(r1, alice, "join")
-		pos := h.set(r2, alice, "join")
-		h.set(r2, bob, "leave")
-		h.add(r2, "m", "-", bob, nil)
-		h.view(func(tx *db.Tx) error {
-			got, err := room.Active(tx, alice, "join", pos)
-			is(h.t, "active", fmt.Sprint(got, err), "[!r2] <nil>")
-			got, err = room.Active(tx, bob, "join", 0)
-			is(h.t, "of one who left", fmt.Sprint(got, err), "[] <nil>")
-			got, err = room.Active(tx, bob, "leave", 0)
-			is(h.t, "left rooms", fmt.Sprint(got, err), "[!r2] <nil>")
-			return nil
-		})
-	})
-}
-
 func TestReceipts(t *testing.T) {
 	each(t, func(h *house) {
 		h.set(r1, alice, "join")
@@ -186,10 +146,6 @@ func TestReceipts(t *testing.T) {
 		h.view(func(tx *db.Tx) error {
 			l, err := room.ReceiptsOf(tx, r1, bob)
 			is(h.t, "of bob", fmt.Sprint(len(l), err), "1 <nil>")
-			rs, err := room.Receipted(tx, alice, first)
-			is(h.t, "rooms", fmt.Sprint(rs, err), "[!r1] <nil>")
-			rs, err = room.Receipted(tx, alice, end)
-			is(h.t, "rooms without", fmt.Sprint(rs, err), "[] <nil>")
 			return nil
 		})
 	})
@@ -234,14 +190,9 @@ func TestTyping(t *testing.T) {
 			is(h.t, "over in none", len(over), 0)
 			return err
 		})
-		before := pos
 		is(h.t, "stops", set(bob, 0), true)
 		is(h.t, "nobody", typing(), "[] true")
 		h.view(func(tx *db.Tx) error {
-			rs, err := room.Typed(tx, alice, before)
-			is(h.t, "rooms", fmt.Sprint(rs, err), "[!r1] <nil>")
-			rs, err = room.Typed(tx, alice, pos)
-			is(h.t, "rooms unchanged", fmt.Sprint(rs, err), "[] <nil>")
 			return nil
 		})
 	})
@@ -281,6 +232,77 @@ func TestAliases(t *testing.T) {
 			is(h.t, "moved", fmt.Sprint(list, err), "[{#b !r2 @alice}] <nil>")
 			list, err = room.Aliases(tx, r1)
 			is(h.t, "left", fmt.Sprint(len(list), err), "0 <nil>")
+			return nil
+		})
+	})
+}
+
+func TestSharing(t *testing.T) {
+	each(t, func(h *house) {
+		h.set(r1, alice, "join")
+		h.set(r2, alice, "join")
+		early := h.set(r1, bob, "join")
+		late := h.set(r2, carol, "join")
+		h.set(r2, "@dora", "invite")
+		h.view(func(tx *db.Tx) error {
+			everybody := []quinta.UserID{alice, bob, carol, "@dora"}
+			for _, c := range []struct {
+				who   quinta.UserID
+				since quinta.Pos
+				want  string
+			}{{alice, late, "map[@bob:true @carol:true]"}, {alice, early, "map[@bob:true]"}, {bob, late, "map[@alice:true]"}, {"@dora", late, "map[]"}} {
+				got, err := room.Sharing(tx, c.who, everybody, c.since)
+				is(h.t, fmt.Sprint(c.who, c.since), fmt.Sprint(got, err), c.want+" <nil>")
+			}
+			seen, err := room.ChangesSeen(tx, alice, room.Range{From: early, To: end})
+			is(h.t, "changes seen", fmt.Sprint(len(seen), seen[0].Member, seen[1].Member, err), "2@carol@dora<nil>")
+			in, err := room.ChangesIn(tx, r1, room.Range{To: end})
+			is(h.t, "changes in a room", fmt.Sprint(len(in), in[0].Member, in[1].Member, err), "2@alice@bob<nil>")
+			return nil
+		})
+		h.set(r1, bob, "leave")
+		again := h.set(r1, bob, "join")
+		h.view(func(tx *db.Tx) error {
+			got, err := room.Sharing(tx, alice, []quinta.UserID{bob}, late)
+			is(h.t, "with a break", fmt.Sprint(got, err), "map[] <nil>")
+			got, err = room.Sharing(tx, alice, []quinta.UserID{bob}, again)
+			is(h.t, "again", fmt.Sprint(got, err), "map[@bob:true] <nil>")
+			return nil
+		})
+	})
+}
+
+// TestChanged: a room counts as changed by an event, a receipt, or typing
+// after the position, for those who are joined to it.
+func TestChanged(t *testing.T) {
+	each(t, func(h *house) {
+		h.set(r1, alice, "join")
+		e := h.add(r1, "m", "-", bob, nil)
+		pos := h.set(r2, alice, "join")
+		check := func(what string, who quinta.UserID, want string) {
+			h.t.Helper()
+			h.view(func(tx *db.Tx) error {
+				got, err := room.Changed(tx, who, pos)
+				is(h.t, what, fmt.Sprint(got, err), want+" <nil>")
+				pos, err = tx.Pos()
+				return err
+			})
+		}
+		check("nothing", alice, "[]")
+		h.update(func(tx *db.Tx) error {
+			_, err := room.PutReceipt(tx, &room.Receipt{Room: r1, Member: bob, Kind: "read", Event: e.ID, Upto: e.Pos})
+			return err
+		})
+		check("a receipt", alice, "[!r1]")
+		h.update(func(tx *db.Tx) error { _, err := room.SetTyping(tx, r2, bob, 1<<50); return err })
+		check("typing", alice, "[!r2]")
+		h.add(r1, "m", "-", bob, nil)
+		check("an event", alice, "[!r1]")
+		h.add(r1, "m", "-", bob, nil)
+		check("an event where he is not", bob, "[]")
+		h.view(func(tx *db.Tx) error {
+			got, err := room.Joined(tx, alice)
+			is(h.t, "joined", fmt.Sprint(len(got), err), "2 <nil>")
 			return nil
 		})
 	})

@@ -54,13 +54,6 @@ func ReceiptsOf(tx *db.Tx, room quinta.RoomID, member quinta.UserID) ([]Receipt,
 	return receipts(tx, `SELECT `+receiptColumns+` FROM room_receipt WHERE room = $1 AND member = $2 ORDER BY pos`, room, member)
 }
 
-// Receipted returns the rooms that member is joined to in which receipts were
-// given after since.
-func Receipted(tx *db.Tx, member quinta.UserID, since quinta.Pos) ([]quinta.RoomID, error) {
-	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = 'join'
-		AND EXISTS (SELECT 1 FROM room_receipt r WHERE r.room = m.room AND r.pos > $2) ORDER BY m.room`, member, since)
-}
-
 const receiptColumns = `room, member, kind, thread, event, upto, time, pos`
 
 func receipts(tx *db.Tx, sql string, args ...any) ([]Receipt, error) {

@@ -4,10 +4,10 @@
 // contents are the network's words, and whether somebody may do a thing is
 // for the caller to decide before he calls.
 //
-// [Append] adds an event and keeps state and members in step with it;
-// [Log] reads events; [State] and [StateAt] read state. All positions are of
-// the store's one order (db.Tx.NextPos), so a reader that remembers one
-// position misses nothing after it in any room.
+// [Append] adds an event and keeps state and members in step with it; [Back]
+// and [Forth] read events; [State] and [StateAt] read state. All positions
+// are of the store's one order (db.Tx.NextPos), so a reader that remembers
+// one position misses nothing after it in any room.
 //
 // Nobody is woken here: the caller bumps the feed. No write costs more in a
 // room with more members.

@@ -157,14 +157,14 @@ func TestLog(t *testing.T) {
 				n    int
 				want string
 			}{
-				{"all", room.Log, room.Range{To: end}, 10, "$1 $2 $3 $5 $6 $7 false"},
-				{"newest two", room.Log, room.Range{To: end}, 2, "$6 $7 true"},
-				{"since", room.Log, room.Range{From: list[3].Pos, To: end}, 2, "$6 $7 false"},
-				{"up to", room.Log, room.Range{To: list[3].Pos}, 2, "$3 $5 true"},
+				{"all", room.Forth, room.Range{To: end}, 10, "$1 $2 $3 $5 $6 $7 false"},
+				{"newest two", room.Back, room.Range{To: end}, 2, "$7 $6 true"},
+				{"since", room.Back, room.Range{From: list[3].Pos, To: end}, 2, "$7 $6 false"},
+				{"up to", room.Back, room.Range{To: list[3].Pos}, 2, "$5 $3 true"},
 				{"back", room.Back, room.Range{To: list[4].Pos}, 3, "$6 $5 $3 true"},
 				{"forth", room.Forth, room.Range{From: list[0].Pos, To: end}, 3, "$2 $3 $5 true"},
 				{"forth to the end", room.Forth, room.Range{From: list[3].Pos, To: end}, 2, "$6 $7 false"},
-				{"nothing", room.Log, room.Range{From: end, To: end}, 2, " false"},
+				{"nothing", room.Back, room.Range{From: end, To: end}, 2, " false"},
 			} {
 				got, more, err := c.fn(tx, r1, c.r, c.n)
 				if err != nil {
@@ -172,8 +172,6 @@ func TestLog(t *testing.T) {
 				}
 				is(h.t, c.what, ids(got)+" "+fmt.Sprint(more), c.want)
 			}
-			last, err := room.Last(tx, r1)
-			is(h.t, "last", fmt.Sprint(last.ID, err), "$7<nil>")
 			id, depth, err := room.Tip(tx, r1)
 			is(h.t, "tip", fmt.Sprint(id, depth, err), "$77 <nil>")
 			id, depth, err = room.Tip(tx, "!none")
@@ -256,8 +254,6 @@ func TestState(t *testing.T) {
 			is(h.t, "none at", fmt.Sprint(e == nil, err), "true <nil>")
 			e, err = room.StateOf(tx, r1, "name", "y")
 			is(h.t, "none", fmt.Sprint(e == nil, err), "true <nil>")
-			pos, err := room.StatePos(tx, r1, "name", "")
-			is(h.t, "position", fmt.Sprint(pos == b.Pos, err), "true <nil>")
 			byPos, err := room.ByPositions(tx, r1, []quinta.Pos{a.Pos, b.Pos, end})
 			is(h.t, "by positions", fmt.Sprint(len(byPos), byPos[a.Pos].ID, byPos[b.Pos].ID, err), "2$1$4<nil>")
 			many := make([]quinta.MessageID, 1000)
@@ -266,16 +262,12 @@ func TestState(t *testing.T) {
 			}
 			byID, err := room.ByIDs(tx, r1, many)
 			is(h.t, "by ids", fmt.Sprint(len(byID), byID["$6"].Type, err), "6topic<nil>")
-			byKey, err := room.StateOfKeys(tx, r1, "name", []string{"", "x", "y"})
-			is(h.t, "by keys", fmt.Sprint(len(byKey), byKey[""].ID, byKey["x"].ID, err), "2$4$5<nil>")
 			none, err := room.ByIDs(tx, r1, nil)
 			is(h.t, "by no ids", fmt.Sprint(len(none), err), "0 <nil>")
 			list, err = room.StateOfType(tx, r1, "name")
 			check("of one type", "$4 $5", list, err)
 			list, err = room.StateOfTypeAt(tx, r1, "name", a.Pos)
 			check("of one type then", "$1", list, err)
-			pos, err = room.StatePos(tx, r1, "none", "")
-			is(h.t, "position of nothing", fmt.Sprint(pos, err), "0 <nil>")
 			return nil
 		})
 	})
@@ -410,7 +402,7 @@ func TestConcurrentAppends(t *testing.T) {
 		}
 		wg.Wait()
 		h.view(func(tx *db.Tx) error {
-			list, _, err := room.Log(tx, r1, room.Range{To: end}, 100)
+			list, _, err := room.Forth(tx, r1, room.Range{To: end}, 100)
 			if err != nil {
 				return err
 			}

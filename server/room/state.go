@@ -1,8 +1,6 @@
 package room
 
 import (
-	"slices"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -24,14 +22,6 @@ func StateExcept(tx *db.Tx, room quinta.RoomID, typ string) ([]*Event, error) {
 func StateOf(tx *db.Tx, room quinta.RoomID, typ, key string) (*Event, error) {
 	return one(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
 		WHERE s.room = $1 AND s.type = $2 AND s.state_key = $3`, room, typ, key)
-}
-
-// StatePos returns the position of the current state event of a type and key,
-// 0 if there is none.
-func StatePos(tx *db.Tx, room quinta.RoomID, typ, key string) (quinta.Pos, error) {
-	var pos quinta.Pos
-	err := tx.Row(`SELECT COALESCE(MAX(pos), 0) FROM room_state WHERE room = $1 AND type = $2 AND state_key = $3`, room, typ, key).Scan(&pos)
-	return pos, err
 }
 
 // StateAt returns the state of a room right after position pos, in the order
@@ -75,25 +65,4 @@ func StateOfTypeAt(tx *db.Tx, room quinta.RoomID, typ string, pos quinta.Pos) ([
 	return collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.type = $2 AND e.state_key IS NOT NULL AND e.pos <= $3
 		AND NOT EXISTS (SELECT 1 FROM room_event n WHERE n.room = e.room AND n.type = e.type AND n.state_key = e.state_key AND n.state_key IS NOT NULL
 			AND n.pos > e.pos AND n.pos <= $3) ORDER BY e.pos`, room, typ, pos)
-}
-
-// StateOfKeys returns the current state events of one type with the keys
-// given, by key. Where there is none there is no entry.
-func StateOfKeys(tx *db.Tx, room quinta.RoomID, typ string, keys []string) (map[string]*Event, error) {
-	out := make(map[string]*Event, len(keys))
-	for part := range slices.Chunk(keys, maxList) {
-		args := []any{room, typ}
-		for _, k := range part {
-			args = append(args, k)
-		}
-		events, err := collect(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
-			WHERE s.room = $1 AND s.type = $2 AND s.state_key IN (`+marks(3, len(part))+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range events {
-			out[*e.StateKey] = e
-		}
-	}
-	return out, nil
 }

@@ -58,10 +58,3 @@ func Typing(tx *db.Tx, room quinta.RoomID, since quinta.Pos) (who []quinta.UserI
 	}
 	return who, changed, nil
 }
-
-// Typed returns the rooms that member is joined to in which who types changed
-// after since.
-func Typed(tx *db.Tx, member quinta.UserID, since quinta.Pos) ([]quinta.RoomID, error) {
-	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = 'join'
-		AND EXISTS (SELECT 1 FROM room_typing t WHERE t.room = m.room AND t.pos > $2) ORDER BY m.room`, member, since)
-}
