@@ -237,41 +237,6 @@ func TestAliases(t *testing.T) {
 	})
 }
 
-func TestSharing(t *testing.T) {
-	each(t, func(h *house) {
-		h.set(r1, alice, "join")
-		h.set(r2, alice, "join")
-		early := h.set(r1, bob, "join")
-		late := h.set(r2, carol, "join")
-		h.set(r2, "@dora", "invite")
-		h.view(func(tx *db.Tx) error {
-			everybody := []quinta.UserID{alice, bob, carol, "@dora"}
-			for _, c := range []struct {
-				who   quinta.UserID
-				since quinta.Pos
-				want  string
-			}{{alice, late, "map[@bob:true @carol:true]"}, {alice, early, "map[@bob:true]"}, {bob, late, "map[@alice:true]"}, {"@dora", late, "map[]"}} {
-				got, err := room.Sharing(tx, c.who, everybody, c.since)
-				is(h.t, fmt.Sprint(c.who, c.since), fmt.Sprint(got, err), c.want+" <nil>")
-			}
-			seen, err := room.ChangesSeen(tx, alice, room.Range{From: early, To: end})
-			is(h.t, "changes seen", fmt.Sprint(len(seen), seen[0].Member, seen[1].Member, err), "2@carol@dora<nil>")
-			in, err := room.ChangesIn(tx, r1, room.Range{To: end})
-			is(h.t, "changes in a room", fmt.Sprint(len(in), in[0].Member, in[1].Member, err), "2@alice@bob<nil>")
-			return nil
-		})
-		h.set(r1, bob, "leave")
-		again := h.set(r1, bob, "join")
-		h.view(func(tx *db.Tx) error {
-			got, err := room.Sharing(tx, alice, []quinta.UserID{bob}, late)
-			is(h.t, "with a break", fmt.Sprint(got, err), "map[] <nil>")
-			got, err = room.Sharing(tx, alice, []quinta.UserID{bob}, again)
-			is(h.t, "again", fmt.Sprint(got, err), "map[@bob:true] <nil>")
-			return nil
-		})
-	})
-}
-
 // TestChanged: a room counts as changed by an event, a receipt, or typing
 // after the position, for those who are joined to it.
 func TestChanged(t *testing.T) {
