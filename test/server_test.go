@@ -128,7 +128,7 @@ func (s *stage) quiet(ts *testscript.TestScript, args []string) {
 	}
 }
 
-func (s *stage) stop(ts *testscript.TestScript, _ []string) {
+func (s *stage) term(ts *testscript.TestScript, _ []string) {
 	srv := s.running(ts)
 	ts.Check(srv.cmd.Process.Signal(syscall.SIGTERM))
 	select {

@@ -19,7 +19,7 @@ import (
 //	serve [flags]          start "quintad serve" on a free port and wait until
 //	                       it is ready; sets $URL, $ADDR and, if there is one,
 //	                       $ADMIN
-//	stop                   SIGTERM; the server must end with status 0 in time
+//	term                   SIGTERM; the server must end with status 0 in time
 //	kill9                  kill it at once
 //	call METHOD PATH WANT [BODY]
 //	                       one request to $URL, or to a whole URL; the status
@@ -58,7 +58,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":    on((*stage).serve),
-			"stop":     on((*stage).stop),
+			"term":     on((*stage).term),
 			"kill9":    on((*stage).kill9),
 			"call":     on((*stage).call),
 			"keep":     on((*stage).keep),

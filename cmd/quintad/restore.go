@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
@@ -75,9 +76,10 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	if err := syncFolder(dir); err != nil {
 		return err
 	}
-	// An empty folder gives way to a renamed one, a full one does not.
-	if err := os.Rename(dir, target); err != nil {
-		return err
+	// An empty folder gives way to a renamed one, a full one does not; the
+	// rename of package os would refuse both.
+	if err := syscall.Rename(dir, target); err != nil {
+		return &hinted{fmt.Errorf("putting the folder into its place %s: %w", target, err), "a folder on which a disk is mounted cannot give way: restore into a folder below it"}
 	}
 	if err := syncFolder(parent); err != nil {
 		return err

@@ -86,6 +86,7 @@ func run(ctx context.Context, p *program, c *config.Config, core *server.Core, c
 		}
 		sides = append(sides, admin)
 	}
+	go giveBack(ctx)
 	scheme := "http"
 	if cert != nil {
 		scheme = "https"

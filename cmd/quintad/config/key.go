@@ -18,21 +18,32 @@ type Secret string
 // String returns the URL with "xxxxx" for a password, and "[redacted]" for
 // what cannot be taken apart.
 func (s Secret) String() string {
+	out, _ := s.redact()
+	return out
+}
+
+// redact returns the URL without secrets, and whether it had any.
+func (s Secret) redact() (string, bool) {
 	if s == "" {
-		return ""
+		return "", false
 	}
 	u, err := url.Parse(string(s))
 	if err != nil || u.Scheme == "" {
-		return "[redacted]"
+		return "[redacted]", true
 	}
+	_, found := u.User.Password()
 	q := u.Query()
 	for k := range q {
 		if l := strings.ToLower(k); strings.Contains(l, "password") || strings.Contains(l, "secret") || strings.Contains(l, "key") {
 			q.Set(k, "xxxxx")
+			found = true
 		}
 	}
+	if !found {
+		return string(s), false
+	}
 	u.RawQuery = q.Encode()
-	return u.Redacted()
+	return u.Redacted(), true
 }
 
 // GoString returns what String does.
@@ -45,7 +56,10 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // HasPassword reports whether the URL holds a password.
-func (s Secret) HasPassword() bool { return s.String() != string(s) }
+func (s Secret) HasPassword() bool {
+	_, found := s.redact()
+	return found
+}
 
 // A Key is one setting.
 type Key struct {

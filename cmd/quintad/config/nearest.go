@@ -14,6 +14,11 @@ func Nearest(name string) string {
 			best, least = k.Name, d
 		}
 	}
+	for _, k := range Keys {
+		if best == "" && len(name) >= 4 && (strings.HasPrefix(name, k.Name) || strings.HasPrefix(k.Name, name)) {
+			best = k.Name
+		}
+	}
 	return best
 }
 

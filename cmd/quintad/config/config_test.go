@@ -1,0 +1,225 @@
+package config_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/server"
+)
+
+// load reads a configuration file with that text, with flags and environment.
+func load(t *testing.T, text string, environ []string, args ...string) (*config.Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "q.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	g := config.Flags(fs)
+	if err := fs.Parse(append([]string{"--config", path}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	return g.Load(environ)
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Data != "./quinta-data" || c.Listen != "127.0.0.1:8008" || c.Registration != server.RegistrationClosed ||
+		!c.RateLimits || c.AdminListen != "" || c.Database != "" || c.TLSCert != "" || c.MaxUpload != 100<<20 ||
+		c.LogLevel != slog.LevelInfo || len(c.TrustedProxies) != 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// example gives every key a value that is not its default.
+var example = map[string]string{
+	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
+	"database": "postgres://q@h/n", "blobs": "s3://bucket", "max-upload": "7", "rate-limits": "off", "public-url": "https://example.org",
+	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "log-level": "warn", "log-format": "json",
+}
+
+// TestEveryKeyEverywhere sets every key in the file, by the environment and by
+// a flag: each wins over the one before, and prints as it was set.
+func TestEveryKeyEverywhere(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	var environ, args []string
+	for _, k := range config.Keys {
+		v := example[k.Name]
+		if v == "" || v == k.Default {
+			t.Fatalf("%s has no example", k.Name)
+		}
+		fmt.Fprintf(&text, "%s = %s\n", k.Name, v)
+		environ = append(environ, k.Env()+"="+v)
+		args = append(args, "--"+k.Name, v)
+	}
+	for _, tc := range []struct {
+		name    string
+		text    string
+		environ []string
+		args    []string
+		origin  func(k *config.Key) string
+	}{
+		{"file", text.String(), nil, nil, func(*config.Key) string { return "line" }},
+		{"environment", text.String(), environ, nil, func(k *config.Key) string { return k.Env() }},
+		{"flag", text.String(), environ, args, func(*config.Key) string { return "command line" }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := load(t, tc.text, tc.environ, tc.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range config.Keys {
+				if got := k.Get(c); got != example[k.Name] {
+					t.Errorf("%s: got %q, want %q", k.Name, got, example[k.Name])
+				}
+				if got := c.Origin(k.Name); !strings.Contains(got, tc.origin(k)) {
+					t.Errorf("%s comes from %q, want %q", k.Name, got, tc.origin(k))
+				}
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		text, want, hint string
+	}{
+		{"nmae = x", `line 1: unknown key "nmae"`, `did you mean "name"?`},
+		{"\n\nLISTEN_ADDR = x", `line 3: unknown key "LISTEN_ADDR"`, `did you mean "listen"?`},
+		{"tls_cert = x", `unknown key "tls_cert"`, `did you mean "tls-cert"?`},
+		{strings.Repeat("long", 1000) + " = x", "unknown key", "lists the keys"},
+		{"just words", "line 1: not a setting", ""},
+		{"= x", "line 1: not a setting", ""},
+		{`name = "x`, "begins with a quote", ""},
+		{"name = x\nname = x", "stands twice", ""},
+		{"name = a b", "not a server name", ""},
+		{"listen = 8008", "not an address", ""},
+		{"listen =", "not an address", ""},
+		{"listen = 127.0.0.1:99999", "not an address", ""},
+		{"data =", "must not be empty", ""},
+		{"registration = ajar", "none of open, invite, closed", ""},
+		{"database = mysql://x", "not a database URL", ""},
+		{"blobs = http://x", "not a store for media", ""},
+		{"max-upload = 0", "not a number from 1", ""},
+		{"max-upload = 9999999999999999999", "not a number from 1", ""},
+		{"rate-limits = true", "neither on nor off", ""},
+		{"public-url = example.org", "not an address for clients", ""},
+		{"public-url = https://u:p@example.org", "not an address for clients", ""},
+		{"trusted-proxies = 10.0.0.0/99", "neither an address nor a network", ""},
+		{"log-level = loud", "none of debug", ""},
+		{"log-format = xml", "none of text, json", ""},
+		{"tls-key = k.pem", "tls-key is set and tls-cert is not", ""},
+		{"name = \xff", "not a text in UTF-8", ""},
+		{strings.Repeat("# much\n", 200_000), "larger than", ""},
+	} {
+		_, err := load(t, tc.text, nil)
+		e, ok := err.(*config.Error)
+		if !ok || !strings.Contains(e.Error(), tc.want) || !strings.Contains(e.Hint, tc.hint) {
+			t.Errorf("%.40q: got %v, want %q with the hint %q", tc.text, err, tc.want, tc.hint)
+		}
+		if ok && e.Misused {
+			t.Errorf("%.40q: a file is no misuse of the command line", tc.text)
+		}
+	}
+	_, err := load(t, "", nil, "--listen", "nowhere")
+	if e, ok := err.(*config.Error); !ok || !e.Misused || !strings.Contains(e.Error(), "--listen") {
+		t.Errorf("got %v, want a misuse of --listen", err)
+	}
+}
+
+func TestNothingInTheEnvironmentIsNotSet(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, "name = example.org", []string{"QUINTA_NAME=", "NAME=other"})
+	if err != nil || c.Name != "example.org" {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"postgres://user:geheim@host/name",
+		"postgres://user@host/name?password=geheim",
+		"postgres://host/name?sslpassword=geheim&x=1",
+		"s3://bucket?secretAccessKey=geheim",
+		"geheim",
+		"::geheim\x7f://",
+	} {
+		s := config.Secret(text)
+		j, err := json.Marshal(map[string]any{"s": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "s", s)
+		c := config.Config{Database: s}
+		for _, out := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s), string(j), log.String(), fmt.Sprintf("%+v %#v", c, c)} {
+			if strings.Contains(out, "geheim") {
+				t.Errorf("%q prints as %s", text, out)
+			}
+		}
+		if !s.HasPassword() {
+			t.Errorf("%q: no password was seen", text)
+		}
+	}
+	for _, text := range []string{"", "postgres://user@host/name", "postgres:///name?host=/run/x&user=y"} {
+		if s := config.Secret(text); s.HasPassword() || s.String() != text {
+			t.Errorf("%q prints as %q", text, s)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"registraton": "registration", "Registration": "registration", "data-dir": "data", "admin": "admin-listen",
+		"adminlisten": "admin-listen", "loglevel": "log-level", "": "", "zzzzzzzz": "", "max_upload": "max-upload",
+	} {
+		if got := config.Nearest(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func FuzzFile(f *testing.F) {
+	f.Add("name = x\n# y\nlisten = \"127.0.0.1:1\"\n")
+	f.Add("a==b\n\x00=\"\\xff\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := load(t, text, nil)
+		if err != nil {
+			return
+		}
+		// What was understood prints as a file that is understood the same.
+		var again strings.Builder
+		for _, k := range config.Keys {
+			if k.Name != "database" && k.Name != "blobs" {
+				fmt.Fprintf(&again, "%s = %q\n", k.Name, k.Get(c))
+			}
+		}
+		d, err := load(t, again.String(), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", again.String(), err)
+		}
+		for _, k := range config.Keys {
+			if k.Name != "database" && k.Name != "blobs" && k.Get(c) != k.Get(d) {
+				t.Errorf("%s: got %q, want %q", k.Name, k.Get(d), k.Get(c))
+			}
+		}
+	})
+}
