@@ -65,6 +65,9 @@ type Config struct {
 	BlobURL string
 	// BlobFaults fails steps of the media store's folder, for tests.
 	BlobFaults func(op string) error
+	// PrivateGateways lets push gateways have addresses that are not public,
+	// and plain http.
+	PrivateGateways bool
 	// MaxUpload bounds a file in bytes; zero means 100 MiB.
 	MaxUpload int64
 	// Proxies are the reverse proxies whose word about a client's address

@@ -69,7 +69,7 @@ func (s *homeserver) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.Devic
 		return err
 	}
 	for _, remove := range []func(*db.Tx, quinta.UserID, quinta.DeviceID) error{
-		directory.RemoveDevice, prekey.Remove, mailbox.Remove, vault.RemoveDehydrated,
+		directory.RemoveDevice, prekey.Remove, mailbox.Remove, vault.RemoveDehydrated, removePushersOf,
 	} {
 		if err := remove(tx, user, id); err != nil {
 			return err

@@ -145,6 +145,9 @@ func (w *roomWriter) keep(re *room.Event, e *eventauth.Event) error {
 		return err
 	}
 	feed.Bump(w.tx, feed.Room(w.id))
+	if err := notePush(w.tx, re); err != nil {
+		return err
+	}
 	if m != nil {
 		feed.Bump(w.tx, feed.User(m.Member))
 	}

@@ -24,3 +24,33 @@ CREATE TABLE matrix_pushrule (
     body    BYTEA NOT NULL, -- JSON of pushrule.Set
     pos     BIGINT NOT NULL
 );
+
+-- Where a user's devices want to be told of events while they sleep.
+CREATE TABLE matrix_pusher (
+    user_id TEXT NOT NULL,
+    app_id  TEXT NOT NULL,
+    pushkey TEXT NOT NULL,
+    device  TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    body    BYTEA NOT NULL, -- JSON as the client gave it
+    PRIMARY KEY (user_id, app_id, pushkey)
+);
+
+-- Events that nobody has looked at yet for whom to tell of them.
+CREATE TABLE matrix_push_event (
+    pos   BIGINT PRIMARY KEY,
+    room  TEXT NOT NULL
+);
+
+-- Words on their way to a push gateway.
+CREATE TABLE matrix_push (
+    user_id  TEXT NOT NULL,
+    app_id   TEXT NOT NULL,
+    pushkey  TEXT NOT NULL,
+    pos      BIGINT NOT NULL, -- of the event
+    body     BYTEA NOT NULL,  -- JSON of the notification
+    next_try BIGINT NOT NULL,
+    tries    BIGINT NOT NULL,
+    PRIMARY KEY (user_id, app_id, pushkey, pos)
+);
+CREATE INDEX matrix_push_next ON matrix_push (next_try);

@@ -35,6 +35,7 @@ type homeserver struct {
 	unread *unreadMemo
 	// thumbnails holds a token for each thumbnail that is being made.
 	thumbnails chan struct{}
+	post       *postman
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
@@ -54,6 +55,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 		s.profileCalls,
 		s.capabilityCalls,
 		s.pushRuleCalls,
+		s.pusherCalls,
 		s.userDirectoryCalls,
 		s.accountDataCalls,
 		s.tagCalls,
@@ -65,6 +67,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 	} {
 		register()
 	}
+	s.post = newPostman(s)
 	return s, nil
 }
 
@@ -73,6 +76,7 @@ func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-kno
 
 // Close ends the timers.
 func (s *homeserver) Close() error {
+	s.post.close()
 	s.typing.close()
 	return nil
 }
