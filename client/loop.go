@@ -157,16 +157,21 @@ func (l *Loop[In, Req, Ans]) round(ctx context.Context) (int, error) {
 // receive takes in what comes.
 func (l *Loop[In, Req, Ans]) receive(ctx context.Context) error {
 	for ctx.Err() == nil {
-		var in In
-		if err := l.retry(ctx, func() (err error) { in, err = l.Link.Receive(ctx, l.Store); return err }); err != nil {
+		if _, err := l.Receive(ctx); err != nil {
 			return l.unlessOver(ctx, err)
 		}
-		if err := l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Receive(tx, in) }); err != nil {
-			return l.unlessOver(ctx, err)
-		}
-		l.Wake()
 	}
 	return nil
+}
+
+// Receive waits for what comes next, takes it in once, and returns it. It is
+// for programs that catch up and end; it must not run together with Run.
+func (l *Loop[In, Req, Ans]) Receive(ctx context.Context) (In, error) {
+	var in In
+	if err := l.retry(ctx, func() (err error) { in, err = l.Link.Receive(ctx, l.Store); return err }); err != nil {
+		return in, err
+	}
+	return in, l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Receive(tx, in) })
 }
 
 func (l *Loop[In, Req, Ans]) unlessOver(ctx context.Context, err error) error {

@@ -70,8 +70,13 @@ func NewError(status int, code Code, message string) *Error {
 	return &Error{Status: status, Code: code, Message: message}
 }
 
-// Error returns the code and the message.
-func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+// Error returns the code, if there is one, and the message.
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return e.Message
+	}
+	return string(e.Code) + ": " + e.Message
+}
 
 // With adds a member to the body and returns e.
 func (e *Error) With(name string, value any) *Error {

@@ -1,0 +1,132 @@
+package matrixclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+)
+
+const (
+	// pollFor is how long the server may wait before it answers a /sync in
+	// which nothing happened.
+	pollFor = 30 * time.Second
+	// syncWithin bounds a /sync beyond that: a first one of a large account
+	// takes its time.
+	syncWithin = 4 * time.Minute
+)
+
+// syncFilter asks for what is used: members as they are needed, and no
+// presence.
+const syncFilter = `{"presence":{"not_types":["*"]},"room":{"state":{"lazy_load_members":true},"timeline":{"limit":50}}}`
+
+// link carries the machine's requests over HTTP.
+type link struct {
+	*conn
+	// waits says that a /sync may wait for something to happen.
+	waits atomic.Bool
+}
+
+var _ client.Link[input, matrix.Req, matrix.Ans] = (*link)(nil)
+
+// Do carries out a request. A refusal is only what the homeserver itself
+// says, in the specification's form; a page of something that stands before it
+// is trouble on the way.
+func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
+	const op = "speaking to the server"
+	if _, err := l.features(ctx); err != nil {
+		return matrix.Ans{}, passing(err)
+	}
+	a, err := l.call(ctx, op, request{method: req.Method, path: req.Path, body: req.Body, max: maxLarge})
+	if err == nil {
+		if !json.Valid(a.body) {
+			return matrix.Ans{}, quinta.E(quinta.KindUnavailable, op, "the server's answer is not JSON")
+		}
+		return matrix.Ans{Body: a.body}, nil
+	}
+	we, answered := errors.AsType[*wire.Error](err)
+	switch k := quinta.KindOf(err); {
+	case !answered || k == quinta.KindUnavailable || k == quinta.KindLimited:
+		return matrix.Ans{}, passing(err)
+	case we.Code == wire.CodeUnknownToken || we.Code == wire.CodeMissingToken:
+		return matrix.Ans{}, err
+	case we.Code == "" && we.Extra["flows"] == nil && we.Status != http.StatusRequestEntityTooLarge:
+		return matrix.Ans{}, passing(err)
+	}
+	return matrix.Ans{Failure: matrix.Refused, Code: string(we.Code)}, nil
+}
+
+// passing makes an error that may pass into one that is worth another try.
+// What does not pass is that nobody is logged in, that the caller gave up, and
+// an answer that is too large.
+func passing(err error) error {
+	switch quinta.KindOf(err) {
+	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated, quinta.KindTooLarge:
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
+}
+
+// Receive asks for what came since the position in the store.
+func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
+	var since string
+	if err := st.View(ctx, func(tx e2ee.Tx) error {
+		b, err := tx.Get(keySince)
+		since = string(b)
+		return err
+	}); err != nil {
+		return input{}, err
+	}
+	in, err := l.sync(ctx, since)
+	if we, ok := errors.AsType[*wire.Error](err); ok && since != "" && we.Status == http.StatusBadRequest && we.Code != "" {
+		// A server that was put back to an earlier state does not know the
+		// position any more: begin anew, which the machine takes at any time.
+		in, err = l.sync(ctx, "")
+	}
+	if err != nil {
+		return input{}, passing(err)
+	}
+	return in, nil
+}
+
+func (l *link) sync(ctx context.Context, since string) (input, error) {
+	const op = "asking for what is new"
+	f, err := l.features(ctx)
+	if err != nil {
+		return input{}, err
+	}
+	q := url.Values{"filter": {syncFilter}}
+	within := syncWithin
+	if since != "" {
+		q.Set("since", since)
+		if l.waits.Load() {
+			q.Set("timeout", strconv.FormatInt(pollFor.Milliseconds(), 10))
+			within = pollFor + answerWithin
+		}
+	}
+	if f.stateAfter != "" {
+		q.Set(f.stateAfter, "true")
+	}
+	a, err := l.call(ctx, op, request{method: http.MethodGet, path: path("sync") + "?" + q.Encode(), max: maxLarge, within: within})
+	if err != nil {
+		return input{}, err
+	}
+	in, err := parseSync(since, a.body)
+	if err != nil {
+		return input{}, &quinta.Error{Kind: quinta.KindMalformed, Op: op, Err: err}
+	}
+	return in, nil
+}

@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// maxMessage bounds what is shown of a server's own words, in bytes.
+const maxMessage = 200
+
+// ParseError reads the body of an answer with the given status that is no
+// success. What is no standard error response, such as the page of a proxy,
+// has no Code and the status for a message. The message is made fit to be shown: one bounded line
+// of printable text. Flows, params, session and completed of an
+// authentication that is asked for stand in Extra, as json.RawMessage.
+func ParseError(status int, body []byte) *Error {
+	var v struct {
+		Code    string  `json:"errcode"`
+		Message string  `json:"error"`
+		Retry   float64 `json:"retry_after_ms"`
+	}
+	e := &Error{Status: status}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(body, &all) != nil {
+		e.Message = fmt.Sprintf("the server answered %d", status)
+		return e
+	}
+	// Members of another type than the specification's are left out.
+	for name, p := range map[string]any{"errcode": &v.Code, "error": &v.Message, "retry_after_ms": &v.Retry} {
+		if raw := all[name]; raw != nil && json.Unmarshal(raw, p) != nil {
+			continue
+		}
+	}
+	if code := Printable(v.Code); code != "" && len(code) <= 100 && !strings.ContainsRune(code, ' ') {
+		e.Code = Code(code)
+	}
+	e.Message = Printable(v.Message)
+	if e.Message == "" {
+		e.Message = fmt.Sprintf("the server answered %d", status)
+	}
+	if v.Retry > 0 && v.Retry < float64(math.MaxInt32) {
+		e.RetryAfter = time.Duration(v.Retry) * time.Millisecond
+	}
+	for _, name := range []string{"flows", "params", "session", "completed", "soft_logout", "current_version"} {
+		if raw := all[name]; raw != nil {
+			e.With(name, raw)
+		}
+	}
+	return e
+}
+
+// RetryAfter reads the header of that name: seconds, or a date. It is zero if
+// the header says nothing.
+func RetryAfter(header string, now time.Time) time.Duration {
+	if s, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && s >= 0 && s < 1<<31 {
+		return time.Duration(s) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// Printable returns the words of others fit to be shown in one line: without
+// control characters and what changes the direction of text, and bounded.
+func Printable(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "..."
+	}
+	return strings.TrimSpace(s)
+}
