@@ -1,0 +1,335 @@
+package matrixclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee/attachment"
+)
+
+const (
+	// maxFile bounds a file that is fetched.
+	maxFile = 4 << 30
+	// mediaRedirects is how often a download may be sent elsewhere.
+	mediaRedirects = 3
+)
+
+var errStalled = errors.New("the transfer of the file stood still")
+
+// A watch ends a transfer that stands still.
+type watch struct {
+	timer *time.Timer
+	end   context.CancelCauseFunc
+}
+
+func newWatch(ctx context.Context) (context.Context, *watch) {
+	ctx, end := context.WithCancelCause(ctx)
+	return ctx, &watch{time.AfterFunc(stallWithin, func() { end(errStalled) }), end}
+}
+
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.end(nil)
+}
+
+// watched is a reader whose progress is seen.
+type watched struct {
+	io.Reader
+	w *watch
+}
+
+func (r watched) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.w.timer.Reset(stallWithin)
+	}
+	return n, err
+}
+
+// An uploadBody is the body of an upload; closed says that it is not read any
+// more.
+type uploadBody struct {
+	watched
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (b *uploadBody) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return nil
+}
+
+// upload puts a file on the server, sealed unless the room is not encrypted.
+// It streams: a file whose size is not known goes through a temporary file
+// that holds what the server will hold.
+func (s *Session) upload(ctx context.Context, u *client.Upload, sealed bool) (*quinta.File, error) {
+	const op = "uploading"
+	if u.From == nil || u.Size < -1 {
+		return nil, quinta.E(quinta.KindInvalid, op, "there is nothing to upload")
+	}
+	src := u.From
+	var seal *attachment.SealReader
+	mediaType := u.MediaType
+	if sealed {
+		var err error
+		if seal, err = attachment.NewSealReader(s.env.Rand, u.From); err != nil {
+			return nil, fmt.Errorf("sealing the file: %w", err)
+		}
+		src, mediaType = seal, ""
+	}
+	size := u.Size
+	if size < 0 {
+		spool, n, err := spooled(src)
+		if err != nil {
+			return nil, &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
+		}
+		defer discard(spool)
+		src, size = spool, n
+	}
+	mxc, err := s.link.upload(ctx, src, size, mediaType)
+	if err != nil {
+		return nil, err
+	}
+	f := &quinta.File{Name: u.Name, MediaType: u.MediaType, Size: size}
+	if f.Name == "" {
+		f.Name = "file"
+	}
+	if !sealed {
+		f.Ref, err = json.Marshal(map[string]string{"url": mxc})
+		return f, err
+	}
+	// The reader of the sealed file must have seen its end.
+	if n, err := io.Copy(io.Discard, seal); err != nil || n > 0 {
+		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+	}
+	desc, err := seal.File(mxc)
+	if err != nil {
+		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+	}
+	defer desc.Wipe()
+	f.Ref = desc.Encode()
+	return f, nil
+}
+
+// spooled copies r to a temporary file and returns it at its beginning.
+func spooled(r io.Reader) (*os.File, int64, error) {
+	f, err := os.CreateTemp("", "quinta-file-")
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := io.Copy(f, io.LimitReader(r, maxFile+1))
+	if err == nil && n > maxFile {
+		err = errLarge
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		discard(f)
+		return nil, 0, err
+	}
+	return f, n, nil
+}
+
+// discard removes a temporary file; it holds nothing that the server does not.
+func discard(f *os.File) {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+// upload sends size bytes of r and returns their mxc address.
+func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType string) (string, error) {
+	const op = "uploading"
+	if _, err := l.features(ctx); err != nil {
+		return "", err
+	}
+	ctx, w := newWatch(ctx)
+	defer w.stop()
+	// The body is exactly as long as was said, or the transport fails. It may
+	// be read until the transport closes it, also after an answer.
+	body := &uploadBody{watched: watched{r, w}, closed: make(chan struct{})}
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, l.base+l.route("/_matrix/media/v3/upload"), body)
+	if err != nil {
+		return "", &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
+	}
+	q.ContentLength = size
+	if size == 0 {
+		q.Body = http.NoBody
+		body.Close()
+	}
+	if mediaType == "" {
+		mediaType = "application/octet-stream"
+	}
+	q.Header.Set("Content-Type", mediaType)
+	resp, err := l.send(op, q, false)
+	if err != nil {
+		<-body.closed
+		return "", err
+	}
+	defer func() { resp.Body.Close(); w.end(nil); <-body.closed }()
+	if resp.StatusCode/100 != 2 {
+		return "", refusal(op, resp, l.now())
+	}
+	b, err := readAll(resp.Body, maxError)
+	if err != nil {
+		return "", l.broken(ctx, op, err)
+	}
+	var v struct {
+		URI string `json:"content_uri"`
+	}
+	if err := (answer{body: b}).decode(op, &v); err != nil {
+		return "", err
+	}
+	if _, _, err := splitMXC(v.URI); err != nil {
+		return "", err
+	}
+	return v.URI, nil
+}
+
+// The grammar of the two parts of an mxc address ("Matrix Content (mxc://)
+// URIs", security considerations).
+var (
+	serverName = regexp.MustCompile(`^[A-Za-z0-9.\-]{1,230}(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?$`)
+	mediaID    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+)
+
+// splitMXC returns the server name and the media id of an mxc address.
+func splitMXC(uri string) (server, id string, err error) {
+	rest, ok := strings.CutPrefix(uri, "mxc://")
+	server, id, found := strings.Cut(rest, "/")
+	if !ok || !found || !serverName.MatchString(server) || !mediaID.MatchString(id) {
+		return "", "", quinta.E(quinta.KindMalformed, "reading the address of a file", "it is not a valid mxc address")
+	}
+	return server, id, nil
+}
+
+var _ client.Fetcher = (*Session)(nil)
+
+// Fetch implements client.Fetcher. The ciphertext goes through a temporary
+// file, and nothing is written to w before its hash was checked.
+func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error {
+	const op = "fetching a file"
+	if f == nil || len(f.Ref) == 0 {
+		return quinta.E(quinta.KindInvalid, op, "there is no file")
+	}
+	var ref struct {
+		URL string          `json:"url"`
+		Key json.RawMessage `json:"key"`
+	}
+	if err := json.Unmarshal(f.Ref, &ref); err != nil {
+		return quinta.E(quinta.KindMalformed, op, "the message does not say where the file is")
+	}
+	var desc *attachment.File
+	if ref.Key != nil {
+		var err error
+		if desc, err = attachment.Parse(f.Ref); err != nil {
+			return &quinta.Error{Kind: quinta.KindMalformed, Op: op, Err: err}
+		}
+		defer desc.Wipe()
+	}
+	server, id, err := splitMXC(ref.URL)
+	if err != nil {
+		return err
+	}
+	ctx, watch := newWatch(ctx)
+	defer watch.stop()
+	body, err := s.link.download(ctx, server, id)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if desc == nil {
+		if n, err := io.Copy(w, io.LimitReader(watched{body, watch}, maxFile+1)); err != nil || n > maxFile {
+			return s.link.broken(ctx, op, errors.Join(err, tooLong(n)))
+		}
+		return nil
+	}
+	spool, err := os.CreateTemp("", "quinta-file-")
+	if err != nil {
+		return &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
+	}
+	defer discard(spool)
+	plain, err := attachment.Receive(desc, watched{body, watch}, maxFile, spool)
+	switch {
+	case errors.Is(err, attachment.ErrHash):
+		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
+	case errors.Is(err, attachment.ErrTooLarge):
+		return &quinta.Error{Kind: quinta.KindTooLarge, Op: op, Err: err}
+	case err != nil:
+		return s.link.broken(ctx, op, err)
+	}
+	watch.timer.Stop()
+	if _, err := io.Copy(w, plain); err != nil {
+		return fmt.Errorf("writing the file: %w", err)
+	}
+	return nil
+}
+
+func tooLong(n int64) error {
+	if n > maxFile {
+		return errLarge
+	}
+	return nil
+}
+
+// download opens the bytes of a file. A server of version 1.11 wants a token
+// and serves files nowhere else; older ones want none. A server may send the
+// download to another host, which never gets the token.
+func (l *link) download(ctx context.Context, server, id string) (io.ReadCloser, error) {
+	const op = "fetching a file"
+	f, err := l.features(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := l.base
+	if f.media {
+		at += "/_matrix/client/v1/media/download/" + url.PathEscape(server) + "/" + url.PathEscape(id)
+	} else {
+		at += l.route("/_matrix/media/v3/download/") + url.PathEscape(server) + "/" + url.PathEscape(id)
+	}
+	open := !f.media
+	for range mediaRedirects + 1 {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+		if err != nil {
+			return nil, quinta.E(quinta.KindMalformed, op, "the server sends the download to no valid address")
+		}
+		resp, err := l.send(op, q, open)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode/100 == 2 {
+			return resp.Body, nil
+		}
+		to, lerr := resp.Location()
+		if resp.StatusCode/100 != 3 || lerr != nil {
+			err := refusal(op, resp, l.now())
+			resp.Body.Close()
+			return nil, err
+		}
+		resp.Body.Close()
+		home, err := url.Parse(l.base)
+		if err != nil {
+			return nil, &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
+		}
+		if to.Host != home.Host || to.Scheme != home.Scheme {
+			open = true
+		}
+		if to.Scheme != "https" && to.Host != home.Host {
+			return nil, quinta.E(quinta.KindForbidden, op, "the server sends the download to an address that is not https")
+		}
+		at = to.String()
+	}
+	return nil, quinta.E(quinta.KindInvalid, op, "the server sends the download from one place to the next")
+}

@@ -1,0 +1,229 @@
+package matrixclient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+)
+
+var _ client.Talker = (*Session)(nil)
+
+// Rooms implements client.Talker. It does not speak to the server.
+func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
+	var out []client.RoomInfo
+	err := s.look(ctx, func(tx e2ee.Tx) error {
+		var ids []quinta.RoomID
+		for e, err := range tx.All(keyRoom) {
+			if err != nil {
+				return err
+			}
+			ids = append(ids, quinta.RoomID(strings.TrimPrefix(e.Key, keyRoom)))
+		}
+		for _, id := range ids {
+			r, known, err := s.room(tx, id)
+			if err != nil {
+				return err
+			}
+			if known {
+				out = append(out, r)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// room puts together what is known of a room.
+func (s *Session) room(tx e2ee.Tx, id quinta.RoomID) (client.RoomInfo, bool, error) {
+	own, err := loadRoom(tx, id)
+	if err != nil {
+		return client.RoomInfo{}, false, err
+	}
+	r, err := s.machine.Room(tx, id)
+	if errors.Is(err, matrix.ErrUnknownRoom) {
+		return client.RoomInfo{}, false, nil
+	}
+	if err != nil {
+		return client.RoomInfo{}, false, err
+	}
+	r.Encrypted = r.Encrypted || own.Encrypted
+	r.Name = wire.Printable(r.Name)
+	standing, err := s.machine.Standing(tx, id)
+	if err != nil {
+		return client.RoomInfo{}, false, err
+	}
+	if r.Name == "" {
+		r.Name = s.nameFor(r, own)
+	}
+	return client.RoomInfo{Room: r, Membership: standing, Topic: own.Topic, Inviter: own.Inviter, Direct: own.Direct}, true, nil
+}
+
+// nameFor makes a name for a room that has none ("Calculating the display
+// name for a room"), of the ids of who is in it.
+func (s *Session) nameFor(r quinta.Room, own roomRecord) string {
+	if own.Alias != "" {
+		return own.Alias
+	}
+	var names []string
+	for _, id := range slices.Concat(own.Heroes, r.Members, []quinta.UserID{own.Inviter}) {
+		if n := wire.Printable(string(id)); n != "" && id != s.account.User && !slices.Contains(names, n) && len(names) < maxHeroes {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Create implements client.Talker. It returns when the room is there for
+// Send.
+func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
+	const op = "creating a room"
+	body := map[string]any{"preset": "private_chat", "visibility": "private"}
+	if in.Direct {
+		body["preset"], body["is_direct"] = "trusted_private_chat", true
+	}
+	for name, v := range map[string]string{"name": in.Name, "topic": in.Topic} {
+		if v != "" {
+			body[name] = v
+		}
+	}
+	if len(in.Invite) > 0 {
+		body["invite"] = in.Invite
+	}
+	if !in.Clear {
+		body["initial_state"] = []map[string]any{{"type": "m.room.encryption", "state_key": "", "content": map[string]string{"algorithm": "m.megolm.v1.aes-sha2"}}}
+	}
+	var out struct {
+		ID quinta.RoomID `json:"room_id"`
+	}
+	if err := s.link.ask(ctx, op, http.MethodPost, path("createRoom"), body, &out); err != nil {
+		return "", err
+	}
+	if !validID(string(out.ID)) {
+		return "", quinta.E(quinta.KindMalformed, op, "the server's answer names no room")
+	}
+	if err := s.st.Update(ctx, func(tx e2ee.Tx) error {
+		r, err := loadRoom(tx, out.ID)
+		if err != nil {
+			return err
+		}
+		r.Encrypted, r.Direct, r.Begun = r.Encrypted || !in.Clear, in.Direct, true
+		return store(tx, keyRoom+string(out.ID), r)
+	}); err != nil {
+		return out.ID, err
+	}
+	if in.Direct && len(in.Invite) == 1 {
+		if err := s.noteDirect(ctx, in.Invite[0], out.ID); err != nil {
+			return out.ID, err
+		}
+	}
+	return out.ID, s.wait(ctx, op, s.joined(out.ID))
+}
+
+// joined is the condition that a room is there and its encryption is known.
+func (s *Session) joined(id quinta.RoomID) func(tx e2ee.Tx) (bool, error) {
+	return func(tx e2ee.Tx) (bool, error) {
+		r, known, err := s.room(tx, id)
+		if err != nil || !known || r.Membership != "join" {
+			return false, err
+		}
+		m, err := s.machine.Room(tx, id)
+		return m.Encrypted == r.Encrypted, err
+	}
+}
+
+// noteDirect adds a conversation of two to the account data m.direct, where
+// other devices look for it.
+func (s *Session) noteDirect(ctx context.Context, with quinta.UserID, room quinta.RoomID) error {
+	const op = "noting a direct conversation"
+	at := path("user", string(s.account.User), "account_data", "m.direct")
+	direct := map[string]json.RawMessage{}
+	if err := s.link.ask(ctx, op, http.MethodGet, at, nil, &direct); err != nil && quinta.KindOf(err) != quinta.KindNotFound {
+		return err
+	}
+	var rooms []quinta.RoomID
+	if raw := direct[string(with)]; raw != nil && json.Unmarshal(raw, &rooms) != nil {
+		return nil // what another program wrote there in another form is left alone
+	}
+	if slices.Contains(rooms, room) {
+		return nil
+	}
+	b, err := json.Marshal(append(rooms, room))
+	if err != nil {
+		return err
+	}
+	direct[string(with)] = b
+	return s.link.ask(ctx, op, http.MethodPut, at, direct, nil)
+}
+
+// Invite implements client.Talker.
+func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
+	return s.link.ask(ctx, "inviting", http.MethodPost, path("rooms", string(room), "invite"), map[string]any{"user_id": user}, nil)
+}
+
+// Join implements client.Talker. It returns when the room is there for Send.
+func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
+	const op = "joining a room"
+	if room == "" || len(room) > wire.MaxID {
+		return "", quinta.E(quinta.KindInvalid, op, "a room has an id like !id:server or a name like #name:server")
+	}
+	var out struct {
+		ID quinta.RoomID `json:"room_id"`
+	}
+	if err := s.link.ask(ctx, op, http.MethodPost, path("join", room), struct{}{}, &out); err != nil {
+		return "", err
+	}
+	if !validID(string(out.ID)) || strings.HasPrefix(room, "!") && string(out.ID) != room {
+		return "", quinta.E(quinta.KindMalformed, op, "the server's answer names another room, or none")
+	}
+	return out.ID, s.wait(ctx, op, s.joined(out.ID))
+}
+
+// Leave implements client.Talker; it also turns an invitation down.
+func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
+	return s.link.ask(ctx, "leaving a room", http.MethodPost, path("rooms", string(room), "leave"), struct{}{}, nil)
+}
+
+// Members implements client.Talker.
+func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Member, error) {
+	const op = "asking for the members"
+	a, err := s.link.call(ctx, op, request{method: http.MethodGet, path: path("rooms", string(room), "members"), max: maxLarge})
+	if err != nil {
+		return nil, err
+	}
+	var v struct {
+		Chunk []struct {
+			Type    string         `json:"type"`
+			Key     *quinta.UserID `json:"state_key"`
+			Content struct {
+				Membership string          `json:"membership"`
+				Name       json.RawMessage `json:"displayname"`
+			} `json:"content"`
+		} `json:"chunk"`
+	}
+	if err := a.decode(op, &v); err != nil {
+		return nil, err
+	}
+	out := make([]client.Member, 0, len(v.Chunk))
+	for _, e := range v.Chunk {
+		if e.Type != "m.room.member" || e.Key == nil || !validID(string(*e.Key)) {
+			continue
+		}
+		m := client.Member{User: *e.Key, Membership: wire.Printable(e.Content.Membership)}
+		var name string
+		if json.Unmarshal(e.Content.Name, &name) == nil {
+			m.Name = wire.Printable(name)
+		}
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b client.Member) int { return strings.Compare(string(a.User), string(b.User)) })
+	return out, nil
+}

@@ -1,0 +1,101 @@
+package matrixclient
+
+import (
+	"context"
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+)
+
+// Send implements client.Session. A file is sealed and uploaded before Send
+// returns.
+func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
+	const op = "sending"
+	txn, err := s.newTxn()
+	if err != nil {
+		return "", err
+	}
+	m := quinta.Message{
+		Room: room, Sender: s.account.User, Device: s.account.Device, Txn: txn, Time: s.env.Now(),
+		Kind: d.Kind, Text: d.Text, Relation: d.Relation, Mentions: d.Mentions, Type: d.Type, Body: d.Body,
+	}
+	if m.Kind == "" {
+		m.Kind = quinta.MessageText
+	}
+	if m.Kind == quinta.MessageRedaction {
+		m.Text = "" // a reason would leave in clear
+	}
+	sealed := true
+	if d.File != nil {
+		if err := s.look(ctx, func(tx e2ee.Tx) (err error) {
+			sealed, err = s.mayLeave(tx, room, d.Clear)
+			return err
+		}); err != nil {
+			return "", err
+		}
+		if m.File, err = s.upload(ctx, d.File, sealed); err != nil {
+			return "", err
+		}
+		m.Kind = quinta.MessageFile
+	}
+	err = s.st.Update(ctx, func(tx e2ee.Tx) error {
+		encrypted, err := s.mayLeave(tx, room, d.Clear)
+		if err != nil {
+			return err
+		}
+		if encrypted && !sealed {
+			return quinta.E(quinta.KindConflict, op, "the room became encrypted while the file was on its way: send it again")
+		}
+		return s.machine.Send(tx, m)
+	})
+	if err != nil {
+		return "", sendError(err)
+	}
+	s.loop.Wake()
+	return txn, nil
+}
+
+// mayLeave reports whether what is sent to a room is sealed. Of a room that is
+// not known to be encrypted, or that this device knows to be encrypted and the
+// server does not, nothing may leave unless the user allowed it.
+func (s *Session) mayLeave(tx e2ee.Tx, room quinta.RoomID, clear bool) (sealed bool, err error) {
+	const op = "sending"
+	r, err := s.machine.Room(tx, room)
+	if err != nil {
+		return false, err
+	}
+	own, err := loadRoom(tx, room)
+	switch {
+	case err != nil:
+		return false, err
+	case r.Encrypted:
+		return true, nil
+	case own.Encrypted:
+		return false, quinta.E(quinta.KindForbidden, op, "the room was made encrypted, and the server denies it: nothing is sent")
+	case !clear:
+		return false, quinta.E(quinta.KindForbidden, op, "the room is not encrypted: allow it to leave in clear, or encrypt the room")
+	}
+	return false, nil
+}
+
+// sendError puts the machine's refusals into the words of the core.
+func sendError(err error) error {
+	const op = "sending"
+	for _, c := range []struct {
+		is   error
+		kind quinta.Kind
+	}{
+		{matrix.ErrUnknownRoom, quinta.KindNotFound},
+		{matrix.ErrIdentityChanged, quinta.KindForbidden},
+		{matrix.ErrUnsupportedRoom, quinta.KindForbidden},
+		{matrix.ErrMalformed, quinta.KindInvalid},
+	} {
+		if errors.Is(err, c.is) {
+			return &quinta.Error{Kind: c.kind, Op: op, Err: err}
+		}
+	}
+	return err
+}

@@ -1,0 +1,285 @@
+package matrixclient
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/timeline"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+)
+
+// A Session is one logged-in device. It is safe for concurrent use; Run and
+// Flush exclude each other.
+type Session struct {
+	st      client.Store
+	env     e2ee.Env
+	account account
+	link    *link
+	machine *machine
+	loop    *client.Loop[input, matrix.Req, matrix.Ans]
+
+	running atomic.Bool // Run or Flush is going on
+	live    atomic.Bool // Run is going on, so that waiting is of use
+	first   bool        // the step that is being committed is of a first sync; under the loop's lock
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when something was committed
+	inbox   []e2ee.Event  // what Run or Flush hands out
+	open    bool          // somebody takes from inbox
+	trouble error         // the last one that was repeated
+	flows   map[string]*flow
+	asked   chan *flow
+}
+
+var (
+	_ client.Session = (*Session)(nil)
+)
+
+func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
+	s := &Session{
+		st: st, env: env, account: a, changed: make(chan struct{}), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
+		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
+	}
+	s.machine = &machine{Machine: matrix.New(env, a.User, a.Device), self: a.User, began: func(first bool) { s.first = first }}
+	s.loop = &client.Loop[input, matrix.Req, matrix.Ans]{
+		Machine: s.machine, Link: s.link, Store: st, Env: env,
+		Commit: timeline.Apply, Events: s.deliver, Trouble: s.troubled,
+	}
+	s.loop.Start()
+	return s
+}
+
+// Self returns the device.
+func (s *Session) Self() quinta.Device {
+	return quinta.Device{User: s.account.User, ID: s.account.Device, Name: s.account.Name}
+}
+
+// Close implements client.Session.
+func (s *Session) Close() error {
+	s.link.close()
+	return s.st.Close()
+}
+
+var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is running already")
+
+// Run implements client.Session. on is called from one goroutine, and may use
+// the session. The messages of the first sync of a device were sent before it
+// existed: they stand in the timeline and are not given to on.
+func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return errRunning
+	}
+	defer s.running.Store(false)
+	s.link.waits.Store(true)
+	s.live.Store(true)
+	defer s.live.Store(false)
+	stop := s.handOut(on)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	filled := make(chan struct{})
+	go func() { defer close(filled); s.fillGaps(ctx) }()
+	err := s.loop.Run(ctx)
+	cancel()
+	<-filled
+	return err
+}
+
+// maxCatchUp bounds how often Flush asks for more: a room in which people talk
+// without end must not keep it for ever.
+const maxCatchUp = 100
+
+// Flush implements client.Session.
+func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return errRunning
+	}
+	defer s.running.Store(false)
+	s.link.waits.Store(false)
+	stop := s.handOut(on)
+	defer stop()
+	if err := s.catchUp(ctx); err != nil {
+		return s.explain(err)
+	}
+	return s.explain(s.loop.Flush(ctx))
+}
+
+// catchUp receives until nothing more is there.
+func (s *Session) catchUp(ctx context.Context) error {
+	for range maxCatchUp {
+		in, err := s.loop.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		if in.Since != "" && len(in.ToDevice) == 0 && len(in.rooms) == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// explain adds to the end of a context what stood in the way until then.
+func (s *Session) explain(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trouble == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, s.trouble)
+}
+
+// troubled is told of each try that failed.
+func (s *Session) troubled(err error, wait time.Duration) {
+	s.mu.Lock()
+	s.trouble = err
+	s.mu.Unlock()
+	s.give([]e2ee.Event{{Kind: e2ee.EventTrouble, Detail: fmt.Sprintf("%s; next try in %s", wire.Printable(err.Error()), wait.Round(time.Millisecond))}})
+}
+
+// deliver gets the events of a step after they are durable.
+func (s *Session) deliver(events []e2ee.Event) {
+	first := s.first
+	s.first = false
+	var out []e2ee.Event
+	for _, e := range events {
+		if s.verification(e) {
+			continue
+		}
+		switch e.Kind {
+		case e2ee.EventMessage, e2ee.EventUndecryptable, e2ee.EventReceipt:
+			if first {
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	s.give(out)
+	s.mu.Lock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+}
+
+// give puts events into the inbox, if somebody takes from it.
+func (s *Session) give(events []e2ee.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open || len(events) == 0 {
+		return
+	}
+	s.inbox = append(s.inbox, events...)
+}
+
+// handOut calls on with each event that comes, until stop is called; stop
+// hands out the rest and returns when on has returned.
+func (s *Session) handOut(on func(e2ee.Event)) (stop func()) {
+	s.mu.Lock()
+	s.open, s.inbox = true, nil
+	s.mu.Unlock()
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			s.mu.Lock()
+			batch, changed := s.inbox, s.changed
+			s.inbox = nil
+			s.mu.Unlock()
+			for _, e := range batch {
+				if on != nil {
+					on(e)
+				}
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			select {
+			case <-changed:
+			case <-end:
+				select {
+				case <-changed:
+					continue
+				default:
+					return
+				}
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-done
+		s.mu.Lock()
+		s.open, s.inbox = false, nil
+		s.mu.Unlock()
+	}
+}
+
+// look runs fn over what is committed.
+func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
+	return s.st.Update(ctx, fn)
+}
+
+// wait returns when cond holds of what is committed. If the session does not
+// run it asks the server itself.
+func (s *Session) wait(ctx context.Context, what string, cond func(tx e2ee.Tx) (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, quinta.E(quinta.KindUnavailable, what, errSlow.Error()))
+	defer cancel()
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		done := false
+		if err := s.look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err }); err != nil || done {
+			return orCause(ctx, err)
+		}
+		if s.running.CompareAndSwap(false, true) {
+			s.link.waits.Store(true)
+			_, err := s.loop.Receive(ctx)
+			if err == nil {
+				err = s.loop.Flush(ctx)
+			}
+			s.running.Store(false)
+			if err != nil {
+				return orCause(ctx, err)
+			}
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// waitFor bounds the waits for something that the server is to tell.
+const waitFor = time.Minute
+
+// orCause returns why ctx ended instead of that it did.
+func orCause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// newTxn makes an idempotency id that nobody used: 16 random bytes.
+func (s *Session) newTxn() (quinta.TxnID, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	return quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:])), nil
+}
