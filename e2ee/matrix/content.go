@@ -3,6 +3,7 @@ package matrix
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -15,6 +16,9 @@ const (
 	typeRedaction = "m.room.redaction"
 )
 
+// maxMentions bounds whom a message can mention.
+const maxMentions = 1000
+
 // messageContent is the part of a content that has words in quinta.Message.
 type messageContent struct {
 	MsgType string          `json:"msgtype,omitempty"`
@@ -26,6 +30,11 @@ type messageContent struct {
 	Relates *relatesTo      `json:"m.relates_to,omitempty"`
 	New     json.RawMessage `json:"m.new_content,omitempty"`
 	Redacts string          `json:"redacts,omitempty"`
+	Mention *mentions       `json:"m.mentions,omitempty"`
+}
+
+type mentions struct {
+	Users []quinta.UserID `json:"user_ids,omitempty"`
 }
 
 type fileInfo struct {
@@ -89,9 +98,13 @@ func describeMessage(m *quinta.Message, c messageContent) {
 			m.Relation = quinta.Relation{Kind: quinta.RelationThread, To: r.Event}
 		case r.ReplyTo != nil && r.ReplyTo.Event != "":
 			m.Relation = quinta.Relation{Kind: quinta.RelationReply, To: r.ReplyTo.Event}
+			c.Body = withoutFallback(c.Body)
 		}
 	}
 	m.Text = c.Body
+	if c.Mention != nil && len(c.Mention.Users) <= maxMentions {
+		m.Mentions = c.Mention.Users
+	}
 	switch c.MsgType {
 	case "m.text":
 		m.Kind = quinta.MessageText
@@ -105,10 +118,34 @@ func describeMessage(m *quinta.Message, c messageContent) {
 		if m.File.Name == c.Body {
 			m.Text = ""
 		}
+		if m.Encrypted && c.File == nil {
+			m.Weakness = quinta.WeakUnauthenticated // the server can give out another file
+		}
 	default:
 		m.Text = ""
 	}
 }
+
+// withoutFallback takes away the quotation that older programs put before an
+// answer ("Fallbacks for rich replies").
+func withoutFallback(body string) string {
+	if !strings.HasPrefix(body, "> <") {
+		return body
+	}
+	quoted, rest, ok := strings.Cut(body, "\n\n")
+	if !ok {
+		return body
+	}
+	for line := range strings.SplitSeq(quoted, "\n") {
+		if !strings.HasPrefix(line, ">") {
+			return body
+		}
+	}
+	return rest
+}
+
+// messageTypes are the types of file messages by the kind of medium.
+var messageTypes = map[string]string{"image": "m.image", "video": "m.video", "audio": "m.audio"}
 
 // file returns the file of a message. Ref is its EncryptedFile, or for a file
 // in clear {"url": ...}.
@@ -166,11 +203,18 @@ func render(m quinta.Message) (typ string, content []byte, err error) {
 	if c.Body == "" {
 		return "", nil, fmt.Errorf("%w: message without text", ErrMalformed)
 	}
+	if len(m.Mentions) > 0 {
+		c.Mention = &mentions{m.Mentions}
+	}
 	return typeMessage, renderRelation(m, c), nil
 }
 
 func renderFile(m quinta.Message) messageContent {
 	c := messageContent{MsgType: "m.file", Body: m.Text, Name: m.File.Name}
+	medium, _, _ := strings.Cut(m.File.MediaType, "/")
+	if t := messageTypes[medium]; t != "" {
+		c.MsgType = t
+	}
 	if c.Body == "" {
 		c.Body = m.File.Name
 	}

@@ -283,7 +283,7 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 			}
 			continue
 		}
-		old.Raw, old.Name, old.Signed, old.Gone = d.Raw, d.Name, d.Signed, false
+		old.Raw, old.Name, old.Signed, old.Gone, old.Changed = d.Raw, d.Name, d.Signed, false, false
 	}
 	for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
 		if _, listed := list[device]; !listed && !u.Devices[device].Gone {

@@ -159,6 +159,28 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	})
 }
 
+// Read opens older events of a room, as /messages gives them. It changes
+// nothing of what is known of the room. What has no key yet is kept and opens
+// when the key comes, as with Receive.
+func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		r, _, err := w.room(room)
+		if err != nil {
+			return err
+		}
+		for _, raw := range events {
+			var e roomEvent
+			if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.Sender == "" || e.Type == "" || e.StateKey != nil {
+				continue
+			}
+			if err := w.timelineEvent(room, r, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (w *work) outdateAll() error {
 	if err := w.flushUsers(); err != nil {
 		return err

@@ -150,6 +150,8 @@ type roomEvent struct {
 	Redacts  quinta.MessageID `json:"redacts,omitempty"`
 	Unsigned struct {
 		Txn quinta.TxnID `json:"transaction_id,omitempty"`
+		// Redacted is there if the event was taken back and its content is gone.
+		Redacted json.RawMessage `json:"redacted_because,omitempty"`
 	} `json:"unsigned"`
 }
 
@@ -341,6 +343,7 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 // report tells of an event that was opened, or why it was not.
 func (w *work) report(msg quinta.Message, f *failure) {
 	if f != nil {
+		msg.Body = nil // sealed, and kept where it is needed
 		w.emit(e2ee.Event{Kind: e2ee.EventUndecryptable, Message: msg, Reason: f.reason, Detail: f.detail})
 		return
 	}

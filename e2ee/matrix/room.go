@@ -161,6 +161,12 @@ func (w *work) receipts(in InRoom) {
 
 // timelineEvent takes a message of a room.
 func (w *work) timelineEvent(room quinta.RoomID, r roomRecord, e roomEvent) error {
+	if e.Unsigned.Redacted != nil {
+		msg := message(room, e)
+		msg.Kind, msg.Body = quinta.MessageRedaction, nil
+		w.emit(e2ee.Event{Kind: e2ee.EventMessage, Message: msg})
+		return nil
+	}
 	if e.Type != typeEncrypted {
 		msg := message(room, e)
 		describe(&msg, e.Redacts)

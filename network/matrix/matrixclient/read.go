@@ -80,7 +80,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 		if err := s.moveGap(tx, room, from, v.End, v.Chunk); err != nil {
 			return nil, err
 		}
-		return s.machine.History(tx, room, v.Chunk)
+		return s.machine.Read(tx, room, v.Chunk)
 	})
 	if err != nil {
 		return 0, false, err

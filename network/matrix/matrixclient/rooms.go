@@ -57,14 +57,10 @@ func (s *Session) room(tx e2ee.Tx, id quinta.RoomID) (client.RoomInfo, bool, err
 	}
 	r.Encrypted = r.Encrypted || own.Encrypted
 	r.Name = wire.Printable(r.Name)
-	standing, err := s.machine.Standing(tx, id)
-	if err != nil {
-		return client.RoomInfo{}, false, err
-	}
 	if r.Name == "" {
 		r.Name = s.nameFor(r, own)
 	}
-	return client.RoomInfo{Room: r, Membership: standing, Topic: own.Topic, Inviter: own.Inviter, Direct: own.Direct}, true, nil
+	return client.RoomInfo{Room: r, Membership: own.Standing, Topic: own.Topic, Inviter: own.Inviter, Direct: own.Direct}, true, nil
 }
 
 // nameFor makes a name for a room that has none ("Calculating the display

@@ -7,11 +7,15 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 // A roomRecord is what the list of rooms knows of one, beyond the machine.
 type roomRecord struct {
+	// Standing is this account's own membership: "join", "invite" or "leave".
+	Standing string `json:"standing,omitempty"`
+
 	Topic   string          `json:"topic,omitempty"`
 	Alias   string          `json:"alias,omitempty"`
 	Inviter quinta.UserID   `json:"inviter,omitempty"`
@@ -39,10 +43,18 @@ func loadRoom(tx e2ee.Tx, id quinta.RoomID) (roomRecord, error) {
 }
 
 // takeRoom takes what a sync says of a room.
-func (m *machine) takeRoom(tx e2ee.Tx, id quinta.RoomID, in roomPart, first bool) error {
+func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, in roomPart, first bool) error {
+	id := room.ID
 	r, err := loadRoom(tx, id)
 	if err != nil {
 		return err
+	}
+	r.Standing = "join"
+	switch {
+	case room.Invited:
+		r.Standing = "invite"
+	case room.Left:
+		r.Standing = "leave"
 	}
 	state := in.State.Events
 	if after := in.After; after != nil || in.AfterUnstable != nil {

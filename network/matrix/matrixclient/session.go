@@ -40,6 +40,7 @@ type Session struct {
 	trouble error         // the last one that was repeated
 	flows   map[string]*flow
 	asked   chan *flow
+	sent    map[quinta.TxnID]chan<- quinta.MessageID // requests of verifications
 }
 
 var (
@@ -49,6 +50,7 @@ var (
 func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{
 		st: st, env: env, account: a, changed: make(chan struct{}), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
+		sent: map[quinta.TxnID]chan<- quinta.MessageID{},
 		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
 	}
 	s.machine = &machine{Machine: matrix.New(env, a.User, a.Device), self: a.User, began: func(first bool) { s.first = first }}

@@ -109,7 +109,7 @@ func (m *machine) Receive(tx e2ee.Tx, in input) ([]e2ee.Event, error) {
 		if !ok {
 			continue
 		}
-		if err := m.takeRoom(tx, r.ID, part, in.Since == ""); err != nil {
+		if err := m.takeRoom(tx, r, part, in.Since == ""); err != nil {
 			return nil, err
 		}
 	}

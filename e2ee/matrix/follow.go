@@ -1,0 +1,35 @@
+package matrix
+
+import (
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// Refresh follows the devices of a user from now on and asks for them anew,
+// such as before a verification. [Machine.Current] says when they came.
+func (m *Machine) Refresh(tx e2ee.Tx, id quinta.UserID) error {
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(id)
+		if err != nil {
+			return err
+		}
+		u.Tracked = true
+		w.outdate(u)
+		return nil
+	})
+	return err
+}
+
+// Current reports whether the devices of a user are followed and known.
+func (m *Machine) Current(tx e2ee.Tx, id quinta.UserID) (bool, error) {
+	current := false
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(id)
+		if err != nil {
+			return err
+		}
+		current = u.Tracked && u.Known && !u.Outdated
+		return nil
+	})
+	return current, err
+}

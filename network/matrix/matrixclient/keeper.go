@@ -1,0 +1,196 @@
+package matrixclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
+)
+
+var _ client.Keeper = (*Session)(nil)
+
+// Devices implements client.Keeper. It asks the server for the devices anew;
+// of another account only those are listed that can be written to.
+func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.DeviceInfo, error) {
+	const op = "listing devices"
+	own := user == "" || user == s.account.User
+	if own {
+		user = s.account.User
+	}
+	known, err := s.knownDevices(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	var out []client.DeviceInfo
+	at := map[quinta.DeviceID]int{}
+	for _, d := range known {
+		at[d.ID] = len(out)
+		out = append(out, client.DeviceInfo{
+			Device: quinta.Device{User: user, ID: d.ID, Name: wire.Printable(d.Name)}, Trust: d.Trust,
+			Fingerprint: grouped(d.Ed25519), Own: own, Self: own && d.ID == s.account.Device,
+		})
+	}
+	if !own {
+		return out, nil
+	}
+	var list struct {
+		Devices []struct {
+			ID   quinta.DeviceID `json:"device_id"`
+			Name string          `json:"display_name"`
+			Seen int64           `json:"last_seen_ts"`
+		} `json:"devices"`
+	}
+	if err := s.link.ask(ctx, op, http.MethodGet, path("devices"), nil, &list); err != nil {
+		return nil, err
+	}
+	for _, d := range list.Devices {
+		i, ok := at[d.ID]
+		if !ok {
+			if !validID(string(d.ID)) {
+				continue
+			}
+			i = len(out)
+			out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Own: true, Self: d.ID == s.account.Device})
+		}
+		out[i].Name = wire.Printable(d.Name)
+		if d.Seen > 0 {
+			out[i].Seen = time.UnixMilli(d.Seen)
+		}
+	}
+	return out, nil
+}
+
+// grouped puts a space after every four characters, for reading aloud.
+func grouped(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if i > 0 && i%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// knownDevices asks the server for the devices of a user and returns what the
+// machine knows of them then.
+func (s *Session) knownDevices(ctx context.Context, user quinta.UserID) ([]matrix.DeviceInfo, error) {
+	if err := s.refresh(ctx, user); err != nil {
+		return nil, err
+	}
+	var out []matrix.DeviceInfo
+	err := s.look(ctx, func(tx e2ee.Tx) (err error) {
+		out, err = s.machine.Devices(tx, user)
+		return err
+	})
+	return out, err
+}
+
+// refresh brings the device list of a user up to date.
+func (s *Session) refresh(ctx context.Context, user quinta.UserID) error {
+	const op = "asking for devices"
+	if _, _, ok := wire.SplitUserID(user); !ok {
+		return quinta.E(quinta.KindInvalid, op, "a user is named @name:server")
+	}
+	if err := s.st.Update(ctx, func(tx e2ee.Tx) error { return s.machine.Refresh(tx, user) }); err != nil {
+		return err
+	}
+	s.loop.Wake()
+	return s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) { return s.machine.Current(tx, user) })
+}
+
+// Rename implements client.Keeper.
+func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) error {
+	const op = "naming a device"
+	if err := s.link.ask(ctx, op, http.MethodPut, path("devices", string(id)), map[string]string{"display_name": name}, nil); err != nil {
+		return err
+	}
+	if id != s.account.Device {
+		return nil
+	}
+	return s.st.Update(ctx, func(tx e2ee.Tx) error {
+		a := s.account
+		a.Name = name
+		return store(tx, keyAccount, a)
+	})
+}
+
+// SignOut implements client.Keeper.
+func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
+	const op = "signing a device out"
+	return s.link.interact(ctx, op, map[string]any{}, request{method: http.MethodDelete, path: path("devices", string(id))}, s.withPassword(password), nil)
+}
+
+// withPassword answers the stages that a password or nothing is enough for.
+func (s *Session) withPassword(password client.Secret) func(stage string) map[string]any {
+	return func(stage string) map[string]any {
+		switch {
+		case stage == stageDummy:
+			return map[string]any{}
+		case stage == stagePassword && !password.Empty():
+			return map[string]any{
+				"identifier": map[string]string{"type": "m.id.user", "user": string(s.account.User)},
+				"password":   password.Reveal(),
+			}
+		}
+		return nil
+	}
+}
+
+// Judge implements client.Keeper.
+func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.DeviceID, t quinta.Trust) error {
+	const op = "judging a device"
+	if user == "" {
+		user = s.account.User
+	}
+	decision, ok := map[quinta.Trust]matrix.Decision{
+		quinta.TrustVerified: matrix.Accept, quinta.TrustRejected: matrix.Reject, quinta.TrustUnknown: matrix.Skip,
+	}[t]
+	if !ok {
+		return quinta.E(quinta.KindInvalid, op, "a device is accepted, rejected, or neither")
+	}
+	if user == s.account.User && id == s.account.Device {
+		return quinta.E(quinta.KindInvalid, op, "this is the device itself")
+	}
+	return trustError(op, s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		devices, err := s.machine.Devices(tx, user)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range devices {
+			if d.ID == id {
+				return s.machine.Decide(tx, user, id, d.Ed25519, decision)
+			}
+		}
+		return nil, matrix.ErrUnknownDevice
+	}))
+}
+
+// Acknowledge implements client.Keeper.
+func (s *Session) Acknowledge(ctx context.Context, user quinta.UserID) error {
+	return trustError("acknowledging an identity", s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		id, err := s.machine.UserIdentity(tx, user)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.machine.Acknowledge(tx, user, id.Master)
+	}))
+}
+
+// trustError puts the machine's refusals into the words of the core.
+func trustError(op string, err error) error {
+	switch {
+	case errors.Is(err, matrix.ErrUnknownDevice):
+		return &quinta.Error{Kind: quinta.KindNotFound, Op: op, Err: err}
+	case errors.Is(err, matrix.ErrMismatch):
+		return &quinta.Error{Kind: quinta.KindConflict, Op: op, Err: err}
+	}
+	return err
+}

@@ -1,0 +1,22 @@
+package matrixclient
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+var _ client.Leaver = (*Session)(nil)
+
+// Logout implements client.Leaver. That the device is signed out already is
+// no error. The login is removed from the store.
+func (s *Session) Logout(ctx context.Context) error {
+	err := s.link.ask(ctx, "signing out", http.MethodPost, path("logout"), struct{}{}, nil)
+	if err != nil && quinta.KindOf(err) != quinta.KindUnauthenticated {
+		return err
+	}
+	return s.st.Update(ctx, func(tx e2ee.Tx) error { return tx.Delete(keyAccount) })
+}
