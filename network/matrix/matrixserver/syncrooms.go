@@ -150,6 +150,9 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 	if err := p.readTimeline(); err != nil {
 		return err
 	}
+	if err := p.summarize(); err != nil {
+		return err
+	}
 	if err := p.readState(); err != nil {
 		return err
 	}
@@ -161,9 +164,6 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 	}
 	if !p.whole && p.nothing() {
 		return nil
-	}
-	if err := p.summarize(); err != nil {
-		return err
 	}
 	if err := p.countUnread(m); err != nil {
 		return err
