@@ -36,7 +36,6 @@ type homeserver struct {
 type account struct {
 	devices map[quinta.DeviceID]*device
 	cross   map[string]json.RawMessage // by member of keys/query
-	sigs    map[string]map[string]string
 	changed int
 }
 

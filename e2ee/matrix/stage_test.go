@@ -27,6 +27,12 @@ func newStage(t testing.TB) *stage {
 
 func (s *stage) now() time.Time { return time.UnixMilli(s.hs.now) }
 
+// env returns the outside world of one more machine.
+func (s *stage) env() e2ee.Env {
+	s.seed++
+	return e2ee.Env{Now: s.now, Rand: rand.NewChaCha8([32]byte{s.seed})}
+}
+
 func (s *stage) wait(d time.Duration) { s.hs.now += d.Milliseconds() }
 
 // A client is one device with its store.
@@ -51,9 +57,7 @@ func (s *stage) login(u quinta.UserID, d quinta.DeviceID) *client {
 func (s *stage) loginWith(make maker, u quinta.UserID, d quinta.DeviceID) *client {
 	s.t.Helper()
 	s.hs.login(u, d)
-	s.seed++
-	env := e2ee.Env{Now: s.now, Rand: rand.NewChaCha8([32]byte{s.seed})}
-	c := &client{s: s, m: make(env, u, d), mem: newMemory(), user: u, device: d}
+	c := &client{s: s, m: make(s.env(), u, d), mem: newMemory(), user: u, device: d}
 	c.pump()
 	return c
 }
