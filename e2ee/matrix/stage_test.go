@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // A stage is a homeserver with devices on it and one clock.
@@ -231,4 +232,26 @@ func pair(t testing.TB) (s *stage, alice, bob *client) {
 	alice.take()
 	bob.take()
 	return s, alice, bob
+}
+
+// identity returns the fingerprint of a client.
+func (c *client) identity() key.DeviceSigningPublic {
+	c.s.t.Helper()
+	var id matrix.Identity
+	c.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		id, err = c.m.Identity(tx)
+		return nil, err
+	})
+	return id.Ed25519
+}
+
+// curve returns the identity key of a client.
+func (c *client) curve() key.IdentityPublic {
+	c.s.t.Helper()
+	var id matrix.Identity
+	c.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		id, err = c.m.Identity(tx)
+		return nil, err
+	})
+	return id.Curve
 }
