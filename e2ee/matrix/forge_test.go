@@ -114,3 +114,20 @@ func (f *forger) sends(c *client, typ string, content any, change map[string]any
 	f.s.t.Helper()
 	f.s.hs.deliver(c.user, c.device, f.user, "m.room.encrypted", f.seal(c, f.payload(c, typ, content, change)))
 }
+
+// publish makes one-time keys and gives them to the server.
+func (f *forger) publish(n int) {
+	f.s.t.Helper()
+	if err := f.acc.GenerateOneTimeKeys(f.s.env().Rand, n); err != nil {
+		f.s.t.Fatal(err)
+	}
+	dev := f.s.hs.users[f.user].devices[f.device]
+	for _, k := range f.acc.Unpublished() {
+		raw, err := canonicaljson.Sign([]byte(`{"key":"`+k.Key.String()+`"}`), string(f.user), "ed25519:"+string(f.device), f.acc.Sign)
+		if err != nil {
+			f.s.t.Fatal(err)
+		}
+		dev.oneTime = append(dev.oneTime, namedKey{"signed_curve25519:" + k.ID.String(), raw})
+		f.acc.MarkPublished(k.ID)
+	}
+}

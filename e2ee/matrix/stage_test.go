@@ -18,7 +18,7 @@ import (
 type stage struct {
 	t    testing.TB
 	hs   *homeserver
-	seed byte
+	seed int
 }
 
 func newStage(t testing.TB) *stage {
@@ -31,7 +31,7 @@ func (s *stage) now() time.Time { return time.UnixMilli(s.hs.now) }
 // env returns the outside world of one more machine.
 func (s *stage) env() e2ee.Env {
 	s.seed++
-	return e2ee.Env{Now: s.now, Rand: rand.NewChaCha8([32]byte{s.seed})}
+	return e2ee.Env{Now: s.now, Rand: rand.NewChaCha8([32]byte{byte(s.seed), byte(s.seed >> 8)})}
 }
 
 func (s *stage) wait(d time.Duration) { s.hs.now += d.Milliseconds() }
