@@ -123,11 +123,18 @@ func (f *forger) publish(n int) {
 	}
 	dev := f.s.hs.users[f.user].devices[f.device]
 	for _, k := range f.acc.Unpublished() {
-		raw, err := canonicaljson.Sign([]byte(`{"key":"`+k.Key.String()+`"}`), string(f.user), "ed25519:"+string(f.device), f.acc.Sign)
-		if err != nil {
-			f.s.t.Fatal(err)
-		}
+		raw := f.signObject([]byte(`{"key":"` + k.Key.String() + `"}`))
 		dev.oneTime = append(dev.oneTime, namedKey{"signed_curve25519:" + k.ID.String(), raw})
 		f.acc.MarkPublished(k.ID)
 	}
+}
+
+// signObject puts the forger's signature on an object.
+func (f *forger) signObject(raw []byte) json.RawMessage {
+	f.s.t.Helper()
+	signed, err := canonicaljson.Sign(raw, string(f.user), "ed25519:"+string(f.device), f.acc.Sign)
+	if err != nil {
+		f.s.t.Fatal(err)
+	}
+	return signed
 }

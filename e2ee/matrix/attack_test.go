@@ -1,0 +1,448 @@
+package matrix_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/e2ee/megolm"
+	"github.com/quinta-chat/quinta/internal/sessiondata"
+)
+
+// A sender is a Megolm session of a forger.
+type sender struct {
+	f    *forger
+	room quinta.RoomID
+	out  *megolm.Outbound
+}
+
+func (f *forger) session(room quinta.RoomID) *sender {
+	f.s.t.Helper()
+	out, err := megolm.NewOutbound(f.s.env().Rand)
+	if err != nil {
+		f.s.t.Fatal(err)
+	}
+	return &sender{f, room, out}
+}
+
+// key returns the content of m.room_key.
+func (s *sender) key() map[string]any {
+	return map[string]any{
+		"algorithm": "m.megolm.v1.aes-sha2", "room_id": s.room, "session_id": s.out.ID(),
+		"session_key": base64.RawStdEncoding.EncodeToString(s.out.SessionKey()),
+	}
+}
+
+// event returns the content of an encrypted event with a text.
+func (s *sender) event(room quinta.RoomID, text string) map[string]any {
+	s.f.s.t.Helper()
+	sealed, err := s.out.Seal(mustJSON(map[string]any{"type": "m.room.message", "room_id": room, "content": map[string]string{"msgtype": "m.text", "body": text}}))
+	if err != nil {
+		s.f.s.t.Fatal(err)
+	}
+	return map[string]any{
+		"algorithm": "m.megolm.v1.aes-sha2", "sender_key": s.f.acc.Identity(), "device_id": s.f.device,
+		"session_id": s.out.ID(), "ciphertext": base64.RawStdEncoding.EncodeToString(sealed),
+	}
+}
+
+// withEve is a room of Alice and Bob and a forger.
+func withEve(t *testing.T) (s *stage, bob *client, eve *forger) {
+	t.Helper()
+	s, alice, bob := pair(t)
+	eve = s.forge("@eve:x", "EVE")
+	s.hs.member("!r:x", "@eve:x", "join")
+	turn(alice, bob)
+	bob.take()
+	return s, bob, eve
+}
+
+// TestHonestForger shows that the forger is believed when he is honest, so
+// that the attacks below fail for the right reason.
+func TestHonestForger(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "hello"))
+	bob.sync()
+	for _, e := range bob.events {
+		if e.Kind == e2ee.EventMessage && (e.Message.Device != "EVE" || e.Message.Trust != quinta.TrustPinned || !e.Message.Encrypted) {
+			t.Errorf("got %+v", e.Message)
+		}
+	}
+	bob.wantReads("@eve: hello")
+	eve.sends(bob, "m.room_key", eve.session("!r:x").key(), map[string]any{"sender_device_keys": nil})
+	bob.sync()
+}
+
+// TestAttack11UnknownKeyShare changes one field of the Olm payload each.
+func TestAttack11UnknownKeyShare(t *testing.T) {
+	t.Parallel()
+	_, other, _ := pair(t)
+	for name, change := range map[string]map[string]any{
+		"sender":              {"sender": "@alice:x"},
+		"no sender":           {"sender": nil},
+		"recipient":           {"recipient": "@alice:x"},
+		"no recipient":        {"recipient": nil},
+		"recipient keys":      {"recipient_keys": map[string]string{"ed25519": other.identity().String()}},
+		"no recipient keys":   {"recipient_keys": nil},
+		"keys":                {"keys": map[string]string{"ed25519": other.identity().String()}},
+		"no keys":             {"keys": nil},
+		"keys, device silent": {"keys": map[string]string{"ed25519": other.identity().String()}, "sender_device_keys": nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, bob, eve := withEve(t)
+			m := eve.session("!r:x")
+			eve.sends(bob, "m.room_key", m.key(), change)
+			s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "forged"))
+			turn(bob)
+			bob.wantReads("! no-key-yet")
+		})
+	}
+}
+
+// TestAttack10SenderDeviceKeys changes the device keys inside the payload.
+func TestAttack10SenderDeviceKeys(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"user", "device", "curve", "ed25519", "signature", "shape"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, bob, eve := withEve(t)
+			mallory := s.forge("@mallory:x", "EVE")
+			keys := func(curve, ed string) map[string]string {
+				return map[string]string{"curve25519:EVE": curve, "ed25519:EVE": ed}
+			}
+			bad := map[string]json.RawMessage{
+				"user":      eve.signed(map[string]any{"user_id": "@alice:x"}),
+				"device":    eve.signed(map[string]any{"device_id": "OTHER"}),
+				"curve":     eve.signed(map[string]any{"keys": keys(mallory.acc.Identity().String(), eve.acc.Signing().String())}),
+				"ed25519":   mallory.signed(map[string]any{"user_id": "@eve:x", "keys": keys(eve.acc.Identity().String(), mallory.acc.Signing().String())}),
+				"signature": json.RawMessage(strings.Replace(string(eve.keys), `"ed25519:EVE":"`, `"ed25519:EVE":"AAAA`, 2)),
+				"shape":     json.RawMessage(`[]`),
+			}[name]
+			m := eve.session("!r:x")
+			eve.sends(bob, "m.room_key", m.key(), map[string]any{"sender_device_keys": bad})
+			s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "forged"))
+			turn(bob)
+			bob.wantReads("! no-key-yet")
+		})
+	}
+}
+
+// TestAttack11StolenCurveKey publishes Alice's Curve25519 key as Eve's own.
+func TestAttack11StolenCurveKey(t *testing.T) {
+	t.Parallel()
+	s, alice, bob := pair(t)
+	eve := s.forge("@eve:x", "EVE")
+	eve.keys = eve.signed(map[string]any{"keys": map[string]string{"curve25519:EVE": alice.curve().String(), "ed25519:EVE": eve.acc.Signing().String()}})
+	s.hs.users["@eve:x"].devices["EVE"].keys = eve.keys
+	s.hs.member("!r:x", "@eve:x", "join")
+	turn(bob)
+	bob.take()
+	alice.says("!r:x", "from alice")
+	// The server hands Alice's to-device message out as Eve's.
+	dev := s.hs.users["@bob:x"].devices["BOB"]
+	for i := range dev.inbox {
+		dev.inbox[i].raw = json.RawMessage(strings.Replace(string(dev.inbox[i].raw), `"sender":"@alice:x"`, `"sender":"@eve:x"`, 1))
+	}
+	turn(bob)
+	bob.wantReads("! no-key-yet")
+}
+
+// TestAttack05OverOlmOnly sends keys and secrets in clear, and in Megolm.
+func TestAttack05OverOlmOnly(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	m := eve.session("!r:x")
+	forwarded := m.key()
+	forwarded["sender_key"], forwarded["sender_claimed_ed25519_key"], forwarded["forwarding_curve25519_key_chain"] = eve.acc.Identity(), eve.acc.Signing(), []string{}
+	for typ, content := range map[string]any{
+		"m.room_key": m.key(), "m.forwarded_room_key": forwarded,
+		"m.secret.send":     map[string]string{"request_id": "1", "secret": "AAAA"},
+		"m.room_key_bundle": map[string]string{"room_id": "!r:x"},
+	} {
+		s.hs.deliver("@bob:x", "BOB", "@eve:x", typ, content)
+		carrier := eve.session("!r:x")
+		eve.sends(bob, "m.room_key", carrier.key(), nil)
+		sealed, err := carrier.out.Seal(eve.payload(bob, typ, content, map[string]any{"room_id": "!r:x"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room.encrypted", map[string]any{
+			"algorithm": "m.megolm.v1.aes-sha2", "sender_key": eve.acc.Identity(), "session_id": carrier.out.ID(), "device_id": "EVE",
+			"ciphertext": base64.RawStdEncoding.EncodeToString(sealed),
+		})
+	}
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "forged"))
+	turn(bob)
+	bob.wantReads("! no-key-yet")
+}
+
+// TestAttack04Forwarded sends forwarded keys that nobody asked for, from a
+// stranger, and from an own device that is not verified.
+func TestAttack04Forwarded(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	m := eve.session("!r:x")
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "hello")) // index 0
+	inbound, err := megolm.NewInbound(func() []byte { o := eve.session("!r:x"); return o.out.SessionKey() }())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := inbound.Export(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := func(id string, raw []byte) map[string]any {
+		return map[string]any{
+			"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": id, "session_key": base64.RawStdEncoding.EncodeToString(raw),
+			"sender_key": eve.acc.Identity(), "sender_claimed_ed25519_key": eve.acc.Signing(), "forwarding_curve25519_key_chain": []string{},
+		}
+	}
+	own := s.forge("@bob:x", "BOB2") // not verified
+	turn(bob)
+	bob.take()
+	for _, f := range []*forger{eve, own} {
+		f.sends(bob, "m.forwarded_room_key", forward(string(inbound.ID()), foreign), nil)
+	}
+	turn(bob)
+	if got := bob.exported(); len(got) != 0 {
+		t.Errorf("took %v", got)
+	}
+	// A verified own device that was not asked.
+	bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		return bob.m.Decide(tx, "@bob:x", "BOB2", own.acc.Signing().String(), matrix.Accept)
+	})
+	own.sends(bob, "m.forwarded_room_key", forward(string(inbound.ID()), foreign), nil)
+	turn(bob)
+	if got := bob.exported(); len(got) != 0 {
+		t.Errorf("took what was not asked for: %v", got)
+	}
+}
+
+// exported returns the sessions that a client has.
+func (c *client) exported() []sessiondata.Session {
+	c.s.t.Helper()
+	var out []sessiondata.Session
+	c.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		out, err = c.m.Export(tx)
+		return nil, err
+	})
+	return out
+}
+
+// TestAttack09SessionOfAnother shows a message under a session of Eve as
+// Alice's.
+func TestAttack09SessionOfAnother(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	s.hs.event("!r:x", "@alice:x", "m.room.encrypted", nil, m.event("!r:x", "as alice"))
+	turn(bob)
+	bob.wantReads("! sender-mismatch: session of another user")
+}
+
+// TestAttack12Replay shows one message again.
+func TestAttack12Replay(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	content := m.event("!r:x", "pay once")
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
+	turn(bob)
+	bob.wantReads("@eve: pay once")
+	events := s.hs.rooms["!r:x"].events
+	read := func(raw json.RawMessage) {
+		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return bob.m.Read(tx, "!r:x", []json.RawMessage{raw}) })
+	}
+	read(events[len(events)-1].raw)
+	bob.wantReads("@eve: pay once") // the same event, as in normal work
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
+	turn(bob)
+	bob.wantReads("! replayed")
+	later := strings.Replace(string(events[len(events)-1].raw), fmt.Sprint(s.hs.now), fmt.Sprint(s.hs.now+1), 1)
+	read(json.RawMessage(later))
+	bob.wantReads("! replayed")
+}
+
+// TestAttack13RoomMove moves a message to another room, with its key and
+// without.
+func TestAttack13RoomMove(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	s.hs.create("!other:x", "@bob:x", "@eve:x")
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	s.hs.event("!other:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "moved"))
+	turn(bob)
+	bob.wantReads("! no-key-yet") // the key is of one room
+	n := eve.session("!other:x")
+	eve.sends(bob, "m.room_key", n.key(), nil)
+	s.hs.event("!other:x", "@eve:x", "m.room.encrypted", nil, n.event("!r:x", "moved"))
+	turn(bob)
+	bob.wantReads("! sender-mismatch: message of another room")
+}
+
+// TestAttack14OneTimeKeyReuse sends the same pre-key message twice, and a new
+// session to a used one-time key.
+func TestAttack14OneTimeKeyReuse(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	dev := s.hs.users["@bob:x"].devices["BOB"]
+	used := dev.oneTime[0]
+	m := eve.session("!r:x")
+	content := eve.seal(bob, eve.payload(bob, "m.room_key", m.key(), nil))
+	s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room.encrypted", content)
+	turn(bob)
+	before := len(bob.exported())
+	s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room.encrypted", content)
+	dev.oneTime = append([]namedKey{used}, dev.oneTime...)
+	eve.sends(bob, "m.room_key", eve.session("!r:x").key(), nil)
+	turn(bob)
+	if after := len(bob.exported()); before != 1 || after != 1 {
+		t.Errorf("got %d sessions, then %d, want 1 and 1", before, after)
+	}
+}
+
+// TestAttack14FallbackKey lets an old fallback key go after an hour.
+func TestAttack14FallbackKey(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		wait time.Duration
+		want int
+	}{{30 * time.Minute, 1}, {2 * time.Hour, 0}} {
+		s, bob, eve := withEve(t)
+		dev := s.hs.users["@bob:x"].devices["BOB"]
+		old := *dev.fallback
+		s.wait(10 * time.Minute)
+		dev.used = true
+		turn(bob)
+		if dev.fallback.name == old.name {
+			t.Fatal("the fallback key was not replaced")
+		}
+		s.wait(c.wait)
+		turn(bob)
+		dev.oneTime = append([]namedKey{old}, dev.oneTime...)
+		eve.sends(bob, "m.room_key", eve.session("!r:x").key(), nil)
+		turn(bob)
+		if got := len(bob.exported()); got != c.want {
+			t.Errorf("after %v: got %d sessions, want %d", c.wait, got, c.want)
+		}
+	}
+}
+
+// TestAttack15WeakClaimedKeys has the server and a member give keys with
+// which everybody knows the secret.
+func TestAttack15WeakClaimedKeys(t *testing.T) {
+	t.Parallel()
+	s, alice, bob := pair(t)
+	eve := s.forge("@eve:x", "EVE")
+	for _, weak := range []string{strings.Repeat("A", 43), "AQ" + strings.Repeat("A", 41)} {
+		dev := s.hs.users["@eve:x"].devices["EVE"]
+		raw, err := json.Marshal(map[string]string{"key": weak})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev.oneTime = append(dev.oneTime, namedKey{"signed_curve25519:" + weak[:4], eve.signObject(raw)})
+	}
+	s.hs.member("!r:x", "@eve:x", "join")
+	turn(alice, bob)
+	bob.take()
+	alice.says("!r:x", "one")
+	s.wait(time.Hour)
+	alice.says("!r:x", "two")
+	turn(bob)
+	bob.wantReads("@alice: one", "@alice: two")
+	for _, m := range s.hs.users["@eve:x"].devices["EVE"].inbox {
+		if strings.Contains(string(m.raw), "m.room.encrypted") {
+			t.Error("a key was sealed to a weak one-time key")
+		}
+	}
+}
+
+// TestUnsignedOneTimeKey has the server give a one-time key of its own.
+func TestUnsignedOneTimeKey(t *testing.T) {
+	t.Parallel()
+	s, alice, _ := pair(t)
+	dev := s.hs.users["@bob:x"].devices["BOB"]
+	server := s.forgeWithKeys("@server:x", "SERVER")
+	fake := s.hs.users["@server:x"].devices["SERVER"].oneTime[0]
+	_ = server
+	for i := range dev.oneTime {
+		dev.oneTime[i].key = fake.key
+	}
+	alice.says("!r:x", "secret")
+	for _, m := range dev.inbox {
+		if strings.Contains(string(m.raw), "m.room.encrypted") {
+			t.Error("a key was sealed to a one-time key that Bob did not sign")
+		}
+	}
+}
+
+// TestUnknownDeviceWaits holds back a payload of a device that is not in the
+// list until the list was asked for again.
+func TestUnknownDeviceWaits(t *testing.T) {
+	t.Parallel()
+	for _, listed := range []bool{true, false} {
+		s, bob, _ := withEve(t)
+		ghost := s.forge("@eve:x", "GHOST")
+		s.hs.users["@eve:x"].changed = 0 // the server says nothing of it
+		if !listed {
+			s.hs.users["@eve:x"].devices["GHOST"].keys = nil
+		}
+		m := ghost.session("!r:x")
+		ghost.sends(bob, "m.room_key", m.key(), map[string]any{"sender_device_keys": nil})
+		s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "boo"))
+		turn(bob)
+		got := bob.reads()
+		want := []string{"! no-key-yet", "@eve: boo"}
+		if !listed {
+			want = want[:1]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("listed %v: got %q, want %q", listed, got, want)
+		}
+	}
+}
+
+// TestHostileToDevice gives events of every wrong shape.
+func TestHostileToDevice(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	for _, content := range []any{
+		nil, 7, "x", []int{}, map[string]any{}, map[string]any{"algorithm": 7},
+		map[string]any{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": "AAAA", "ciphertext": map[string]any{bob.curve().String(): map[string]any{"type": 0, "body": "AAAA"}}},
+		map[string]any{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": eve.acc.Identity(), "ciphertext": map[string]any{bob.curve().String(): map[string]any{"type": 9, "body": "AwoA"}}},
+		map[string]any{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": eve.acc.Identity(), "ciphertext": map[string]any{bob.curve().String(): map[string]any{"type": 1, "body": "AwoA"}}},
+		map[string]any{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": eve.acc.Identity(), "ciphertext": []int{}},
+		map[string]any{"action": "request", "request_id": "1", "requesting_device_id": "EVE", "body": 7},
+		map[string]any{"code": strings.Repeat("x", 1000)},
+	} {
+		for _, typ := range []string{"m.room.encrypted", "m.room_key_request", "m.room_key.withheld", "m.secret.request", "", "other"} {
+			s.hs.deliver("@bob:x", "BOB", "@eve:x", typ, content)
+		}
+	}
+	for _, payload := range []string{``, `{`, `[]`, `{"type":7}`, `{"content":{"room_id":{}}}`} {
+		s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room.encrypted", eve.seal(bob, []byte(payload)))
+	}
+	for _, content := range []any{nil, 7, map[string]any{"algorithm": 7}, map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": 7, "session_id": "x"}, map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "AAAA", "session_id": "x"}, map[string]any{"algorithm": "m.olm.v9", "ciphertext": "AAAA"}} {
+		s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
+	}
+	turn(bob)
+	for _, line := range bob.reads() {
+		if !strings.HasPrefix(line, "! malformed") && !strings.HasPrefix(line, "! unsupported") {
+			t.Errorf("got %q", line)
+		}
+	}
+}
