@@ -58,7 +58,11 @@ func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error
 	if err := json.Unmarshal(e.Content, &c); err != nil {
 		return ErrMalformed
 	}
-	k = keyRequest{ID: w.txn(), At: w.now.UnixMilli(), Asked: asked, Sender: c.SenderKey}
+	id, err := w.txn()
+	if err != nil {
+		return err
+	}
+	k = keyRequest{ID: id, At: w.now.UnixMilli(), Asked: asked, Sender: c.SenderKey}
 	if err := w.put(place, &k); err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 package matrix
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/url"
 	"strings"
 
@@ -109,8 +112,12 @@ func (w *work) toDevice(typ string, messages []deviceMessage, base record) (n in
 	for len(messages) > 0 {
 		part := messages[:min(most, len(messages))]
 		messages = messages[len(part):]
+		txn, err := w.txn()
+		if err != nil {
+			return n, err
+		}
 		r := base
-		r.Kind, r.Method, r.Path = ReqToDevice, "PUT", path("sendToDevice", typ, w.txn())
+		r.Kind, r.Method, r.Path = ReqToDevice, "PUT", path("sendToDevice", typ, txn)
 		r.Body = encodeMessages(part)
 		r.Targets = nil
 		for _, m := range part {
@@ -142,8 +149,16 @@ func encodeMessages(ms []deviceMessage) []byte {
 	return mustJSON(map[string]any{"messages": byUser})
 }
 
-// txn returns a transaction id that this device never used.
-func (w *work) txn() string { return "q" + w.next() }
+// txn returns a transaction id that this device never used. It is random: a
+// store that was restored from a copy would count the same numbers again, and
+// the server would take new messages for old ones.
+func (w *work) txn() (string, error) {
+	var b [12]byte
+	if _, err := io.ReadFull(w.m.env.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("matrix: making a transaction id: %w", err)
+	}
+	return "q" + hex.EncodeToString(b[:]), nil
+}
 
 // mustJSON encodes a value of ours, which cannot fail.
 func mustJSON(v any) []byte {

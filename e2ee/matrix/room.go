@@ -287,7 +287,7 @@ func (w *work) recall(room quinta.RoomID) error {
 		if r.Kind != ReqRoomSend || r.Room != room || r.Sealed || r.Type == typeRedaction {
 			return nil
 		}
-		if err := w.put("outbox/"+id, &outboxItem{room, r.Type, r.Content, quinta.TxnID(w.txn())}); err != nil {
+		if err := w.put("outbox/"+id, &outboxItem{room, r.Type, r.Content, r.Txn}); err != nil {
 			return err
 		}
 		return w.tx.Delete("req/" + id)

@@ -38,7 +38,10 @@ func (m *Machine) RequestSecret(tx e2ee.Tx, name string) error {
 		if len(asked) == 0 {
 			return ErrUnknownDevice
 		}
-		id := w.txn()
+		id, err := w.txn()
+		if err != nil {
+			return err
+		}
 		if err := w.put("secretreq/"+id, &secretRequest{name, w.now.UnixMilli(), asked}); err != nil {
 			return err
 		}

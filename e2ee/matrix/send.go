@@ -55,7 +55,11 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 			return fmt.Errorf("%w: content: %w", ErrMalformed, err)
 		}
 		if i.Txn == "" {
-			i.Txn = quinta.TxnID(w.txn())
+			txn, err := w.txn()
+			if err != nil {
+				return err
+			}
+			i.Txn = quinta.TxnID(txn)
 		}
 		if i.Type == typeRedaction {
 			if msg.Relation.To == "" {
