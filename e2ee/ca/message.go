@@ -1,0 +1,259 @@
+package ca
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/cms"
+)
+
+// contentVersion is the version of the inner content.
+const contentVersion = 1
+
+// The profiles, as they stand inside what is signed.
+const (
+	ProfileSecure = "secure"
+	ProfileLegacy = "legacy"
+)
+
+// The window around a message's time. A message may wait MaxAge for a
+// recipient who is away; a clock may be ahead by MaxAhead.
+const (
+	MaxAge   = 90 * 24 * time.Hour
+	MaxAhead = 5 * time.Minute
+)
+
+// MaxContent bounds the content of a message in bytes; larger things go as
+// files.
+const MaxContent = 256 << 10
+
+// A Content is what is signed and sealed.
+type Content struct {
+	V    int           `json:"v"`
+	From quinta.UserID `json:"from"`
+	// FromKey is the fingerprint of the sender's signing key.
+	FromKey string          `json:"fromKey"`
+	To      []quinta.UserID `json:"to"`
+	Conv    quinta.RoomID   `json:"conv"`
+	// ID is the message's own id, Seq its number in what the sending device
+	// said in the conversation, from 1.
+	ID      quinta.MessageID `json:"mid"`
+	Seq     uint64           `json:"seq"`
+	Time    int64            `json:"ts"` // Unix milliseconds
+	Profile string           `json:"profile"`
+	// Body is the message in the form of the network.
+	Body json.RawMessage `json:"content"`
+}
+
+// A Self is the device that seals or opens: its two certificates and their
+// keys. Old pairs to decrypt with come in Older.
+type Self struct {
+	Sign       *x509.Certificate
+	SignKey    crypto.Signer
+	Chain      []*x509.Certificate
+	Encrypt    *x509.Certificate
+	EncryptKey crypto.Signer
+	Older      []Pair
+}
+
+// A Pair is a certificate to encrypt to, with its key.
+type Pair struct {
+	Cert *x509.Certificate
+	Key  crypto.Signer
+}
+
+// Seal makes a message (DER) for the holders of the certificates, which the
+// caller has verified: one for every device of every recipient, and every
+// other device of the sender. From, FromKey, V and Profile are set here.
+func Seal(rand io.Reader, self *Self, c Content, recipients []*x509.Certificate) ([]byte, error) {
+	id, err := IdentityOf(self.Sign)
+	if err != nil {
+		return nil, err
+	}
+	c.V, c.From, c.FromKey, c.Profile = contentVersion, id.User, KeyID(self.Sign), ProfileSecure
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	inner, err := canonicaljson.Marshal(&c)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range recipients {
+		if rid, err := IdentityOf(r); err != nil || rid.Use != UseEncrypt || CheckKey(r.PublicKey) != nil {
+			return nil, fmt.Errorf("%w: a recipient's certificate is not one to encrypt to", ErrUntrusted)
+		}
+	}
+	signed, err := cms.Sign(rand, inner, cms.Signer{Certificate: self.Sign, Key: self.SignKey, Chain: self.Chain}, time.UnixMilli(c.Time))
+	if err != nil {
+		return nil, err
+	}
+	return cms.Seal(rand, signed, recipients)
+}
+
+// maxRecipients bounds the users that a content names.
+const maxRecipients = 500
+
+func (c *Content) check() error {
+	switch {
+	case c.V != contentVersion:
+		return fmt.Errorf("%w: version %d of the content", ErrUnsupported, c.V)
+	case c.From == "" || c.FromKey == "" || c.Conv == "" || c.ID == "" || c.Seq == 0 || c.Time <= 0 || len(c.To) == 0:
+		return fmt.Errorf("%w: a member of the content is missing", ErrMalformed)
+	case len(c.To) > maxRecipients || len(c.Conv) > 255 || len(c.ID) > 255:
+		return fmt.Errorf("%w: a member of the content is too large", ErrMalformed)
+	case len(c.Body) == 0 || len(c.Body) > MaxContent || !json.Valid(c.Body):
+		return fmt.Errorf("%w: the content is not JSON of at most %d bytes", ErrMalformed, MaxContent)
+	}
+	return nil
+}
+
+// An Expect is what the receiver knows of a message from outside of it.
+type Expect struct {
+	// From is the sender by the transport, Conv the conversation that it came
+	// in, Self this user.
+	From quinta.UserID
+	Conv quinta.RoomID
+	Self quinta.UserID
+	// Now is this device's time. Received is when the server took the message
+	// in, by its word; zero if it does not say.
+	Now, Received time.Time
+}
+
+// An Opened is a message that was opened and found right in itself. That it
+// was not seen before, and is in its order, is for the machine.
+type Opened struct {
+	Content Content
+	// Device is the sending device, Cert its certificate.
+	Device quinta.DeviceID
+	Cert   *x509.Certificate
+}
+
+// Open opens a message and checks all that can be checked without memory: it
+// is sealed for this device; signed; the signer's certificate comes from the
+// authority, is one to sign with and was valid and not revoked at the time of
+// the message; its name is the content's sender and the transport's; this
+// user is among the recipients; the conversation, profile and time are right.
+// Nothing of the content is returned unless all of it holds.
+func Open(raw []byte, self *Self, v *Verifier, x Expect) (*Opened, error) {
+	signed, err := self.open(raw)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cms.Parse(signed)
+	if err != nil {
+		return nil, fromCMS(err)
+	}
+	cert, err := s.Signer()
+	if err != nil {
+		return nil, ErrTampered
+	}
+	inner, err := s.Verify(cert)
+	if err != nil {
+		return nil, fromCMS(err)
+	}
+	var c Content
+	if err := canonicaljson.Valid(inner); err != nil {
+		return nil, ErrMalformed
+	}
+	d := json.NewDecoder(bytes.NewReader(inner))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return nil, ErrMalformed
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	id, err := v.Verify(cert, UseSign, time.UnixMilli(c.Time), x.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.matches(id, KeyID(cert), x); err != nil {
+		return nil, err
+	}
+	return &Opened{Content: c, Device: id.Device, Cert: cert}, nil
+}
+
+// matches compares what is signed with who signed it and with what the
+// receiver knows.
+func (c *Content) matches(id Identity, key string, x Expect) error {
+	at := time.UnixMilli(c.Time)
+	switch {
+	case c.Profile != ProfileSecure:
+		return fmt.Errorf("%w: the profile %.20q inside a secure message", ErrMismatch, c.Profile)
+	case c.From != id.User || c.From != x.From:
+		return fmt.Errorf("%w: the sender", ErrMismatch)
+	case c.FromKey != key:
+		return fmt.Errorf("%w: the sender's key", ErrMismatch)
+	case c.Conv != x.Conv:
+		return fmt.Errorf("%w: the conversation", ErrMismatch)
+	case !slices.Contains(c.To, x.Self) && c.From != x.Self:
+		return fmt.Errorf("%w: it is not addressed to this user", ErrMismatch)
+	case at.After(x.Now.Add(MaxAhead)) || at.Before(x.Now.Add(-MaxAge)):
+		return fmt.Errorf("%w: its time is out of the window", ErrReplayed)
+	case !x.Received.IsZero() && (at.After(x.Received.Add(MaxAhead)) || at.Before(x.Received.Add(-maxBackdate))):
+		return fmt.Errorf("%w: its time is not that at which it was sent", ErrReplayed)
+	}
+	return nil
+}
+
+// maxBackdate bounds how long a message may wait in its sender's outbox; by
+// it a sender whose key was revoked cannot claim an earlier time.
+const maxBackdate = 7 * 24 * time.Hour
+
+// open opens the envelope with the key that it is sealed for.
+func (s *Self) open(raw []byte) ([]byte, error) {
+	pairs := append([]Pair{{s.Encrypt, s.EncryptKey}}, s.Older...)
+	for _, p := range pairs {
+		k, err := opener(p.Key)
+		if err != nil {
+			return nil, err
+		}
+		signed, err := cms.Open(raw, p.Cert, k)
+		if errors.Is(err, cms.ErrNotRecipient) {
+			continue
+		}
+		if err != nil {
+			return nil, fromCMS(err)
+		}
+		return signed, nil
+	}
+	return nil, ErrNotRecipient
+}
+
+// opener gives a private key the form that package cms opens with.
+func opener(k crypto.Signer) (any, error) {
+	switch p := k.(type) {
+	case *ecdsa.PrivateKey:
+		e, err := p.ECDH()
+		if err != nil {
+			return nil, fmt.Errorf("%w: the key cannot agree", ErrUnsupported)
+		}
+		return e, nil
+	case *rsa.PrivateKey:
+		return p, nil
+	}
+	return nil, fmt.Errorf("%w: a key is RSA or P-256", ErrUnsupported)
+}
+
+func fromCMS(err error) error {
+	switch {
+	case errors.Is(err, cms.ErrUnsupported):
+		return ErrUnsupported
+	case errors.Is(err, cms.ErrMalformed):
+		return ErrMalformed
+	case errors.Is(err, cms.ErrNotRecipient):
+		return ErrNotRecipient
+	}
+	return ErrTampered
+}
