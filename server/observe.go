@@ -24,9 +24,11 @@ const noRoute = "none"
 // it took; nothing that it held.
 func (c *Core) observe(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w, route: noRoute}
+		rec := &recorder{ResponseWriter: w, route: noRoute, deadline: http.NewResponseController(w), patience: c.WriteTimeout}
+		rec.until(time.Time{}) // that of the last request on the connection
 		began := time.Now()
 		defer func() {
+			rec.soon() // what is buffered goes out after this
 			took := time.Since(began)
 			if rec.status == 0 {
 				rec.status = http.StatusOK
@@ -51,11 +53,22 @@ func method(s string) string {
 	return "other"
 }
 
-// A recorder remembers how an answer began.
+// A recorder remembers how an answer began, and gives the client a time to
+// take each piece of it: who does not read holds nothing for ever.
 type recorder struct {
 	http.ResponseWriter
 	route  string
 	status int
+
+	deadline *http.ResponseController
+	patience time.Duration
+}
+
+func (r *recorder) soon() { r.until(time.Now().Add(r.patience)) }
+
+func (r *recorder) until(t time.Time) {
+	// A writer without deadlines is one of a test, in memory.
+	var _ = r.deadline.SetWriteDeadline(t)
 }
 
 // Unwrap gives http.ResponseController the writer below.
@@ -65,6 +78,7 @@ func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 && status >= http.StatusOK {
 		r.status = status
 	}
+	r.soon()
 	r.ResponseWriter.WriteHeader(status)
 }
 
@@ -72,19 +86,34 @@ func (r *recorder) Write(p []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
+	r.soon()
 	return r.ResponseWriter.Write(p)
 }
 
+// piece is how much of a file a client must take in one time of patience.
+const piece = 256 << 10
+
 // ReadFrom lets a file go to the network without a copy in memory.
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+func (r *recorder) ReadFrom(src io.Reader) (total int64, err error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	return io.Copy(r.ResponseWriter, src)
+	for {
+		r.soon()
+		n, err := io.CopyN(r.ResponseWriter, src, piece)
+		total += n
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 // Flush sends what was written so far.
 func (r *recorder) Flush() {
+	r.soon()
 	if f, ok := r.ResponseWriter.(http.Flusher); ok {
 		f.Flush()
 	}

@@ -3,15 +3,18 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/server"
 )
@@ -220,4 +223,81 @@ func listener(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// TestClientThatDoesNotRead: an answer that nobody takes ends.
+func TestClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"write", "copy"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			cfg := config(t)
+			cfg.WriteTimeout = 50 * time.Millisecond
+			ended := make(chan error, 1)
+			c := withFront(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+				var err error
+				if way == "copy" {
+					_, err = io.Copy(w, zeros{})
+				}
+				for err == nil {
+					_, err = w.Write(make([]byte, 64<<10))
+				}
+				ended <- err
+			})
+			l := listener(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- c.Serve(ctx, l, c.Handler(http.NotFoundHandler()), nil) }()
+			conn, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "GET /f/x HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("got %v, want that the time is over", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the answer goes on")
+			}
+			cancel()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestWaitLongerThanPatience: a long poll, and the next request on the same
+// connection, are not cut off.
+func TestWaitLongerThanPatience(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	cfg.WriteTimeout = 20 * time.Millisecond
+	c := withFront(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+		<-time.After(5 * cfg.WriteTimeout)
+		io.WriteString(w, "answer")
+	})
+	s := httptest.NewServer(c.Handler(http.NotFoundHandler()))
+	defer s.Close()
+	for range 3 {
+		resp, err := s.Client().Get(s.URL + "/f/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if string(b) != "answer" || err != nil {
+			t.Errorf("got %q, %v", b, err)
+		}
+	}
 }

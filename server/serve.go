@@ -18,6 +18,7 @@ const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 10 * time.Minute // a large upload over a slow line
 	idleTimeout   = 2 * time.Minute
+	writeTimeout  = 2 * time.Minute // for each piece of an answer
 	maxHeader     = 64 << 10
 	// StopTimeout bounds how long a stop waits for requests that run.
 	StopTimeout = 10 * time.Second

@@ -73,6 +73,9 @@ type Config struct {
 	// Proxies are the reverse proxies whose word about a client's address
 	// counts.
 	Proxies []netip.Prefix
+	// WriteTimeout bounds how long a client may take to accept a piece of an
+	// answer; zero means two minutes.
+	WriteTimeout time.Duration
 	// Metrics, if not nil, count what the server does.
 	Metrics *Metrics
 	// Now is the clock, Rand a secure source of random bytes.
@@ -152,6 +155,9 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		}
 	}
 	cfg.DB.Now, cfg.DB.Log = cfg.Now, cfg.Log
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = writeTimeout
+	}
 	if cfg.MaxUpload == 0 {
 		cfg.MaxUpload = maxUpload
 	}

@@ -31,14 +31,16 @@ func (s *stage) call(ts *testscript.TestScript, args []string) {
 	if !strings.Contains(path, "://") {
 		path = ts.Getenv("URL") + path
 	}
+	proto := ""
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		req, err := http.NewRequest(method, path, strings.NewReader(strings.Join(args[3:], " ")))
 		ts.Check(err)
 		if token := ts.Getenv("TOKEN"); token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
-		resp, err := client.Do(req)
+		resp, err := s.client.Do(req)
 		ts.Check(err)
+		proto = resp.Proto
 		s.answer, err = io.ReadAll(resp.Body)
 		resp.Body.Close()
 		ts.Check(err)
@@ -49,7 +51,7 @@ func (s *stage) call(ts *testscript.TestScript, args []string) {
 		}
 		<-time.After(50 * time.Millisecond)
 	}
-	_, err := ts.Stdout().Write(append(bytes.TrimSpace(s.answer), '\n'))
+	_, err := fmt.Fprintf(ts.Stdout(), "%s\n%s\n", proto, bytes.TrimSpace(s.answer))
 	ts.Check(err)
 }
 

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,9 +24,11 @@ import (
 //	kill9                  kill it at once
 //	call METHOD PATH WANT [BODY]
 //	                       one request to $URL, or to a whole URL; the status
-//	                       must be WANT; the answer is the next stdout
+//	                       must be WANT; the version of HTTP and the answer are
+//	                       the next stdout
 //	keep VAR MEMBER        set VAR to a member of the last JSON answer
 //	database start|stop    a PostgreSQL server of the script; sets $DATABASE
+//	certificate FILE KEY   make a certificate for 127.0.0.1 that call trusts
 //	cut FILE N             cut N bytes off the end of a file
 //	alter FILE TEXT OTHER  replace TEXT in a file by OTHER of the same length
 //	newer FILE             make a store look as if a newer version wrote it
@@ -42,7 +45,7 @@ func TestStories(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(quintad)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Values[stageKey{}] = &stage{t: t}
+			env.Values[stageKey{}] = &stage{t: t, client: client}
 			env.Defer(func() { stageOf(env.Values).end() })
 			return nil
 		},
@@ -57,17 +60,18 @@ func TestStories(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":    on((*stage).serve),
-			"term":     on((*stage).term),
-			"kill9":    on((*stage).kill9),
-			"call":     on((*stage).call),
-			"keep":     on((*stage).keep),
-			"database": on((*stage).database),
-			"cut":      on((*stage).cut),
-			"alter":    on((*stage).alter),
-			"newer":    on((*stage).newer),
-			"log":      on((*stage).logged),
-			"quiet":    on((*stage).quiet),
+			"serve":       on((*stage).serve),
+			"term":        on((*stage).term),
+			"kill9":       on((*stage).kill9),
+			"call":        on((*stage).call),
+			"keep":        on((*stage).keep),
+			"database":    on((*stage).database),
+			"certificate": on((*stage).certificate),
+			"cut":         on((*stage).cut),
+			"alter":       on((*stage).alter),
+			"newer":       on((*stage).newer),
+			"log":         on((*stage).logged),
+			"quiet":       on((*stage).quiet),
 		},
 	})
 }
@@ -78,6 +82,7 @@ type stage struct {
 	server  *server
 	cluster *postgres.Cluster
 	answer  []byte
+	client  *http.Client
 
 	mu sync.Mutex
 	// said is what the servers of the script wrote.

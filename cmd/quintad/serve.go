@@ -39,6 +39,9 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 	if c.Database.HasPassword() && c.Origin("database") == "command line" {
 		p.say("hint", "the password of the database is seen in the list of processes: give the URL in QUINTA_DATABASE or in the configuration file")
 	}
+	if c.Database != "" && c.Blobs == "" {
+		p.say("hint", "media lie in the data folder of this node, where other nodes cannot read them: for several nodes set blobs")
+	}
 	cert, err := loadTLS(c)
 	if err != nil {
 		return err
