@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/quinta-chat/quinta"
@@ -34,6 +35,13 @@ func (d *Device) CrossSigning() CrossSigning {
 	var s CrossSigning
 	d.must("crossSigning", none{}, &s)
 	return s
+}
+
+// UntilPrivateKeys returns when this device has the private keys of its own
+// user's identity.
+func (d *Device) UntilPrivateKeys() {
+	d.tb.Helper()
+	d.must("untilPrivateKeys", none{}, nil)
 }
 
 // UserStatus is what a client thinks of a user's identity.
@@ -107,9 +115,18 @@ func (d *Device) Verify(other *Device, target Target) *Verification {
 func (v *Verification) Emoji() (asker, asked []string) {
 	v.asker.tb.Helper()
 	var a, b struct{ Emoji []string }
-	v.asker.must("emoji", v.a, &a)
-	v.asked.must("emoji", v.b, &b)
+	v.both(func() error { return v.asked.Try("emoji", v.b, &b) }, func() error { return v.asker.Try("emoji", v.a, &a) })
 	return a.Emoji, b.Emoji
+}
+
+// both lets both sides act at once: each needs the other to go on.
+func (v *Verification) both(asked, asker func() error) {
+	v.asker.tb.Helper()
+	done := make(chan error, 1)
+	go func() { done <- asked() }()
+	if err := errors.Join(asker(), <-done); err != nil {
+		v.asker.tb.Fatal(err)
+	}
 }
 
 // Same compares the emoji as two people do and confirms on both sides.
@@ -121,12 +138,7 @@ func (v *Verification) Same() {
 		tb.Fatalf("got emoji %q and %q, want the same seven", a, b)
 	}
 	v.a.Same, v.b.Same = true, true
-	other := make(chan error, 1)
-	go func() { other <- v.asked.Try("confirm", v.b, nil) }()
-	v.asker.must("confirm", v.a, nil)
-	if err := <-other; err != nil {
-		tb.Fatal(err)
-	}
+	v.both(func() error { return v.asked.Try("confirm", v.b, nil) }, func() error { return v.asker.Try("confirm", v.a, nil) })
 }
 
 // Different says on the asked side that the emoji differ; it returns the

@@ -6,8 +6,10 @@ import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js"
 export const calls = {
     /** Takes the identity from secret storage with the recovery key, and signs this device with it. */
     async unlock({ recoveryKey }) {
+        const crypto = this.client.getCrypto();
         this.secretKey = decodeRecoveryKey(recoveryKey);
-        await this.client.getCrypto().bootstrapCrossSigning({
+        if (!(await crypto.userHasCrossSigningKeys(this.account.session.user_id, true))) throw new Error("the user has no identity");
+        await crypto.bootstrapCrossSigning({
             authUploadDeviceSigningKeys: async () => {
                 throw new Error("the identity would have been replaced");
             },
@@ -24,20 +26,9 @@ export const calls = {
         return { total, imported };
     },
 
-    /** Waits until the backup on the server holds every key of this device. */
+    /** Waits until the backup on the server holds this many keys. */
     async untilBackedUp({ count }) {
-        const crypto = this.client.getCrypto();
-        await this.untilAsync(async () => {
-            if ((await crypto.getActiveSessionBackupVersion()) === null) return false;
-            const info = await crypto.getKeyBackupInfo();
-            return info !== null && info.count >= count;
-        });
-    },
-
-    /** The version of the backup on the server and the number of keys in it. */
-    async backupInfo() {
-        const info = await this.client.getCrypto().getKeyBackupInfo();
-        return info ? { version: info.version, count: info.count } : { version: "", count: 0 };
+        await this.untilAsync(async () => (await this.client.http.authedRequest("GET", "/room_keys/version")).count >= count);
     },
 
     /** Leaves a device on the server that takes in keys while no other is there. */

@@ -111,9 +111,6 @@ export class Device {
             trust.note(this, request);
             this.poke();
         });
-        this.client.on(CryptoEvent.KeyBackupSessionsRemaining, (left) => {
-            this.unsaved = left;
-        });
     }
 
     poke() {
@@ -153,7 +150,11 @@ export class Device {
     /** Starts to sync, and answers when the first sync is done. */
     async start({ lazy = true, limit = 20 }) {
         const before = this.synced;
-        await this.client.startClient({ initialSyncLimit: limit, lazyLoadMembers: lazy });
+        await this.client.startClient({
+            initialSyncLimit: limit,
+            lazyLoadMembers: lazy,
+            pendingEventOrdering: sdk.PendingEventOrdering.Detached,
+        });
         await this.until(() => this.synced > before);
     }
 

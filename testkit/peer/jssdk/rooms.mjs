@@ -1,6 +1,5 @@
 // Rooms, messages and files.
 
-import * as sdk from "matrix-js-sdk";
 import { open, seal } from "./attachment.mjs";
 
 /** What a test may know of an event. */
@@ -36,6 +35,24 @@ function matching(device, { room, id, body }) {
 
 const settled = (event) => !event.isBeingDecrypted() && !event.shouldAttemptDecryption();
 
+/** Fetches older events as a client does whose user scrolls up to the beginning. */
+async function older(device, roomId) {
+    const line = device.client.getRoom(roomId).getLiveTimeline();
+    while (await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 }));
+}
+
+/** Resolves when the server answers at all. */
+async function answering(device) {
+    for (;;) {
+        try {
+            await fetch(`${device.account.server}/_matrix/client/versions`);
+            return;
+        } catch {
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+    }
+}
+
 /** Sends, and again with the same transaction id for as long as the server does not answer. */
 async function send(device, roomId, content, patient) {
     const room = device.client.getRoom(roomId);
@@ -43,16 +60,15 @@ async function send(device, roomId, content, patient) {
     try {
         return (await device.client.sendMessage(roomId, content, txn)).event_id;
     } catch (e) {
-        if (!patient || e.httpStatus) throw e;
+        if (!patient || (e.httpStatus && e.httpStatus < 500)) throw e;
     }
     const event = room.getPendingEvents().find((candidate) => candidate.getTxnId() === txn);
     for (;;) {
-        await device.until(() => device.client.getSyncState() === sdk.SyncState.Syncing);
+        await answering(device);
         try {
             return (await device.client.resendEvent(event, room)).event_id;
         } catch (e) {
-            if (e.httpStatus) throw e;
-            await device.untilOffline();
+            if (e.httpStatus && e.httpStatus < 500) throw e;
         }
     }
 }
@@ -118,12 +134,13 @@ export const calls = {
         return record(event);
     },
 
-    /** Waits until every one of the bodies can be read. */
+    /** Waits until every one of the bodies can be read, and looks into the past for those that a sync left out. */
     async readAll({ room, bodies }) {
-        await this.until(() => {
+        const missing = () => {
             const seen = new Set(events(this, room).map((event) => (event.isDecryptionFailure() ? undefined : event.getContent().body)));
-            return bodies.every((body) => seen.has(body));
-        });
+            return bodies.filter((body) => !seen.has(body)).length;
+        };
+        await this.untilAsync(async () => missing() === 0 || (await older(this, room), missing() === 0));
     },
 
     /** Waits until the event is there and cannot be read, for this reason if one is given. */
@@ -142,10 +159,7 @@ export const calls = {
 
     /** Fetches older events until there are none. */
     async scrollback({ room }) {
-        const target = this.client.getRoom(room);
-        const line = target.getLiveTimeline();
-        do await this.client.scrollback(target, 50);
-        while (line.getPaginationToken(sdk.Direction.Backward) !== null && target.oldState.paginationToken !== null);
+        await older(this, room);
         await this.until(() => events(this, room).every(settled));
     },
 

@@ -77,6 +77,11 @@ export const calls = {
         };
     },
 
+    /** Waits until this device has the private keys of its own identity. */
+    async untilPrivateKeys() {
+        await this.untilAsync(async () => (await this.crossSigning()).private);
+    },
+
     /** Waits until this device trusts the user's identity. */
     async untilUserVerified({ user, verified = true }) {
         await this.untilAsync(async () => (await this.client.getCrypto().getUserVerificationStatus(user)).isVerified() === verified);

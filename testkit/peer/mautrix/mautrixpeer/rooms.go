@@ -198,17 +198,28 @@ type sentMany struct {
 	IDs []id.EventID `json:"ids"`
 }
 
+// sendBurst seals the texts one after the other, as the SDK does not make room
+// keys for several at once, and sends them without waiting between them.
 func sendBurst(ctx context.Context, d *device, a burstArgs) (sentMany, error) {
 	type one struct {
 		at  int
 		id  id.EventID
 		err error
 	}
-	done := make(chan one)
+	done := make(chan one, len(a.Bodies))
 	for i, body := range a.Bodies {
+		content := event.MessageEventContent{MsgType: event.MsgText, Body: body}
+		sealed, err := d.client.Crypto.Encrypt(ctx, a.Room, event.EventMessage, &content)
+		if err != nil {
+			return sentMany{}, err
+		}
 		go func() {
-			s, err := sendText(ctx, d, textArgs{a.Room, body})
-			done <- one{i, s.ID, err}
+			r, err := d.client.SendMessageEvent(ctx, a.Room, event.EventEncrypted, sealed)
+			if err != nil {
+				done <- one{i, "", err}
+				return
+			}
+			done <- one{i, r.EventID, nil}
 		}()
 	}
 	all := sentMany{IDs: make([]id.EventID, len(a.Bodies))}

@@ -1,0 +1,12 @@
+// Package kill puts a quintad under load and keeps book of every answer it
+// gave, so that a test can kill the server, take its disk away or its
+// database, and then ask whether it kept its word: nothing acknowledged is
+// lost, no one-time key is given out twice, no message to a device comes
+// twice or out of order.
+//
+// The clients speak plain HTTP. They behave as real ones do: a request
+// without an answer is repeated with the same transaction id and body until
+// it is answered, a sync goes on from the last token that arrived whole.
+// [Start] begins the load, [Load.Stop] ends it and [Load.Check] compares the
+// book with what the server then holds.
+package kill
