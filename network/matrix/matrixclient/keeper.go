@@ -159,7 +159,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 	if user == s.account.User && id == s.account.Device {
 		return quinta.E(quinta.KindInvalid, op, "this is the device itself")
 	}
-	return trustError(op, s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+	return trustError(op, s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		devices, err := s.machine.Devices(tx, user)
 		if err != nil {
 			return nil, err
@@ -175,7 +175,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 
 // Acknowledge implements client.Keeper.
 func (s *Session) Acknowledge(ctx context.Context, user quinta.UserID) error {
-	return trustError("acknowledging an identity", s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+	return trustError("acknowledging an identity", s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		id, err := s.machine.UserIdentity(tx, user)
 		if err != nil {
 			return nil, err

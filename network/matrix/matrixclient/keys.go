@@ -70,7 +70,7 @@ func (s *Session) takeIn(ctx context.Context, sessions []keyexport.Session, prog
 	for done := 0; done < len(sessions); {
 		part := sessions[done:min(done+importAtOnce, len(sessions))]
 		n := 0
-		if err := s.loop.Do(ctx, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
+		if err := s.do(ctx, false, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
 			n, events, err = s.machine.Import(tx, part)
 			return events, err
 		}); err != nil {

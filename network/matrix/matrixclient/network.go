@@ -83,7 +83,16 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 	if !found {
 		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
 	}
-	return newSession(n.Transport, st, env, a), nil
+	s := newSession(n.Transport, st, env, a)
+	// The machine writes its state in the form of this version, and refuses
+	// that of another device.
+	if err := st.Update(ctx, func(tx e2ee.Tx) error {
+		_, err := s.machine.Identity(tx)
+		return err
+	}); err != nil {
+		return nil, &quinta.Error{Kind: quinta.KindConflict, Op: "opening the session", Err: err}
+	}
+	return s, nil
 }
 
 // load reads the JSON value at key into v and reports whether there is one.

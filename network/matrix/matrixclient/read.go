@@ -31,13 +31,13 @@ func (s *Session) Read(ctx context.Context, room quinta.RoomID, q timeline.Query
 const maxPage = 100
 
 // History implements client.Reader. A gap that a sync left is filled first,
-// from its newer end.
+// from its newer end. What comes is for Read, and not given to Run's function.
 func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error) {
 	if limit <= 0 {
 		limit = maxPage
 	}
 	for limit > 0 {
-		n, more, err := s.page(ctx, room, min(limit, maxPage))
+		n, more, err := s.page(ctx, room, min(limit, maxPage), true)
 		if err != nil || !more {
 			return more, err
 		}
@@ -47,8 +47,9 @@ func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (m
 	return true, nil
 }
 
-// page takes in one page of older messages.
-func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n int, more bool, err error) {
+// page takes in one page of older messages, which are quiet if they are
+// history and not something that was missed.
+func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int, quiet bool) (n int, more bool, err error) {
 	const op = "asking for older messages"
 	var r roomRecord
 	if err := s.st.View(ctx, func(tx e2ee.Tx) (err error) { r, err = loadRoom(tx, room); return err }); err != nil {
@@ -76,7 +77,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 	if len(v.End) > 4096 || v.End == from {
 		v.End = "" // a position that does not move is the end
 	}
-	err = s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+	err = s.do(ctx, quiet, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		if err := s.moveGap(tx, room, from, v.End, v.Chunk); err != nil {
 			return nil, err
 		}
@@ -137,9 +138,6 @@ const fillPages = 20
 func (s *Session) fillGaps(ctx context.Context) {
 	tried := map[string]int{}
 	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
 		rooms, err := s.gaps(ctx)
 		for _, g := range rooms {
 			for err == nil && tried[g.key] < fillPages && ctx.Err() == nil {
@@ -156,7 +154,7 @@ func (s *Session) fillGaps(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-changed:
+		case <-s.gapped:
 		}
 	}
 }
@@ -197,7 +195,7 @@ func (s *Session) fill(ctx context.Context, room quinta.RoomID) (open bool, err 
 	if err != nil || before < 2 {
 		return false, err
 	}
-	if _, _, err := s.page(ctx, room, maxPage); err != nil {
+	if _, _, err := s.page(ctx, room, maxPage, false); err != nil {
 		return false, err
 	}
 	after, err := s.gapCount(ctx, room)

@@ -78,6 +78,9 @@ func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, in roomPart, first bo
 			r.Gaps = nil // positions of before are of no use now
 		}
 		r.Gaps, r.Begun = append(r.Gaps, prev), false
+		if len(r.Gaps) > 1 {
+			m.gapped()
+		}
 		if len(r.Gaps) > maxGaps {
 			r.Gaps = slices.Delete(r.Gaps, 1, 2)
 		}

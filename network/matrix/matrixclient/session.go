@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,12 +32,13 @@ type Session struct {
 
 	running atomic.Bool // Run or Flush is going on
 	live    atomic.Bool // Run is going on, so that waiting is of use
-	first   bool        // the step that is being committed is of a first sync; under the loop's lock
+	quiet   bool        // the messages of the step that is being committed are history; under the loop's lock
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when something was committed
 	inbox   []e2ee.Event  // what Run or Flush hands out
-	open    bool          // somebody takes from inbox
+	arrived chan struct{} // wakes who hands out
+	gapped  chan struct{} // wakes who fills gaps
 	trouble error         // the last one that was repeated
 	flows   map[string]*flow
 	asked   chan *flow
@@ -49,13 +51,19 @@ var (
 
 func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{
-		st: st, env: env, account: a, changed: make(chan struct{}), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
+		env: env, account: a, changed: make(chan struct{}), arrived: make(chan struct{}, 1), gapped: make(chan struct{}, 1), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
 		sent: map[quinta.TxnID]chan<- quinta.MessageID{},
 		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
 	}
-	s.machine = &machine{Machine: matrix.New(env, a.User, a.Device), self: a.User, began: func(first bool) { s.first = first }}
+	s.st = telling{st, s.committed}
+	s.machine = &machine{Machine: matrix.New(env, a.User, a.Device), self: a.User, began: func(first bool) { s.quiet = first }, gapped: func() {
+		select {
+		case s.gapped <- struct{}{}:
+		default:
+		}
+	}}
 	s.loop = &client.Loop[input, matrix.Req, matrix.Ans]{
-		Machine: s.machine, Link: s.link, Store: st, Env: env,
+		Machine: s.machine, Link: s.link, Store: s.st, Env: env,
 		Commit: timeline.Apply, Events: s.deliver, Trouble: s.troubled,
 	}
 	s.loop.Start()
@@ -153,8 +161,8 @@ func (s *Session) troubled(err error, wait time.Duration) {
 
 // deliver gets the events of a step after they are durable.
 func (s *Session) deliver(events []e2ee.Event) {
-	first := s.first
-	s.first = false
+	quiet := s.quiet
+	s.quiet = false
 	var out []e2ee.Event
 	for _, e := range events {
 		if s.verification(e) {
@@ -162,41 +170,75 @@ func (s *Session) deliver(events []e2ee.Event) {
 		}
 		switch e.Kind {
 		case e2ee.EventMessage, e2ee.EventUndecryptable, e2ee.EventReceipt:
-			if first {
+			if quiet {
 				continue
 			}
 		}
 		out = append(out, e)
 	}
 	s.give(out)
-	s.mu.Lock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-	s.mu.Unlock()
 }
 
-// give puts events into the inbox, if somebody takes from it.
+// committed wakes who waits for something to change.
+func (s *Session) committed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// A telling store tells of each commit.
+type telling struct {
+	client.Store
+	committed func()
+}
+
+// Update implements client.Store.
+func (t telling) Update(ctx context.Context, fn func(e2ee.Tx) error) error {
+	err := t.Store.Update(ctx, fn)
+	if err == nil {
+		t.committed()
+	}
+	return err
+}
+
+// do runs one step of the machine. Messages that it brings are history if it
+// is quiet.
+func (s *Session) do(ctx context.Context, quiet bool, fn func(e2ee.Tx) ([]e2ee.Event, error)) error {
+	return s.loop.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		s.quiet = quiet
+		return fn(tx)
+	})
+}
+
+// maxInbox bounds the events that wait for a Run or Flush, or for on to keep
+// up. What is older then stands in the timeline only.
+const maxInbox = 100_000
+
+// give puts events into the inbox. They wait there also while nobody takes
+// from it: Create and Join ask the server too.
 func (s *Session) give(events []e2ee.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open || len(events) == 0 {
-		return
-	}
 	s.inbox = append(s.inbox, events...)
+	if over := len(s.inbox) - maxInbox; over > 0 {
+		s.inbox = slices.Delete(s.inbox, 0, over)
+	}
+	select {
+	case s.arrived <- struct{}{}:
+	default:
+	}
 }
 
 // handOut calls on with each event that comes, until stop is called; stop
 // hands out the rest and returns when on has returned.
 func (s *Session) handOut(on func(e2ee.Event)) (stop func()) {
-	s.mu.Lock()
-	s.open, s.inbox = true, nil
-	s.mu.Unlock()
 	end, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			s.mu.Lock()
-			batch, changed := s.inbox, s.changed
+			batch := s.inbox
 			s.inbox = nil
 			s.mu.Unlock()
 			for _, e := range batch {
@@ -208,12 +250,12 @@ func (s *Session) handOut(on func(e2ee.Event)) (stop func()) {
 				continue
 			}
 			select {
-			case <-changed:
+			case <-s.arrived:
 			case <-end:
-				select {
-				case <-changed:
-					continue
-				default:
+				s.mu.Lock()
+				rest := len(s.inbox)
+				s.mu.Unlock()
+				if rest == 0 {
 					return
 				}
 			}
@@ -222,15 +264,12 @@ func (s *Session) handOut(on func(e2ee.Event)) (stop func()) {
 	return func() {
 		close(end)
 		<-done
-		s.mu.Lock()
-		s.open, s.inbox = false, nil
-		s.mu.Unlock()
 	}
 }
 
 // look runs fn over what is committed.
 func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
-	return s.st.Update(ctx, fn)
+	return s.st.View(ctx, fn)
 }
 
 // wait returns when cond holds of what is committed. If the session does not

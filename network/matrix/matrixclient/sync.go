@@ -90,9 +90,11 @@ func parseSync(since string, body []byte) (input, error) {
 type machine struct {
 	*matrix.Machine
 	self quinta.UserID
-	// fresh is called with whether the sync was the first one, whose messages
-	// are history.
+	// began is called at each step with whether what it brings is history, as
+	// of a first sync.
 	began func(first bool)
+	// gapped is called when a sync left messages out.
+	gapped func()
 }
 
 var _ e2ee.Machine[input, matrix.Req, matrix.Ans] = (*machine)(nil)
@@ -119,4 +121,10 @@ func (m *machine) Receive(tx e2ee.Tx, in input) ([]e2ee.Event, error) {
 		}
 	}
 	return events, tx.Put(keySince, []byte(in.NextBatch))
+}
+
+// Done implements e2ee.Machine.
+func (m *machine) Done(tx e2ee.Tx, req matrix.Req, ans matrix.Ans) ([]e2ee.Event, error) {
+	m.began(false)
+	return m.Machine.Done(tx, req, ans)
 }

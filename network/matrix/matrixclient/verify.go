@@ -546,7 +546,7 @@ func (s *Session) strings(f *flow, m *sas.Flow) client.ShortStrings {
 func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 	other, _ := m.Other()
 	v := m.Verified()
-	return trustError("verifying", s.loop.Do(ctx, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
+	return trustError("verifying", s.do(ctx, false, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
 		if !v.Master.IsZero() {
 			if events, err = s.machine.VerifyUser(tx, f.user, v.Master.String()); err != nil {
 				return nil, err
