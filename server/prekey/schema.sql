@@ -10,6 +10,7 @@ CREATE TABLE prekey_onetime (
     PRIMARY KEY (user_id, device, algorithm, id)
 );
 CREATE INDEX prekey_onetime_next ON prekey_onetime (user_id, device, algorithm, seq) WHERE claimed IS NULL;
+CREATE INDEX prekey_onetime_seq ON prekey_onetime (seq) WHERE claimed IS NULL;
 
 -- The key that is given out again and again when there is no one-time key.
 CREATE TABLE prekey_fallback (
