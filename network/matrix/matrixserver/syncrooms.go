@@ -142,6 +142,9 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 			return err
 		}
 		p.sight, p.known, p.lower = s, false, s.seenUpTo(l.q.since.pos)
+		// One who comes back may have missed the end of his last stay, if
+		// there was no sync between his leaving and his new invitation.
+		p.limited = p.lower > 0
 	} else {
 		// He was in the room all the time, and sees everything.
 		p.sight = &sight{user: l.user, membership: []since{{0, room.Join}}}

@@ -53,7 +53,7 @@ func TestSyncInviteJoinLeave(t *testing.T) {
 		bob.join(room)
 		r = f.next()
 		is(t, "rejoin", r.timeline(room), "he is gone m.room.member m.room.member")
-		is(t, "rejoin limited", r.joined(room, "timeline", "limited"), false)
+		is(t, "rejoin limited", r.joined(room, "timeline", "limited"), true)
 		is(t, "the whole state", strings.Contains(stateOf(r.joined(room, "state", "events")), "name/=Secret"), true)
 	})
 }
