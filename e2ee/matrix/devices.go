@@ -144,23 +144,19 @@ func (w *work) planQuery() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	entries, err := w.keysWith("user/")
+	entries, err := w.keysWith("stale/")
 	if err != nil {
 		return err
 	}
 	var ids []quinta.UserID
 	for _, e := range entries {
-		var u struct {
-			Tracked  bool  `json:"tracked"`
-			Outdated bool  `json:"outdated"`
-			Querying bool  `json:"querying"`
-			RetryAt  int64 `json:"retry_at"`
-		}
-		if err := json.Unmarshal(e.Value, &u); err != nil {
-			return damaged("a record")
+		id := quinta.UserID(strings.TrimPrefix(e.Key, "stale/"))
+		u, err := w.user(id)
+		if err != nil {
+			return err
 		}
 		if u.Outdated && u.Tracked && !u.Querying && u.RetryAt <= w.now.UnixMilli() {
-			ids = append(ids, quinta.UserID(strings.TrimPrefix(e.Key, "user/")))
+			ids = append(ids, id)
 		}
 	}
 	for part := range slices.Chunk(ids, maxQuery) {
@@ -171,13 +167,24 @@ func (w *work) planQuery() error {
 	return nil
 }
 
+// flushUsers writes the records that changed, and with each a mark of whether
+// its list is to be queried, so that nobody has to look through all of them.
 func (w *work) flushUsers() error {
 	for id, u := range w.users {
-		if u.dirty {
-			if err := w.put("user/"+string(id), u); err != nil {
+		if !u.dirty {
+			continue
+		}
+		u.dirty = false
+		if err := w.put("user/"+string(id), u); err != nil {
+			return err
+		}
+		mark := "stale/" + string(id)
+		if !u.Outdated || !u.Tracked {
+			if err := w.tx.Delete(mark); err != nil {
 				return err
 			}
-			u.dirty = false
+		} else if err := w.tx.Put(mark, []byte{1}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -192,16 +192,12 @@ func (w *work) load() error {
 
 // flush writes back what changed.
 func (w *work) flush() error {
-	for id, u := range w.users {
-		if u.dirty {
-			if err := w.put("user/"+string(id), u); err != nil {
-				return err
-			}
-		}
+	if err := w.flushUsers(); err != nil {
+		return err
 	}
 	for curve, p := range w.peers {
 		if p.dirty {
-			if err := w.put("olm/"+curve, p); err != nil {
+			if err := w.tx.Put("olm/"+curve, p.encode()); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ const maxSessions = 5
 
 // A peerRecord holds the Olm sessions with one device, by its Curve25519 key.
 type peerRecord struct {
-	Sessions []*peerSession `json:"sessions"`
+	Sessions []*peerSession
 
 	dirty bool
 }
@@ -26,18 +27,64 @@ type peerRecord struct {
 // A peerSession is one session. Received is when a message was last opened
 // with it, or when it was made; Used is when it last did anything.
 type peerSession struct {
-	ID       olm.SessionID `json:"id"`
-	State    []byte        `json:"state"`
-	Received int64         `json:"received"`
-	Used     int64         `json:"used"`
+	ID       olm.SessionID
+	State    []byte
+	Received int64
+	Used     int64
+}
+
+// encode writes the sessions as length-prefixed fields: there are many
+// records, and each message changes one.
+func (p *peerRecord) encode() []byte {
+	var b []byte
+	for _, s := range p.Sessions {
+		b = binary.AppendUvarint(b, uint64(len(s.ID)))
+		b = append(b, s.ID...)
+		b = binary.AppendUvarint(b, uint64(len(s.State)))
+		b = append(b, s.State...)
+		b = binary.AppendVarint(b, s.Received)
+		b = binary.AppendVarint(b, s.Used)
+	}
+	return b
+}
+
+// decodePeer reads what encode wrote.
+func decodePeer(b []byte) (*peerRecord, error) {
+	p := new(peerRecord)
+	field := func() []byte {
+		n, k := binary.Uvarint(b)
+		if k <= 0 || n > uint64(len(b)-k) {
+			b = nil
+			return nil
+		}
+		f := b[k : k+int(n)]
+		b = b[k+int(n):]
+		return f
+	}
+	for len(b) > 0 {
+		s := &peerSession{ID: olm.SessionID(field()), State: field()}
+		for _, v := range []*int64{&s.Received, &s.Used} {
+			n, k := binary.Varint(b)
+			if k <= 0 {
+				return nil, damaged("olm/")
+			}
+			*v, b = n, b[k:]
+		}
+		p.Sessions = append(p.Sessions, s)
+	}
+	return p, nil
 }
 
 func (w *work) peer(curve string) (*peerRecord, error) {
 	if p := w.peers[curve]; p != nil {
 		return p, nil
 	}
-	p := new(peerRecord)
-	if _, err := w.get("olm/"+curve, p); err != nil {
+	b, err := w.tx.Get("olm/" + curve)
+	if err != nil {
+		return nil, err
+	}
+	p, err := decodePeer(b)
+	if err != nil {
 		return nil, err
 	}
 	w.peers[curve] = p

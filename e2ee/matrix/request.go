@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
@@ -66,7 +67,8 @@ type record struct {
 	Kind   ReqKind `json:"kind"`
 	Method string  `json:"method"`
 	Path   string  `json:"path"`
-	Body   []byte  `json:"body,omitempty"`
+	// Body is stored beside the record.
+	Body []byte `json:"-"`
 
 	// Upload: the keys in it.
 	OneTimeKeys []uint64 `json:"one_time_keys,omitempty"`
@@ -103,7 +105,23 @@ func path(elems ...string) string {
 }
 
 // enqueue stores a request.
-func (w *work) enqueue(r *record) error { return w.put("req/"+w.next(), r) }
+func (w *work) enqueue(r *record) error {
+	id := w.next()
+	if r.Body != nil {
+		if err := w.tx.Put("body/"+id, r.Body); err != nil {
+			return err
+		}
+	}
+	return w.put("req/"+id, r)
+}
+
+// dequeue removes a request.
+func (w *work) dequeue(id string) error {
+	if err := w.tx.Delete("body/" + id); err != nil {
+		return err
+	}
+	return w.tx.Delete("req/" + id)
+}
 
 // toDevice stores requests that send contents of one clear type, at most a
 // hundred messages in each.
@@ -137,16 +155,31 @@ type deviceMessage struct {
 	content []byte // JSON
 }
 
-// encodeMessages returns the body of sendToDevice.
+// encodeMessages returns the body of sendToDevice. No device is in ms twice,
+// and there is at least one.
 func encodeMessages(ms []deviceMessage) []byte {
-	byUser := map[quinta.UserID]map[quinta.DeviceID]json.RawMessage{}
+	ms = slices.Clone(ms)
+	slices.SortStableFunc(ms, func(a, b deviceMessage) int { return compareTargets(a.to, b.to) })
+	size := 32
 	for _, m := range ms {
-		if byUser[m.to.User] == nil {
-			byUser[m.to.User] = map[quinta.DeviceID]json.RawMessage{}
-		}
-		byUser[m.to.User][m.to.Device] = m.content
+		size += len(m.content) + len(m.to.User) + len(m.to.Device) + 8
 	}
-	return mustJSON(map[string]any{"messages": byUser})
+	b := append(make([]byte, 0, size), `{"messages":{`...)
+	for i, m := range ms {
+		switch {
+		case i == 0:
+		case ms[i-1].to.User == m.to.User:
+			b = append(b, ',')
+		default:
+			b = append(b, '}', ',')
+		}
+		if i == 0 || ms[i-1].to.User != m.to.User {
+			b = append(append(b, mustJSON(m.to.User)...), ':', '{')
+		}
+		b = append(append(b, mustJSON(m.to.Device)...), ':')
+		b = append(b, m.content...)
+	}
+	return append(b, "}}}"...)
 }
 
 // txn returns a transaction id that this device never used. It is random: a
@@ -177,8 +210,9 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 			return err
 		}
 		return w.requests(func(id string, r *record) error {
-			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: r.Body})
-			return nil
+			body, err := w.tx.Get("body/" + id)
+			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body})
+			return err
 		})
 	})
 	return out, err
@@ -221,7 +255,7 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 		if err != nil || !found || ans.Failure == Unreached {
 			return err
 		}
-		if err := w.tx.Delete("req/" + req.ID); err != nil {
+		if err := w.dequeue(req.ID); err != nil {
 			return err
 		}
 		done := map[ReqKind]func(*record, Ans) error{

@@ -290,7 +290,7 @@ func (w *work) recall(room quinta.RoomID) error {
 		if err := w.put("outbox/"+id, &outboxItem{room, r.Type, r.Content, r.Txn}); err != nil {
 			return err
 		}
-		return w.tx.Delete("req/" + id)
+		return w.dequeue(id)
 	})
 }
 
