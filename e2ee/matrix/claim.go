@@ -3,12 +3,14 @@ package matrix
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -74,15 +76,19 @@ func (w *work) planOlm() error {
 		if i.Fresh || seen[i.To] { // one message to a device in each request
 			continue
 		}
-		content, err := w.seal(w.letter(i.Type, i.Content), i.To, d)
+		p, err := w.peer(d.Curve)
 		if err != nil {
 			return err
 		}
-		if content == nil {
+		if p.current() == nil {
 			continue
 		}
+		sealed, err := w.sealAll(w.letter(i.Type, i.Content), []target{i.To})
+		if err != nil {
+			return err
+		}
 		seen[i.To] = true
-		out = append(out, deviceMessage{i.To, content})
+		out = append(out, sealed...)
 		if err := w.tx.Delete(e.Key); err != nil {
 			return err
 		}
@@ -186,37 +192,112 @@ func (w *work) doneClaim(r *record, ans Ans) error {
 	if ans.Failure == 0 && json.Unmarshal(ans.Body, &a) != nil {
 		a.Keys = nil
 	}
+	jobs, err := w.claimJobs(r, a.Keys)
+	if err != nil {
+		return err
+	}
+	if err := w.makeSessions(jobs); err != nil {
+		return err
+	}
 	made := map[target]bool{}
-	for _, t := range r.Targets {
-		d, err := w.entitled(t)
-		if err != nil {
-			return err
-		}
-		if d == nil {
-			continue
-		}
-		u, err := w.user(t.User)
+	for _, j := range jobs {
+		u, err := w.user(j.to.User)
 		if err != nil {
 			return err
 		}
 		u.dirty = true
-		public, ok := claimed(a.Keys[t.User][t.Device], t, d)
-		if ok {
-			ok, err = w.outbound(d, public)
-			if err != nil {
-				return err
-			}
-		}
-		if !ok {
-			d.ClaimAfter = w.now.Add(claimAgain).UnixMilli()
-			w.meta.Epoch++
+		if j.session == nil {
+			j.device.ClaimAfter = w.now.Add(claimAgain).UnixMilli()
 			continue
 		}
-		d.ClaimAfter, d.NoOlm = 0, false
-		made[t] = true
+		p, err := w.peer(j.device.Curve)
+		if err != nil {
+			return err
+		}
+		p.add(j.id, j.session, w.now.UnixMilli())
+		j.device.ClaimAfter, j.device.NoOlm = 0, false
+		made[j.to] = true
 	}
 	w.meta.Epoch++
 	return w.freshen(made)
+}
+
+// A claimJob is one session to be made.
+type claimJob struct {
+	to     target
+	device *deviceRecord
+	keys   map[string]json.RawMessage
+	rand   io.Reader
+
+	id      olm.SessionID
+	session []byte // nil if the keys were not good
+	err     error
+}
+
+// claimJobs pairs the targets of a claim with what came for them.
+func (w *work) claimJobs(r *record, keys map[quinta.UserID]map[quinta.DeviceID]map[string]json.RawMessage) ([]*claimJob, error) {
+	var jobs []*claimJob
+	for _, t := range r.Targets {
+		d, err := w.entitled(t)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			continue
+		}
+		rand, err := w.draw(2 * key.Size)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, &claimJob{to: t, device: d, keys: keys[t.User][t.Device], rand: rand})
+	}
+	return jobs, nil
+}
+
+// makeSessions checks the claimed keys and makes the sessions. Each worker
+// has its own copy of the account, as an account is not shared.
+func (w *work) makeSessions(jobs []*claimJob) error {
+	state := w.acc.Encode()
+	defer clear(state)
+	accounts := make([]*olm.Account, workers(len(jobs)))
+	for i := range accounts {
+		a, err := olm.DecodeAccount(state)
+		if err != nil {
+			return err
+		}
+		defer a.Wipe()
+		accounts[i] = a
+	}
+	spread(len(jobs), func(worker, i int) { jobs[i].run(accounts[worker]) })
+	for _, j := range jobs {
+		if j.err != nil {
+			return j.err
+		}
+	}
+	return nil
+}
+
+// run makes one session. A device whose keys are not signed by it, or weak,
+// gets none.
+func (j *claimJob) run(acc *olm.Account) {
+	public, ok := claimed(j.keys, j.to, j.device)
+	if !ok {
+		return
+	}
+	curve, err := key.ParseAgreementPublic[key.Identity](j.device.Curve)
+	if err != nil {
+		return
+	}
+	s, err := acc.NewOutbound(j.rand, curve, public)
+	if errors.Is(err, key.ErrWeak) {
+		return
+	}
+	if err != nil {
+		j.err = err
+		return
+	}
+	j.id, j.session = s.ID(), s.Encode()
+	s.Wipe()
 }
 
 // claimed returns the one-time key of an answer if the device signed it.
@@ -241,29 +322,6 @@ func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.On
 		}
 	}
 	return key.OneTimePublic{}, false
-}
-
-// outbound makes a session with a device; it reports whether the keys were
-// good.
-func (w *work) outbound(d *deviceRecord, oneTime key.OneTimePublic) (bool, error) {
-	curve, err := key.ParseAgreementPublic[key.Identity](d.Curve)
-	if err != nil {
-		return false, nil
-	}
-	s, err := w.acc.NewOutbound(w.m.env.Rand, curve, oneTime)
-	if errors.Is(err, key.ErrWeak) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer s.Wipe()
-	p, err := w.peer(d.Curve)
-	if err != nil {
-		return false, err
-	}
-	p.add(s, w.now.UnixMilli())
-	return true, nil
 }
 
 // freshen marks the payloads that waited for a new session as ready, and

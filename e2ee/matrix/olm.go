@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/quinta-chat/quinta"
@@ -93,8 +94,8 @@ func (w *work) peer(curve string) (*peerRecord, error) {
 
 // add keeps a new session, and drops the least recently used one if there are
 // too many.
-func (p *peerRecord) add(s *olm.Session, now int64) {
-	p.Sessions = append(p.Sessions, &peerSession{ID: s.ID(), State: s.Encode(), Received: now, Used: now})
+func (p *peerRecord) add(id olm.SessionID, state []byte, now int64) {
+	p.Sessions = append(p.Sessions, &peerSession{ID: id, State: state, Received: now, Used: now})
 	if len(p.Sessions) > maxSessions {
 		oldest := 0
 		for i, s := range p.Sessions {
@@ -156,35 +157,98 @@ func (w *work) letter(typ string, content []byte) letter {
 	}
 }
 
-// seal seals a letter for one device with the current session, and returns
-// the content of the event. It returns nil if there is no session.
-func (w *work) seal(l letter, to target, d *deviceRecord) ([]byte, error) {
-	p, err := w.peer(d.Curve)
-	if err != nil {
-		return nil, err
+// A sealJob is one letter to be sealed with one session.
+type sealJob struct {
+	to      target
+	ed25519 string
+	peer    *peerRecord
+	session *peerSession
+	rand    io.Reader
+
+	state   []byte
+	content []byte
+	err     error
+}
+
+// sealAll seals a letter for devices that have a session, and returns the
+// contents of the events.
+func (w *work) sealAll(l letter, ts []target) ([]deviceMessage, error) {
+	var out []deviceMessage
+	for len(ts) > 0 {
+		// Two devices may claim one Curve25519 key, and so share a session. It
+		// must never seal two messages from one state: one after the other.
+		var now, later []target
+		seen := map[string]bool{}
+		for _, t := range ts {
+			if seen[t.Curve] {
+				later = append(later, t)
+				continue
+			}
+			seen[t.Curve] = true
+			now = append(now, t)
+		}
+		sealed, err := w.sealOnce(l, now)
+		if err != nil {
+			return nil, err
+		}
+		out, ts = append(out, sealed...), later
 	}
-	ps := p.current()
-	if ps == nil {
-		return nil, nil
+	return out, nil
+}
+
+// sealOnce is sealAll for devices that have different sessions.
+func (w *work) sealOnce(l letter, ts []target) ([]deviceMessage, error) {
+	jobs := make([]*sealJob, len(ts))
+	for i, t := range ts {
+		u, err := w.user(t.User)
+		if err != nil {
+			return nil, err
+		}
+		p, err := w.peer(t.Curve)
+		if err != nil {
+			return nil, err
+		}
+		// The ratchet turns with 32 bytes, if it does.
+		rand, err := w.draw(key.Size)
+		if err != nil {
+			return nil, err
+		}
+		jobs[i] = &sealJob{to: t, ed25519: u.Devices[t.Device].Ed25519, peer: p, session: p.current(), rand: rand}
 	}
-	s, err := olm.DecodeSession(ps.State)
+	own := w.acc.Identity().String()
+	spread(len(jobs), func(_, i int) { jobs[i].run(l, own) })
+	out := make([]deviceMessage, len(ts))
+	for i, j := range jobs {
+		if j.err != nil {
+			return nil, j.err
+		}
+		j.session.State, j.session.Used, j.peer.dirty = j.state, w.now.UnixMilli(), true
+		out[i] = deviceMessage{j.to, j.content}
+	}
+	return out, nil
+}
+
+func (j *sealJob) run(l letter, own string) {
+	s, err := olm.DecodeSession(j.session.State)
 	if err != nil {
-		return nil, err
+		j.err = err
+		return
 	}
 	defer s.Wipe()
-	user := mustJSON(to.User)
-	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(d.Ed25519)+len(l.tail))
-	text = append(append(append(append(append(text, l.head...), user...), l.middle...), d.Ed25519...), l.tail...)
-	sealed, err := s.Seal(w.m.env.Rand, text)
+	user := mustJSON(j.to.User)
+	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(j.ed25519)+len(l.tail))
+	text = append(append(append(append(append(text, l.head...), user...), l.middle...), j.ed25519...), l.tail...)
+	sealed, err := s.Seal(j.rand, text)
 	clear(text)
 	if err != nil {
-		return nil, err
+		j.err = err
+		return
 	}
-	ps.State, ps.Used, p.dirty = s.Encode(), w.now.UnixMilli(), true
+	j.state = s.Encode()
 	body := make([]byte, 0, len(sealed.Body)*4/3+256)
-	body = fmt.Appendf(body, `{"algorithm":"%s","sender_key":"%s","ciphertext":{"%s":{"type":%d,"body":"`, algorithmOlm, w.acc.Identity(), d.Curve, sealed.Type)
+	body = fmt.Appendf(body, `{"algorithm":"%s","sender_key":"%s","ciphertext":{"%s":{"type":%d,"body":"`, algorithmOlm, own, j.to.Curve, sealed.Type)
 	body = base64text.Append(body, sealed.Body)
-	return append(body, `"}}}`...), nil
+	j.content = append(body, `"}}}`...)
 }
 
 // errWedged is the error of an Olm message that no session opens.
@@ -254,7 +318,7 @@ func (w *work) openPreKey(p *peerRecord, sender key.IdentityPublic, body []byte)
 	}
 	defer s.Wipe()
 	w.accChanged = true
-	p.add(s, w.now.UnixMilli())
+	p.add(s.ID(), s.Encode(), w.now.UnixMilli())
 	return text, nil
 }
 

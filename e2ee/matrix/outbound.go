@@ -283,17 +283,11 @@ func (w *work) giveTo(room quinta.RoomID, o *outboundRecord, s *shareRecord, ts 
 	l := w.letter(typeRoomKey, fmt.Appendf(nil, `{"algorithm":"%s","room_id":%s,"session_id":"%s","session_key":"%s","shared_history":%t,"m.shared_history":%t}`,
 		algorithmMegolm, mustJSON(room), o.ID, base64text.EncodeSecret(raw), o.Shared, o.Shared))
 	defer clear(l.head)
-	out := make([]deviceMessage, 0, len(ts))
+	out, err := w.sealAll(l, ts)
+	if err != nil {
+		return err
+	}
 	for _, t := range ts {
-		u, err := w.user(t.User)
-		if err != nil {
-			return err
-		}
-		content, err := w.seal(l, t, u.Devices[t.Device])
-		if err != nil {
-			return err
-		}
-		out = append(out, deviceMessage{t, content})
 		s.set(&s.Given, t, t.Curve)
 	}
 	n, err := w.toDevice(typeEncrypted, out, record{Room: room, Session: o.ID})

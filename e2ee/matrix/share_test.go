@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/e2ee/olm"
 )
 
 // sessions returns the session ids and indices of the encrypted events of a
@@ -402,4 +404,41 @@ func TestNoIndexTwice(t *testing.T) {
 	}
 	turn(bob)
 	bob.wantReads("@alice: first", "@alice: message 0", "@alice: message 1", "@alice: message 2", "@alice: message 3", "@alice: message 4")
+}
+
+// TestTwoDevicesOneCurveKey has two devices claim one Curve25519 key: the
+// session that they share never seals two messages from one state.
+func TestTwoDevicesOneCurveKey(t *testing.T) {
+	t.Parallel()
+	s, alice, _ := pair(t)
+	eve := s.forgeWithKeys("@eve:x", "EVE")
+	for i := range 60 {
+		id := quinta.DeviceID(fmt.Sprint("TWIN", i))
+		twin := &forger{s: s, acc: eve.acc, user: "@eve:x", device: id}
+		s.hs.login("@eve:x", id)
+		s.hs.users["@eve:x"].devices[id].keys = twin.signed(nil)
+		twin.publish(1)
+	}
+	s.hs.member("!r:x", "@eve:x", "join")
+	turn(alice)
+	alice.says("!r:x", "hello")
+	seen := map[string]int{}
+	for id, d := range s.hs.users["@eve:x"].devices {
+		for _, m := range d.inbox {
+			if body := between(string(m.raw), `"body":"`, `"`); body != "" {
+				raw, err := base64.RawStdEncoding.DecodeString(body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := olm.ParsePreKeyMessage(raw)
+				if err != nil {
+					t.Fatalf("%s: %v", id, err)
+				}
+				seen[fmt.Sprint(p.SessionID(), p.Message.Index)]++
+			}
+		}
+	}
+	if len(seen) != 61 {
+		t.Errorf("got %d message keys for 61 devices", len(seen))
+	}
 }
