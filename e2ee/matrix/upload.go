@@ -136,14 +136,14 @@ func (w *work) doneUpload(r *record, ans Ans) error {
 	}
 	w.acc.MarkPublished(ids...)
 	w.meta.Published = w.meta.Published || r.DeviceKeys
-	w.meta.Counted, w.meta.OneTimeKeys, w.meta.Refusals = true, body.Counts[otkAlgorithm], 0
+	w.meta.Counted, w.meta.OneTimeKeys, w.meta.Refusals = true, max(0, body.Counts[otkAlgorithm]), 0
 	return nil
 }
 
 // counts takes what a sync says of the keys that the server holds.
 func (w *work) counts(in In) {
 	if in.OneTimeKeys != nil && !w.meta.Uploading {
-		w.meta.Counted, w.meta.OneTimeKeys = true, in.OneTimeKeys[otkAlgorithm]
+		w.meta.Counted, w.meta.OneTimeKeys = true, max(0, in.OneTimeKeys[otkAlgorithm])
 	}
 	if in.UnusedFallback == nil || !w.meta.Published || w.meta.Uploading {
 		return
