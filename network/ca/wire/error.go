@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// A Code says what went wrong, for programs. It ends the type of an error:
+// "urn:quinta:ca:error:CODE".
+type Code string
+
+// The codes.
+const (
+	CodeInternal        Code = "internal"
+	CodeInvalid         Code = "invalid"
+	CodeMalformed       Code = "malformed"
+	CodeUnauthenticated Code = "unauthenticated"
+	CodeForbidden       Code = "forbidden"
+	CodeNotFound        Code = "not-found"
+	CodeExists          Code = "exists"
+	CodeConflict        Code = "conflict"
+	CodeTooLarge        Code = "too-large"
+	CodeLimited         Code = "limited"
+	CodeUnavailable     Code = "unavailable"
+	CodeFull            Code = "full"
+
+	// CodeMethod: the path knows other methods.
+	CodeMethod Code = "method"
+	// CodeUnsupported: a key, form or profile that is not worked with.
+	CodeUnsupported Code = "unsupported"
+	// CodePossession: a proof of possession or a signature is wrong.
+	CodePossession Code = "possession"
+	// CodeNonce: the nonce was not given for this, was used, or is too old.
+	CodeNonce Code = "nonce"
+	// CodeApproval: another device must approve it first.
+	CodeApproval Code = "approval"
+	// CodeUndelivered: messages for the key still wait.
+	CodeUndelivered Code = "undelivered"
+	// CodeStaleKeys: the message is not sealed for just the devices that there
+	// are; Missing and Stale say which.
+	CodeStaleKeys Code = "stale-keys"
+	// CodeNotChosen: not all members chose the legacy profile.
+	CodeNotChosen Code = "not-chosen"
+	// CodeState: the key is not in a state for this.
+	CodeState Code = "state"
+)
+
+// Kinds is the table from the core's kinds of error to this network's.
+var Kinds = map[quinta.Kind]struct {
+	Status int
+	Code   Code
+}{
+	quinta.KindInternal:        {500, CodeInternal},
+	quinta.KindInvalid:         {400, CodeInvalid},
+	quinta.KindMalformed:       {400, CodeMalformed},
+	quinta.KindUnauthenticated: {401, CodeUnauthenticated},
+	quinta.KindForbidden:       {403, CodeForbidden},
+	quinta.KindNotFound:        {404, CodeNotFound},
+	quinta.KindExists:          {409, CodeExists},
+	quinta.KindConflict:        {409, CodeConflict},
+	quinta.KindTooLarge:        {413, CodeTooLarge},
+	quinta.KindLimited:         {429, CodeLimited},
+	quinta.KindUnavailable:     {503, CodeUnavailable},
+	quinta.KindFull:            {507, CodeFull},
+}
+
+// ErrorType is the media type of an error (RFC 9457).
+const ErrorType = "application/problem+json"
+
+const errorURN = "urn:quinta:ca:error:"
+
+// An Error is the answer to a call that did not succeed, in the form of RFC
+// 9457.
+type Error struct {
+	Status int
+	Code   Code
+	// Detail is a sentence for people.
+	Detail string
+	// RetryAfter says when to try again, for CodeLimited.
+	RetryAfter time.Duration
+	// Missing are keys that a message should be sealed for, and Stale are those
+	// that it should not, for CodeStaleKeys.
+	Missing, Stale []string
+}
+
+// NewError makes an Error.
+func NewError(status int, code Code, detail string) *Error {
+	return &Error{Status: status, Code: code, Detail: detail}
+}
+
+// Error returns the code, if there is one, and the sentence.
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return e.Detail
+	}
+	return string(e.Code) + ": " + e.Detail
+}
+
+// problem is the JSON of an Error.
+type problem struct {
+	Type       string   `json:"type"`
+	Title      string   `json:"title"`
+	Status     int      `json:"status"`
+	Detail     string   `json:"detail,omitempty"`
+	RetryAfter int64    `json:"retryAfter,omitempty"` // milliseconds
+	Missing    []string `json:"missing,omitempty"`
+	Stale      []string `json:"stale,omitempty"`
+}
+
+// MarshalJSON writes the body.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(problem{Type: errorURN + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail,
+		RetryAfter: e.RetryAfter.Milliseconds(), Missing: e.Missing, Stale: e.Stale})
+}
+
+// maxText bounds what is shown of a server's own words, and maxList how many
+// keys of a list are read.
+const (
+	maxText = 300
+	maxList = MaxDevices
+)
+
+// ParseError reads the body of an answer that is no success. What is not in
+// the form of RFC 9457, such as the page of a proxy, has no Code. The sentence
+// is made fit to be shown in one line.
+func ParseError(status int, body []byte) *Error {
+	e := &Error{Status: status, Detail: fmt.Sprintf("the server answered %d", status)}
+	var p problem
+	if json.Unmarshal(body, &p) != nil {
+		return e
+	}
+	code, ok := strings.CutPrefix(p.Type, errorURN)
+	if !ok || len(code) > 40 {
+		return e
+	}
+	e.Code = Code(printable(code))
+	if d := printable(p.Detail); d != "" {
+		e.Detail = d
+	}
+	if p.RetryAfter > 0 && p.RetryAfter < 1<<31 {
+		e.RetryAfter = time.Duration(p.RetryAfter) * time.Millisecond
+	}
+	if len(p.Missing) <= maxList && len(p.Stale) <= maxList {
+		e.Missing, e.Stale = p.Missing, p.Stale
+	}
+	return e
+}
+
+// printable makes one bounded line of printable text.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	return strings.TrimSpace(s)
+}

@@ -1,0 +1,75 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// A LoginRequest is POST PathLogin. The name is "alice" or "alice@domain".
+type LoginRequest struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+	// Device is the device's own id, 1 to 64 letters, digits, _ and -; empty
+	// lets the server choose one. A device that exists gets a new token and
+	// loses the old one.
+	Device     quinta.DeviceID `json:"device,omitempty"`
+	DeviceName string          `json:"deviceName,omitempty"`
+}
+
+// A LoginAnswer tells a device who it is.
+type LoginAnswer struct {
+	// Username is the whole name, "alice@domain".
+	Username quinta.UserID   `json:"username"`
+	Device   quinta.DeviceID `json:"device"`
+	Token    string          `json:"token"`
+	Domain   string          `json:"domain"`
+	// New says that the device did not exist before.
+	New bool `json:"new"`
+	// Delivered is the position up to which some device of the user had
+	// acknowledged its messages before this login: what lies after it in the
+	// history, nobody has read yet.
+	Delivered quinta.Pos `json:"delivered"`
+	// Pos is the position of the server now.
+	Pos quinta.Pos `json:"pos"`
+}
+
+// A LogoutRequest is POST PathLogout: the device goes, and its keys are
+// revoked with the reason "cessation".
+type LogoutRequest struct{}
+
+// A RemoveRequest is DELETE PathDevice. It takes the password again, since a
+// stolen token must not be able to remove the other devices.
+type RemoveRequest struct {
+	Password string `json:"password"`
+	// Reason is one of the reasons of RevokeRequest; "cessation" if empty.
+	Reason string `json:"reason,omitempty"`
+}
+
+// A Device is one device of the caller.
+type Device struct {
+	Device  quinta.DeviceID `json:"device"`
+	Name    string          `json:"name,omitempty"`
+	Created time.Time       `json:"created"`
+	// Seen is when it was last active, to the minute; absent if never.
+	Seen *time.Time `json:"seen,omitempty"`
+}
+
+// A DeviceList is the answer of PathDevices.
+type DeviceList struct {
+	Devices []Device `json:"devices"`
+}
+
+// Roots is the answer of PathRoots: what a client trusts, and what the
+// network's bounds are.
+type Roots struct {
+	Domain string `json:"domain"`
+	// Roots and Intermediates are certificates in DER.
+	Roots         [][]byte `json:"roots"`
+	Intermediates [][]byte `json:"intermediates"`
+	// MaxMessage bounds a message's body, MaxFile a file, in bytes.
+	MaxMessage int64 `json:"maxMessage"`
+	MaxFile    int64 `json:"maxFile"`
+	// Grace is for how long a renewed key to decrypt with is kept, in seconds.
+	Grace int64 `json:"grace"`
+}
