@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,4 +118,19 @@ func (s *stage) alter(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(path, bytes.ReplaceAll(b, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+func (s *stage) catch(ts *testscript.TestScript, args []string) {
+	need(ts, args, 1)
+	n := 1
+	if len(args) > 1 {
+		var err error
+		n, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
+	words := strings.Fields(ts.ReadFile("stdout"))
+	if n < 1 || len(words) < n {
+		ts.Fatalf("the last output has %d words", len(words))
+	}
+	ts.Setenv(args[0], words[n-1])
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,19 +33,24 @@ import (
 //	cut FILE N             cut N bytes off the end of a file
 //	alter FILE TEXT OTHER  replace TEXT in a file by OTHER of the same length
 //	newer FILE             make a store look as if a newer version wrote it
+//	catch VAR [N]          set VAR to the Nth word of the last stdout; N is 1
 //	log PATTERN            the log of the servers so far must match
 //	quiet PATTERN          it must not
 func TestStories(t *testing.T) {
 	t.Parallel()
-	quintad, err := program.Build(".", "./cmd/quintad", "quintad")
-	if err != nil {
-		t.Fatal(err)
+	var path []string
+	for _, name := range []string{"quintad", "quinta"} {
+		bin, err := program.Build(".", "./cmd/"+name, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path = append(path, filepath.Dir(bin))
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PATH", filepath.Dir(quintad)+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("PATH", strings.Join(append(path, env.Getenv("PATH")), string(os.PathListSeparator)))
 			env.Values[stageKey{}] = &stage{t: t, client: client}
 			env.Defer(func() { stageOf(env.Values).end() })
 			return nil
@@ -72,6 +78,7 @@ func TestStories(t *testing.T) {
 			"newer":       on((*stage).newer),
 			"log":         on((*stage).logged),
 			"quiet":       on((*stage).quiet),
+			"catch":       on((*stage).catch),
 		},
 	})
 }

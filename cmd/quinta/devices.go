@@ -25,7 +25,7 @@ type deviceLine struct {
 
 var devicesCommand = &command{
 	name:  "devices",
-	args:  "[USER] | rename ID NAME | signout ID | accept|reject|reset USER ID",
+	args:  "[USER] | rename ID NAME | signout ID | accept|reject|reset USER ID | acknowledge USER",
 	short: "list, rename, sign out, accept or reject devices",
 	long: `Lists the devices of the account, or of a user, with their fingerprints and how
 far they are trusted.
@@ -36,10 +36,12 @@ far they are trusted.
   accept USER ID    the fingerprint was compared and is right
   reject USER ID    the device gets no keys, and nothing from it is trusted
   reset USER ID     take a judgement back
+  acknowledge USER  take the changed identity of a user as the one that counts
+                    from now on, without having compared it
 
 Example: quinta devices accept @bob:example.org JLAFKJWSCS
 `,
-	subs: []string{"rename", "signout", "accept", "reject", "reset"},
+	subs: []string{"rename", "signout", "accept", "reject", "reset", "acknowledge"},
 	run:  runDevices,
 }
 
@@ -72,6 +74,11 @@ func runDevices(ctx context.Context, a *app, args []string) error {
 				return err
 			}
 			return s.SignOut(ctx, quinta.DeviceID(args[1]), p)
+		case args[0] == "acknowledge":
+			if err := need(args, 2, 2); err != nil {
+				return err
+			}
+			return s.Acknowledge(ctx, quinta.UserID(args[1]))
 		case judge:
 			if err := need(args, 3, 3); err != nil {
 				return err

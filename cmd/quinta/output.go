@@ -213,7 +213,7 @@ func (a *app) show(l messageLine, at time.Time, withRoom bool) {
 // marks are the warnings behind a sender's name.
 func marks(l messageLine) string {
 	var m []string
-	if !l.Encrypted {
+	if !l.Encrypted && l.Reason == "" {
 		m = append(m, "in clear")
 	}
 	if l.Weakness != "" {
@@ -273,6 +273,7 @@ var eventNames = map[e2ee.EventKind]string{
 	e2ee.EventReceipt:      "receipt",
 	e2ee.EventSent:         "sent",
 	e2ee.EventFailed:       "failed",
+	e2ee.EventTrouble:      "trouble",
 }
 
 // tell prints one event of a running session.
@@ -292,5 +293,7 @@ func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 		a.note("warning: the identity of %s has changed: compare it again with 'quinta verify %s' before you send anything secret", oneLine(string(e.User)), oneLine(string(e.User)))
 	case e2ee.EventFailed:
 		a.note("a message was not sent: %s", oneLine(e.Detail))
+	case e2ee.EventTrouble:
+		a.note("%s", oneLine(e.Detail))
 	}
 }

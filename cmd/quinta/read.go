@@ -21,7 +21,7 @@ them cannot be read.
 Example: quinta read garden --limit 20
 
   --limit N       how many at the most (default 50)
-  --after TIME    only later ones; TIME is like 2026-01-31 or 2026-01-31T12:00:00Z
+  --after TIME    only later ones; TIME is 2026-01-31 or 2026-01-31T12:00:00Z
   --before TIME   only earlier ones
 `,
 	flags: func(fs *flag.FlagSet, o *options) {

@@ -21,6 +21,9 @@ type roomLine struct {
 	Membership string          `json:"membership"`
 	Encrypted  bool            `json:"encrypted"`
 	Members    []quinta.UserID `json:"members,omitempty"`
+	Topic      string          `json:"topic,omitempty"`
+	Inviter    quinta.UserID   `json:"inviter,omitempty"`
+	Direct     bool            `json:"direct,omitempty"`
 }
 
 // caughtUp opens a session that has rooms, catches up with the server, and
@@ -48,7 +51,7 @@ var roomsCommand = &command{
 			list, err := s.Rooms(ctx)
 			for _, r := range list {
 				if a.opt.json {
-					a.emit(roomLine{newHead("room"), ac.User, r.ID, r.Name, r.Membership, r.Encrypted, r.Members})
+					a.emit(roomLine{newHead("room"), ac.User, r.ID, r.Name, r.Membership, r.Encrypted, r.Members, r.Topic, r.Inviter, r.Direct})
 					continue
 				}
 				state := r.Membership
@@ -219,19 +222,27 @@ var membersCommand = &command{
 			if err != nil {
 				return err
 			}
-			list, err := s.Rooms(ctx)
-			for _, r := range list {
-				if r.ID != room {
+			list, err := s.Members(ctx, room)
+			for _, m := range list {
+				if a.opt.json {
+					a.emit(memberLine{newHead("member"), ac.User, room, m.User, m.Name, m.Membership})
 					continue
 				}
-				for _, u := range r.Members {
-					if a.opt.json {
-						a.emit(eventLine{head: newHead("member"), Account: ac.User, Room: room, User: u})
-					}
-					a.say("%s", oneLine(string(u)))
+				if m.Membership == "join" || m.Membership == "invite" {
+					a.say("%s %s (%s)", oneLine(string(m.User)), oneLine(m.Name), m.Membership)
 				}
 			}
 			return err
 		})
 	},
+}
+
+// memberLine is a member of a room in JSON.
+type memberLine struct {
+	head
+	Account    quinta.UserID `json:"account"`
+	Room       quinta.RoomID `json:"room"`
+	User       quinta.UserID `json:"user"`
+	Name       string        `json:"name,omitempty"`
+	Membership string        `json:"membership"`
 }

@@ -35,6 +35,7 @@ Example: df -h | quinta send alerts -
   --edit ID     as a new text for an own message
   --react       TEXT is a reaction, such as an emoji, to the message of --reply
   --notice      mark it as written by a program
+  --clear       allow it to leave in clear if the room is not encrypted
 `,
 	flags: func(fs *flag.FlagSet, o *options) {
 		fs.StringVar(&o.file, "file", "", "")
@@ -42,6 +43,7 @@ Example: df -h | quinta send alerts -
 		fs.StringVar(&o.edit, "edit", "", "")
 		fs.BoolVar(&o.react, "react", false, "")
 		fs.BoolVar(&o.notice, "notice", false, "")
+		fs.BoolVar(&o.clear, "clear", false, "")
 	},
 	run: runSend,
 }
@@ -98,7 +100,7 @@ func refusedSend(e *e2ee.Event) error {
 // draft makes the message of the arguments. done closes what it opened.
 func (a *app) draft(args []string) (d client.Draft, done func() error, err error) {
 	done = func() error { return nil }
-	d.Kind = quinta.MessageText
+	d.Kind, d.Clear = quinta.MessageText, a.opt.clear
 	if a.opt.notice {
 		d.Kind = quinta.MessageNotice
 	}
