@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -204,5 +206,15 @@ func wantKind(t *testing.T, err error, want quinta.Kind) {
 	t.Helper()
 	if err == nil || quinta.KindOf(err) != want {
 		t.Fatalf("got error %v of kind %v, want kind %v", err, quinta.KindOf(err), want)
+	}
+}
+
+// changeOf changes the bodies of successes below a path that holds part.
+func changeOf(part string, fn func(b []byte) []byte) func(*http.Request, int, []byte) (int, []byte) {
+	return func(r *http.Request, status int, b []byte) (int, []byte) {
+		if strings.Contains(r.URL.Path, part) && status == http.StatusOK {
+			b = fn(b)
+		}
+		return status, b
 	}
 }
