@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -45,7 +46,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if err != nil {
 		return quinta.Device{}, err
 	}
-	return keepLogin(ctx, st, c, in, a)
+	return n.keepLogin(ctx, st, env, c, in, a)
 }
 
 // login asks for a token.
@@ -129,18 +130,33 @@ func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	return c, plan, st.Update(ctx, func(tx e2ee.Tx) error { return store(tx, keyIntent, plan) })
 }
 
-// keepLogin checks what the server gave and keeps it.
-func keepLogin(ctx context.Context, st client.Store, c *conn, in client.Credentials, a loginAnswer) (quinta.Device, error) {
+// publishWithin bounds how long a login waits for its keys to be published.
+const publishWithin = 20 * time.Second
+
+// keepLogin checks what the server gave, keeps it, and publishes the keys of
+// the device, so that others can write to it from the moment of its login.
+func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c *conn, in client.Credentials, a loginAnswer) (quinta.Device, error) {
 	if _, _, ok := wire.SplitUserID(a.User); !ok || !validID(string(a.User)) || !validID(string(a.Device)) || a.Token == "" || len(a.Token) > 4096 {
 		return quinta.Device{}, quinta.E(quinta.KindMalformed, "logging in", "the server's answer names no user, device or token")
 	}
 	d := quinta.Device{User: a.User, ID: a.Device, Name: deviceName(in)}
-	return d, st.Update(ctx, func(tx e2ee.Tx) error {
+	acc := account{Base: c.base, User: a.User, Device: a.Device, Name: d.Name, Token: a.Token}
+	if err := st.Update(ctx, func(tx e2ee.Tx) error {
 		if err := tx.Delete(keyIntent); err != nil {
 			return err
 		}
-		return store(tx, keyAccount, account{Base: c.base, User: a.User, Device: a.Device, Name: d.Name, Token: a.Token})
-	})
+		return store(tx, keyAccount, acc)
+	}); err != nil {
+		return quinta.Device{}, err
+	}
+	s := newSession(n.Transport, st, env, acc)
+	defer s.link.close()
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	// The login stands whatever becomes of this: what does not get through is
+	// in the store, and repeated when the session runs.
+	_ = s.loop.Flush(ctx)
+	return d, nil
 }
 
 // Register makes an account, with the invitation Token if the server asks for
@@ -160,7 +176,7 @@ func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in
 			return quinta.Device{}, err
 		}
 	}
-	return keepLogin(ctx, st, c, in, a)
+	return n.keepLogin(ctx, st, env, c, in, a)
 }
 
 func (c *conn) register(ctx context.Context, in client.Credentials, plan intent) (loginAnswer, error) {

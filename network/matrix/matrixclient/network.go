@@ -47,8 +47,7 @@ const (
 	keyIntent  = "link/intent"
 	keySince   = "link/since"
 	keyRoom    = "link/room/"
-	keyQueue   = "link/queue/"
-	keySeq     = "link/seq"
+	keySeen    = "link/seen/"
 )
 
 // account is what the store knows of the login.

@@ -78,10 +78,11 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int, quiet
 		v.End = "" // a position that does not move is the end
 	}
 	err = s.do(ctx, quiet, func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		if err := s.moveGap(tx, room, from, v.End, v.Chunk); err != nil {
+		unknown, err := s.moveGap(tx, room, from, v.End, v.Chunk)
+		if err != nil {
 			return nil, err
 		}
-		return s.machine.Read(tx, room, v.Chunk)
+		return s.machine.Read(tx, room, unknown)
 	})
 	if err != nil {
 		return 0, false, err
@@ -94,32 +95,36 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int, quiet
 	return len(v.Chunk), more, err
 }
 
-// moveGap notes how far a gap was filled: it ends where a known message is.
-func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chunk []json.RawMessage) error {
+// moveGap notes how far a gap was filled: it ends where a known message is. It
+// returns the events that are not known yet.
+func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chunk []json.RawMessage) (unknown []json.RawMessage, err error) {
 	r, err := loadRoom(tx, room)
 	if err != nil {
-		return err
-	}
-	i := slices.Index(r.Gaps, from)
-	if i < 0 {
-		return nil // somebody else filled it
+		return nil, err
 	}
 	met := false
 	for _, raw := range chunk {
 		var e struct {
 			ID quinta.MessageID `json:"event_id"`
 		}
-		if i == 0 || json.Unmarshal(raw, &e) != nil {
+		if json.Unmarshal(raw, &e) != nil {
 			continue
 		}
-		_, err := timeline.Get(tx, room, e.ID)
-		if err != nil && quinta.KindOf(err) != quinta.KindNotFound {
-			return err
+		known, err := isKnown(tx, room, e.ID)
+		if err != nil {
+			return nil, err
 		}
-		met = met || err == nil
+		met = met || known
+		if !known {
+			unknown = append(unknown, raw)
+		}
+	}
+	i := slices.Index(r.Gaps, from)
+	if i < 0 {
+		return unknown, nil // somebody else filled it
 	}
 	switch {
-	case met:
+	case met && i > 0:
 		r.Gaps = slices.Delete(r.Gaps, i, i+1)
 	case end == "":
 		// The beginning of the room: nothing older is unknown.
@@ -127,7 +132,31 @@ func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chun
 	default:
 		r.Gaps[i] = end
 	}
-	return store(tx, keyRoom+string(room), r)
+	return unknown, store(tx, keyRoom+string(room), r)
+}
+
+// isKnown reports whether a message was taken in before. Edits, reactions and
+// redactions do not stand in the timeline by themselves: commit notes them.
+func isKnown(tx e2ee.Tx, room quinta.RoomID, id quinta.MessageID) (bool, error) {
+	_, err := timeline.Get(tx, room, id)
+	if quinta.KindOf(err) != quinta.KindNotFound {
+		return err == nil, err
+	}
+	b, err := tx.Get(keySeen + string(room) + "\x00" + string(id))
+	return b != nil, err
+}
+
+// commit keeps what a step brought, in the step's transaction.
+func commit(tx e2ee.Tx, events []e2ee.Event) error {
+	for _, e := range events {
+		switch m := e.Message; m.Relation.Kind {
+		case quinta.RelationReplace, quinta.RelationReaction, quinta.RelationRedaction:
+			if err := tx.Put(keySeen+string(m.Room)+"\x00"+string(m.ID), []byte{1}); err != nil {
+				return err
+			}
+		}
+	}
+	return timeline.Apply(tx, events)
 }
 
 // fillPages bounds how much of one gap is fetched by itself.

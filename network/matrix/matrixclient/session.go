@@ -14,7 +14,6 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
-	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
@@ -64,7 +63,7 @@ func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) 
 	}}
 	s.loop = &client.Loop[input, matrix.Req, matrix.Ans]{
 		Machine: s.machine, Link: s.link, Store: s.st, Env: env,
-		Commit: timeline.Apply, Events: s.deliver, Trouble: s.troubled,
+		Commit: commit, Events: s.deliver, Trouble: s.troubled,
 	}
 	s.loop.Start()
 	return s

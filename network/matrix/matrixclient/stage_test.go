@@ -218,3 +218,13 @@ func changeOf(part string, fn func(b []byte) []byte) func(*http.Request, int, []
 		return status, b
 	}
 }
+
+// changeStatus changes the status of answers below a path that holds part.
+func changeStatus(part string, fn func(status int) int) func(*http.Request, int, []byte) (int, []byte) {
+	return func(r *http.Request, status int, b []byte) (int, []byte) {
+		if strings.Contains(r.URL.Path, part) {
+			status = fn(status)
+		}
+		return status, b
+	}
+}
