@@ -182,50 +182,74 @@ func TestAttack05OverOlmOnly(t *testing.T) {
 			"ciphertext": base64.RawStdEncoding.EncodeToString(sealed),
 		})
 	}
+	// An Olm message under another name.
+	renamed := eve.seal(bob, eve.payload(bob, "m.room_key", m.key(), nil))
+	renamed["algorithm"] = "m.megolm.v1.aes-sha2"
+	s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room.encrypted", renamed)
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "forged"))
 	turn(bob)
 	bob.wantReads("! no-key-yet")
 }
 
-// TestAttack04Forwarded sends forwarded keys that nobody asked for, from a
-// stranger, and from an own device that is not verified.
+// TestAttack04Forwarded sends a forwarded key that was asked for: from a
+// stranger, from an own device that is not verified, from a verified one that
+// was not asked, and at last from one that is both. Nobody can forward what
+// nobody asked for, and nothing that is there gets worse.
 func TestAttack04Forwarded(t *testing.T) {
 	t.Parallel()
 	s, bob, eve := withEve(t)
+	asked := s.forgeWithKeys("@bob:x", "ASKED")
+	turn(bob)
 	m := eve.session("!r:x")
-	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "hello")) // index 0
-	inbound, err := megolm.NewInbound(func() []byte { o := eve.session("!r:x"); return o.out.SessionKey() }())
+	inbound, err := megolm.NewInbound(m.out.SessionKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := inbound.Export(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forward := func(id string, raw []byte) map[string]any {
+	forward := func(index uint32) map[string]any {
+		raw, err := inbound.Export(index)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return map[string]any{
-			"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": id, "session_key": base64.RawStdEncoding.EncodeToString(raw),
+			"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": inbound.ID(), "session_key": base64.RawStdEncoding.EncodeToString(raw),
 			"sender_key": eve.acc.Identity(), "sender_claimed_ed25519_key": eve.acc.Signing(), "forwarding_curve25519_key_chain": []string{},
 		}
 	}
-	own := s.forge("@bob:x", "BOB2") // not verified
+	accept := func(f *forger) {
+		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing().String(), matrix.Accept)
+		})
+	}
+	sends := func(f *forger, content map[string]any, want int) {
+		t.Helper()
+		f.sends(bob, "m.forwarded_room_key", content, nil)
+		turn(bob)
+		if got := bob.exported(); len(got) != want {
+			t.Errorf("%s: got %d sessions, want %d", f.device, len(got), want)
+		}
+	}
+	sends(asked, forward(0), 0) // nobody asked yet
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "zero"))
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "one"))
+	turn(bob) // now ASKED is asked
+	later := s.forgeWithKeys("@bob:x", "LATER")
 	turn(bob)
+	accept(later)
 	bob.take()
-	for _, f := range []*forger{eve, own} {
-		f.sends(bob, "m.forwarded_room_key", forward(string(inbound.ID()), foreign), nil)
-	}
-	turn(bob)
-	if got := bob.exported(); len(got) != 0 {
-		t.Errorf("took %v", got)
-	}
-	// A verified own device that was not asked.
-	bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return bob.m.Decide(tx, "@bob:x", "BOB2", own.acc.Signing().String(), matrix.Accept)
-	})
-	own.sends(bob, "m.forwarded_room_key", forward(string(inbound.ID()), foreign), nil)
-	turn(bob)
-	if got := bob.exported(); len(got) != 0 {
-		t.Errorf("took what was not asked for: %v", got)
+	sends(eve, forward(0), 0)
+	sends(asked, forward(0), 0)
+	sends(later, forward(0), 0)
+	accept(asked)
+	sends(asked, forward(1), 1)
+	bob.wantReads("@eve: one (key-source)")
+	eve.sends(bob, "m.room_key", map[string]any{
+		"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": m.out.ID(), "session_key": base64.RawStdEncoding.EncodeToString(m.out.SessionKey()),
+	}, nil) // from index 2: the earlier one stays
+	sends(asked, forward(0), 1) // asked again for the older message
+	bob.wantReads("@eve: zero")
+	sends(asked, forward(1), 1)
+	if first, err := bob.exported()[0].Check(); err != nil || first != 0 {
+		t.Errorf("got first index %d, %v, want 0", first, err)
 	}
 }
 

@@ -18,7 +18,23 @@ const (
 	// maxDevices is how many devices of one user are kept.
 	maxDevices = 1000
 	maxNames   = 255
+	// maxOwnKeys bounds the own device keys, which go into every Olm payload.
+	maxOwnKeys = 8 << 10
 )
+
+// plain reports whether s can be an id: short, not empty, and without control
+// characters, which separate the parts of the machine's own keys.
+func plain[S ~string](s S) bool {
+	if s == "" || len(s) > maxNames {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 {
+			return false
+		}
+	}
+	return true
+}
 
 // A userRecord is what is known of one user and his devices. It outlives
 // restarts and the last shared room, so that a new device is noticed.
@@ -245,6 +261,9 @@ func (w *work) doneQuery(r *record, ans Ans) error {
 		}
 		w.takeIdentity(id, u, a.Master[id], a.SelfSigning[id], a.UserSigning[id])
 		w.takeDevices(id, u, a.DeviceKeys[id])
+		if id == w.m.user {
+			w.checkOwn(a.DeviceKeys[id][w.m.device])
+		}
 		u.Known = true
 		if u.Generation == r.Generations[id] {
 			u.Outdated = false
@@ -300,6 +319,28 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 	}
 }
 
+// checkOwn holds what the server lists for this device against its keys. If
+// it lists none they are uploaded again; if it lists others, this store is not
+// that of the device, and nothing more is sent.
+func (w *work) checkOwn(raw json.RawMessage) {
+	d, err := parseDevice(raw, w.m.user, w.m.device)
+	switch {
+	case raw == nil:
+		w.meta.Published = false
+	case err != nil || d.Ed25519 != w.acc.Signing().String() || d.Curve != w.acc.Identity().String():
+		if !w.meta.Foreign {
+			w.meta.Foreign = true
+			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.m.user, Device: w.m.device, Detail: "the server lists other keys for this device"})
+		}
+	default:
+		w.meta.Foreign = false
+		// With the signature of the self-signing key others can check it.
+		if bare, err := canonicaljson.Delete(raw, "unsigned"); err == nil && len(bare) <= maxOwnKeys {
+			w.meta.Keys = bare
+		}
+	}
+}
+
 func (w *work) deviceEvent(kind e2ee.EventKind, id quinta.UserID, u *userRecord, device quinta.DeviceID, detail string) e2ee.Event {
 	return e2ee.Event{Kind: kind, User: id, Device: device, Detail: detail, Message: quinta.Message{Trust: w.trust(id, u, u.Devices[device])}}
 }
@@ -322,7 +363,7 @@ func parseDevice(raw []byte, user quinta.UserID, device quinta.DeviceID) (*devic
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, ErrMalformed
 	}
-	if s.User != user || s.Device != device || device == "" || len(device) > maxNames ||
+	if s.User != user || s.Device != device || !plain(device) ||
 		!slices.Contains(s.Algorithms, algorithmOlm) || !slices.Contains(s.Algorithms, algorithmMegolm) {
 		return nil, ErrMalformed
 	}

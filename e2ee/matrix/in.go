@@ -170,7 +170,7 @@ func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage)
 		}
 		for _, raw := range events {
 			var e roomEvent
-			if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.Sender == "" || e.Type == "" || e.StateKey != nil {
+			if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" || e.StateKey != nil {
 				continue
 			}
 			if err := w.timelineEvent(room, r, e); err != nil {

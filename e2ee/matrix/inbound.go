@@ -34,8 +34,6 @@ type inboundRecord struct {
 	Ed25519 string        `json:"ed25519,omitempty"`
 	Chain   []string      `json:"chain,omitempty"`
 	Shared  bool          `json:"shared,omitempty"`
-	// BackedUp says that the session is in the key backup in this state.
-	BackedUp bool `json:"backed_up,omitempty"`
 }
 
 func inboundKey(room quinta.RoomID, session string) string {
@@ -60,7 +58,7 @@ type roomKey struct {
 // receiveRoomKey takes a room key that its owner sent.
 func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
 	var k roomKey
-	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || k.Room == "" {
+	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || !plain(k.Room) {
 		return nil
 	}
 	raw, err := base64text.DecodeSecret(k.SessionKey)
@@ -124,6 +122,9 @@ func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, r inboundReco
 	if err := w.put(inboundKey(room, id), &r); err != nil {
 		return false, err
 	}
+	if err := w.tx.Put(unsavedKey(room, id), []byte{1}); err != nil {
+		return false, err
+	}
 	said, err := w.keysWith(withheldKey(room, id))
 	if err != nil {
 		return false, err
@@ -183,7 +184,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 		return msg, &failure{reason: quinta.ReasonUnsupported, detail: "algorithm"}, nil
 	}
 	var ciphertext string
-	if json.Unmarshal(c.Ciphertext, &ciphertext) != nil || c.SessionID == "" || len(ciphertext) > megolm.MaxMessage*4/3+4 {
+	if json.Unmarshal(c.Ciphertext, &ciphertext) != nil || !plain(c.SessionID) || len(ciphertext) > megolm.MaxMessage*4/3+4 {
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
 	body, err := base64text.Decode(ciphertext)

@@ -115,7 +115,7 @@ func (w *work) cancelKeyRequest(room quinta.RoomID, session string) error {
 // verified device gets one.
 func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	var c requestContent
-	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Device == w.m.device || c.ID == "" || len(c.ID) > maxNames {
+	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Device == w.m.device || !plain(c.ID) {
 		return nil
 	}
 	u, err := w.user(w.m.user)
@@ -130,7 +130,7 @@ func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	if c.Action == "request_cancellation" {
 		return w.forgetForward(to, c.ID)
 	}
-	if c.Action != "request" || c.Body == nil || c.Body.Algorithm != algorithmMegolm {
+	if c.Action != "request" || c.Body == nil || c.Body.Algorithm != algorithmMegolm || !plain(c.Body.Room) || !plain(c.Body.Session) {
 		return nil
 	}
 	var r inboundRecord
@@ -199,7 +199,7 @@ func (w *work) forgetForward(to target, id string) error {
 // own verified device that was asked.
 func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	var k roomKey
-	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain {
+	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain || !plain(k.Room) {
 		return nil
 	}
 	var asked keyRequest

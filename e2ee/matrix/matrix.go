@@ -126,6 +126,8 @@ type meta struct {
 	ForgetAt    int64 `json:"forget_at"`
 	// Keys is the signed device_keys object.
 	Keys json.RawMessage `json:"keys,omitempty"`
+	// Foreign says that the server lists other keys for this device.
+	Foreign bool `json:"foreign,omitempty"`
 	// MasterTrusted says that this device knows its own user's master key to
 	// be the right one.
 	MasterTrusted bool `json:"master_trusted"`

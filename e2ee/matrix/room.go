@@ -81,6 +81,9 @@ func (w *work) members(room quinta.RoomID) ([]quinta.UserID, error) {
 
 // receiveRoom takes one room of a sync.
 func (w *work) receiveRoom(in InRoom) error {
+	if !plain(in.ID) || in.ID[0] != '!' {
+		return nil
+	}
 	r, _, err := w.room(in.ID)
 	if err != nil {
 		return err
@@ -105,7 +108,7 @@ func (w *work) receiveRoom(in InRoom) error {
 	}
 	for _, raw := range in.Timeline {
 		var e roomEvent
-		if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.Sender == "" || e.Type == "" {
+		if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" {
 			continue
 		}
 		if e.StateKey != nil {
@@ -176,7 +179,7 @@ func (w *work) timelineEvent(room quinta.RoomID, r roomRecord, e roomEvent) erro
 		w.deliver(msg)
 		return nil
 	}
-	if e.ID == "" {
+	if !plain(e.ID) {
 		return nil
 	}
 	msg, f, err := w.decrypt(room, e)
@@ -300,7 +303,7 @@ func (w *work) member(room quinta.RoomID, r *roomRecord, e roomEvent, limited bo
 		Membership string `json:"membership"`
 	}
 	user := quinta.UserID(*e.StateKey)
-	if json.Unmarshal(e.Content, &c) != nil || user == "" || len(user) > maxNames {
+	if json.Unmarshal(e.Content, &c) != nil || !plain(user) {
 		return nil
 	}
 	key := memberKey(room, user)

@@ -78,7 +78,7 @@ func (w *work) ownVerified() ([]target, error) {
 // receiveSecretRequest gives a secret to an own verified device.
 func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	var c secretContent
-	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || c.ID == "" || len(c.ID) > maxNames {
+	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || !plain(c.ID) {
 		return nil
 	}
 	verified, err := w.ownVerified()

@@ -32,6 +32,9 @@ type outboxItem struct {
 // message it takes back, has no encrypted form.
 func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 	_, err := m.run(tx, func(w *work) error {
+		if w.meta.Foreign {
+			return ErrOtherDevice
+		}
 		r, found, err := w.room(msg.Room)
 		if err != nil {
 			return err
@@ -136,7 +139,7 @@ func (w *work) sendItem(i *outboxItem) (bool, error) {
 		out.Path, out.Body = path("rooms", string(i.Room), "send", i.Type, string(i.Txn)), i.Content
 		return true, w.enqueue(out)
 	}
-	if !w.meta.Published || r.Algorithm != algorithmMegolm {
+	if !w.meta.Published || w.meta.Foreign || r.Algorithm != algorithmMegolm {
 		return false, nil
 	}
 	if !r.Complete {

@@ -253,6 +253,15 @@ func TestAttack25EncryptionWeakened(t *testing.T) {
 	}
 	s := newStage(t)
 	alice := s.login("@alice:x", "ALICE")
+	s.hs.createPlain("!long:x", "@alice:x")
+	s.hs.encrypt("!long:x", map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_ms": 1 << 50})
+	turn(alice)
+	alice.says("!long:x", "one")
+	s.wait(31 * 24 * time.Hour)
+	alice.says("!long:x", "two")
+	if got := s.distinct("!long:x"); got != 2 {
+		t.Errorf("a room that never wants to rotate: got %d sessions in a month", got)
+	}
 	s.hs.createPlain("!r:x", "@alice:x")
 	s.hs.encrypt("!r:x", map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 3})
 	turn(alice)

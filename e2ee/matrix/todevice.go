@@ -27,7 +27,7 @@ type toDeviceEvent struct {
 // dropped: anybody can send anything. Only faults of the store are errors.
 func (w *work) receiveToDevice(raw json.RawMessage) error {
 	var e toDeviceEvent
-	if len(raw) > maxToDevice || json.Unmarshal(raw, &e) != nil || e.Sender == "" {
+	if len(raw) > maxToDevice || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) {
 		return nil
 	}
 	switch {

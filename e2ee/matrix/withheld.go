@@ -58,7 +58,7 @@ func (w *work) receiveWithheld(e toDeviceEvent) error {
 		// key comes through.
 		return w.unwedge(e.Sender, strings.TrimRight(c.SenderKey, "="))
 	}
-	if c.Algorithm != algorithmMegolm || c.Room == "" || c.Session == "" {
+	if c.Algorithm != algorithmMegolm || !plain(c.Room) || !plain(c.Session) {
 		return nil
 	}
 	found, err := w.tx.Get(inboundKey(c.Room, c.Session))
