@@ -94,15 +94,30 @@ func (c *call) ours(u quinta.UserID, failures map[string]struct{}) bool {
 	return false
 }
 
-// bareUsers returns the users who exist and have no device keys. Both lists
-// are in the order of the users.
+// bareUsers returns the users who exist and have no device keys.
 func (c *call) bareUsers(tx *db.Tx, users []quinta.UserID, devices []directory.Device) ([]quinta.UserID, error) {
 	with := make(map[quinta.UserID]bool, len(users))
 	for i := range devices {
 		with[devices[i].User] = true
 	}
-	var bare []quinta.UserID
+	var bare, unknown []quinta.UserID
 	for _, u := range users {
+		if !with[u] {
+			unknown = append(unknown, u)
+		}
+	}
+	// Whoever is logged in exists; that is one query for nearly all.
+	logins, err := device.Of(tx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range logins {
+		if !with[l.User] {
+			with[l.User] = true
+			bare = append(bare, l.User)
+		}
+	}
+	for _, u := range unknown {
 		if with[u] {
 			continue
 		}

@@ -96,3 +96,32 @@ func TestUploadKeepsSignatures(t *testing.T) {
 		}
 	})
 }
+
+// Who exists and has no keys has an empty entry, logged in or not; who does
+// not exist has none.
+func TestQueryOfUsersWithoutKeys(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		alice, in, out, closed := s.register("alice"), s.register("in"), s.register("out"), s.register("closed")
+		in.login("SECOND")
+		out.post("/_matrix/client/v3/logout", nil).want(200)
+		r := closed.post("/_matrix/client/v3/account/deactivate", object{}).want(401)
+		closed.post("/_matrix/client/v3/account/deactivate", object{"auth": closed.auth(r)}).want(200)
+		same(t, "keys", alice.query(in, out, closed, &user{ID: "@never:hs1"}).at("device_keys"), object{in.ID: object{}, out.ID: object{}})
+	})
+}
+
+// The keys of a closed account go with it.
+func TestKeysOfAClosedAccount(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		alice, bob := s.register("alice"), s.register("bob")
+		bob.post(upload, object{"device_keys": bob.deviceKeys(newSigner(t)), "one_time_keys": oneTime("A")}).want(200)
+		bob.crossSign(t)
+		r := bob.post("/_matrix/client/v3/account/deactivate", object{}).want(401)
+		bob.post("/_matrix/client/v3/account/deactivate", object{"auth": bob.auth(r)}).want(200)
+		same(t, "answer", alice.query(bob).Body, object{"device_keys": object{}, "failures": object{},
+			"master_keys": object{}, "self_signing_keys": object{}, "user_signing_keys": object{}})
+		if got := alice.claim(bob); got != "" {
+			t.Errorf("claimed %q", got)
+		}
+	})
+}

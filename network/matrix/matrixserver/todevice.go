@@ -96,26 +96,35 @@ func (c *call) recipients(body []byte) ([]recipient, int, error) {
 	var to []recipient
 	named := 0
 	for _, u := range users {
-		devices, err := members(u.Value, "messages: each user")
+		devices, err := messagesOf(u.Value)
 		if err != nil {
 			return nil, 0, err
 		}
 		if named += len(devices); named > maxToDevice {
 			return nil, 0, tooManyMessages()
 		}
-		for _, d := range devices {
-			if kind(d.Value) != '{' {
-				return nil, 0, badJSON("messages: each content must be a JSON object")
-			}
-			if len(d.Value) > maxToDeviceContent {
-				return nil, 0, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a content is too large")
-			}
-		}
 		if id := quinta.UserID(u.Name); c.accountOf(id) != "" {
 			to = append(to, recipient{id, devices})
 		}
 	}
 	return to, named, nil
+}
+
+// messagesOf checks the contents for the devices of one user.
+func messagesOf(raw []byte) ([]canonicaljson.Member, error) {
+	devices, err := members(raw, "messages: each user")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range devices {
+		if kind(d.Value) != '{' {
+			return nil, badJSON("messages: each content must be a JSON object")
+		}
+		if len(d.Value) > maxToDeviceContent {
+			return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a content is too large")
+		}
+	}
+	return devices, nil
 }
 
 func tooManyMessages() error {

@@ -64,6 +64,16 @@ func TestSendToDeviceWildcard(t *testing.T) {
 	})
 }
 
+// The sender is whose token it is, whatever the request says.
+func TestSendToDeviceWithAMadeUpSender(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		alice, bob := s.register("alice"), s.register("bob")
+		alice.put("/_matrix/client/v3/sendToDevice/m.test/1?user_id="+esc(bob.ID)+"&sender="+esc(bob.ID), object{"sender": bob.ID,
+			"messages": object{bob.ID: object{bob.Device: object{"sender": bob.ID}, "sender": object{}}}}).want(200)
+		bob.wantWaiting(`m.test @alice:hs1 {"sender":"@bob:hs1"}`)
+	})
+}
+
 // Who is not there gets nothing, and a device of the same name that comes
 // later does not either.
 func TestSendToDeviceOfNobody(t *testing.T) {
