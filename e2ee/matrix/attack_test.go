@@ -276,6 +276,28 @@ func TestAttack09SessionOfAnother(t *testing.T) {
 	bob.wantReads("! sender-mismatch: session of another user")
 }
 
+// TestAttack09OwnerStays has Mallory, who has Eve's session from an earlier
+// index on, send it as her own.
+func TestAttack09OwnerStays(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	mallory := s.forge("@mallory:x", "MALLORY")
+	s.hs.member("!r:x", "@mallory:x", "join")
+	m := eve.session("!r:x")
+	early := m.key()
+	m.event("!r:x", "zero")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	turn(bob)
+	mallory.sends(bob, "m.room_key", early, nil)
+	turn(bob)
+	bob.take()
+	content := m.event("!r:x", "one")
+	s.hs.event("!r:x", "@mallory:x", "m.room.encrypted", nil, content)
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
+	turn(bob)
+	bob.wantReads("! sender-mismatch: session of another user", "@eve: one")
+}
+
 // TestAttack12Replay shows one message again.
 func TestAttack12Replay(t *testing.T) {
 	t.Parallel()

@@ -385,8 +385,26 @@ func TestAttack06FakedSecret(t *testing.T) {
 			}
 		}
 	}
-	good.sends(bob, "m.secret.send", map[string]string{"request_id": id, "secret": secret}, nil)
-	turn(bob)
+	decide := func(f *forger, d matrix.Decision) {
+		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing().String(), d)
+		})
+	}
+	answer := func(f *forger) {
+		f.sends(bob, "m.secret.send", map[string]string{"request_id": id, "secret": secret}, nil)
+		turn(bob)
+	}
+	decide(good, matrix.Reject)
+	answer(good) // was asked, and is not trusted any more
+	decide(good, matrix.Accept)
+	decide(mallory, matrix.Accept)
+	answer(mallory) // is verified, and was not asked
+	for _, e := range bob.take() {
+		if e.Kind == e2ee.EventSecret {
+			t.Errorf("taken from %s", e.Device)
+		}
+	}
+	answer(good)
 	taken := 0
 	for _, e := range bob.take() {
 		if e.Kind == e2ee.EventSecret {
