@@ -451,3 +451,21 @@ func TestTwoDevicesOneCurveKey(t *testing.T) {
 		t.Errorf("got %d message keys for 61 devices", len(seen))
 	}
 }
+
+// TestInvitedReads sends between an invitation and the join.
+func TestInvitedReads(t *testing.T) {
+	t.Parallel()
+	s, alice, _ := pair(t)
+	carol := s.login("@carol:x", "CAROL")
+	s.hs.member("!r:x", "@carol:x", "invite")
+	turn(alice, carol)
+	s.wait(time.Minute)
+	alice.says("!r:x", "welcome")
+	sent := s.hs.rooms["!r:x"].events[len(s.hs.rooms["!r:x"].events)-1].raw
+	turn(carol)
+	s.hs.member("!r:x", "@carol:x", "join")
+	turn(alice, carol)
+	carol.take()
+	carol.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return carol.m.Read(tx, "!r:x", []json.RawMessage{sent}) })
+	carol.wantReads("@alice: welcome")
+}
