@@ -116,7 +116,8 @@ func TestAttack10SenderDeviceKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, bob, eve := withEve(t)
-			mallory := s.forge("@mallory:x", "EVE")
+			// Mallory writes under Eve's name with keys of his own.
+			mallory := &forger{s: s, acc: s.forge("@mallory:x", "M").acc, user: "@eve:x", device: "EVE"}
 			keys := func(curve, ed string) map[string]string {
 				return map[string]string{"curve25519:EVE": curve, "ed25519:EVE": ed}
 			}
@@ -124,8 +125,8 @@ func TestAttack10SenderDeviceKeys(t *testing.T) {
 				"user":      eve.signed(map[string]any{"user_id": "@alice:x"}),
 				"device":    eve.signed(map[string]any{"device_id": "OTHER"}),
 				"curve":     eve.signed(map[string]any{"keys": keys(mallory.acc.Identity().String(), eve.acc.Signing().String())}),
-				"ed25519":   mallory.signed(map[string]any{"user_id": "@eve:x", "keys": keys(eve.acc.Identity().String(), mallory.acc.Signing().String())}),
-				"signature": json.RawMessage(strings.Replace(string(eve.keys), `"ed25519:EVE":"`, `"ed25519:EVE":"AAAA`, 2)),
+				"ed25519":   mallory.signed(map[string]any{"keys": keys(eve.acc.Identity().String(), mallory.acc.Signing().String())}),
+				"signature": mallory.signed(map[string]any{"keys": keys(eve.acc.Identity().String(), eve.acc.Signing().String())}),
 				"shape":     json.RawMessage(`[]`),
 			}[name]
 			m := eve.session("!r:x")

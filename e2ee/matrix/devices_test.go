@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
 )
 
 // devices returns the ids of the devices of a user as c knows them.
@@ -252,4 +254,35 @@ func TestDeviceKeysNeverChange(t *testing.T) {
 	alice.says("!r:x", "after")
 	turn(bob)
 	bob.wantReads("! withheld: m.unverified")
+}
+
+// TestUnsignedDevice lists devices whose keys nobody vouches for.
+func TestUnsignedDevice(t *testing.T) {
+	t.Parallel()
+	s, alice, _ := pair(t)
+	other := s.forge("@eve:x", "EVE")
+	for id, change := range map[quinta.DeviceID]func(f *forger) json.RawMessage{
+		"NOSIG": func(f *forger) json.RawMessage {
+			raw, err := canonicaljson.Delete(f.keys, "signatures")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return raw
+		},
+		"BADSIG": func(f *forger) json.RawMessage {
+			id := string(f.device)
+			forged := &forger{s: s, acc: other.acc, user: f.user, device: f.device}
+			return forged.signed(map[string]any{"keys": map[string]string{"curve25519:" + id: other.acc.Identity().String(), "ed25519:" + id: f.acc.Signing().String()}})
+		},
+		"OTHERUSER":   func(f *forger) json.RawMessage { return f.signed(map[string]any{"user_id": "@eve:x"}) },
+		"OTHERDEVICE": func(f *forger) json.RawMessage { return f.signed(map[string]any{"device_id": "BOB"}) },
+		"NOOLM":       func(f *forger) json.RawMessage { return f.signed(map[string]any{"algorithms": []string{"m.other"}}) },
+		"NOKEYS":      func(f *forger) json.RawMessage { return f.signed(map[string]any{"keys": map[string]string{}}) },
+		"SHAPE":       func(*forger) json.RawMessage { return json.RawMessage(`[]`) },
+	} {
+		f := s.forgeWithKeys("@bob:x", id)
+		s.hs.users["@bob:x"].devices[id].keys = change(f)
+	}
+	turn(alice)
+	alice.wantDevices("@bob:x", "BOB")
 }
