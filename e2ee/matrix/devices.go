@@ -295,7 +295,8 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 		old := u.Devices[device]
 		if old == nil {
 			u.Devices[device] = d
-			if id != w.m.user || device != w.m.device {
+			// The devices that a user has at first sight are not news.
+			if u.Known && (id != w.m.user || device != w.m.device) {
 				w.emit(w.deviceEvent(e2ee.EventDevice, id, u, device, "new"))
 			}
 			continue

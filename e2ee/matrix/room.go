@@ -90,9 +90,12 @@ func (w *work) receiveRoom(in InRoom) error {
 	}
 	before := r
 	r.Left, r.Invited = in.Left, in.Invited
-	if in.Limited {
-		// Members may have come and gone unseen.
+	if in.Limited || in.Left {
+		// Members may come and go unseen.
 		r.Complete = false
+	}
+	if in.Left {
+		r.Rotate = true
 	}
 	state := in.State
 	if in.HasStateAfter {

@@ -469,3 +469,38 @@ func TestInvitedReads(t *testing.T) {
 	carol.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return carol.m.Read(tx, "!r:x", []json.RawMessage{sent}) })
 	carol.wantReads("@alice: welcome")
 }
+
+// TestRejoin leaves a room and comes back: who went in between gets nothing.
+func TestRejoin(t *testing.T) {
+	t.Parallel()
+	s, alice, bob := pair(t)
+	alice.says("!r:x", "one")
+	s.hs.member("!r:x", "@alice:x", "leave")
+	turn(alice)
+	if err := alice.trySend("!r:x", "no"); !errors.Is(err, matrix.ErrUnknownRoom) {
+		t.Errorf("after leaving: got %v", err)
+	}
+	s.hs.member("!r:x", "@bob:x", "leave")
+	s.hs.member("!r:x", "@alice:x", "join")
+	turn(alice, bob)
+	bob.take()
+	alice.says("!r:x", "two")
+	if s.distinct("!r:x") != 2 || len(s.hs.users["@bob:x"].devices["BOB"].inbox) != 0 {
+		t.Errorf("got %d sessions, %d messages to Bob", s.distinct("!r:x"), len(s.hs.users["@bob:x"].devices["BOB"].inbox))
+	}
+}
+
+// TestFirstSightIsQuiet learns of a user with devices: they are not news.
+func TestFirstSightIsQuiet(t *testing.T) {
+	t.Parallel()
+	s, alice, _ := pair(t)
+	s.login("@carol:x", "CAROL")
+	s.hs.member("!r:x", "@carol:x", "join")
+	turn(alice)
+	alice.wantDevices("@carol:x", "CAROL")
+	for _, e := range alice.take() {
+		if e.Kind == e2ee.EventDevice {
+			t.Errorf("got %s %s %s", e.User, e.Device, e.Detail)
+		}
+	}
+}
