@@ -174,7 +174,7 @@ func TestKick(t *testing.T) {
 		}
 		says(t, room, carol, "yes, me", alice)
 
-		bob.NextSync()
+		h.later(alice, bob)
 		events, membership := bob.Timeline(room)
 		if membership != "leave" {
 			t.Errorf("got membership %q, want leave", membership)

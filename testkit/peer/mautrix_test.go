@@ -138,7 +138,7 @@ func TestTwoMakesKick(t *testing.T) {
 			t.Error("the session did not change when a member was removed")
 		}
 		answer := says(t, room, carol, "just two", alice)
-		bob.NextSync()
+		h.later(alice, bob)
 		events, _ := bob.Timeline(room)
 		for _, e := range events {
 			if e.ID == after.ID || e.ID == answer.ID {

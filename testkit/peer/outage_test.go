@@ -39,6 +39,12 @@ func TestServerKilled(t *testing.T) {
 				h.far.Restart()
 			}
 			h.near.Restart()
+			// The first time they find out by themselves, the second time they
+			// are told that the network is back.
+			if round > 0 {
+				alice.Online()
+				bob.Online()
+			}
 			for range 2 {
 				if err := <-done; err != nil {
 					t.Fatal(err)

@@ -107,6 +107,13 @@ func (h *house) meet(r driver.Room, first *driver.Device, others ...*driver.Devi
 	return room
 }
 
+// later returns when d has synced again: someone else asks it into another
+// room, and it sees that.
+func (h *house) later(someone, d *driver.Device) {
+	h.t.Helper()
+	h.meet(driver.Room{}, someone, d)
+}
+
 // says sends a text and waits until all others have read it as it was sent:
 // encrypted, from the sender, unchanged.
 func says(t *testing.T, room quinta.RoomID, from *driver.Device, body string, to ...*driver.Device) driver.Event {

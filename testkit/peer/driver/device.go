@@ -117,18 +117,6 @@ func (d *Device) Reopen(server string) {
 	d.Start()
 }
 
-// NextSync returns when one more sync has been processed.
-func (d *Device) NextSync() {
-	d.tb.Helper()
-	d.must("nextSync", none{}, nil)
-}
-
-// UntilOffline returns when the client has noticed that its server is gone.
-func (d *Device) UntilOffline() {
-	d.tb.Helper()
-	d.must("untilOffline", none{}, nil)
-}
-
 // Online tells the client that the network is back and returns when it syncs.
 func (d *Device) Online() {
 	d.tb.Helper()

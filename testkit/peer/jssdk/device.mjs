@@ -172,18 +172,6 @@ export class Device {
         await this.build();
     }
 
-    /** Ends when a sync that began after this call has been processed. */
-    async nextSync() {
-        const before = this.synced;
-        this.client.retryImmediately();
-        await this.until(() => this.synced > before);
-    }
-
-    /** Ends when the client has noticed that its server does not answer. */
-    async untilOffline() {
-        await this.until(() => [sdk.SyncState.Error, sdk.SyncState.Reconnecting].includes(this.client.getSyncState()));
-    }
-
     /** Tells the client that the network is back, as a browser does. */
     async online() {
         const before = this.synced;
@@ -238,7 +226,7 @@ for (const calls of [rooms.calls, trust.calls, backup.calls]) Object.assign(Devi
 
 /** The names that may be called from outside. */
 Device.calls = new Set([
-    ...["register", "login", "start", "stop", "reopen", "nextSync", "untilOffline", "online"],
+    ...["register", "login", "start", "stop", "reopen", "online"],
     ...["devices", "deleteDevice", "logout", "ownKeys", "isolate"],
     ...[rooms.calls, trust.calls, backup.calls].flatMap(Object.keys),
 ]);

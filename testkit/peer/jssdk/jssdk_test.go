@@ -22,7 +22,7 @@ func TestStart(t *testing.T) {
 	}{
 		{"unknown call", "dance", nil, time.Minute, "no call dance"},
 		{"no server", "login", driver.Account{Server: "http://127.0.0.1:1", Username: "a", Password: "b"}, time.Minute, "fetch failed"},
-		{"not logged in", "untilOffline", nil, time.Minute, "undefined"},
+		{"not logged in", "start", map[string]int{}, time.Minute, "undefined"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var e *driver.Error

@@ -1,5 +1,6 @@
 // Rooms, messages and files.
 
+import * as sdk from "matrix-js-sdk";
 import { open, seal } from "./attachment.mjs";
 
 /** What a test may know of an event. */
@@ -18,12 +19,17 @@ function record(event) {
     };
 }
 
-/** All events of a room that the client holds, in its order, without local echoes. */
+/** All events of a room that the client holds, the oldest first, without local echoes. */
 function events(device, roomId) {
     const room = device.client.getRoom(roomId);
     if (!room) return [];
-    const lines = room.getUnfilteredTimelineSet().getTimelines();
-    return lines.flatMap((line) => line.getEvents()).filter((event) => event.status === null);
+    const set = room.getUnfilteredTimelineSet();
+    const chain = [];
+    for (let line = set.getLiveTimeline(); line && !chain.includes(line); line = line.getNeighbouringTimeline(sdk.Direction.Backward)) {
+        chain.unshift(line);
+    }
+    const apart = set.getTimelines().filter((line) => !chain.includes(line));
+    return [...apart, ...chain].flatMap((line) => line.getEvents()).filter((event) => event.status === null);
 }
 
 /** The events that the test means by id or body. */
@@ -38,7 +44,9 @@ const settled = (event) => !event.isBeingDecrypted() && !event.shouldAttemptDecr
 /** Fetches older events as a client does whose user scrolls up to the beginning. */
 async function older(device, roomId) {
     const line = device.client.getRoom(roomId).getLiveTimeline();
-    while (await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 }));
+    while (line.getPaginationToken(sdk.Direction.Backward) !== null) {
+        await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 });
+    }
 }
 
 /** Resolves when the server answers at all. */
@@ -53,6 +61,11 @@ async function answering(device) {
     }
 }
 
+/** The event of a transaction that waits to be sent. */
+function pending(room, txn) {
+    return room.getPendingEvents().find((candidate) => candidate.getTxnId() === txn);
+}
+
 /** Sends, and again with the same transaction id for as long as the server does not answer. */
 async function send(device, roomId, content, patient) {
     const room = device.client.getRoom(roomId);
@@ -60,9 +73,15 @@ async function send(device, roomId, content, patient) {
     try {
         return (await device.client.sendMessage(roomId, content, txn)).event_id;
     } catch (e) {
-        if (!patient || (e.httpStatus && e.httpStatus < 500)) throw e;
+        if (!patient || (e.httpStatus && e.httpStatus < 500)) {
+            // As its user would: what cannot be sent is thrown away, as it
+            // would hold up the rest.
+            const event = pending(room, txn);
+            if (event?.status === sdk.EventStatus.NOT_SENT) device.client.cancelPendingEvent(event);
+            throw e;
+        }
     }
-    const event = room.getPendingEvents().find((candidate) => candidate.getTxnId() === txn);
+    const event = pending(room, txn);
     for (;;) {
         await answering(device);
         try {

@@ -95,7 +95,6 @@ var sessionCalls = map[string]call{
 	"start":        method(start),
 	"stop":         method(stop),
 	"reopen":       method(reopen),
-	"nextSync":     method(nextSync),
 	"ownKeys":      method(ownKeys),
 	"devices":      method(devices),
 	"deleteDevice": method(deleteDevice),
@@ -233,13 +232,6 @@ func reopen(ctx context.Context, d *device, a struct{ Server string }) (session,
 		acc.Server = a.Server
 	}
 	return d.open(ctx, acc)
-}
-
-func nextSync(ctx context.Context, d *device, _ none) (none, error) {
-	d.mu.Lock()
-	before := d.syncs
-	d.mu.Unlock()
-	return none{}, d.untilSync(ctx, before)
 }
 
 type keys struct {
