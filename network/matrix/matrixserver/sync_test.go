@@ -176,11 +176,10 @@ func TestSyncLongPoll(t *testing.T) {
 		wait := func(act func()) *reply {
 			t.Helper()
 			began := time.Now()
-			got := make(chan *reply)
-			go func() { got <- f.sync("since="+f.since, "timeout=20000") }()
+			got := f.wait(30000)
 			act()
-			r := (<-got).want(200)
-			if took := time.Since(began); took > 10*time.Second {
+			r := got().want(200)
+			if took := time.Since(began); took > 20*time.Second {
 				t.Errorf("woke after %v", took)
 			}
 			f.since = r.text("next_batch")
@@ -218,30 +217,41 @@ func TestSyncEndsWithItsLogin(t *testing.T) {
 		alice := s.register("alice")
 		phone := alice.login("PHONE")
 		f, g := phone.follow(), alice.follow()
-		got := make(chan *reply)
-		go func() { got <- f.sync("since="+f.since, "timeout=60000") }()
-		s.waiting(1)
+		got := f.wait(60000)
 		phone.post(v3+"/logout", nil).want(200)
-		(<-got).fails(401, "M_UNKNOWN_TOKEN")
+		got().fails(401, "M_UNKNOWN_TOKEN")
 
 		g.next()
-		go func() { got <- g.sync("since="+g.since, "timeout=60000") }()
-		s.waiting(1)
+		got = g.wait(60000)
 		began := time.Now()
 		s.Stop()
-		(<-got).want(200)
+		got().want(200)
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("the server stopped after %v", took)
 		}
 	})
 }
 
-// waiting waits until that many syncs wait.
-func (s *stage) waiting(n int) {
-	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); s.Core.Hub.Waiting() != n; time.Sleep(time.Millisecond) {
+// wait begins a sync that waits so many milliseconds, and returns when it is
+// under way. What it returns gives the answer.
+func (f *follower) wait(ms int) func() *reply {
+	f.s.t.Helper()
+	before := f.s.Core.Hub.Waiting()
+	got := make(chan *reply, 1)
+	go func() { got <- f.sync("since="+f.since, fmt.Sprint("timeout=", ms)) }()
+	for end := time.Now().Add(time.Minute); f.s.Core.Hub.Waiting() == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			s.t.Fatalf("got %d waiting, want %d", s.Core.Hub.Waiting(), n)
+			f.s.t.Fatal("the sync does not begin to wait")
+		}
+	}
+	return func() *reply {
+		f.s.t.Helper()
+		select {
+		case r := <-got:
+			return r
+		case <-time.After(time.Minute):
+			f.s.t.Fatal("the sync that waits gets no answer")
+			return nil
 		}
 	}
 }

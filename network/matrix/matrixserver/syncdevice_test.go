@@ -70,11 +70,9 @@ func TestDeviceMessagesWakeSync(t *testing.T) {
 		alice, bob := s.register("alice"), s.register("bob")
 		f := bob.follow()
 		for i, device := range []string{bob.Device, "*"} {
-			got := make(chan *reply)
-			go func() { got <- f.sync("since="+f.since, "timeout=30000") }()
-			s.waiting(1)
+			got := f.wait(30000)
 			alice.tell("m.x", fmt.Sprint(i), object{bob.ID: object{device: object{"n": i}}}).want(200)
-			r := (<-got).want(200)
+			r := got().want(200)
 			is(t, "to "+device, r.told(), fmt.Sprintf("m.x from @alice:hs1: map[n:%d]", i))
 			f.since = r.text("next_batch")
 		}
@@ -223,11 +221,9 @@ func TestDeviceListsInSync(t *testing.T) {
 		// A sync that waits hears of it, too.
 		alice.join(room)
 		f.next()
-		got := make(chan *reply)
-		go func() { got <- f.sync("since="+f.since, "timeout=30000") }()
-		s.waiting(1)
+		got := f.wait(30000)
 		bob.uploadDevice(newSigner(t))
-		is(t, "woken", (<-got).want(200).lists(), "bob /")
+		is(t, "woken", got().want(200).lists(), "bob /")
 	})
 }
 
@@ -247,8 +243,7 @@ func TestSyncDeviceListTracking(t *testing.T) {
 	})
 }
 
-// TestSyncUploadWakes: a claim or an upload of the device itself does not
-// make its sync answer again and again.
+// TestSyncIdleIsQuiet: what strangers do does not make a sync answer.
 func TestSyncIdleIsQuiet(t *testing.T) {
 	s := newStage(t)
 	alice, bob := s.register("alice"), s.register("bob")
@@ -256,13 +251,11 @@ func TestSyncIdleIsQuiet(t *testing.T) {
 	f := alice.follow()
 	stranger := s.register("stranger")
 	began := time.Now()
-	got := make(chan *reply)
-	go func() { got <- f.sync("since="+f.since, "timeout=500") }()
-	s.waiting(1)
+	got := f.wait(500)
 	for i := range 20 {
 		stranger.say(stranger.create(object{}), fmt.Sprint(i))
 	}
-	r := (<-got).want(200)
+	r := got().want(200)
 	if took := time.Since(began); took < 500*time.Millisecond {
 		t.Errorf("answered after %v because of strangers: %s", took, r.Raw)
 	}
