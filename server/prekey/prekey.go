@@ -48,6 +48,9 @@ var ErrFull = quinta.E(quinta.KindTooLarge, "one-time keys", "the device has too
 // If one is there with other content, Put fails with ErrDiffers, and nothing
 // is added once the transaction is rolled back.
 func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+	if err := prepare(tx, user, device, keys); err != nil {
+		return err
+	}
 	args := make([]any, 0, 6*min(len(keys), 128))
 	for piece := range db.Pieces(keys) {
 		args = args[:0]
@@ -70,6 +73,43 @@ func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) erro
 	return nil
 }
 
+// prepare makes the cursors of the keys' algorithms, and empties the keys that
+// were claimed since the last upload: of them only the id is wanted.
+func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+	done := map[string]bool{}
+	for i := range keys {
+		alg := keys[i].Algorithm
+		if done[alg] {
+			continue
+		}
+		done[alg] = true
+		n, err := tx.Exec(`INSERT INTO prekey_cursor (user_id, device, algorithm, claimed, emptied) VALUES ($1, $2, $3, 0, 0)
+			ON CONFLICT (user_id, device, algorithm) DO NOTHING`, user, device, alg)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			continue
+		}
+		var claimed, emptied quinta.Pos
+		err = tx.Row(`SELECT claimed, emptied FROM prekey_cursor WHERE user_id = $1 AND device = $2 AND algorithm = $3`, user, device, alg).Scan(&claimed, &emptied)
+		if err != nil {
+			return err
+		}
+		if claimed == emptied {
+			continue
+		}
+		if _, err := tx.Exec(`UPDATE prekey_onetime SET body = '' WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5`,
+			user, device, alg, emptied, claimed); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`UPDATE prekey_cursor SET emptied = claimed WHERE user_id = $1 AND device = $2 AND algorithm = $3`, user, device, alg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // same returns ErrDiffers if one of the keys stands in the table with other
 // content and is not claimed. A piece may hold one id twice.
 func same(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, piece []Key) error {
@@ -78,8 +118,9 @@ func same(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, piece []Key) er
 		args = append(args, k.Algorithm, k.ID)
 	}
 	have := make(map[[2]string][]byte, len(piece))
-	for row, err := range tx.Query(`SELECT algorithm, id, body FROM prekey_onetime WHERE user_id = $1 AND device = $2 AND claimed IS NULL
-		AND (algorithm, id) IN (VALUES `+db.Tuples(3, len(piece), 2)+`)`, args...) {
+	for row, err := range tx.Query(`SELECT algorithm, id, body FROM prekey_onetime k WHERE user_id = $1 AND device = $2
+		AND (algorithm, id) IN (VALUES `+db.Tuples(3, len(piece), 2)+`) AND seq >
+		(SELECT claimed FROM prekey_cursor c WHERE c.user_id = k.user_id AND c.device = k.device AND c.algorithm = k.algorithm)`, args...) {
 		if err != nil {
 			return err
 		}
@@ -115,7 +156,8 @@ func PutFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []K
 // an algorithm without any is absent.
 func Counts(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (map[string]int64, error) {
 	counts := map[string]int64{}
-	for row, err := range tx.Query(`SELECT algorithm, COUNT(*) FROM prekey_onetime WHERE user_id = $1 AND device = $2 AND claimed IS NULL GROUP BY algorithm`, user, device) {
+	for row, err := range tx.Query(`SELECT c.algorithm, (SELECT COUNT(*) FROM prekey_onetime k WHERE k.user_id = c.user_id AND k.device = c.device AND k.algorithm = c.algorithm AND k.seq > c.claimed)
+		FROM prekey_cursor c WHERE c.user_id = $1 AND c.device = $2`, user, device) {
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +166,9 @@ func Counts(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (map[string]i
 		if err := row.Scan(&alg, &n); err != nil {
 			return nil, err
 		}
-		counts[alg] = n
+		if n > 0 {
+			counts[alg] = n
+		}
 	}
 	return counts, nil
 }
@@ -149,11 +193,12 @@ func UnusedFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]st
 // Remove removes all keys of a device, and what is known of claimed ones: the
 // device is removed or begins anew with another identity.
 func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	if _, err := tx.Exec(`DELETE FROM prekey_onetime WHERE user_id = $1 AND device = $2`, user, device); err != nil {
-		return err
+	for _, table := range []string{"prekey_onetime", "prekey_cursor", "prekey_fallback"} {
+		if _, err := tx.Exec(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, user, device); err != nil {
+			return err
+		}
 	}
-	_, err := tx.Exec(`DELETE FROM prekey_fallback WHERE user_id = $1 AND device = $2`, user, device)
-	return err
+	return nil
 }
 
 // Forget takes the one-time keys of all devices back: after a restore of an
@@ -161,6 +206,9 @@ func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
 // count as claimed, so that no late upload brings one back. The devices see
 // the counts and upload new ones; fallback keys carry on.
 func Forget(tx *db.Tx) error {
-	_, err := tx.Exec(`UPDATE prekey_onetime SET claimed = $1, body = '' WHERE claimed IS NULL`, tx.Millis())
+	if _, err := tx.Exec(`UPDATE prekey_onetime SET body = ''`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`UPDATE prekey_cursor SET claimed = $1, emptied = $1`, tx.NextPos())
 	return err
 }

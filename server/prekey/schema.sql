@@ -1,4 +1,4 @@
--- One-time keys. A claimed one stays, without its body, so that a late upload cannot bring it back.
+-- One-time keys. A claimed one stays, at last without its body, so that a late upload cannot bring it back.
 CREATE TABLE prekey_onetime (
     user_id   TEXT NOT NULL,
     device    TEXT NOT NULL,
@@ -6,11 +6,19 @@ CREATE TABLE prekey_onetime (
     id        TEXT NOT NULL,
     seq       BIGINT NOT NULL, -- position in the store: the order in which keys are given out
     body      BYTEA NOT NULL,
-    claimed   BIGINT,          -- when, in Unix milliseconds
     PRIMARY KEY (user_id, device, algorithm, id)
 );
-CREATE INDEX prekey_onetime_next ON prekey_onetime (user_id, device, algorithm, seq) WHERE claimed IS NULL;
-CREATE INDEX prekey_onetime_seq ON prekey_onetime (seq) WHERE claimed IS NULL;
+CREATE UNIQUE INDEX prekey_onetime_next ON prekey_onetime (user_id, device, algorithm, seq);
+
+-- How far the keys of a device have been given out: a claim moves a cursor and writes nothing else.
+CREATE TABLE prekey_cursor (
+    user_id   TEXT NOT NULL,
+    device    TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    claimed   BIGINT NOT NULL, -- keys up to this position are given out
+    emptied   BIGINT NOT NULL, -- and up to this one their bodies are gone
+    PRIMARY KEY (user_id, device, algorithm)
+);
 
 -- The key that is given out again and again when there is no one-time key.
 CREATE TABLE prekey_fallback (
