@@ -41,20 +41,35 @@ func URL(tb testing.TB) string {
 	tb.Helper()
 	_, err := Programs()
 	require.Peer(tb, "PostgreSQL", err)
+	u, drop, err := Database()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := drop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return u
+}
+
+// Database is URL for programs that are no tests: the caller drops the
+// database.
+func Database() (url string, drop func() error, err error) {
 	c, err := shared()
 	if err != nil {
-		tb.Fatalf("postgres: %v", err)
+		return "", nil, fmt.Errorf("postgres: %w", err)
 	}
 	name := fmt.Sprintf("quinta_%d", made.Add(1))
 	if err := c.exec("CREATE DATABASE " + name); err != nil {
-		tb.Fatalf("postgres: making a database: %v", err)
+		return "", nil, fmt.Errorf("postgres: making a database: %w", err)
 	}
-	tb.Cleanup(func() {
+	return c.url(name), func() error {
 		if err := c.exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-			tb.Errorf("postgres: dropping a database: %v", err)
+			return fmt.Errorf("postgres: dropping a database: %w", err)
 		}
-	})
-	return c.url(name)
+		return nil
+	}, nil
 }
 
 // Programs returns the folder of the newest PostgreSQL server programs of
