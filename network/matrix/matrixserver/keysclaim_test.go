@@ -82,7 +82,7 @@ func TestClaimIsRateLimited(t *testing.T) {
 func TestClaimOfManyDevices(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
-		want, got := 0, object{}
+		want := 0
 		q := object{}
 		for i := range 20 {
 			d := alice.login(fmt.Sprintf("D%02d", i))
@@ -94,7 +94,7 @@ func TestClaimOfManyDevices(t *testing.T) {
 			d.post(upload, object{"one_time_keys": oneTime("K")}).want(200)
 		}
 		r := alice.post("/_matrix/client/v3/keys/claim", object{"one_time_keys": object{alice.ID: q}}).want(200)
-		got, _ = r.at("one_time_keys", alice.ID).(object)
+		got, _ := r.at("one_time_keys", alice.ID).(object)
 		if len(got) != want {
 			t.Errorf("got %d keys, want %d", len(got), want)
 		}
