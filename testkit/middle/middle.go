@@ -30,6 +30,7 @@ type Proxy struct {
 // A Request is one request that came, with its body.
 type Request struct {
 	Method, Path, Query string
+	Header              http.Header
 	Body                []byte
 }
 
@@ -91,7 +92,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), r.Body))
 	p.mu.Lock()
-	p.seen = append(p.seen, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, head})
+	p.seen = append(p.seen, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), head})
 	target, before, answers := p.target, p.before, p.answers
 	p.mu.Unlock()
 	if before != nil && before(w, r) {
