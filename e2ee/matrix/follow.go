@@ -33,3 +33,11 @@ func (m *Machine) Current(tx e2ee.Tx, id quinta.UserID) (bool, error) {
 	})
 	return current, err
 }
+
+// Due reports whether a request is still to be carried out. One that is
+// repeated asks before each try: a message that was to leave in clear is taken
+// back when its room becomes encrypted.
+func (m *Machine) Due(tx e2ee.Tx, id string) (bool, error) {
+	b, err := tx.Get("req/" + id)
+	return b != nil, err
+}

@@ -93,7 +93,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), r.Body))
 	p.mu.Lock()
 	p.seen = append(p.seen, Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), head})
-	target, before, answers := p.target, p.before, p.answers
+	target, before := p.target, p.before
 	p.mu.Unlock()
 	if before != nil && before(w, r) {
 		return
@@ -108,20 +108,28 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		},
 		FlushInterval: -1,
 	}
-	if answers != nil {
-		rp.ModifyResponse = func(resp *http.Response) error {
-			body, err := io.ReadAll(resp.Body)
-			if err != nil {
-				return err
-			}
-			if err := resp.Body.Close(); err != nil {
-				return err
-			}
-			resp.StatusCode, body = answers(r, resp.StatusCode, body)
-			resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-			resp.Header.Del("Content-Length")
-			return nil
-		}
-	}
+	rp.ModifyResponse = func(resp *http.Response) error { return p.change(r, resp) }
 	rp.ServeHTTP(w, r)
+}
+
+// change changes an answer as the test wants it when the answer comes, not
+// when the request came: a long poll may be on its way.
+func (p *Proxy) change(r *http.Request, resp *http.Response) error {
+	p.mu.Lock()
+	answers := p.answers
+	p.mu.Unlock()
+	if answers == nil {
+		return nil
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	resp.StatusCode, body = answers(r, resp.StatusCode, body)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	resp.Header.Del("Content-Length")
+	return nil
 }

@@ -35,6 +35,8 @@ type link struct {
 	*conn
 	// waits says that a /sync may wait for something to happen.
 	waits atomic.Bool
+	// due says whether a request is still to be carried out.
+	due func(ctx context.Context, id string) (bool, error)
 }
 
 var _ client.Link[input, matrix.Req, matrix.Ans] = (*link)(nil)
@@ -46,6 +48,14 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 	const op = "speaking to the server"
 	if _, err := l.features(ctx); err != nil {
 		return matrix.Ans{}, passing(err)
+	}
+	if req.Kind == matrix.ReqRoomSend {
+		// What was to leave in clear may have been taken back since the last
+		// try, as the room became encrypted.
+		due, err := l.due(ctx, req.ID)
+		if err != nil || !due {
+			return matrix.Ans{Failure: matrix.Unreached}, err
+		}
 	}
 	a, err := l.call(ctx, op, request{method: req.Method, path: req.Path, body: req.Body, max: maxLarge})
 	if err == nil {

@@ -65,6 +65,10 @@ func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) 
 		Machine: s.machine, Link: s.link, Store: s.st, Env: env,
 		Commit: commit, Events: s.deliver, Trouble: s.troubled,
 	}
+	s.link.due = func(ctx context.Context, id string) (due bool, err error) {
+		err = s.look(ctx, func(tx e2ee.Tx) error { due, err = s.machine.Due(tx, id); return err })
+		return due, err
+	}
 	s.loop.Start()
 	return s
 }

@@ -3,6 +3,7 @@ package matrixclient_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -226,5 +227,42 @@ func changeStatus(part string, fn func(status int) int) func(*http.Request, int,
 			status = fn(status)
 		}
 		return status, b
+	}
+}
+
+// tokenOf returns the access token of a person, out of the store.
+func (p *person) tokenOf() string {
+	p.t.Helper()
+	var a struct {
+		Token string `json:"token"`
+	}
+	if err := p.st.View(p.t.Context(), func(tx e2ee.Tx) error {
+		b, err := tx.Get("link/account")
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(b, &a)
+	}); err != nil {
+		p.t.Fatal(err)
+	}
+	return a.Token
+}
+
+// encrypts makes a room encrypted, as another program of the person would.
+func (p *person) encrypts(url string, room quinta.RoomID) {
+	p.t.Helper()
+	at := url + "/_matrix/client/v3/rooms/" + string(room) + "/state/m.room.encryption"
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut, at, strings.NewReader(`{"algorithm":"m.megolm.v1.aes-sha2"}`))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+p.tokenOf())
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("encrypting the room: got %s", resp.Status)
 	}
 }
