@@ -154,7 +154,7 @@ func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
 	w.outdate(u)
 	d := u.Devices[w.m.device]
 	if d == nil {
-		d = &deviceRecord{Raw: w.meta.Keys}
+		d = new(deviceRecord)
 	}
 	return w.signOwnDevice(w.m.device, d)
 }
@@ -234,7 +234,14 @@ func (w *work) signOwnDevice(device quinta.DeviceID, d *deviceRecord) error {
 	if ssk.IsZero() || d.Signed {
 		return nil
 	}
-	return w.uploadSignature(w.m.user, string(device), d.Raw, ssk.Public().String(), ssk.Sign)
+	raw, err := w.tx.Get(rawKey(w.m.user, device))
+	if err != nil {
+		return err
+	}
+	if device == w.m.device {
+		raw = w.meta.Keys
+	}
+	return w.uploadSignature(w.m.user, string(device), raw, ssk.Public().String(), ssk.Sign)
 }
 
 // signUser signs another user's master key with the user-signing key.

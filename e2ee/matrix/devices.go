@@ -71,7 +71,9 @@ type userRecord struct {
 
 // A deviceRecord is one device of a user.
 type deviceRecord struct {
-	Raw      json.RawMessage `json:"raw"`
+	// Raw is the signed object. It is stored beside the record, as only a
+	// signature needs it.
+	Raw      json.RawMessage `json:"-"`
 	Curve    string          `json:"curve"`
 	Ed25519  string          `json:"ed25519"`
 	Name     string          `json:"name,omitempty"`
@@ -260,7 +262,9 @@ func (w *work) doneQuery(r *record, ans Ans) error {
 			continue
 		}
 		w.takeIdentity(id, u, a.Master[id], a.SelfSigning[id], a.UserSigning[id])
-		w.takeDevices(id, u, a.DeviceKeys[id])
+		if err := w.takeDevices(id, u, a.DeviceKeys[id]); err != nil {
+			return err
+		}
 		if id == w.m.user {
 			w.checkOwn(a.DeviceKeys[id][w.m.device])
 		}
@@ -282,7 +286,7 @@ func (w *work) doneQuery(r *record, ans Ans) error {
 }
 
 // takeDevices replaces the device list of a user.
-func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.DeviceID]json.RawMessage) {
+func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.DeviceID]json.RawMessage) error {
 	if len(list) > maxDevices {
 		list = nil // nobody has so many
 	}
@@ -293,6 +297,11 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 		}
 		d.Signed = u.signs(id, device, d)
 		old := u.Devices[device]
+		if old == nil || old.Ed25519 == d.Ed25519 && old.Curve == d.Curve {
+			if err := w.tx.Put(rawKey(id, device), d.Raw); err != nil {
+				return err
+			}
+		}
 		if old == nil {
 			u.Devices[device] = d
 			// The devices that a user has at first sight are not news.
@@ -318,6 +327,11 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 			w.emit(w.deviceEvent(e2ee.EventDevice, id, u, device, "gone"))
 		}
 	}
+	return nil
+}
+
+func rawKey(id quinta.UserID, device quinta.DeviceID) string {
+	return "device/" + string(id) + "\x00" + string(device)
 }
 
 // checkOwn holds what the server lists for this device against its keys. If
