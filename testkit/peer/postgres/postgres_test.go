@@ -69,6 +69,7 @@ func TestWritesAreDurable(t *testing.T) {
 
 func TestDatabaseIsDropped(t *testing.T) {
 	t.Parallel()
+	postgres.URL(t) // applies the rule for a missing PostgreSQL
 	var inner string
 	t.Run("use", func(t *testing.T) {
 		inner = postgres.URL(t)
