@@ -19,8 +19,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -206,12 +204,4 @@ func (d *DB) Backup(ctx context.Context, path string) error {
 		return quinta.E(quinta.KindInvalid, "backup", "only an embedded store can be copied into a file; use pg_dump for PostgreSQL")
 	}
 	return s.backup(ctx, path)
-}
-
-// wrap says what was being done when err came up.
-func wrap(op string, err error) error {
-	if err == nil || err == io.EOF {
-		return err
-	}
-	return fmt.Errorf("%s: %w", op, err)
 }

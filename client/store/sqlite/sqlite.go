@@ -323,7 +323,10 @@ func (t *tx) page(prefix string, from []byte) ([]e2ee.Entry, error) {
 // after returns the first key behind all that begin with prefix, or nil if
 // there is none.
 func after(prefix string) []byte {
-	p := []byte(strings.TrimRight(prefix, "\xff"))
+	p := []byte(prefix)
+	for len(p) > 0 && p[len(p)-1] == 0xff {
+		p = p[:len(p)-1]
+	}
 	if len(p) == 0 {
 		return nil
 	}

@@ -27,7 +27,8 @@ import (
 // maxBody bounds a request body where the endpoint does not say otherwise.
 const maxBody = 1 << 20
 
-// callTimeout bounds a call that does not wait for something to happen.
+// callTimeout bounds a call that neither waits for something to happen nor
+// carries a file.
 const callTimeout = 60 * time.Second
 
 // A call is one request on its way through its endpoint.
@@ -71,6 +72,11 @@ func (c *call) run() (any, error) {
 			return nil, err
 		}
 	}
+	if !ep.long {
+		ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
+		defer cancel()
+		c.r = c.r.WithContext(ctx)
+	}
 	return ep.handle(c)
 }
 
@@ -93,12 +99,6 @@ func (c *call) param(name string) string {
 		c.query = c.r.URL.Query()
 	}
 	return c.query.Get(name)
-}
-
-// params returns all values of a query parameter.
-func (c *call) params(name string) []string {
-	c.param(name)
-	return c.query[name]
 }
 
 // paramInt returns a whole number from a query parameter, def if it is

@@ -19,14 +19,14 @@ import (
 )
 
 func (s *homeserver) mediaCalls() {
-	s.media(http.MethodPost, "/upload", endpoint{handle: (*call).postUpload})
-	s.media(http.MethodPut, "/upload/{serverName}/{mediaId}", endpoint{handle: (*call).putUpload})
+	s.media(http.MethodPost, "/upload", endpoint{long: true, handle: (*call).postUpload})
+	s.media(http.MethodPut, "/upload/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).putUpload})
 	s.at(http.MethodPost, "/_matrix/media/v1/create", endpoint{handle: (*call).postCreate})
 
 	s.at(http.MethodGet, "/_matrix/client/v1/media/config", endpoint{handle: (*call).getMediaConfig})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}", endpoint{handle: (*call).getDownload})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", endpoint{handle: (*call).getDownloadAs})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", endpoint{handle: (*call).getThumbnail})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).getDownload})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", endpoint{long: true, handle: (*call).getDownloadAs})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).getThumbnail})
 
 	// The calls that need no token serve no media: all of it is newer than
 	// the freeze of these calls in version 1.11.

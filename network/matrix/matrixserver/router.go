@@ -27,8 +27,9 @@ type endpoint struct {
 	open bool
 	// max bounds the body in bytes; zero means maxBody.
 	max int64
-	// raw says that the handler reads the body itself.
-	raw bool
+	// long says that the call may take longer than callTimeout: it waits for
+	// something to happen, or carries a file. It bounds itself.
+	long bool
 }
 
 // add registers an endpoint under a path like "/rooms/{roomId}/state".

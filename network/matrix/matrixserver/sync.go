@@ -14,7 +14,7 @@ import (
 )
 
 func (s *homeserver) syncCalls() {
-	s.client(http.MethodGet, "/sync", endpoint{handle: (*call).getSync})
+	s.client(http.MethodGet, "/sync", endpoint{long: true, handle: (*call).getSync})
 }
 
 const (
