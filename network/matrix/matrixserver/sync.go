@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -101,10 +102,13 @@ func (c *call) getSync() (any, error) {
 	}
 }
 
-// emptySync is the answer when nothing has happened.
+// emptySync is the answer when nothing has happened. A client that went away
+// gets it too: it may have closed only its half of the connection.
 func (c *call) emptySync(q *syncQuery) (any, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx()), callTimeout)
+	defer cancel()
 	a := &syncAnswer{next: q.since}
-	err := c.View(c.ctx(), func(tx *db.Tx) error {
+	err := c.View(ctx, func(tx *db.Tx) error {
 		return (&syncLook{call: c, q: q, tx: tx, answer: a}).keyCounts()
 	})
 	if err != nil {
@@ -194,7 +198,7 @@ func (w *syncWait) sleep(rooms []quinta.RoomID, looked quinta.Pos) (bool, error)
 	case <-w.Draining():
 		return false, nil
 	case <-w.ctx().Done():
-		return false, w.ctx().Err()
+		return false, nil
 	}
 	// What woke it may have been the end of the login.
 	return true, w.authenticate()
