@@ -465,8 +465,8 @@ func TestUnknownDeviceWaits(t *testing.T) {
 	}
 }
 
-// TestHostileToDevice gives events of every wrong shape.
-func TestHostileToDevice(t *testing.T) {
+// TestAttack23HostileEvents gives events of every wrong shape.
+func TestAttack23HostileEvents(t *testing.T) {
 	t.Parallel()
 	s, bob, eve := withEve(t)
 	for _, content := range []any{
@@ -489,9 +489,65 @@ func TestHostileToDevice(t *testing.T) {
 		s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
 	}
 	turn(bob)
-	for _, line := range bob.reads() {
+	lines := bob.reads()
+	for _, line := range lines {
 		if !strings.HasPrefix(line, "! malformed") && !strings.HasPrefix(line, "! unsupported") {
 			t.Errorf("got %q", line)
 		}
 	}
+	if len(lines) != 6 {
+		t.Errorf("got %d reports for 6 events: %q", len(lines), lines)
+	}
+	// All goes on as before.
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "still here"))
+	turn(bob)
+	bob.wantReads("@eve: still here")
+}
+
+// TestAttack19MemoryBombs gives what would fill the memory or the store, or
+// work without end.
+func TestAttack19MemoryBombs(t *testing.T) {
+	t.Parallel()
+	s, bob, eve := withEve(t)
+	bob.sync()
+	before := len(bob.mem.keys)
+	for range 3 {
+		s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room_key.withheld", map[string]any{
+			"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": "S", "code": "m.odd", "reason": strings.Repeat("x", 200_000),
+		})
+		s.hs.deliver("@bob:x", "BOB", "@eve:x", "m.room_key.withheld", map[string]any{
+			"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!" + strings.Repeat("r", 1000), "session_id": "S", "code": "m.odd",
+		})
+	}
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "session_id": strings.Repeat("s", 1000), "ciphertext": "AwgA"})
+	bob.sync()
+	if after := len(bob.mem.keys); after != before {
+		t.Errorf("the store grew from %d to %d entries", before, after)
+	}
+	// The greatest index that a message can have.
+	m := eve.session("!r:x")
+	eve.sends(bob, "m.room_key", m.key(), nil)
+	far := m.event("!r:x", "far")
+	raw, err := base64.RawStdEncoding.DecodeString(far["ciphertext"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	far["ciphertext"] = base64.RawStdEncoding.EncodeToString(append([]byte{3, 8, 0xff, 0xff, 0xff, 0xff, 0x0f}, raw[3:]...))
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, far)
+	bob.take()
+	bob.sync()
+	bob.wantReads("! tampered")
+	// More devices than anybody has.
+	many := map[quinta.DeviceID]json.RawMessage{}
+	for i := range 1500 {
+		many[quinta.DeviceID(fmt.Sprint("D", i))] = eve.keys
+	}
+	s.hs.answerQuery = func(ans map[string]any) {
+		ans["device_keys"].(map[quinta.UserID]map[quinta.DeviceID]json.RawMessage)["@eve:x"] = many
+	}
+	s.hs.users["@eve:x"].changed = s.hs.next()
+	turn(bob)
+	bob.wantDevices("@eve:x")
 }
