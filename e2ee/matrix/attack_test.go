@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 )
 
@@ -198,6 +199,7 @@ func TestAttack05OverOlmOnly(t *testing.T) {
 func TestAttack04Forwarded(t *testing.T) {
 	t.Parallel()
 	s, bob, eve := withEve(t)
+	bob.crossSign()
 	asked := s.forgeWithKeys("@bob:x", "ASKED")
 	turn(bob)
 	m := eve.session("!r:x")
@@ -231,10 +233,18 @@ func TestAttack04Forwarded(t *testing.T) {
 	sends(asked, forward(0), 0) // nobody asked yet
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "zero"))
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "one"))
-	turn(bob) // now ASKED is asked
-	later := s.forgeWithKeys("@bob:x", "LATER")
+	turn(bob)                                   // now ASKED is asked
+	later := s.forgeWithKeys("@bob:x", "LATER") // verified from the beginning
+	self := bob.private().SelfSigning
+	signed, err := canonicaljson.Sign(later.keys, "@bob:x", "ed25519:"+self.Public().String(), self.Sign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hs.users["@bob:x"].devices["LATER"].keys = signed
 	turn(bob)
-	accept(later)
+	if got := bob.trustIn("@bob:x", "LATER"); got != quinta.TrustVerified {
+		t.Fatalf("LATER is %v", got)
+	}
 	bob.take()
 	sends(eve, forward(0), 0)
 	sends(asked, forward(0), 0)

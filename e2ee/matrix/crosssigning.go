@@ -205,7 +205,10 @@ func (w *work) trustOwn(u *userRecord) error {
 	u.Pinned, u.Changed, u.dirty = u.Master, false, true
 	w.meta.MasterTrusted = true
 	w.meta.Epoch++
-	return w.recheck()
+	if err := w.recheck(); err != nil {
+		return err
+	}
+	return w.askAgain()
 }
 
 // CrossSigning returns the private cross-signing keys that are here, for

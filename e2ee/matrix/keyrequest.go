@@ -225,6 +225,22 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	return err
 }
 
+// askAgain asks anew for the sessions of all messages that wait. It is for
+// when this device and an own one came to trust each other: what was asked
+// before was refused.
+func (w *work) askAgain() error {
+	entries, err := w.keysWith("keyreq/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := w.tx.Delete(e.Key); err != nil {
+			return err
+		}
+	}
+	return w.requestKept()
+}
+
 // requestKept asks for the sessions of messages that wait and that nobody was
 // asked for yet, as when the own devices were not known.
 func (w *work) requestKept() error {

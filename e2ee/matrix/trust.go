@@ -188,6 +188,9 @@ func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, f
 		d.Decision, u.dirty = decision, true
 		w.meta.Epoch++
 		if decision == Accept && id == w.m.user {
+			if err := w.askAgain(); err != nil {
+				return err
+			}
 			return w.signOwnDevice(device, d)
 		}
 		return nil
@@ -258,6 +261,9 @@ func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master string) ([]e2e
 		w.meta.Epoch++
 		if id == w.m.user {
 			w.meta.MasterTrusted = true
+			if err := w.askAgain(); err != nil {
+				return err
+			}
 			return w.recheck()
 		}
 		u.Verified = true
