@@ -52,6 +52,7 @@ var floors = []floor{
 
 	{pkg: "server/db", own: []string{""}, mods: []string{"github.com/ncruces/go-sqlite3", "github.com/jackc/pgx/v5"}, never: noFrontEnd},
 	{pkg: "server/blob", own: []string{"", "key", "server/db"}, mods: []string{"gocloud.dev"}, never: noFrontEnd},
+	{pkg: "server/secret", own: []string{"", "key"}, mods: []string{"gocloud.dev"}},
 	{pkg: "server/*", own: []string{"", "key", "server/db"}, mods: []string{"golang.org/x/crypto"}, never: noFrontEnd},
 	{pkg: "server", own: []string{"", "key", "server/*"}, mods: []string{"golang.org/x/time", "github.com/prometheus/client_golang"}},
 

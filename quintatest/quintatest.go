@@ -75,6 +75,9 @@ func Start(t testing.TB, opts ...Option) *Server {
 	if cfg.BlobURL == "" && cfg.DB.Path == "" {
 		cfg.BlobURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}).String()
 	}
+	if cfg.SecretsURL == "" && cfg.DB.Path == "" {
+		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "secrets.key")}).String()
+	}
 	core, err := server.Open(t.Context(), cfg, all.Servers)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ import (
 	"github.com/quinta-chat/quinta/server/mailbox"
 	"github.com/quinta-chat/quinta/server/prekey"
 	"github.com/quinta-chat/quinta/server/room"
+	"github.com/quinta-chat/quinta/server/secret"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -63,6 +64,10 @@ type Config struct {
 	// BlobURL says where the bytes of files lie, see blob.Config. Empty means
 	// the folder "media" beside an embedded store.
 	BlobURL string
+	// SecretsURL says which key seals what the server itself keeps secret, see
+	// package secret. Empty means the file "secrets.key" beside an embedded
+	// store, and none for a database of several nodes.
+	SecretsURL string
 	// BlobFaults fails steps of the media store's folder, for tests.
 	BlobFaults func(op string) error
 	// PrivateGateways lets push gateways have addresses that are not public,
@@ -92,6 +97,8 @@ type Network struct {
 	Schemas []db.Schema
 	// New makes the front-end over an open core.
 	New func(*Core) (Front, error)
+	// Commands are what an operator can do with this network alone.
+	Commands []Command
 }
 
 // A Front is a running server half that speaks HTTP.
@@ -112,8 +119,11 @@ type Core struct {
 	Hub    *feed.Hub
 	Blobs  *blob.Blobs
 	Limits *Limits
+	// Secrets seals what the server keeps secret; nil if no key was given.
+	Secrets *secret.Keeper
 
 	fronts   []Front
+	commands map[string]runner
 	draining chan struct{}
 
 	stopSweep context.CancelFunc
@@ -171,6 +181,13 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		}
 		cfg.BlobURL = (&url.URL{Scheme: "file", Path: dir}).String()
 	}
+	if cfg.SecretsURL == "" && cfg.DB.Path != "" {
+		path, err := filepath.Abs(filepath.Join(filepath.Dir(cfg.DB.Path), "secrets.key"))
+		if err != nil {
+			return nil, err
+		}
+		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: path}).String()
+	}
 	all := schemas
 	for _, n := range networks {
 		all = append(all[:len(all):len(all)], n.Schemas...)
@@ -181,6 +198,11 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	}
 	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), draining: make(chan struct{})}
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
+	if cfg.SecretsURL != "" {
+		if c.Secrets, err = secret.Open(ctx, cfg.SecretsURL, cfg.Rand); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
 	if err := c.claimName(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -194,6 +216,7 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 			return nil, errors.Join(fmt.Errorf("starting %s: %w", n.Name, err), c.Close())
 		}
 		c.fronts = append(c.fronts, f)
+		c.contribute(n, f)
 	}
 	c.Metrics.of(c)
 	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -246,6 +269,9 @@ func (c *Core) Close() error {
 	var errs []error
 	for _, f := range c.fronts {
 		errs = append(errs, f.Close())
+	}
+	if c.Secrets != nil {
+		errs = append(errs, c.Secrets.Close())
 	}
 	return errors.Join(append(errs, c.Blobs.Close(), c.DB.Close())...)
 }

@@ -48,6 +48,7 @@ var orders = map[string]controlHandler{
 	removeUser.name:  handle(removeUser),
 	setPassword.name: handle(setPassword),
 	newInvite.name:   handle(newInvite),
+	runNetwork.name:  handle(runNetwork),
 }
 
 // handle makes the socket's side of an operation.

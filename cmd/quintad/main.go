@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -50,7 +51,11 @@ type command struct {
 }
 
 // commands are all subcommands, in the order in which people meet them.
-var commands = []*command{
+var commands = slices.Concat(storeCommands, networkCommands(), otherCommands)
+
+// storeCommands and otherCommands are those of the program itself; those of
+// the networks stand between.
+var storeCommands = []*command{
 	&serveCommand,
 	&userAddCommand,
 	&userListCommand,
@@ -59,6 +64,9 @@ var commands = []*command{
 	&userInviteCommand,
 	&backupCommand,
 	&restoreCommand,
+}
+
+var otherCommands = []*command{
 	&configPrintCommand,
 	&configCheckCommand,
 	&versionCommand,

@@ -21,6 +21,7 @@ import (
 const (
 	storeFile   = "quinta.db"
 	mediaFolder = "media"
+	secretsFile = "secrets.key"
 )
 
 // coreConfig translates settings into what the core needs.
@@ -31,6 +32,7 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		Registration: c.Registration,
 		RateLimits:   c.RateLimits,
 		BlobURL:      string(c.Blobs),
+		SecretsURL:   string(c.Secrets),
 		MaxUpload:    c.MaxUpload,
 		Proxies:      c.TrustedProxies,
 		Now:          time.Now,
@@ -48,6 +50,13 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 			dir = abs // without a working directory, opening the store fails and says so
 		}
 		cfg.BlobURL = folderURL(dir)
+	}
+	if cfg.SecretsURL == "" {
+		path := filepath.Join(c.Data, secretsFile)
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		cfg.SecretsURL = folderURL(path)
 	}
 	return cfg
 }

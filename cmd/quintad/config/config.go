@@ -34,6 +34,9 @@ type Config struct {
 	Database Secret
 	// Blobs is the URL of the store for media; empty means a folder below Data.
 	Blobs Secret
+	// Secrets is the URL of the key that seals the server's own secrets; empty
+	// means a file in Data.
+	Secrets Secret
 	// MaxUpload bounds a file in bytes.
 	MaxUpload int64
 	PublicURL string
@@ -41,6 +44,8 @@ type Config struct {
 	RateLimits bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.
 	TLSCert, TLSKey string
+	// ClientCertificates asks clients for a certificate over TLS.
+	ClientCertificates bool
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	LogLevel       slog.Level

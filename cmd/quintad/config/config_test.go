@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 // example gives every key a value that is not its default.
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
-	"database": "postgres://q@h/n", "blobs": "s3://bucket", "max-upload": "7", "rate-limits": "off", "public-url": "https://example.org",
+	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "rate-limits": "off", "public-url": "https://example.org",
 	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "log-level": "warn", "log-format": "json",
 }
 
@@ -116,6 +116,7 @@ func TestRefused(t *testing.T) {
 		{"registration = ajar", "none of open, invite, closed", ""},
 		{"database = mysql://x", "not a database URL", ""},
 		{"blobs = http://x", "not a store for media", ""},
+		{"secrets = http://x", "not a key", ""},
 		{"max-upload = 0", "not a number from 1", ""},
 		{"max-upload = 9999999999999999999", "not a number from 1", ""},
 		{"rate-limits = true", "neither on nor off", ""},
@@ -208,7 +209,7 @@ func FuzzFile(f *testing.F) {
 		// What was understood prints as a file that is understood the same.
 		var again strings.Builder
 		for _, k := range config.Keys {
-			if k.Name != "database" && k.Name != "blobs" {
+			if k.Name != "database" && k.Name != "blobs" && k.Name != "secrets" {
 				fmt.Fprintf(&again, "%s = %q\n", k.Name, k.Get(c))
 			}
 		}
@@ -217,7 +218,7 @@ func FuzzFile(f *testing.F) {
 			t.Fatalf("%q: %v", again.String(), err)
 		}
 		for _, k := range config.Keys {
-			if k.Name != "database" && k.Name != "blobs" && k.Get(c) != k.Get(d) {
+			if k.Name != "database" && k.Name != "blobs" && k.Name != "secrets" && k.Get(c) != k.Get(d) {
 				t.Errorf("%s: got %q, want %q", k.Name, k.Get(d), k.Get(c))
 			}
 		}

@@ -119,6 +119,22 @@ var Keys = []*Key{
 		Get: func(c *Config) string { return c.Blobs.String() },
 	},
 	{
+		Name: "secrets", Arg: "URL", Help: "which key seals the server's own secrets: file:///folder/secrets.key, hashivault://NAME or base64key://...; without it a file in the data folder",
+		Set: func(c *Config, s string) error {
+			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "hashivault://") && !strings.HasPrefix(s, "base64key://") {
+				return fmt.Errorf("not a key: it looks like file:///folder/secrets.key, hashivault://NAME or base64key://...")
+			}
+			c.Secrets = Secret(s)
+			return nil
+		},
+		Get: func(c *Config) string {
+			if strings.HasPrefix(string(c.Secrets), "base64key:") {
+				return "base64key://xxxxx"
+			}
+			return c.Secrets.String()
+		},
+	},
+	{
 		Name: "max-upload", Default: "100", Arg: "MIB", Help: "how large a file of a user may be, in MiB",
 		Set: func(c *Config, s string) error {
 			n, err := strconv.ParseInt(s, 10, 32)
@@ -134,6 +150,7 @@ var Keys = []*Key{
 	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
 	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
 	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),
+	onOff("client-certificates", "off", "ask clients for a certificate over TLS, as EST renewal uses it; browsers may then ask their users", func(c *Config) *bool { return &c.ClientCertificates }),
 	text("admin-listen", "", "ADDR", "the address for health and metrics, host:port; without it there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
 	{
 		Name: "trusted-proxies", Arg: "ADDR,...", Help: "addresses or networks whose X-Forwarded-For tells the client's address",
