@@ -141,6 +141,10 @@ func (c *call) authenticate() error {
 	if err != nil {
 		return err
 	}
+	if c.accountOf(o.User) == "" {
+		// A token of another network's login.
+		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is not one of this network").With("soft_logout", false)
+	}
 	c.user, c.device = o.User, o.Device
 	if c.Now().UnixMilli()-o.Seen > device.SeenStep {
 		addr := c.addr()

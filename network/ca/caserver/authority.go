@@ -1,0 +1,209 @@
+package caserver
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// The kinds of key that an authority may have.
+const (
+	keyP256 = "p256"
+	keyRSA  = "rsa-3072"
+)
+
+// An authority is the certificate authority of the server. It is made when it
+// is first needed, or by an operator before that; its private keys lie in the
+// store, sealed by the server's keeper of secrets.
+type authority struct {
+	s *caServer
+
+	mu     sync.Mutex
+	issuer *ca.Issuer
+}
+
+// certificates are the public half of the authority.
+type certificates struct {
+	root, cert *x509.Certificate
+	key        []byte // sealed
+	created    int64
+}
+
+// Errors of an authority.
+var (
+	errNoAuthority = quinta.E(quinta.KindNotFound, "ca", "there is no authority yet: it is made when the first client asks for it, or by \"ca init\"")
+	errAuthority   = quinta.E(quinta.KindExists, "ca", "there is an authority already: what it has certified depends on it")
+	errNoKeeper    = quinta.E(quinta.KindUnavailable, "ca", "no key is configured to seal the key of the authority with: set secrets")
+)
+
+// read returns the certificates from the store.
+func (a *authority) read(ctx context.Context) (*certificates, error) {
+	var root, cert []byte
+	k := &certificates{}
+	err := a.s.View(ctx, func(tx *db.Tx) error {
+		return tx.Row(`SELECT root, cert, cert_key, created FROM ca_authority WHERE id = 'current'`).Scan(&root, &cert, &k.key, &k.created)
+	})
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, errNoAuthority
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k.root, err = x509.ParseCertificate(root); err != nil {
+		return nil, fmt.Errorf("reading the root: %w", err)
+	}
+	if k.cert, err = x509.ParseCertificate(cert); err != nil {
+		return nil, fmt.Errorf("reading the intermediate: %w", err)
+	}
+	return k, nil
+}
+
+// public returns the certificates, and makes the authority if there is none.
+func (a *authority) public(ctx context.Context) (*certificates, error) {
+	k, err := a.read(ctx)
+	if !errors.Is(err, errNoAuthority) {
+		return k, err
+	}
+	if err := a.create(ctx, keyP256); err != nil && !errors.Is(err, errAuthority) {
+		return nil, err
+	}
+	return a.read(ctx)
+}
+
+// get returns the authority with its key. Where the key cannot be opened, it
+// fails with KindUnavailable: all that needs no key goes on.
+func (a *authority) get(ctx context.Context) (*ca.Issuer, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.issuer != nil {
+		return a.issuer, nil
+	}
+	k, err := a.public(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.s.Secrets == nil {
+		return nil, errNoKeeper
+	}
+	raw, err := a.s.Secrets.Unseal(ctx, k.key)
+	if err != nil {
+		a.s.Log.Error("ca: the key of the authority cannot be opened: nothing is certified or revoked until the key file, or the key that secrets names, is back", "err", err)
+		return nil, quinta.E(quinta.KindUnavailable, "ca", "the authority cannot use its key now: its operator must put the key of the server's secrets back")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(raw)
+	clear(raw)
+	signer, ok := key.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, errors.New("ca: the key of the authority is not a key")
+	}
+	i := &ca.Issuer{Root: k.root, Cert: k.cert, Key: signer, Rand: a.s.Rand}
+	if u := strings.TrimSuffix(a.s.PublicURL, "/"); u != "" {
+		i.CRL, i.OCSP = u+wire.Base+wire.PathCRL, u+wire.Base+wire.PathOCSP
+	}
+	a.issuer = i
+	return i, nil
+}
+
+// create makes the authority: a root, an intermediate, and their keys.
+func (a *authority) create(ctx context.Context, kind string) error {
+	if a.s.Secrets == nil {
+		return errNoKeeper
+	}
+	if a.s.domain == "" {
+		return quinta.E(quinta.KindUnavailable, "ca", "the name of the server gives no domain for user names")
+	}
+	now := a.s.Now()
+	rootKey, err := newAuthorityKey(a.s.Rand, kind)
+	if err != nil {
+		return err
+	}
+	key, err := newAuthorityKey(a.s.Rand, kind)
+	if err != nil {
+		return err
+	}
+	root, err := ca.NewRoot(a.s.Rand, a.s.domain, rootKey, now)
+	if err != nil {
+		return err
+	}
+	cert, err := ca.NewIntermediate(a.s.Rand, a.s.domain, key, root, rootKey, now)
+	if err != nil {
+		return err
+	}
+	sealedRoot, err := a.seal(ctx, rootKey)
+	if err != nil {
+		return err
+	}
+	sealed, err := a.seal(ctx, key)
+	if err != nil {
+		return err
+	}
+	err = a.s.Update(ctx, func(tx *db.Tx) error {
+		n, err := tx.Exec(`INSERT INTO ca_authority (id, root, root_key, cert, cert_key, created) VALUES ('current', $1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+			root.Raw, sealedRoot, cert.Raw, sealed, tx.Millis())
+		if err == nil && n == 0 {
+			return errAuthority
+		}
+		if err != nil {
+			return err
+		}
+		for _, c := range []*x509.Certificate{root, cert} {
+			if err := audit(tx, record{Action: "authority", KeyID: ca.KeyID(c), Serial: serialText(c), Detail: c.Subject.CommonName}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		a.s.Log.Info("ca: an authority was made", "domain", a.s.domain, "key", kind, "root", ca.KeyID(root))
+	}
+	return err
+}
+
+func (a *authority) seal(ctx context.Context, k crypto.Signer) ([]byte, error) {
+	raw, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	return a.s.Secrets.Seal(ctx, raw)
+}
+
+func newAuthorityKey(rand io.Reader, kind string) (crypto.Signer, error) {
+	switch kind {
+	case keyP256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand)
+	case keyRSA:
+		return rsa.GenerateKey(rand, 3072)
+	}
+	return nil, quinta.E(quinta.KindInvalid, "ca", "a key of an authority is "+keyP256+" or "+keyRSA)
+}
+
+// serialText writes a serial number as it is kept and shown.
+func serialText(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+
+func (s *caServer) rootCalls() {
+	s.at(http.MethodGet, wire.PathRoots, endpoint{open: true, rate: ratePublic, handle: (*call).getRoots})
+}
+
+func (c *call) getRoots() (any, error) {
+	k, err := c.authority.public(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	return wire.Roots{Domain: c.domain, Roots: [][]byte{k.root.Raw}, Intermediates: [][]byte{k.cert.Raw},
+		MaxMessage: wire.MaxMessage, MaxFile: c.MaxUpload, Grace: int64(grace.Seconds())}, nil
+}

@@ -1,0 +1,313 @@
+package caserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+)
+
+// maxBody bounds a request body where the call does not say otherwise.
+const maxBody = 256 << 10
+
+// The rates of the calls, each for one user or, without a token, one address.
+var (
+	rateRead    = server.Rate{Every: 20 * time.Millisecond, Burst: 500}
+	rateWrite   = server.Rate{Every: 100 * time.Millisecond, Burst: 200}
+	ratePublic  = server.Rate{Every: 50 * time.Millisecond, Burst: 200}
+	rateKeys    = server.Rate{Every: 10 * time.Second, Burst: 30}
+	rateFiles   = server.Rate{Every: 500 * time.Millisecond, Burst: 60}
+	rateLookups = server.Rate{Every: 50 * time.Millisecond, Burst: 400}
+)
+
+// A call is one request on its way.
+type call struct {
+	*caServer
+	w http.ResponseWriter
+	r *http.Request
+	// user and device are whose token came with the request; empty where none
+	// is needed.
+	user   quinta.UserID
+	device quinta.DeviceID
+	// done says that the handler has written the answer itself.
+	done bool
+}
+
+// An endpoint is one call of the network.
+type endpoint struct {
+	handle func(*call) (any, error)
+	// open says that no token is needed.
+	open bool
+	// rate bounds how often it is called.
+	rate server.Rate
+	// status is that of a success; zero means 200.
+	status int
+}
+
+// at registers a call under a path below wire.Base.
+func (s *caServer) at(method, path string, e endpoint) { s.whole(method, wire.Base+path, e) }
+
+// whole registers a call under a whole path.
+func (s *caServer) whole(method, path string, e endpoint) {
+	s.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+		server.SetRoute(w, path)
+		c := &call{caServer: s, w: w, r: r}
+		v, err := c.run(method+" "+path, e)
+		if err != nil {
+			c.fail(err)
+		} else if !c.done {
+			c.write(max(e.status, http.StatusOK), v)
+		}
+	})
+	if s.paths[path] {
+		return
+	}
+	s.paths[path] = true
+	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		c := &call{caServer: s, w: w, r: r}
+		c.fail(wire.NewError(http.StatusMethodNotAllowed, wire.CodeMethod, "this path does not know the method "+r.Method))
+	})
+}
+
+func (c *call) run(route string, e endpoint) (any, error) {
+	who := c.addr()
+	if !e.open {
+		if err := c.authenticate(); err != nil {
+			return nil, err
+		}
+		who = string(c.user)
+	}
+	if e.rate != (server.Rate{}) {
+		if err := limited(c.Limits.Allow("ca "+route, who, e.rate, 1)); err != nil {
+			return nil, err
+		}
+	}
+	return e.handle(c)
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
+// addr returns the address that the request came from, without the port.
+func (c *call) addr() string {
+	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		return c.r.RemoteAddr
+	}
+	return host
+}
+
+var errToken = wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "the call needs a token of this network in the Authorization header")
+
+// authenticate finds whose token came with the request. A token of another
+// network's login is not one of this network.
+func (c *call) authenticate() error {
+	token, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
+	if token = strings.TrimSpace(token); !ok || token == "" {
+		return errToken
+	}
+	var o device.Owner
+	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		o, err = device.ByToken(tx, token)
+		return err
+	})
+	if errors.Is(err, device.ErrNoToken) || err == nil && c.accountOf(o.User) == "" {
+		return errToken
+	}
+	if err != nil {
+		return err
+	}
+	c.user, c.device = o.User, o.Device
+	if c.Now().UnixMilli()-o.Seen > device.SeenStep {
+		return c.Update(c.ctx(), func(tx *db.Tx) error { return device.Saw(tx, o.User, o.Device, c.addr()) })
+	}
+	return nil
+}
+
+// readBody returns the whole body, at most limit bytes.
+func (c *call) readBody(limit int64) ([]byte, error) {
+	var b bytes.Buffer
+	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, limit))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the body is larger than "+strconv.FormatInt(limit, 10)+" bytes")
+	}
+	if err != nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")
+	}
+	return b.Bytes(), nil
+}
+
+// decode reads the body into v.
+func (c *call) decode(v any) error { return c.decodeUpTo(v, maxBody) }
+
+func (c *call) decodeUpTo(v any, limit int64) error {
+	raw, err := c.readBody(limit)
+	if err != nil {
+		return err
+	}
+	if err := wire.Decode(raw, v); err != nil {
+		return wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body is not the JSON object that this call takes")
+	}
+	return nil
+}
+
+// paramInt returns a whole number from a query parameter, def if it is absent,
+// and lowered to max.
+func (c *call) paramInt(name string, def, max int64) (int64, error) {
+	s := c.r.URL.Query().Get(name)
+	if s == "" {
+		return def, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, invalid(name + " is not a suitable number")
+	}
+	return min(n, max), nil
+}
+
+func invalid(text string) error {
+	return wire.NewError(http.StatusBadRequest, wire.CodeInvalid, text)
+}
+
+func notFound(text string) error {
+	return wire.NewError(http.StatusNotFound, wire.CodeNotFound, text)
+}
+
+func limited(wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	e := wire.NewError(http.StatusTooManyRequests, wire.CodeLimited, "too many requests")
+	e.RetryAfter = wait
+	return e
+}
+
+// write answers with JSON.
+func (c *call) write(status int, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		c.Log.Error("ca: an answer cannot be written", "err", err)
+		status, raw = http.StatusInternalServerError, []byte("{}")
+	}
+	h := c.w.Header()
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.w.WriteHeader(status)
+	if _, err := c.w.Write(raw); err != nil {
+		c.Log.Debug("ca: an answer was not taken", "err", err)
+	}
+}
+
+// send answers with bytes of another type.
+func (c *call) send(contentType string, raw []byte) (any, error) {
+	c.done = true
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(raw)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	if _, err := c.w.Write(raw); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		c.Log.Debug("ca: an answer was not taken", "err", err)
+	}
+	return nil, nil
+}
+
+// fail answers with an error in the form of RFC 9457.
+func (c *call) fail(err error) {
+	we, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		we = c.translate(err)
+	}
+	if we.RetryAfter > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int((we.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if we.Status == http.StatusUnauthorized {
+		c.w.Header().Set("WWW-Authenticate", c.scheme())
+	}
+	c.w.Header().Set("Content-Type", wire.ErrorType)
+	c.write(we.Status, we)
+}
+
+// scheme names how to authenticate: by password for EST, else by a token.
+func (c *call) scheme() string {
+	if strings.HasPrefix(c.r.URL.Path, wire.ESTBase) {
+		return `Basic realm="quinta", charset="UTF-8"`
+	}
+	return "Bearer"
+}
+
+// faults gives the errors of the system its codes.
+var faults = []struct {
+	err    error
+	status int
+	code   wire.Code
+}{
+	{ca.ErrPossession, http.StatusForbidden, wire.CodePossession},
+	{ca.ErrMismatch, http.StatusForbidden, wire.CodeForbidden},
+	{ca.ErrReplayed, http.StatusConflict, wire.CodeNonce},
+	{ca.ErrUnsupported, http.StatusBadRequest, wire.CodeUnsupported},
+	{ca.ErrMalformed, http.StatusBadRequest, wire.CodeInvalid},
+}
+
+// translate turns an error of the core or of the system into the network's.
+func (c *call) translate(err error) *wire.Error {
+	for _, f := range faults {
+		if errors.Is(err, f.err) {
+			return wire.NewError(f.status, f.code, strings.TrimPrefix(err.Error(), "ca: "))
+		}
+	}
+	kind := quinta.KindOf(err)
+	row := wire.Kinds[kind]
+	if kind == quinta.KindInternal {
+		if c.ctx().Err() != nil {
+			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
+		}
+		c.Log.Error("ca: a call failed", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+		return wire.NewError(row.Status, row.Code, "internal error")
+	}
+	text := kind.String()
+	if qe, ok := errors.AsType[*quinta.Error](err); ok && qe.Err != nil {
+		text = qe.Err.Error()
+	}
+	we := wire.NewError(row.Status, row.Code, text)
+	if kind == quinta.KindLimited {
+		we.RetryAfter = time.Second
+	}
+	return we
+}
+
+// checkPassword gives one answer for a wrong name and a wrong password, in the
+// same time.
+func (c *call) checkPassword(name account.Name, password string) error {
+	wait := c.Limits.Allow("login", c.addr(), server.RateLogin, 1)
+	wait = max(wait, c.Limits.Allow("login-account", string(name), server.RateLogin, 1))
+	if err := limited(wait); err != nil {
+		return err
+	}
+	var hash account.PasswordHash
+	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		hash, err = account.Stored(tx, name)
+		return err
+	}); err != nil {
+		return err
+	}
+	if !hash.Matches(password) {
+		return wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "the user name or the password is wrong")
+	}
+	return nil
+}

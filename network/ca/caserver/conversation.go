@@ -1,0 +1,301 @@
+package caserver
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+func (s *caServer) conversationCalls() {
+	s.at(http.MethodGet, wire.PathConversations, endpoint{rate: rateRead, handle: (*call).getConversations})
+	s.at(http.MethodGet, wire.PathConversation, endpoint{rate: rateRead, handle: (*call).getConversation})
+	s.at(http.MethodPut, wire.PathConversation, endpoint{rate: rateWrite, handle: (*call).putConversation})
+	s.at(http.MethodDelete, wire.PathConversation, endpoint{rate: rateWrite, handle: (*call).leaveConversation})
+	s.at(http.MethodPost, wire.PathMembers, endpoint{rate: rateWrite, handle: (*call).postMembers})
+}
+
+// A member is one user of a conversation.
+type member struct {
+	User   quinta.UserID
+	Joined quinta.Pos
+	Chosen bool
+	Gone   bool
+}
+
+// A conversation is a row with its members, those who left included.
+type conversation struct {
+	wire.Conversation
+	members []member
+}
+
+var errNoConversation = notFound("there is no such conversation, or this user is not in it")
+
+// conversationOf reads a conversation, or returns errNoConversation.
+func conversationOf(tx *db.Tx, id quinta.RoomID) (*conversation, error) {
+	c := &conversation{}
+	c.Conv = id
+	var created int64
+	err := tx.Row(`SELECT profile, creator, created FROM ca_conversation WHERE id = $1`, id).Scan(&c.Profile, &c.Creator, &created)
+	if errors.Is(err, db.ErrNoRows) {
+		return nil, errNoConversation
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Created = utc(created)
+	for row, err := range tx.Query(`SELECT user_id, joined, chosen, gone FROM ca_member WHERE conv = $1 ORDER BY user_id`, id) {
+		if err != nil {
+			return nil, err
+		}
+		var m member
+		if err := row.Scan(&m.User, &m.Joined, &m.Chosen, &m.Gone); err != nil {
+			return nil, err
+		}
+		c.members = append(c.members, m)
+	}
+	c.list()
+	return c, nil
+}
+
+// list fills what the wire shows of the members.
+func (c *conversation) list() {
+	c.Members, c.Chosen = []quinta.UserID{}, nil
+	for _, m := range c.members {
+		if m.Gone {
+			continue
+		}
+		c.Members = append(c.Members, m.User)
+		if m.Chosen {
+			c.Chosen = append(c.Chosen, m.User)
+		}
+	}
+}
+
+// of returns the membership of a user who is in the conversation.
+func (c *conversation) of(user quinta.UserID) (member, bool) {
+	for _, m := range c.members {
+		if m.User == user && !m.Gone {
+			return m, true
+		}
+	}
+	return member{}, false
+}
+
+// joinedConversation reads a conversation that the caller is in.
+func (c *call) joinedConversation(tx *db.Tx) (*conversation, member, error) {
+	conv, err := conversationOf(tx, quinta.RoomID(c.r.PathValue("conv")))
+	if err != nil {
+		return nil, member{}, err
+	}
+	m, ok := conv.of(c.user)
+	if !ok {
+		return nil, member{}, errNoConversation
+	}
+	return conv, m, nil
+}
+
+func (c *call) getConversation() (any, error) {
+	var conv *conversation
+	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		conv, _, err = c.joinedConversation(tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return conv.Conversation, nil
+}
+
+// maxConversations bounds the conversations of one user.
+const maxConversations = 5000
+
+func (c *call) getConversations() (any, error) {
+	list := wire.ConversationList{Conversations: []wire.Conversation{}}
+	err := c.View(c.ctx(), func(tx *db.Tx) error {
+		ids, err := conversationsOf(tx, c.user)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			conv, err := conversationOf(tx, id)
+			if err != nil {
+				return err
+			}
+			list.Conversations = append(list.Conversations, conv.Conversation)
+		}
+		return nil
+	})
+	return list, err
+}
+
+func conversationsOf(tx *db.Tx, user quinta.UserID) (ids []quinta.RoomID, err error) {
+	for row, err := range tx.Query(`SELECT conv FROM ca_member WHERE user_id = $1 AND NOT gone ORDER BY joined LIMIT $2`, user, maxConversations) {
+		if err != nil {
+			return nil, err
+		}
+		var id quinta.RoomID
+		if err := row.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// putConversation makes a conversation, or lets the other member of a legacy
+// one choose that profile.
+func (c *call) putConversation() (any, error) {
+	id := quinta.RoomID(c.r.PathValue("conv"))
+	if !wire.CheckConv(id) {
+		return nil, invalid("the id of a conversation is 16 to 64 letters, digits, _ and -")
+	}
+	var q wire.ConversationRequest
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	users, err := c.membersOf(id, &q)
+	if err != nil {
+		return nil, err
+	}
+	var conv *conversation
+	fresh := false
+	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		conv, err = conversationOf(tx, id)
+		if errors.Is(err, errNoConversation) {
+			fresh = true
+			conv, err = c.newConversation(tx, id, q.Profile, users)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		return c.choose(tx, conv, q.Profile, users)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		c.write(http.StatusCreated, conv.Conversation)
+		c.done = true
+	}
+	return conv.Conversation, nil
+}
+
+// membersOf returns the members of a request, each once and the caller among
+// them.
+func (c *call) membersOf(id quinta.RoomID, q *wire.ConversationRequest) ([]quinta.UserID, error) {
+	users := append([]quinta.UserID{c.user}, q.Members...)
+	slices.Sort(users)
+	users = slices.Compact(users)
+	switch {
+	case len(users) > wire.MaxMembers:
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a conversation has at most 100 members")
+	case q.Profile != wire.ProfileSecure && q.Profile != wire.ProfileLegacy:
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnsupported, "there is no such profile")
+	case q.Profile == wire.ProfileLegacy && len(users) != 2:
+		return nil, invalid("a conversation of the legacy profile has two members")
+	case wire.IsDirect(id) && (len(users) > 2 || id != wire.Direct(users[0], users[len(users)-1], q.Profile)):
+		return nil, invalid("this id is one of a conversation of two others, or of another profile")
+	}
+	return users, nil
+}
+
+func (c *call) newConversation(tx *db.Tx, id quinta.RoomID, profile string, users []quinta.UserID) (*conversation, error) {
+	ids, err := conversationsOf(tx, c.user)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) >= maxConversations {
+		return nil, limited(1)
+	}
+	if _, err := tx.Exec(`INSERT INTO ca_conversation (id, profile, creator, created) VALUES ($1, $2, $3, $4)`, id, profile, c.user, tx.Millis()); err != nil {
+		return nil, err
+	}
+	for _, u := range users {
+		if err := c.addMember(tx, id, u, profile == wire.ProfileLegacy && u == c.user); err != nil {
+			return nil, err
+		}
+	}
+	return conversationOf(tx, id)
+}
+
+// addMember adds a user, who must be one of this server.
+func (c *call) addMember(tx *db.Tx, id quinta.RoomID, user quinta.UserID, chosen bool) error {
+	if there, err := account.Exists(tx, c.loginName(string(user))); err != nil || !there || c.userOf(c.loginName(string(user))) != user {
+		return errOr(err, notFound("a member is no user of this server"))
+	}
+	_, err := tx.Exec(`INSERT INTO ca_member (conv, user_id, joined, chosen, gone) VALUES ($1, $2, $3, $4, FALSE)
+		ON CONFLICT (conv, user_id) DO UPDATE SET joined = excluded.joined, chosen = excluded.chosen, gone = FALSE WHERE ca_member.gone`,
+		id, user, tx.NextPos(), chosen)
+	return err
+}
+
+// choose compares a request with the conversation that there is and, in the
+// legacy profile, notes that the caller has chosen it too.
+func (c *call) choose(tx *db.Tx, conv *conversation, profile string, users []quinta.UserID) error {
+	if _, ok := conv.of(c.user); !ok || conv.Profile != profile || !slices.Equal(conv.Members, users) {
+		return wire.NewError(http.StatusConflict, wire.CodeConflict, "there is a conversation of this id with other members or another profile")
+	}
+	if profile != wire.ProfileLegacy || slices.Contains(conv.Chosen, c.user) {
+		return nil
+	}
+	if _, err := tx.Exec(`UPDATE ca_member SET chosen = TRUE WHERE conv = $1 AND user_id = $2`, conv.Conv, c.user); err != nil {
+		return err
+	}
+	conv.Chosen = append(conv.Chosen, c.user)
+	slices.Sort(conv.Chosen)
+	return nil
+}
+
+// leaveConversation takes the caller out.
+func (c *call) leaveConversation() (any, error) {
+	if err := c.decode(&wire.Empty{}); err != nil {
+		return nil, err
+	}
+	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+		conv, _, err := c.joinedConversation(tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE ca_member SET gone = TRUE, chosen = FALSE WHERE conv = $1 AND user_id = $2`, conv.Conv, c.user)
+		return err
+	})
+}
+
+// postMembers adds members to a group. They read from now on.
+func (c *call) postMembers() (any, error) {
+	var q wire.MembersRequest
+	if err := c.decode(&q); err != nil {
+		return nil, err
+	}
+	if len(q.Add) > wire.MaxMembers {
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a conversation has at most 100 members")
+	}
+	var conv *conversation
+	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		if conv, _, err = c.joinedConversation(tx); err != nil {
+			return err
+		}
+		if wire.IsDirect(conv.Conv) || conv.Profile == wire.ProfileLegacy {
+			return invalid("a conversation of two stays one of two")
+		}
+		for _, u := range q.Add {
+			if err := c.addMember(tx, conv.Conv, u, false); err != nil {
+				return err
+			}
+		}
+		if conv, err = conversationOf(tx, conv.Conv); err == nil && len(conv.Members) > wire.MaxMembers {
+			return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a conversation has at most 100 members")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return conv.Conversation, nil
+}

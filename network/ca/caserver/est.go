@@ -1,0 +1,252 @@
+package caserver
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/internal/cms"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+)
+
+// Enrolment over Secure Transport (RFC 7030) for programs that are no clients
+// of this network, such as curl with openssl.
+//
+// simpleenroll is authenticated by the account's name and password.
+// simplereenroll is authenticated by the old certificate: over TLS, where the
+// server asks clients for one; or, behind a proxy or on loopback, by a body
+// that is SignedData of the old certificate around the new request. Either
+// way the new request is signed by the new key, so both keys have signed.
+
+// maxEST bounds a body in bytes.
+const maxEST = 64 << 10
+
+func (s *caServer) estCalls() {
+	for _, label := range []string{"/", "/{label}/"} {
+		s.whole(http.MethodGet, wire.ESTBase+label+wire.ESTCACerts, endpoint{open: true, rate: ratePublic, handle: (*call).estCACerts})
+		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTEnroll, endpoint{open: true, rate: rateKeys, handle: (*call).estEnroll})
+		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTReenroll, endpoint{open: true, rate: rateKeys, handle: (*call).estReenroll})
+	}
+}
+
+// estCACerts answers with the root and the intermediate.
+func (c *call) estCACerts() (any, error) {
+	k, err := c.authority.public(c.ctx())
+	if err != nil {
+		return nil, err
+	}
+	return c.sendCerts(k.root.Raw, k.cert.Raw)
+}
+
+// sendCerts answers with certificates in the form of EST: a certs-only
+// SignedData in base64.
+func (c *call) sendCerts(certs ...[]byte) (any, error) {
+	raw, err := certsOnly(certs)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	text := base64.StdEncoding.EncodeToString(raw)
+	for len(text) > 64 {
+		b.WriteString(text[:64] + "\r\n")
+		text = text[64:]
+	}
+	b.WriteString(text + "\r\n")
+	c.w.Header().Set("Content-Transfer-Encoding", "base64")
+	return c.send(wire.ESTCertsOnly, b.Bytes())
+}
+
+// certsOnly makes a SignedData without content and signers (RFC 5272, section
+// 4.1, "simple PKI response").
+func certsOnly(certs [][]byte) ([]byte, error) {
+	type contentInfo struct {
+		Type asn1.ObjectIdentifier
+	}
+	type signedData struct {
+		Version int
+		Digests []asn1.ObjectIdentifier `asn1:"set"`
+		Content contentInfo
+		Certs   asn1.RawValue
+		Signers []asn1.ObjectIdentifier `asn1:"set"`
+	}
+	sd, err := asn1.Marshal(signedData{Version: 1, Content: contentInfo{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}},
+		Digests: []asn1.ObjectIdentifier{}, Signers: []asn1.ObjectIdentifier{},
+		Certs: asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: bytes.Join(certs, nil)}})
+	if err != nil {
+		return nil, err
+	}
+	return asn1.Marshal(struct {
+		Type    asn1.ObjectIdentifier
+		Content asn1.RawValue
+	}{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: sd}})
+}
+
+// estBody reads a body: base64, as the RFC has it, or plain DER. It returns
+// its media type.
+func (c *call) estBody() (raw []byte, mediaType string, err error) {
+	body, err := c.readBody(maxEST)
+	if err != nil {
+		return nil, "", err
+	}
+	mediaType, _, err = mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err != nil || mediaType != wire.ESTRequestType && mediaType != wire.ESTSignedType {
+		return nil, "", wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10 or, to reenroll, application/pkcs7-mime")
+	}
+	if len(body) > 0 && body[0] == 0x30 { // DER begins so, and base64 does not
+		return body, mediaType, nil
+	}
+	text := strings.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' || r == ' ' || r == '\t' {
+			return -1
+		}
+		return r
+	}, string(body))
+	if raw, err = base64.StdEncoding.DecodeString(text); err != nil {
+		return nil, "", wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body is neither base64 nor DER")
+	}
+	return raw, mediaType, nil
+}
+
+// labelled returns for which device and use a request without alternative
+// names is, by the label of the path: "sign.DEVICE" or "encrypt.DEVICE".
+func (c *call) labelled(user quinta.UserID) (ca.Identity, error) {
+	label := c.r.PathValue("label")
+	if label == "" {
+		return ca.Identity{}, nil
+	}
+	use, dev, _ := strings.Cut(label, ".")
+	id := ca.Identity{User: user, Device: quinta.DeviceID(dev), Use: ca.Use(use)}
+	return id, id.Check()
+}
+
+// estEnroll: RFC 7030, section 4.2.1.
+func (c *call) estEnroll() (any, error) {
+	login, password, ok := c.r.BasicAuth()
+	if !ok {
+		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "enrolment takes the name and the password of the account")
+	}
+	name := c.loginName(login)
+	if err := c.checkPassword(name, password); err != nil {
+		return nil, err
+	}
+	raw, mediaType, err := c.estBody()
+	if err != nil {
+		return nil, err
+	}
+	if mediaType != wire.ESTRequestType {
+		return nil, wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10")
+	}
+	user := c.userOf(name)
+	r, err := c.estRequest(raw, user)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.certify(r, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		if _, err := device.Put(tx, user, k.Device, nil); err != nil {
+			return err
+		}
+		k, _, err = c.enrol(tx, k)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return c.sendCerts(k.Cert)
+}
+
+// estRequest reads a PKCS #10 request that is to be for a user.
+func (c *call) estRequest(raw []byte, user quinta.UserID) (*ca.Request, error) {
+	def, err := c.labelled(user)
+	if err != nil {
+		return nil, err
+	}
+	r, err := ca.ParseRequest(raw, def)
+	if err != nil {
+		return nil, err
+	}
+	if r.Identity.User != user {
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the request names another user")
+	}
+	return r, nil
+}
+
+// estReenroll: RFC 7030, section 4.2.2.
+func (c *call) estReenroll() (any, error) {
+	raw, mediaType, err := c.estBody()
+	if err != nil {
+		return nil, err
+	}
+	var old *x509.Certificate
+	if mediaType == wire.ESTSignedType {
+		raw, old, err = signedRequest(raw)
+	} else {
+		old, err = c.clientCertificate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	// That the certificate is one of this authority is shown by the store: it
+	// holds just these bytes.
+	var have *key
+	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+		have, err = keyByID(tx, ca.KeyID(old))
+		return err
+	}); err != nil || !bytes.Equal(have.Cert, old.Raw) {
+		return nil, wire.NewError(http.StatusForbidden, wire.CodePossession, "the old certificate is not one of this authority")
+	}
+	id := ca.Identity{User: have.User, Device: have.Device, Use: ca.Use(have.Usage)}
+	r, err := ca.ParseRequest(raw, id)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.certify(r, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		k, err = c.replace(tx, have.ID, k, func(*db.Tx) error { return nil })
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return c.sendCerts(k.Cert)
+}
+
+// signedRequest takes a request out of the SignedData of the old certificate.
+func signedRequest(raw []byte) ([]byte, *x509.Certificate, error) {
+	bad := wire.NewError(http.StatusForbidden, wire.CodePossession, "the body is not a request that the old certificate has signed")
+	s, err := cms.Parse(raw)
+	if err != nil {
+		return nil, nil, bad
+	}
+	old, err := s.Signer()
+	if err != nil {
+		return nil, nil, bad
+	}
+	csr, err := s.Verify(old)
+	if err != nil {
+		return nil, nil, bad
+	}
+	return csr, old, nil
+}
+
+// clientCertificate returns the certificate with which the client opened the
+// TLS connection; the handshake has proved that it holds the key.
+func (c *call) clientCertificate() (*x509.Certificate, error) {
+	if c.r.TLS == nil || len(c.r.TLS.PeerCertificates) == 0 {
+		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated,
+			"reenrolment takes the old certificate: over TLS, or as a body signed with it (application/pkcs7-mime)")
+	}
+	return c.r.TLS.PeerCertificates[0], nil
+}

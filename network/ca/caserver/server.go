@@ -1,0 +1,122 @@
+// Package caserver is the server half of the CA network: a certificate
+// authority for the devices of its users, and a mail drop for what they seal.
+//
+// [Network] is its entry in the list of networks. Each file holds one group
+// of calls. The authority itself (its keys, what it issues and revokes) is in
+// authority.go, key.go and crl.go; the mail drop is in conversation.go,
+// deliver.go and mailbox.go.
+//
+// The server sees who writes to whom, when, how much, and for which keys. It
+// never sees a private key of a user nor the text of a message, and it opens
+// no envelope.
+package caserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// Network is the CA server half.
+var Network = server.Network{
+	Name:     "ca",
+	Schemas:  []db.Schema{schema},
+	New:      func(c *server.Core) (server.Front, error) { return newServer(c), nil },
+	Commands: commands,
+}
+
+var _ server.AccountKeeper = (*caServer)(nil)
+
+// A caServer answers the calls of the network.
+type caServer struct {
+	*server.Core
+	mux *http.ServeMux
+	// paths are the paths that are registered.
+	paths map[string]bool
+	// domain is what stands behind the @ of user names.
+	domain    string
+	authority authority
+}
+
+func newServer(c *server.Core) *caServer {
+	s := &caServer{Core: c, mux: http.NewServeMux(), paths: map[string]bool{}, domain: domainOf(c.Name)}
+	s.authority.s = s
+	for _, register := range []func(){
+		s.loginCalls,
+		s.deviceCalls,
+		s.rootCalls,
+		s.crlCalls,
+		s.keyCalls,
+		s.renewCalls,
+		s.revokeCalls,
+		s.approvalCalls,
+		s.estCalls,
+		s.conversationCalls,
+		s.deliverCalls,
+		s.mailboxCalls,
+		s.fileCalls,
+		s.backupCalls,
+	} {
+		register()
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		c := &call{caServer: s, w: w, r: r}
+		c.fail(notFound("there is no such call"))
+	})
+	return s
+}
+
+// Paths are the prefixes of the network's own calls and of EST.
+func (s *caServer) Paths() []string { return []string{"/ca/", wire.ESTBase + "/"} }
+
+// Close has nothing to end.
+func (s *caServer) Close() error { return nil }
+
+// ServeHTTP answers one call.
+func (s *caServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// domainOf makes the domain of user names from the name of the server: in
+// lower case, without the port; what a mail domain cannot hold becomes "-".
+func domainOf(name string) string {
+	name = strings.ToLower(name)
+	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") && strings.Count(name, ":") == 1 {
+		name = name[:i]
+	}
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '-'
+	}, name)
+	return strings.Trim(name, "-.")
+}
+
+// userOf returns the name of an account on this network.
+func (s *caServer) userOf(name account.Name) quinta.UserID {
+	return quinta.UserID(string(name) + "@" + s.domain)
+}
+
+// accountOf returns the account of a user of this server, or "".
+func (s *caServer) accountOf(id quinta.UserID) account.Name {
+	local, ok := strings.CutSuffix(string(id), "@"+s.domain)
+	if !ok || strings.ContainsRune(local, '@') {
+		return ""
+	}
+	return account.Name(local)
+}
+
+// AccountLogOut ends all logins of an account; devices and keys stay.
+func (s *caServer) AccountLogOut(tx *db.Tx, name account.Name) error {
+	return s.logOut(tx, s.userOf(name))
+}
+
+// AccountClosing revokes the keys of an account, removes its devices and what
+// it keeps for itself, and takes it out of its conversations.
+func (s *caServer) AccountClosing(tx *db.Tx, name account.Name) error {
+	return s.forget(tx, s.userOf(name))
+}

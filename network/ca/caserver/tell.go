@@ -1,0 +1,54 @@
+package caserver
+
+import (
+	"encoding/json"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/mailbox"
+)
+
+// maxTold bounds how many users hear at once that somebody's keys changed;
+// the others find out when they look up or send.
+const maxTold = 1000
+
+// tell says to the owner's other devices, and to all who share a conversation
+// with him, that a key has changed. So an owner hears of a key that he did not
+// enrol, and senders do not go on with an old one.
+func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
+	body, err := json.Marshal(wire.KeyChange{Username: k.User, Device: k.Device, KeyID: k.ID, Use: k.Usage, Profile: k.Profile, Change: change, Approved: k.Approver != nil})
+	if err != nil {
+		return err
+	}
+	users := []quinta.UserID{k.User}
+	for row, err := range tx.Query(`SELECT DISTINCT b.user_id FROM ca_member a JOIN ca_member b ON b.conv = a.conv
+		WHERE a.user_id = $1 AND NOT a.gone AND NOT b.gone AND b.user_id <> $1 LIMIT $2`, k.User, maxTold) {
+		if err != nil {
+			return err
+		}
+		var u quinta.UserID
+		if err := row.Scan(&u); err != nil {
+			return err
+		}
+		users = append(users, u)
+	}
+	ds, err := device.Of(tx, users)
+	if err != nil {
+		return err
+	}
+	var envs []quinta.Envelope
+	for _, d := range ds {
+		if d.User == k.User && d.ID == k.Device {
+			continue
+		}
+		envs = append(envs, quinta.Envelope{From: k.User, To: d.User, Device: d.ID, Type: string(wire.KindKeys), Body: body})
+		feed.Bump(tx, feed.Device(d.User, d.ID))
+	}
+	if len(envs) == 0 {
+		return nil
+	}
+	return mailbox.Put(tx, 0, envs...)
+}
