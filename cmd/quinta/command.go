@@ -62,7 +62,6 @@ type options struct {
 	count                    int
 	out                      string
 	wait                     bool
-	emoji                    bool
 	force                    bool
 }
 
