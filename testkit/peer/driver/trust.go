@@ -111,6 +111,39 @@ func (d *Device) Verify(other *Device, target Target) *Verification {
 	return v
 }
 
+// A Flow is one device's side of a verification, for a story whose other side
+// is not in a peer program.
+type Flow struct{ flow }
+
+// AskVerification asks target to verify.
+func (d *Device) AskVerification(target Target) Flow {
+	d.tb.Helper()
+	var f Flow
+	d.must("askVerification", target, &f.flow)
+	return f
+}
+
+// StartVerification begins with emoji when the other side has agreed.
+func (d *Device) StartVerification(f Flow) {
+	d.tb.Helper()
+	d.must("startVerification", f.flow, nil)
+}
+
+// FlowEmoji waits for the names of the emoji.
+func (d *Device) FlowEmoji(f Flow) []string {
+	d.tb.Helper()
+	var r struct{ Emoji []string }
+	d.must("emoji", f.flow, &r)
+	return r.Emoji
+}
+
+// ConfirmFlow says that the emoji are the same and waits for the end.
+func (d *Device) ConfirmFlow(f Flow) {
+	d.tb.Helper()
+	f.Same = true
+	d.must("confirm", f.flow, nil)
+}
+
 // Emoji returns the emoji that each side shows.
 func (v *Verification) Emoji() (asker, asked []string) {
 	v.asker.tb.Helper()
