@@ -28,4 +28,5 @@ lint:
 
 bench:
 	go run ./bench/crypto
+	go run ./bench/load -out bench/results
 	go test -run '^$$' -bench . -benchmem ./...

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,6 +73,9 @@ type Bar struct {
 	Bar    string `json:"bar"`
 	Figure string `json:"figure"`
 	Holds  bool   `json:"holds"`
+	// Part is the figure as a part of the bar: above 1 a bound is passed, and
+	// below 1 a rate is not reached.
+	Part float64 `json:"part,omitempty"`
 }
 
 // A Check is something that is right or wrong.
@@ -92,11 +96,14 @@ type Value struct {
 
 // A report is what a run found.
 type report struct {
-	Date    string   `json:"date"`
-	Machine string   `json:"machine"`
-	Go      string   `json:"go"`
-	Clients int      `json:"clients"`
-	Window  string   `json:"window"`
+	Date    string `json:"date"`
+	Machine string `json:"machine"`
+	Go      string `json:"go"`
+	Clients int    `json:"clients"`
+	Window  string `json:"window"`
+	// Busy is the load average before the run began: above a half of one
+	// other programs shared the machine, and rates and times say little.
+	Busy    float64  `json:"load_average_before"`
 	Bars    []Bar    `json:"bars"`
 	Checks  []Check  `json:"checks"`
 	Values  []Value  `json:"values"`
@@ -104,7 +111,7 @@ type report struct {
 }
 
 func newReport(o *options) *report {
-	return &report{Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Go: runtime.Version(), Clients: clients, Window: o.window.String()}
+	return &report{Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Go: runtime.Version(), Clients: clients, Window: o.window.String(), Busy: loadAverage()}
 }
 
 // machine names the class of the machine, and nothing by which it is known.
@@ -117,6 +124,17 @@ func machine() string {
 		}
 	}
 	return fmt.Sprintf("%d cores, %s, %s/%s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH)
+}
+
+// loadAverage returns how many processes wanted a processor in the last minute.
+func loadAverage() float64 {
+	var v float64
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		if _, err := fmt.Sscan(string(b), &v); err != nil {
+			return 0
+		}
+	}
+	return v
 }
 
 func (r *report) add(s Sample) {
@@ -153,26 +171,26 @@ func (r *report) judge() {
 			if s.Name != b.op || (s.Users != 0 && s.Users != middle && sizes[middle]) {
 				continue
 			}
-			r.bar(s.Name+", CPU", s.DB, fmt.Sprintf("<= %g us", b.cpu), fmt.Sprintf("%.0f us", s.ServerCPU), s.ServerCPU <= b.cpu)
+			r.bar(s.Name+", CPU", s.DB, fmt.Sprintf("<= %g us", b.cpu), fmt.Sprintf("%.0f us", s.ServerCPU), s.ServerCPU <= b.cpu, s.ServerCPU/b.cpu)
 			if b.rate > 0 && s.DB == sqlite {
-				r.bar(s.Name+", throughput", s.DB, fmt.Sprintf(">= %g /s", b.rate), fmt.Sprintf("%.0f /s", s.PerSecond), s.PerSecond >= b.rate)
+				r.bar(s.Name+", throughput", s.DB, fmt.Sprintf(">= %g /s", b.rate), fmt.Sprintf("%.0f /s", s.PerSecond), s.PerSecond >= b.rate, s.PerSecond/b.rate)
 			}
 			if s.Name == opSend1 {
-				r.bar("syncs per to-device enqueue", s.DB, "> 0 and < 0.2", fmt.Sprintf("%.3f", s.Syncs), s.Syncs > 0 && s.Syncs < 0.2)
+				r.bar("syncs per to-device enqueue", s.DB, "> 0 and < 0.2", fmt.Sprintf("%.3f", s.Syncs), s.Syncs > 0 && s.Syncs < 0.2, s.Syncs/0.2)
 			}
 		}
 	}
 	for _, b := range valueBars {
 		for _, v := range r.Values {
 			if v.What == b.value {
-				r.bar(v.What, v.DB, fmt.Sprintf("<= %g %s", b.most, v.Unit), fmt.Sprintf("%.1f %s", v.Value, v.Unit), v.Value <= b.most)
+				r.bar(v.What, v.DB, fmt.Sprintf("<= %g %s", b.most, v.Unit), fmt.Sprintf("%.1f %s", v.Value, v.Unit), v.Value <= b.most, v.Value/b.most)
 			}
 		}
 	}
 }
 
-func (r *report) bar(what, db, bar, figure string, holds bool) {
-	r.Bars = append(r.Bars, Bar{what, db, bar, figure, holds})
+func (r *report) bar(what, db, bar, figure string, holds bool, part float64) {
+	r.Bars = append(r.Bars, Bar{what, db, bar, figure, holds, part})
 }
 
 // held reports whether all bars hold and all checks are right.
@@ -213,11 +231,12 @@ func (r *report) write(w io.Writer, folder string) error {
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Load on the homeserver, %s\n\n%s, %s. %d clients in a closed loop on the machine of the server, %s an operation.\n", r.Date, r.Machine, r.Go, r.Clients, r.Window)
+	fmt.Fprintf(&b, "Load average before the run: %.1f. ", r.Busy)
 	fmt.Fprintf(&b, "CPU is that of the server's process; on PostgreSQL the database's stands apart. Judged at %d users where there are several sizes.\n", middle)
 	if len(r.Bars) > 0 {
-		fmt.Fprint(&b, "\n## Bars\n\n| what | database | bar | figure | holds |\n|---|---|---|---|---|\n")
+		fmt.Fprint(&b, "\n## Bars\n\n| what | database | bar | figure | of the bar | holds |\n|---|---|---|---|---|---|\n")
 		for _, x := range r.Bars {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", x.What, x.DB, x.Bar, x.Figure, yes(x.Holds))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f | %s |\n", x.What, x.DB, x.Bar, x.Figure, x.Part, yes(x.Holds))
 		}
 	}
 	if len(r.Checks) > 0 {
@@ -232,6 +251,7 @@ func (r *report) markdown() string {
 			fmt.Fprintf(&b, "| %s | %s | %.1f %s |\n", x.What, x.DB, x.Value, x.Unit)
 		}
 	}
+	r.growth(&b)
 	if len(r.Samples) > 0 {
 		fmt.Fprint(&b, "\n## Operations\n\n| operation | database | users | a second | p50 ms | p99 ms | server CPU us | database CPU us | syncs |\n|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Samples {
@@ -243,6 +263,47 @@ func (r *report) markdown() string {
 		}
 	}
 	return b.String()
+}
+
+// growth writes what an operation costs as the store grows: the processor time
+// of the server and the database together.
+func (r *report) growth(b *strings.Builder) {
+	type op struct{ name, db string }
+	costs := map[op]map[int]float64{}
+	var ops []op
+	var sizes []int
+	for _, s := range r.Samples {
+		at := op{s.Name, s.DB}
+		if s.Users == 0 {
+			continue
+		}
+		if costs[at] == nil {
+			costs[at] = map[int]float64{}
+			ops = append(ops, at)
+		}
+		costs[at][s.Users] = s.ServerCPU + s.DBCPU
+		if !slices.Contains(sizes, s.Users) {
+			sizes = append(sizes, s.Users)
+		}
+	}
+	ops = slices.DeleteFunc(ops, func(o op) bool { return len(costs[o]) < 2 })
+	if len(ops) == 0 {
+		return
+	}
+	slices.Sort(sizes)
+	sizes = slices.DeleteFunc(sizes, func(n int) bool { return !slices.ContainsFunc(ops, func(o op) bool { return costs[o][n] > 0 }) })
+	fmt.Fprint(b, "\n## Cost as the work grows\n\nMicroseconds of CPU an operation, server and database together.\n\n| operation | database |")
+	for _, n := range sizes {
+		fmt.Fprintf(b, " %d users |", n)
+	}
+	fmt.Fprint(b, " largest to smallest |\n|---|---|", strings.Repeat("---|", len(sizes)+1), "\n")
+	for _, o := range ops {
+		fmt.Fprintf(b, "| %s | %s |", o.name, o.db)
+		for _, n := range sizes {
+			fmt.Fprintf(b, " %.0f |", costs[o][n])
+		}
+		fmt.Fprintf(b, " %.2f |\n", costs[o][sizes[len(sizes)-1]]/costs[o][sizes[0]])
+	}
 }
 
 func yes(b bool) string {
