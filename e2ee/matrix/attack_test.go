@@ -475,6 +475,33 @@ func TestUnknownDeviceWaits(t *testing.T) {
 	}
 }
 
+// TestUnknownDeviceWaitsLonger has the device appear only in the answer after
+// the next one.
+func TestUnknownDeviceWaitsLonger(t *testing.T) {
+	t.Parallel()
+	s, bob, _ := withEve(t)
+	ghost := s.forge("@eve:x", "GHOST")
+	dev := s.hs.users["@eve:x"].devices["GHOST"]
+	keys := dev.keys
+	dev.keys = nil
+	m := ghost.session("!r:x")
+	ghost.sends(bob, "m.room_key", m.key(), map[string]any{"sender_device_keys": nil})
+	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "boo"))
+	bob.sync()
+	queries := bob.find(matrix.ReqKeysQuery)
+	if len(queries) != 1 {
+		t.Fatalf("got %v", kinds(queries))
+	}
+	old := s.hs.handle(bob.user, bob.device, queries[0])
+	dev.keys = keys
+	s.hs.users["@eve:x"].changed = s.hs.next()
+	bob.sync() // outdated again while the query is on its way
+	bob.done(queries[0], old)
+	bob.wantReads("! no-key-yet")
+	bob.pump()
+	bob.wantReads("@eve: boo")
+}
+
 // TestAttack23HostileEvents gives events of every wrong shape.
 func TestAttack23HostileEvents(t *testing.T) {
 	t.Parallel()

@@ -339,6 +339,10 @@ func TestForgedCrossSigning(t *testing.T) {
 		"of another usage": func(a *account) {
 			a.cross["master_keys"] = json.RawMessage(strings.Replace(string(a.cross["master_keys"]), `"master"`, `"other"`, 1))
 		},
+		"with two keys": func(a *account) {
+			raw := string(a.cross["master_keys"])
+			a.cross["master_keys"] = json.RawMessage(strings.Replace(raw, `"keys":{`, `"keys":{"ed25519:x":"x",`, 1))
+		},
 		"self-signing key not signed": func(a *account) {
 			a.cross["self_signing_keys"], _ = canonicaljson.Delete(a.cross["self_signing_keys"], "signatures")
 		},
