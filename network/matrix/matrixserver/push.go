@@ -18,6 +18,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
@@ -69,7 +70,8 @@ func newPostman(s *homeserver) *postman {
 		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	p.wg.Go(func() { p.run(ctx) })
+	w := s.Hub.Wait(pushKey)
+	p.wg.Go(func() { p.run(ctx, w) })
 	return p
 }
 
@@ -96,8 +98,7 @@ func (p *postman) close() {
 	p.http.CloseIdleConnections()
 }
 
-func (p *postman) run(ctx context.Context) {
-	w := p.s.Hub.Wait(pushKey)
+func (p *postman) run(ctx context.Context, w *feed.Waiter) {
 	defer w.Close()
 	for ctx.Err() == nil {
 		next, err := p.round(ctx)
