@@ -108,15 +108,14 @@ func run(ctx context.Context, args []string) (held bool, err error) {
 	}
 	r := newReport(o)
 	for _, db := range o.dbs {
-		if err := runAll(ctx, o, db, r); err != nil {
-			return false, fmt.Errorf("%s: %w", db, err)
+		if err = runAll(ctx, o, db, r); err != nil {
+			err = fmt.Errorf("%s: %w", db, err)
+			r.Cut = "The run was cut off: " + err.Error() + "."
+			break
 		}
 	}
 	r.judge()
-	if err := r.write(os.Stdout, *out); err != nil {
-		return false, err
-	}
-	return r.held(), nil
+	return r.held(), errors.Join(err, r.write(os.Stdout, *out))
 }
 
 // scales reads the numbers of users, growing.

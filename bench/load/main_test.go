@@ -179,6 +179,10 @@ func TestProc(t *testing.T) {
 	if err != nil || own.parent != os.Getppid() {
 		t.Errorf("got %+v, %v", own, err)
 	}
+	busy, whole, err := machineCPU()
+	if err != nil || busy <= 0 || whole <= busy {
+		t.Errorf("got %v of %v, %v", busy, whole, err)
+	}
 	v, err := metricOf("# HELP a b\na_total_x 1\na_total 2.5\n", "a_total")
 	if err != nil || v != 2.5 {
 		t.Errorf("got %v, %v", v, err)

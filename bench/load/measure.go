@@ -26,6 +26,9 @@ type Sample struct {
 	DBCPU     float64 `json:"db_cpu_us,omitempty"`
 	// Syncs is how many syncs an operation took.
 	Syncs float64 `json:"syncs"`
+	// Others is the part of the machine's processors that programs had which
+	// belong neither to the server nor to the load generator, 0 to 1.
+	Others float64 `json:"others"`
 }
 
 // A tally adds up the windows in which an operation was measured.
@@ -34,6 +37,9 @@ type tally struct {
 	wall           time.Duration
 	server, dbTime time.Duration
 	syncs          float64
+	// own is the processor time of this process, busy that of all, and whole
+	// what there was.
+	own, busy, whole time.Duration
 }
 
 // errDone ends the loop of a client.
@@ -84,13 +90,17 @@ func (w *world) drive(ctx context.Context, t *tally, d time.Duration, op func(ct
 	t.server += c1.server - c0.server
 	t.dbTime += c1.db - c0.db
 	t.syncs += c1.syncs - c0.syncs
+	t.own += c1.own - c0.own
+	t.busy += c1.busy - c0.busy
+	t.whole += c1.whole - c0.whole
 	return nil
 }
 
 // costs are counters of the server and the database.
 type costs struct {
-	server, db time.Duration
-	syncs      float64
+	server, db       time.Duration
+	syncs            float64
+	own, busy, whole time.Duration
 }
 
 func (w *world) costs(ctx context.Context) (c costs, err error) {
@@ -98,6 +108,12 @@ func (w *world) costs(ctx context.Context) (c costs, err error) {
 		return c, err
 	}
 	if c.db, err = w.store.cpu(); err != nil {
+		return c, err
+	}
+	if c.own, err = ownCPU(); err != nil {
+		return c, err
+	}
+	if c.busy, c.whole, err = machineCPU(); err != nil {
 		return c, err
 	}
 	if w.store.kind == postgresql {
@@ -121,6 +137,9 @@ func (t *tally) sample(name string, db string, users int) Sample {
 	s.ServerCPU = float64(t.server.Microseconds()) / n
 	s.DBCPU = float64(t.dbTime.Microseconds()) / n
 	s.Syncs = t.syncs / n
+	if t.whole > 0 {
+		s.Others = max(0, float64(t.busy-t.server-t.dbTime-t.own)/float64(t.whole))
+	}
 	return s
 }
 

@@ -175,6 +175,31 @@ func parseStat(s string) (procStat, error) {
 	return procStat{int(n[0]), time.Duration(n[1]+n[2]) * tick, time.Duration(n[3]+n[4]) * tick}, nil
 }
 
+// machineCPU returns the processor time that all programs have used, and how
+// much there was (proc(5), /proc/stat).
+func machineCPU() (busy, whole time.Duration, err error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, 0, errors.New("/proc/stat does not begin with the sum of all processors")
+	}
+	for i, v := range f[1:9] {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		whole += time.Duration(n) * tick
+		if i != 3 && i != 4 { // idle, and waiting for a disk
+			busy += time.Duration(n) * tick
+		}
+	}
+	return busy, whole, nil
+}
+
 // memory returns the resident memory of the process in bytes.
 func (p *process) memory() (int64, error) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "status"))

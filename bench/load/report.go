@@ -103,7 +103,9 @@ type report struct {
 	Window  string `json:"window"`
 	// Busy is the load average before the run began: above a half of one
 	// other programs shared the machine, and rates and times say little.
-	Busy    float64  `json:"load_average_before"`
+	Busy float64 `json:"load_average_before"`
+	// Cut says why a run has no end, or is empty.
+	Cut     string   `json:"cut,omitempty"`
 	Bars    []Bar    `json:"bars"`
 	Checks  []Check  `json:"checks"`
 	Values  []Value  `json:"values"`
@@ -139,8 +141,8 @@ func loadAverage() float64 {
 
 func (r *report) add(s Sample) {
 	r.Samples = append(r.Samples, s)
-	logf("%-9s %5d users  %-42s %8.0f/s  p50 %7.2f ms  p99 %7.2f ms  cpu %7.0f us  db %6.0f us  syncs %.3f",
-		s.DB, s.Users, s.Name, s.PerSecond, s.P50, s.P99, s.ServerCPU, s.DBCPU, s.Syncs)
+	logf("%-9s %5d users  %-42s %8.0f/s  p50 %7.2f ms  p99 %7.2f ms  cpu %7.0f us  db %6.0f us  syncs %.3f  others %2.0f %%",
+		s.DB, s.Users, s.Name, s.PerSecond, s.P50, s.P99, s.ServerCPU, s.DBCPU, s.Syncs, 100*s.Others)
 }
 
 func (r *report) value(db, what string, v float64, unit string) {
@@ -173,7 +175,7 @@ func (r *report) judge() {
 			}
 			r.bar(s.Name+", CPU", s.DB, fmt.Sprintf("<= %g us", b.cpu), fmt.Sprintf("%.0f us", s.ServerCPU), s.ServerCPU <= b.cpu, s.ServerCPU/b.cpu)
 			if b.rate > 0 && s.DB == sqlite {
-				r.bar(s.Name+", throughput", s.DB, fmt.Sprintf(">= %g /s", b.rate), fmt.Sprintf("%.0f /s", s.PerSecond), s.PerSecond >= b.rate, s.PerSecond/b.rate)
+				r.bar(s.Name+", throughput", s.DB, fmt.Sprintf(">= %g /s", b.rate), fmt.Sprintf("%.0f /s, others had %.0f %% of the machine", s.PerSecond, 100*s.Others), s.PerSecond >= b.rate, s.PerSecond/b.rate)
 			}
 			if s.Name == opSend1 {
 				r.bar("syncs per to-device enqueue", s.DB, "> 0 and < 0.2", fmt.Sprintf("%.3f", s.Syncs), s.Syncs > 0 && s.Syncs < 0.2, s.Syncs/0.2)
@@ -233,6 +235,9 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "# Load on the homeserver, %s\n\n%s, %s. %d clients in a closed loop on the machine of the server, %s an operation.\n", r.Date, r.Machine, r.Go, r.Clients, r.Window)
 	fmt.Fprintf(&b, "Load average before the run: %.1f. ", r.Busy)
 	fmt.Fprintf(&b, "CPU is that of the server's process; on PostgreSQL the database's stands apart. Judged at %d users where there are several sizes.\n", middle)
+	if r.Cut != "" {
+		fmt.Fprintf(&b, "\n**%s**\n", r.Cut)
+	}
 	if len(r.Bars) > 0 {
 		fmt.Fprint(&b, "\n## Bars\n\n| what | database | bar | figure | of the bar | holds |\n|---|---|---|---|---|---|\n")
 		for _, x := range r.Bars {
@@ -253,13 +258,13 @@ func (r *report) markdown() string {
 	}
 	r.growth(&b)
 	if len(r.Samples) > 0 {
-		fmt.Fprint(&b, "\n## Operations\n\n| operation | database | users | a second | p50 ms | p99 ms | server CPU us | database CPU us | syncs |\n|---|---|---|---|---|---|---|---|---|\n")
+		fmt.Fprint(&b, "\n## Operations\n\n| operation | database | users | a second | p50 ms | p99 ms | server CPU us | database CPU us | syncs | others had |\n|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, s := range r.Samples {
 			users := "-"
 			if s.Users > 0 {
 				users = fmt.Sprint(s.Users)
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %.0f | %.2f | %.2f | %.0f | %.0f | %.3f |\n", s.Name, s.DB, users, s.PerSecond, s.P50, s.P99, s.ServerCPU, s.DBCPU, s.Syncs)
+			fmt.Fprintf(&b, "| %s | %s | %s | %.0f | %.2f | %.2f | %.0f | %.0f | %.3f | %.0f %% |\n", s.Name, s.DB, users, s.PerSecond, s.P50, s.P99, s.ServerCPU, s.DBCPU, s.Syncs, 100*s.Others)
 		}
 	}
 	return b.String()
