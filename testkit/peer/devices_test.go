@@ -57,9 +57,7 @@ func TestDeviceGone(t *testing.T) {
 		if got := bob.Devices(); !slices.Equal(got, []quinta.DeviceID{bob.ID}) {
 			t.Errorf("got devices %q, want only %q", got, bob.ID)
 		}
-		if got := alice.KnownDevices(bob.User); !slices.Equal(got, []quinta.DeviceID{bob.ID}) {
-			t.Errorf("alice knows %q, want only %q", got, bob.ID)
-		}
+		alice.UntilKnown(bob.User, bob.ID)
 		after := says(t, room, alice, "to one", bob)
 		if after.Session == before.Session {
 			t.Error("the session did not change when a device that has its key was gone")
@@ -104,5 +102,29 @@ func TestOffline(t *testing.T) {
 		bob.ReadAll(room, said)
 		once(t, bob, room, said)
 		says(t, room, bob, "I am back", alice)
+	})
+}
+
+// TestSharedHistory: who is invited into a room whose history is shared gets
+// its keys from the one who invites, and reads what was said before.
+func TestSharedHistory(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		alice, bob, room := h.pair(driver.Room{Visibility: "shared"})
+		carol := h.user("carol")
+		alice.Bootstrap()
+		carol.Bootstrap()
+		old := says(t, room, alice, "before carol", bob)
+		older := says(t, room, bob, "also before carol", alice)
+		h.meet(driver.Room{}, alice, carol) // so that they know each other's devices
+		alice.UntilDevice(carol, true)
+		carol.UntilDevice(alice, true)
+		alice.Invite(room, carol.User)
+		carol.Join(room)
+		for _, e := range []driver.Event{old, older} {
+			if got := carol.ReadID(room, e.ID); got.Body != e.Body {
+				t.Errorf("got %+v, want %q", got, e.Body)
+			}
+		}
+		says(t, room, carol, "I have read all of it", alice, bob)
 	})
 }

@@ -73,12 +73,10 @@ func (d *Device) UntilDevice(other *Device, signed bool) {
 	d.must("untilDevice", map[string]any{"user": other.User, "device": other.ID, "signed": signed}, nil)
 }
 
-// KnownDevices returns the devices of user after asking the server.
-func (d *Device) KnownDevices(user quinta.UserID) []quinta.DeviceID {
+// UntilKnown returns when this client knows exactly these devices of user.
+func (d *Device) UntilKnown(user quinta.UserID, devices ...quinta.DeviceID) {
 	d.tb.Helper()
-	var r struct{ Devices []quinta.DeviceID }
-	d.must("knownDevices", map[string]any{"user": user}, &r)
-	return r.Devices
+	d.must("untilKnown", map[string]any{"user": user, "devices": devices}, nil)
 }
 
 // A Target says whom to verify: a user in a room, one device of a user, or,

@@ -109,6 +109,7 @@ export const calls = {
         return { room };
     },
 
+    /** Invites a user; where the history is shared, the SDK hands over its keys. */
     async invite({ room, user }) {
         await this.client.invite(room, user);
     },

@@ -103,10 +103,12 @@ export const calls = {
         });
     },
 
-    /** The devices of a user that this device knows. */
-    async knownDevices({ user }) {
-        const known = await this.client.getCrypto().getUserDeviceInfo([user], true);
-        return { devices: [...(known.get(user)?.keys() ?? [])] };
+    /** Waits until this device knows exactly these devices of a user. */
+    async untilKnown({ user, devices }) {
+        await this.untilAsync(async () => {
+            const known = await this.client.getCrypto().getUserDeviceInfo([user], true);
+            return JSON.stringify([...(known.get(user)?.keys() ?? [])].sort()) === JSON.stringify([...devices].sort());
+        });
     },
 
     /** Asks to verify: a user in a room, one device, or the other devices of this user. */

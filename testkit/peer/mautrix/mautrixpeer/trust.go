@@ -15,7 +15,6 @@ var trustCalls = map[string]call{
 	"crossSigning":      method(crossSigning),
 	"untilUserVerified": method(untilUserVerified),
 	"untilDevice":       method(untilDevice),
-	"knownDevices":      method(knownDevices),
 	"unlock":            method(unlock),
 	"restore":           method(restore),
 	"importKeys":        method(importKeys),
@@ -80,15 +79,6 @@ func untilDevice(ctx context.Context, d *device, a userArgs) (none, error) {
 		trust, err := d.mach.ResolveTrustContext(ctx, dev)
 		return (trust >= id.TrustStateCrossSignedUntrusted) == *a.Signed, err
 	})
-}
-
-func knownDevices(ctx context.Context, d *device, a userArgs) (deviceList, error) {
-	known, err := d.mach.FetchKeys(ctx, []id.UserID{a.User}, true)
-	var list deviceList
-	for dev := range known[a.User] {
-		list.Devices = append(list.Devices, dev)
-	}
-	return list, err
 }
 
 // unlock takes the identity from secret storage and signs this device.
