@@ -165,7 +165,8 @@ type Reader interface {
 	// History asks the server for older messages of a room, up to limit, and
 	// keeps them. It reports whether there is more.
 	History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error)
-	// MarkRead says that this account has read up to a message.
+	// MarkRead says that this account has read up to a message. In a room
+	// that it is not in any more it does nothing: there is nobody to tell.
 	MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error
 }
 

@@ -242,5 +242,13 @@ func (s *Session) gapCount(ctx context.Context, room quinta.RoomID) (n int, err 
 
 // MarkRead implements client.Reader.
 func (s *Session) MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error {
+	left := false
+	if err := s.st.View(ctx, func(tx e2ee.Tx) error {
+		own, err := loadRoom(tx, room)
+		left = own.Standing == "leave"
+		return err
+	}); err != nil || left {
+		return err
+	}
 	return s.link.ask(ctx, "marking as read", http.MethodPost, path("rooms", string(room), "receipt", "m.read", string(id)), struct{}{}, nil)
 }

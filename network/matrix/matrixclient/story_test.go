@@ -219,6 +219,17 @@ func TestReceipts(t *testing.T) {
 	if e.Message.ID != m.ID {
 		t.Errorf("got a receipt for %s, want %s", e.Message.ID, m.ID)
 	}
+	// Who has left still reads what was said before, and tells nobody.
+	if err := bob.s.Leave(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	bob.sees("leaving", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom && e.Detail == "leave" })
+	if err := bob.s.MarkRead(t.Context(), room, m.ID); err != nil {
+		t.Errorf("got %v for a room that was left, want no error", err)
+	}
+	if got := bob.shown(room); !slices.Contains(got, "@alice:hs1: read me") {
+		t.Errorf("got %q of a room that was left, want what was said before", got)
+	}
 }
 
 func TestFlushSendsAndCatchesUp(t *testing.T) {
