@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/mailbox"
@@ -24,6 +25,13 @@ const (
 	// syncLookAgain is how often a sync that waits looks without having been
 	// woken, where the word of another node may have been lost.
 	syncLookAgain = 15 * time.Second
+)
+
+// The rates of syncs, per user. The first one of a device costs as much as a
+// hundred others.
+var (
+	rateSync      = server.Rate{Every: 20 * time.Millisecond, Burst: 500}
+	rateFirstSync = server.Rate{Every: time.Second, Burst: 60}
 )
 
 // A syncQuery is what a client asks of a sync.
@@ -71,6 +79,13 @@ func (c *call) syncQuery() (*syncQuery, error) {
 func (c *call) getSync() (any, error) {
 	q, err := c.syncQuery()
 	if err != nil {
+		return nil, err
+	}
+	what, rate := "sync", rateSync
+	if q.initial || q.full {
+		what, rate = "first-sync", rateFirstSync
+	}
+	if err := limited(c.Limits.Allow(what, string(c.user), rate, 1)); err != nil {
 		return nil, err
 	}
 	w := &syncWait{call: c, until: time.Now().Add(q.wait), keys: []string{feed.User(c.user), feed.Device(c.user, c.device)}}

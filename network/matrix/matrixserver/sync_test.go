@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quinta-chat/quinta/quintatest"
 )
 
 // sync makes one sync; params are "name=value".
@@ -262,6 +264,25 @@ func (s *stage) waiters(n int) int {
 		}
 	}
 	return s.Core.Hub.Waiting()
+}
+
+// TestSyncRate: nobody keeps the server busy with first syncs, and those who
+// go on are not hindered by it.
+func TestSyncRate(t *testing.T) {
+	now := time.Now()
+	s := newStage(t, quintatest.RateLimits(), quintatest.Clock(func() time.Time { return now }))
+	alice := s.register("alice")
+	f := alice.follow()
+	for range 59 {
+		alice.sync().want(200)
+	}
+	r := alice.sync()
+	r.fails(429, "M_LIMIT_EXCEEDED")
+	if r.at("retry_after_ms") == nil || r.Header.Get("Retry-After") == "" {
+		t.Errorf("got %s %v, want to hear when to try again", r.Raw, r.Header)
+	}
+	alice.sync("since="+f.since, "full_state=true").fails(429, "M_LIMIT_EXCEEDED")
+	f.next()
 }
 
 func TestSyncTokens(t *testing.T) {
