@@ -245,6 +245,29 @@ type KeyPorter interface {
 	ImportKeys(ctx context.Context, r io.Reader, passphrase Secret, progress func(done, all int)) (int, error)
 }
 
+// A Backer is a Session whose keys can be kept on the server, sealed under a
+// recovery key that only the user has.
+type Backer interface {
+	Session
+	// Backup says whether there is a backup and whether this device uses it.
+	Backup(ctx context.Context) (BackupInfo, error)
+	// CreateBackup makes a backup and puts all keys into it, now and from now
+	// on. It returns the recovery key, which is shown to the user once.
+	CreateBackup(ctx context.Context) (recovery Secret, err error)
+	// UnlockBackup takes in what a backup holds and uses it from now on;
+	// progress, if not nil, is called now and then. It returns how many keys
+	// were new. A wrong recovery key is an error of KindUnauthenticated.
+	UnlockBackup(ctx context.Context, recovery Secret, progress func(done, all int)) (int, error)
+}
+
+// A BackupInfo is the state of the key backup.
+type BackupInfo struct {
+	// Exists says that the server has a backup, Unlocked that this device has
+	// its key, and Keys how many keys are in it.
+	Exists, Unlocked bool
+	Keys             int
+}
+
 // A Doctor is a Session that can say what is wrong with itself.
 type Doctor interface {
 	Session

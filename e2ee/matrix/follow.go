@@ -41,3 +41,14 @@ func (m *Machine) Due(tx e2ee.Tx, id string) (bool, error) {
 	b, err := tx.Get("req/" + id)
 	return b != nil, err
 }
+
+// Sign returns the object raw with the signature of this device, such as the
+// auth_data of a key backup.
+func (m *Machine) Sign(tx e2ee.Tx, raw []byte) ([]byte, error) {
+	var out []byte
+	_, err := m.run(tx, func(w *work) (err error) {
+		out, err = w.sign(raw)
+		return err
+	})
+	return out, err
+}

@@ -148,7 +148,12 @@ func isKnown(tx e2ee.Tx, room quinta.RoomID, id quinta.MessageID) (bool, error) 
 
 // commit keeps what a step brought, in the step's transaction.
 func commit(tx e2ee.Tx, events []e2ee.Event) error {
+	kept := make([]e2ee.Event, 0, len(events))
 	for _, e := range events {
+		if e.Kind == e2ee.EventSent && ofVerification(e.Message) {
+			continue // it was never something to be read
+		}
+		kept = append(kept, e)
 		switch m := e.Message; m.Relation.Kind {
 		case quinta.RelationReplace, quinta.RelationReaction, quinta.RelationRedaction:
 			if err := tx.Put(keySeen+string(m.Room)+"\x00"+string(m.ID), []byte{1}); err != nil {
@@ -156,7 +161,7 @@ func commit(tx e2ee.Tx, events []e2ee.Event) error {
 			}
 		}
 	}
-	return timeline.Apply(tx, events)
+	return timeline.Apply(tx, kept)
 }
 
 // fillPages bounds how much of one gap is fetched by itself.

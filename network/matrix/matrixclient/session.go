@@ -100,11 +100,12 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
 	stop := s.handOut(on)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
-	filled := make(chan struct{})
-	go func() { defer close(filled); s.fillGaps(ctx) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.fillGaps(ctx) })
+	beside.Go(func() { s.tend(ctx) })
 	err := s.loop.Run(ctx)
 	cancel()
-	<-filled
+	beside.Wait()
 	return err
 }
 

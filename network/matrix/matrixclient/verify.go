@@ -135,9 +135,17 @@ func (s *Session) ownVerification(m quinta.Message) bool {
 	if c := s.sent[m.Txn]; c != nil {
 		c <- m.ID
 		delete(s.sent, m.Txn)
-		return true
 	}
-	return strings.HasPrefix(m.Type, "m.key.verification.")
+	return ofVerification(m)
+}
+
+// ofVerification reports whether a message belongs to a verification.
+func ofVerification(m quinta.Message) bool {
+	var c struct {
+		MsgType string `json:"msgtype"`
+	}
+	return strings.HasPrefix(m.Type, "m.key.verification.") ||
+		m.Type == "m.room.message" && json.Unmarshal(m.Body, &c) == nil && c.MsgType == sas.TypeRequest
 }
 
 // Verify implements client.Verifier. Another user is asked in the
