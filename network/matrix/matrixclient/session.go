@@ -29,15 +29,17 @@ type Session struct {
 	machine *machine
 	loop    *client.Loop[input, matrix.Req, matrix.Ans]
 
-	running atomic.Bool // Run or Flush is going on
-	live    atomic.Bool // Run is going on, so that waiting is of use
-	quiet   bool        // the messages of the step that is being committed are history; under the loop's lock
+	running atomic.Bool   // Run or Flush is going on, or about to
+	held    chan struct{} // full while somebody receives
+	live    atomic.Bool   // Run is going on, so that waiting is of use
+	quiet   bool          // the messages of the step that is being committed are history; under the loop's lock
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when something was committed
 	inbox   []e2ee.Event  // what Run or Flush hands out
 	arrived chan struct{} // wakes who hands out
 	gapped  chan struct{} // wakes who fills gaps
+	yield   func()        // ends the receiving of a wait, for Run
 	trouble error         // the last one that was repeated
 	flows   map[string]*flow
 	asked   chan *flow
@@ -50,7 +52,7 @@ var (
 
 func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{
-		env: env, account: a, changed: make(chan struct{}), arrived: make(chan struct{}, 1), gapped: make(chan struct{}, 1), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
+		held: make(chan struct{}, 1), env: env, account: a, changed: make(chan struct{}), arrived: make(chan struct{}, 1), gapped: make(chan struct{}, 1), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
 		sent: map[quinta.TxnID]chan<- quinta.MessageID{},
 		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
 	}
@@ -90,10 +92,11 @@ var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is run
 // the session. The messages of the first sync of a device were sent before it
 // existed: they stand in the timeline and are not given to on.
 func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
-	if !s.running.CompareAndSwap(false, true) {
-		return errRunning
+	end, err := s.begin(ctx)
+	if err != nil {
+		return unlessOver(ctx, err)
 	}
-	defer s.running.Store(false)
+	defer end()
 	s.link.waits.Store(true)
 	s.live.Store(true)
 	defer s.live.Store(false)
@@ -103,9 +106,37 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.fillGaps(ctx) })
 	beside.Go(func() { s.tend(ctx) })
-	err := s.loop.Run(ctx)
+	err = s.loop.Run(ctx)
 	cancel()
 	beside.Wait()
+	return err
+}
+
+// begin makes this the one that receives. Who only waits for something gives
+// way.
+func (s *Session) begin(ctx context.Context) (end func(), err error) {
+	if !s.running.CompareAndSwap(false, true) {
+		return nil, errRunning
+	}
+	s.mu.Lock()
+	yield := s.yield
+	s.mu.Unlock()
+	if yield != nil {
+		yield()
+	}
+	select {
+	case s.held <- struct{}{}:
+		return func() { <-s.held; s.running.Store(false) }, nil
+	case <-ctx.Done():
+		s.running.Store(false)
+		return nil, ctx.Err()
+	}
+}
+
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	return err
 }
 
@@ -115,10 +146,11 @@ const maxCatchUp = 100
 
 // Flush implements client.Session.
 func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
-	if !s.running.CompareAndSwap(false, true) {
-		return errRunning
+	end, err := s.begin(ctx)
+	if err != nil {
+		return err
 	}
-	defer s.running.Store(false)
+	defer end()
 	s.link.waits.Store(false)
 	stop := s.handOut(on)
 	defer stop()
@@ -289,16 +321,9 @@ func (s *Session) wait(ctx context.Context, what string, cond func(tx e2ee.Tx) (
 		if err := s.look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err }); err != nil || done {
 			return orCause(ctx, err)
 		}
-		if s.running.CompareAndSwap(false, true) {
-			s.link.waits.Store(true)
-			_, err := s.loop.Receive(ctx)
-			if err == nil {
-				err = s.loop.Flush(ctx)
-			}
-			s.running.Store(false)
-			if err != nil {
-				return orCause(ctx, err)
-			}
+		if done, tried, err := s.receiveFor(ctx, cond); done || err != nil {
+			return orCause(ctx, err)
+		} else if tried {
 			continue
 		}
 		select {
@@ -307,6 +332,39 @@ func (s *Session) wait(ctx context.Context, what string, cond func(tx e2ee.Tx) (
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// receiveFor carries out what is due and receives once, if nobody else does:
+// cond may come to hold by either. It gives way to Run and Flush.
+func (s *Session) receiveFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) (done, tried bool, err error) {
+	select {
+	case s.held <- struct{}{}:
+		defer func() { <-s.held }()
+	default:
+		return false, false, nil
+	}
+	short, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.yield = cancel
+	s.mu.Unlock()
+	defer func() { s.mu.Lock(); s.yield = nil; s.mu.Unlock() }()
+	if s.running.Load() {
+		return false, false, nil
+	}
+	// What is due goes out first: its answers may be what is waited for.
+	err = s.loop.Flush(short)
+	if err == nil {
+		err = s.look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err })
+	}
+	if err == nil && !done {
+		s.link.waits.Store(true)
+		_, err = s.loop.Receive(short)
+	}
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		err = nil // gave way
+	}
+	return done, true, err
 }
 
 // waitFor bounds the waits for something that the server is to tell.
