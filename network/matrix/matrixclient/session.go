@@ -99,6 +99,7 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
 	defer end()
 	s.link.waits.Store(true)
 	s.live.Store(true)
+	s.committed() // wakes who waits for it to run
 	defer s.live.Store(false)
 	stop := s.handOut(on)
 	defer stop()

@@ -152,9 +152,8 @@ func ofVerification(m quinta.Message) bool {
 // conversation of two with him, which is made if there is none; an own device
 // directly, and all own devices if id is empty.
 func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(context.Context, client.ShortStrings) (bool, error)) error {
-	const op = "verifying"
-	if !s.live.Load() {
-		return quinta.E(quinta.KindConflict, op, "the session must be running")
+	if err := s.awaitRun(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sas.Lifetime)
 	defer cancel()
@@ -184,7 +183,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	}
 	out, err := machine.Request()
 	if err != nil {
-		return verifyError(op, err)
+		return verifyError("verifying", err)
 	}
 	if err := s.post(ctx, f, machine, out); err != nil {
 		return err
@@ -294,9 +293,8 @@ func (s *Session) directRoom(ctx context.Context, user quinta.UserID) (quinta.Ro
 
 // AwaitVerify implements client.Verifier.
 func (s *Session) AwaitVerify(ctx context.Context, accept func(quinta.Device) bool, compare func(context.Context, client.ShortStrings) (bool, error)) error {
-	const op = "verifying"
-	if !s.live.Load() {
-		return quinta.E(quinta.KindConflict, op, "the session must be running")
+	if err := s.awaitRun(ctx); err != nil {
+		return err
 	}
 	for {
 		var f *flow
@@ -349,6 +347,31 @@ func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device
 		return err
 	}
 	return s.carry(ctx, f, machine, compare)
+}
+
+// runsWithin is how long a verification waits for Run to begin, as both are
+// often started together.
+const runsWithin = 2 * time.Second
+
+// awaitRun returns when Run is going on.
+func (s *Session) awaitRun(ctx context.Context) error {
+	end := time.NewTimer(runsWithin)
+	defer end.Stop()
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if s.live.Load() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-end.C:
+			return quinta.E(quinta.KindConflict, "verifying", "the session must be running")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // keep takes a flow up, so that what comes for it is led to it.
