@@ -2,7 +2,8 @@
 # test:  everything that must hold, with the programs that the tests need
 # lint:  what needs no run
 # bench: the figures
-.PHONY: build test lint bench
+# sim:   the simulation of devices on a bad network, at length
+.PHONY: build test lint bench sim
 
 # Tests with these programs run real servers and clients as processes of
 # their own, where the race detector of the test sees nothing.
@@ -30,3 +31,6 @@ bench:
 	go run ./bench/crypto
 	go run ./bench/load -out bench/results
 	go test -run '^$$' -bench . -benchmem ./...
+
+sim:
+	go test ./e2ee/matrix -run '^TestSimulation$$' -sim.seeds=100000 -timeout 24h

@@ -1,0 +1,129 @@
+//go:build peers
+
+package faults_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A fault is one change of one file, and the test that must fail with it.
+type fault struct {
+	name     string
+	file     string
+	old, new string
+	test     string
+	// pkg is where the test is; the folder of the file if empty.
+	pkg string
+}
+
+const machine = "e2ee/matrix/"
+
+var faults = []fault{
+	{name: "Olm: the MAC is not checked", file: "e2ee/olm/message.go", old: "if !k.Verify(m.raw[:signed], m.raw[signed:]) {", new: "if k.Verify(m.raw[:signed], m.raw[signed:]) && false {", test: "."},
+	{name: "Olm: a chain index is used again", file: "e2ee/olm/chain.go", old: "c.index++", new: "c.index += 0", test: "."},
+	{name: "Megolm: the MAC is not checked", file: "e2ee/megolm/message.go", old: "if !k.Verify(m.raw[:n], m.raw[n:n+aessha2.MACSize]) {", new: "if k.Verify(m.raw[:n], m.raw[n:n+aessha2.MACSize]) && false {", test: "."},
+	{name: "Megolm: the signature is not checked", file: "e2ee/megolm/inbound.go", old: "if !st.public.Verify(m.signed()) {", new: "if st.public.Verify(m.signed()) && false {", test: "."},
+	{name: "Megolm: a session key need not be signed", file: "e2ee/megolm/inbound.go", old: "if !public.Verify(sessionKey[:ExportSize], sessionKey[ExportSize:]) {", new: "if public.Verify(sessionKey[:ExportSize], sessionKey[ExportSize:]) && false {", test: "."},
+	{name: "a MAC of AES and SHA-2 is always right", file: "internal/aessha2/aessha2.go", old: "return subtle.ConstantTimeCompare(want[:], mac) == 1", new: "return subtle.ConstantTimeCompare(want[:], mac) <= 1", test: ".", pkg: "e2ee/megolm"},
+	{name: "files: the hash is not checked before opening", file: "e2ee/attachment/open.go", old: "if subtle.ConstantTimeCompare(h.Sum(nil), f.hash[:]) != 1 {", new: "if subtle.ConstantTimeCompare(h.Sum(nil), f.hash[:]) > 1 {", test: "."},
+	{name: "key export: the MAC is not checked", file: "e2ee/keyexport/keyexport.go", old: "if !hmac.Equal(mac(macKey, body).Sum(nil), raw[len(body):]) {", new: "if hmac.Equal(mac(macKey, body).Sum(nil), nil) {", test: "."},
+	{name: "secret storage: the MAC is not checked", file: "e2ee/secretstorage/secretstorage.go", old: "if !hmac.Equal(mac, want) {", new: "if hmac.Equal(mac, nil) && want == nil {", test: "."},
+	{name: "SAS: the commitment is not checked", file: "e2ee/sas/receive.go", old: "subtle.ConstantTimeCompare([]byte(got), []byte(f.promise)) != 1 {", new: "subtle.ConstantTimeCompare([]byte(got), []byte(f.promise)) > 1 {", test: "."},
+	{name: "payload: sender is not checked", file: machine + "olm.go", old: "p.Sender != sender || ", new: "", test: "TestAttack11UnknownKeyShare"},
+	{name: "payload: recipient is not checked", file: machine + "olm.go", old: "p.Recipient != w.m.user || ", new: "", test: "TestAttack11UnknownKeyShare"},
+	{name: "payload: recipient_keys is not checked", file: machine + "olm.go", old: ` || p.RecipientKeys["ed25519"] != w.acc.Signing().String()`, new: "", test: "TestAttack11UnknownKeyShare"},
+	{name: "sender_device_keys: the curve key is not checked", file: machine + "olm.go", old: "d.Curve != curve || ", new: "", test: "TestAttack10SenderDeviceKeys"},
+	{name: "a session of another user is accepted", file: machine + "inbound.go", old: `r.Owner != "" && r.Owner != e.Sender`, new: "false", test: "TestAttack09SessionOfAnother"},
+	{name: "a message is moved to another room", file: machine + "inbound.go", old: "if p.Room != room {", new: "if false {", test: "TestAttack13RoomMove"},
+	{name: "a message is replayed", file: machine + "inbound.go", old: "return string(old) == string(now), nil", new: "return true, nil", test: "TestAttack12Replay"},
+	{name: "encryption is weakened by a later event", file: machine + "room.go", old: "r.RotationMS, r.RotationMessages = min(r.RotationMS, c.MS), min(r.RotationMessages, c.Messages)", new: "r.RotationMS, r.RotationMessages, r.Algorithm = c.MS, c.Messages, c.Algorithm", test: "TestAttack25EncryptionWeakened"},
+	{name: "the own identity need not be trusted", file: machine + "trust.go", old: "!w.meta.MasterTrusted || ", new: "", test: "TestAttack21OwnIdentityUnverified"},
+	{name: "unwedging without an end", file: machine + "claim.go", old: "if d.UnwedgedAt != 0 && w.now", new: "if false && w.now", test: "TestWedgedAtMostOnceAnHour"},
+	{name: "an outdated flag is cleared by an older answer", file: machine + "devices.go", old: "if u.Generation == r.Generations[id] {", new: "if true {", test: "TestRaceQueryFails"},
+	{name: "a message leaves before its key", file: machine + "outbound.go", old: "return &o, ready && o.Pending == 0, nil", new: "return &o, ready, nil", test: "TestKeyBeforeMessage"},
+	{name: "no rotation when it is due", file: machine + "outbound.go", old: "return r.Rotate || ", new: "return ", test: "TestRotation"},
+	{name: "no rotation when somebody goes", file: machine + "outbound.go", old: " || s.lost(a.give)", new: "", test: "TestRotation"},
+	{name: "a device's keys may change", file: machine + "devices.go", old: "if old.Ed25519 != d.Ed25519 || old.Curve != d.Curve {", new: "if false {", test: "TestDeviceKeysNeverChange"},
+	{name: "a clear message is not recalled", file: machine + "room.go", old: "	if err := w.recall(room); err != nil {\n		return err\n	}\n", new: "", test: "TestNeverInClear"},
+	{name: "keys for whoever asks", file: machine + "keyrequest.go", old: "case w.trust(w.m.user, u, d) < quinta.TrustVerified:", new: "case false:", test: "TestKeyRequestOfStrangers"},
+	{name: "forwarded keys from an unverified device", file: machine + "keyrequest.go", old: " || from.Trust < quinta.TrustVerified", new: "", test: "TestAttack04Forwarded"},
+	{name: "room keys outside of Olm", file: machine + "todevice.go", old: " || c.Algorithm != algorithmOlm", new: "", test: "TestAttack05OverOlmOnly"},
+	{name: "a secret from an unverified device", file: machine + "secret.go", old: " || from.Trust != quinta.TrustVerified", new: "", test: "TestAttack06FakedSecret"},
+	{name: "an unsigned one-time key", file: machine + "claim.go", old: ", ed.Verify) != nil {", new: ", ed.Verify) != nil && false {", test: "TestUnsignedOneTimeKey"},
+	{name: "the old fallback key stays for ever", file: machine + "upload.go", old: "if w.meta.ForgetAt != 0 && now >= w.meta.ForgetAt {", new: "if false {", test: "TestAttack14FallbackKey"},
+	{name: "a changed identity is quiet", file: machine + "trust.go", old: "case d.Signed && !u.Changed && w.identityVerified(id, u):", new: "case d.Signed && w.identityVerified(id, u):", test: "TestAttack21IdentityChanged"},
+	{name: "cross-signing by anybody", file: machine + "trust.go", old: "&& verifyBy(selfSigning, id, pub)", new: "", test: "TestForgedCrossSigning"},
+}
+
+// TestFaultsAreCaught plants each fault and runs the test that must see it.
+func TestFaultsAreCaught(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two at a time: a machine has two cores at least.
+	turn := make(chan struct{}, 2)
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			overlay := f.plant(t, root)
+			out, err := f.run(t, root, overlay)
+			switch {
+			case err == nil:
+				t.Errorf("%s: no test saw it", f.name)
+			case strings.Contains(out, "[build failed]"), strings.Contains(out, "no tests to run"), !strings.Contains(out, "--- FAIL"):
+				t.Errorf("%s: the tests did not run:\n%.2000s", f.name, out)
+			}
+		})
+	}
+}
+
+// plant writes the changed file and the overlay that puts it in place.
+func (f *fault) plant(t *testing.T, root string) string {
+	t.Helper()
+	path := filepath.Join(root, filepath.FromSlash(f.file))
+	src, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(src), f.old); n == 0 {
+		t.Fatalf("%s has no %q any more: the fault must be planted elsewhere", f.file, f.old)
+	}
+	dir := t.TempDir()
+	changed, list := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(changed, []byte(strings.ReplaceAll(string(src), f.old, f.new)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(list, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func (f *fault) run(t *testing.T, root, overlay string) (string, error) {
+	t.Helper()
+	pkg := f.pkg
+	if pkg == "" {
+		pkg = filepath.ToSlash(filepath.Dir(f.file))
+	}
+	pattern := "^" + f.test + "$"
+	if f.test == "." {
+		pattern = "."
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=120s", "-overlay="+overlay, "-run="+pattern, "./"+pkg)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
