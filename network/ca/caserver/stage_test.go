@@ -355,3 +355,29 @@ func (r *reply) fails(status int, code wire.Code) *wire.Error {
 	}
 	return e
 }
+
+func jsonOf(t *testing.T, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// matrixWhoami asks another network of the same server whose a token is, and
+// returns the status.
+func matrixWhoami(t *testing.T, s *stage, token string) int {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/_matrix/client/v3/account/whoami", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
