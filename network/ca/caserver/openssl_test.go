@@ -1,0 +1,305 @@
+package caserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/internal/cms"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/testkit/peer/require"
+)
+
+// A shell runs programs in a folder of its own.
+type shell struct {
+	t   *testing.T
+	dir string
+}
+
+func newShell(t *testing.T) *shell {
+	t.Helper()
+	for _, p := range []string{"openssl", "curl"} {
+		require.Program(t, p)
+	}
+	return &shell{t: t, dir: t.TempDir()}
+}
+
+// try runs a line of words and returns what it says.
+func (h *shell) try(line string) (string, bool) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
+	defer cancel()
+	words := strings.Fields(line)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Dir = h.dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+func (h *shell) run(line string) string {
+	h.t.Helper()
+	out, ok := h.try(line)
+	if !ok {
+		h.t.Fatalf("%s: %s", line, out)
+	}
+	return out
+}
+
+func (h *shell) write(name string, data []byte) {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, name), data, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *shell) read(name string) []byte {
+	h.t.Helper()
+	data, err := os.ReadFile(filepath.Join(h.dir, name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return data
+}
+
+func pemOf(typ string, der ...[]byte) []byte {
+	var b bytes.Buffer
+	for _, d := range der {
+		b.Write(pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: d}))
+	}
+	return b.Bytes()
+}
+
+// pair writes a key and its certificate as name.key and name.crt.
+func (h *shell) pair(name string, p *pair) {
+	h.t.Helper()
+	raw, err := x509.MarshalPKCS8PrivateKey(p.key)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write(name+".key", pemOf("PRIVATE KEY", raw))
+	h.write(name+".crt", pemOf("CERTIFICATE", p.cert.Raw))
+}
+
+// trust writes the anchors and the revocation list.
+func (h *shell) trust(s *stage) {
+	h.t.Helper()
+	var roots wire.Roots
+	s.nobody().get(wire.PathRoots).into(200, &roots)
+	h.write("root.crt", pemOf("CERTIFICATE", roots.Roots...))
+	h.write("mid.crt", pemOf("CERTIFICATE", roots.Intermediates...))
+	h.write("ca.crt", append(h.read("root.crt"), h.read("mid.crt")...))
+	h.write("list.crl", pemOf("X509 CRL", s.nobody().get(wire.PathCRL).want(200).Raw))
+}
+
+// realTime lets openssl, which has its own clock, agree with the server's.
+func realStage(t *testing.T) *stage {
+	t.Helper()
+	s := newStage(t)
+	s.clock.now = time.Now().Add(-time.Second).Truncate(time.Second)
+	return s
+}
+
+// TestOpensslChecks: openssl reads the certificates, verifies them with the
+// revocation list, asks the OCSP responder, and opens messages.
+func TestOpensslChecks(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	alice, bob := s.register("alice"), s.person("bob")
+	alice.sign, alice.enc = alice.enrol(ca.UseSign, rsaKey()), alice.enrol(ca.UseEncrypt, p256(t))
+	conv := alice.talk(bob)
+	h.trust(s)
+	h.pair("alice", alice.sign)
+	h.pair("bob", bob.enc)
+	h.pair("bobsign", bob.sign)
+	if out := h.run("openssl x509 -in alice.crt -noout -text"); !strings.Contains(out, "email:alice@hs1") || !strings.Contains(out, "E-mail Protection") {
+		t.Errorf("got %s", out)
+	}
+	verify := "openssl verify -x509_strict -crl_check -purpose any -CAfile root.crt -untrusted mid.crt -CRLfile list.crl "
+	h.run(verify + "alice.crt")
+	h.run(verify + "bob.crt")
+	ocsp := "openssl ocsp -issuer mid.crt -CAfile ca.crt -verify_other mid.crt -no_nonce -url " + s.URL + wire.Base + wire.PathOCSP + " -cert "
+	if out := h.run(ocsp + "alice.crt"); !strings.Contains(out, "alice.crt: good") || !strings.Contains(out, "verify OK") {
+		t.Errorf("got %s", out)
+	}
+	if out, _ := h.try("openssl ocsp -issuer root.crt -CAfile ca.crt -no_nonce -url " + s.URL + wire.Base + wire.PathOCSP + " -cert mid.crt"); !strings.Contains(out, "unauthorized") {
+		t.Errorf("another issuer: got %s", out)
+	}
+	// What the server carried opens with openssl.
+	own := s.login("alice", "LAPTOP").enrolled()
+	alice.says(conv, "m1", "hello", bob, own)
+	items, _ := bob.mail(0)
+	h.write("m.der", items[0].Body)
+	h.run("openssl cms -decrypt -inform DER -in m.der -recip bob.crt -inkey bob.key -out s.der")
+	h.run("openssl cms -verify -inform DER -in s.der -CAfile ca.crt -purpose any -out inner.json")
+	if got := string(h.read("inner.json")); !strings.Contains(got, `"text":"hello"`) || !strings.Contains(got, `"from":"alice@hs1"`) {
+		t.Errorf("got %s", got)
+	}
+	bad := bytes.Clone(items[0].Body)
+	bad[len(bad)-5] ^= 1
+	h.write("bad.der", bad)
+	if _, ok := h.try("openssl cms -decrypt -inform DER -in bad.der -recip bob.crt -inkey bob.key -out x.der"); ok {
+		t.Error("openssl opened a tampered message")
+	}
+	// After the revocation both say so.
+	alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
+	h.trust(s)
+	if out, ok := h.try(verify + "alice.crt"); ok || !strings.Contains(out, "certificate revoked") {
+		t.Errorf("got %s", out)
+	}
+	if out := h.run(ocsp + "alice.crt"); !strings.Contains(out, "alice.crt: revoked") || !strings.Contains(out, "keyCompromise") {
+		t.Errorf("got %s", out)
+	}
+	h.run(verify + "bob.crt")
+}
+
+// TestOpensslWrites: what openssl signs and encrypts, this network opens.
+func TestOpensslWrites(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	alice, bob := s.person("alice"), s.person("bob")
+	conv := alice.talk(bob)
+	h.trust(s)
+	h.pair("alice", alice.sign)
+	h.pair("bob", bob.enc)
+	now := s.clock.Now()
+	h.write("inner.json", jsonOf(t, ca.Content{V: 1, From: alice.ID, FromKey: alice.sign.id(), To: []quinta.UserID{bob.ID}, Conv: conv, ID: "m1", Seq: 1,
+		Time: now.UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}))
+	h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer alice.crt -inkey alice.key -outform DER -out s.der")
+	h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der -recip bob.crt")
+	alice.deliver(conv, "m1", wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS, Body: h.read("m.der"), Keys: []string{bob.enc.id()}}).want(200)
+	items, _ := bob.mail(0)
+	if got, err := bob.open(items[0]); got != "from openssl" || err != nil {
+		t.Errorf("got %q %v", got, err)
+	}
+}
+
+// TestEST: curl and openssl enrol and renew.
+func TestEST(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	if err := s.Core.AddAccount(t.Context(), "alice", "pass"); err != nil {
+		t.Fatal(err)
+	}
+	bob := s.person("bob")
+	est := s.URL + wire.ESTBase
+	h.run("curl -fsS -o ca.p7.b64 " + est + "/cacerts")
+	h.run("openssl base64 -d -in ca.p7.b64 -out ca.p7")
+	h.run("openssl pkcs7 -inform DER -in ca.p7 -print_certs -out ca.crt")
+	if n := strings.Count(string(h.read("ca.crt")), "BEGIN CERTIFICATE"); n != 2 {
+		t.Errorf("got %d certificates of the authority, want 2", n)
+	}
+	request := func(name string, how string) {
+		h.run("openssl req -new -nodes -subj /CN=alice " + how + " -keyout " + name + ".key -outform DER -out " + name + ".csr")
+		h.run("openssl base64 -e -in " + name + ".csr -out " + name + ".b64")
+	}
+	certOf := func(name string) *x509.Certificate {
+		h.run("openssl base64 -d -in " + name + ".p7.b64 -out " + name + ".p7")
+		h.run("openssl pkcs7 -inform DER -in " + name + ".p7 -print_certs -out " + name + ".crt")
+		block, _ := pem.Decode(h.read(name + ".crt"))
+		if block == nil {
+			t.Fatalf("no certificate in %s", h.read(name+".crt"))
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	request("a", "-newkey ec -pkeyopt ec_paramgen_curve:P-256")
+	post := "curl -fsS -u alice:pass -H Content-Type:application/pkcs10 -H Content-Transfer-Encoding:base64 --data-binary "
+	h.run(post + "@a.b64 -o a.p7.b64 " + est + "/sign.CRON/simpleenroll")
+	a := certOf("a")
+	if id, err := ca.IdentityOf(a); err != nil || id.User != "alice@hs1" || id.Device != "CRON" || id.Use != ca.UseSign {
+		t.Errorf("got %+v %v", id, err)
+	}
+	h.run("openssl verify -x509_strict -purpose any -CAfile ca.crt a.crt")
+	// Renewal: the new request in the SignedData of the old certificate.
+	request("b", "-newkey rsa:3072")
+	h.run("openssl cms -sign -binary -nodetach -md sha256 -in b.csr -signer a.crt -inkey a.key -outform DER -out b.cms")
+	h.run("openssl base64 -e -in b.cms -out b.cms.b64")
+	h.run("curl -fsS -H Content-Type:application/pkcs7-mime --data-binary @b.cms.b64 -o b.p7.b64 " + est + "/simplereenroll")
+	b := certOf("b")
+	if bob.state(ca.KeyID(a)) != wire.StateRetired || bob.state(ca.KeyID(b)) != wire.StateActive {
+		t.Errorf("got %s and %s", bob.state(ca.KeyID(a)), bob.state(ca.KeyID(b)))
+	}
+	if got := bob.keys("alice", "?state=active"); len(got) != 1 || got[0].Replaces != ca.KeyID(a) {
+		t.Errorf("got %+v", got)
+	}
+	// What is refused: no password, a wrong one, another's name, an old
+	// certificate that is over, one of another authority.
+	status := func(line string) string {
+		return h.run("curl -sS -o out -w %{http_code} " + line)
+	}
+	request("c", "-newkey ec -pkeyopt ec_paramgen_curve:P-256")
+	for line, want := range map[string]string{
+		"-H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/sign.X/simpleenroll":                "401",
+		"-u alice:wrong -H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/sign.X/simpleenroll": "401",
+		"-u alice:pass -H Content-Type:text/plain --data-binary @c.b64 " + est + "/sign.X/simpleenroll":          "415",
+		"-u alice:pass -H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/simpleenroll":         "400",
+		"-u alice:pass -H Content-Type:application/pkcs10 --data-binary @c.key " + est + "/sign.X/simpleenroll":  "400",
+		"-H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/simplereenroll":                     "401",
+		"-H Content-Type:application/pkcs7-mime --data-binary @c.b64 " + est + "/simplereenroll":                 "403",
+	} {
+		if got := status(line); got != want {
+			t.Errorf("%s: got %s, want %s", line, got, want)
+		}
+	}
+	h.run("openssl cms -sign -binary -nodetach -md sha256 -in c.csr -signer a.crt -inkey a.key -outform DER -out c.cms")
+	if got := status("-H Content-Type:application/pkcs7-mime --data-binary @c.cms " + est + "/simplereenroll"); got != "409" {
+		t.Errorf("by a certificate that is over: got %s", got)
+	}
+	signed, err := cms.Sign(rand.Reader, h.read("c.csr"), cms.Signer{Certificate: bob.sign.cert, Key: bob.sign.key}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("d.cms", signed)
+	if got := status("-H Content-Type:application/pkcs7-mime --data-binary @d.cms " + est + "/simplereenroll"); got != "200" {
+		t.Errorf("a request without names, by bob's certificate: got %s", got)
+	}
+}
+
+// TestESTOverTLS: the old certificate in the TLS handshake renews.
+func TestESTOverTLS(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	url := tlsFront(t, s)
+	alice := s.person("alice")
+	h.pair("old", alice.sign)
+	h.run("openssl req -new -nodes -subj /CN=alice -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout n.key -outform DER -out n.csr")
+	h.run("curl -fsSk --cert old.crt --key old.key -H Content-Type:application/pkcs10 --data-binary @n.csr -o n.p7.b64 " + url + wire.ESTBase + "/simplereenroll")
+	if got := alice.state(alice.sign.id()); got != wire.StateRetired {
+		t.Errorf("the old key: got %s, want retired", got)
+	}
+	if len(alice.keys("alice", "?state=active")) != 2 {
+		t.Error("there is no new key")
+	}
+}
+
+func tlsFront(t *testing.T, s *stage) string {
+	t.Helper()
+	front := newTLSServer(s.Core.Handler(http.NotFoundHandler()))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+// newTLSServer serves with TLS and asks clients for a certificate, as the
+// setting client-certificates does.
+func newTLSServer(h http.Handler) *httptest.Server {
+	front := httptest.NewUnstartedServer(h)
+	front.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	front.StartTLS()
+	return front
+}
