@@ -13,8 +13,9 @@ func State(tx *db.Tx, room quinta.RoomID) ([]*Event, error) {
 // StateExcept returns the current state of a room without the events of type
 // typ, in the order of the log.
 func StateExcept(tx *db.Tx, room quinta.RoomID, typ string) ([]*Event, error) {
-	return collect(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
-		WHERE s.room = $1 AND s.type <> $2 ORDER BY e.pos`, room, typ)
+	// Two ranges of the key: the type left out may have most of the rows.
+	const from = ` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos WHERE s.room = $1 AND s.type `
+	return collect(tx, `SELECT `+eventColumns+from+`< $2 UNION ALL SELECT `+eventColumns+from+`> $2 ORDER BY 2`, room, typ)
 }
 
 // StateOf returns the current state event of a type and key, nil if there is

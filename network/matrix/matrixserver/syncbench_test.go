@@ -204,3 +204,26 @@ func TestSyncWaitersAreSmall(t *testing.T) {
 		t.Errorf("after their end: got %d waiting, want %d", n, others)
 	}
 }
+
+// BenchmarkSyncLargeRoom is the first sync, and one after a message, of a
+// device in a room of 5,000 members, with memberships loaded lazily.
+func BenchmarkSyncLargeRoom(b *testing.B) {
+	const lazy = "filter=%7B%22room%22%3A%7B%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D"
+	for _, name := range []string{"first", "next"} {
+		b.Run(name, func(b *testing.B) {
+			s := newBenchStage(b)
+			u := s.device("alice", "A")
+			s.fillRooms(u, 1, 5000, 20)
+			path := v3 + "/sync?" + lazy
+			if name == "next" {
+				path += "&since=" + s.batch(u, "?"+lazy)
+				if err := s.Core.Update(b.Context(), func(tx *db.Tx) error {
+					return room.Append(tx, &room.Event{Room: "!room0:hs1", ID: "$new", Type: "m.room.encrypted", Sender: "@member3:hs1", Time: tx.Millis(), Depth: 9000, Content: []byte(`{"ciphertext":"x"}`)}, nil)
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s.run(func(int) { s.call(u, "GET", path, nil) })
+		})
+	}
+}
