@@ -158,6 +158,7 @@ func TestOwnClient(t *testing.T) {
 		for _, d := range others {
 			d.Join(ours)
 		}
+		alice.UntilKnown(bob.Self().User, bob.Self().ID)
 		for _, room := range []quinta.RoomID{theirs, ours} {
 			for _, d := range others {
 				d.UntilMembership(room, bob.Self().User, "join")
@@ -200,6 +201,7 @@ func TestOwnClientVerify(t *testing.T) {
 		room := alice.CreateRoom(driver.Room{Invite: []quinta.UserID{bob.Self().User}})
 		bob.joins(room)
 		alice.UntilMembership(room, bob.Self().User, "join")
+		alice.UntilKnown(bob.Self().User, bob.Self().ID)
 		bob.reads(alice.SendText(room, "shall we?"), alice.User, "shall we?")
 
 		shown := make(chan []string, 1)
@@ -239,6 +241,7 @@ func TestOwnClientKicked(t *testing.T) {
 		alice.Invite(room, bob.Self().User)
 		bob.joins(room)
 		alice.UntilMembership(room, bob.Self().User, "join")
+		alice.UntilKnown(bob.Self().User, bob.Self().ID)
 		before := says(t, room, alice, "all three", carol)
 		bob.reads(before.ID, alice.User, "all three")
 		alice.Kick(room, bob.Self().User)

@@ -137,17 +137,19 @@ export class Device {
         });
     }
 
-    /** As until, for a check that is a promise. */
+    /** As until, for a check that asks the server: not all that it may answer comes with an event, so it is asked again now and then. */
     async untilAsync(check) {
         for (;;) {
             const before = this.turns;
             const found = await check();
             if (found) return found;
+            const later = setTimeout(() => this.poke(), 200);
             await this.until(() => this.turns !== before);
+            clearTimeout(later);
         }
     }
 
-    /** Starts to sync, and answers when the first sync is done. */
+    /** Starts to sync, and answers when the first sync is done and this device's keys can be had by others. */
     async start({ lazy = true, limit = 20 }) {
         const before = this.synced;
         await this.client.startClient({
@@ -156,6 +158,11 @@ export class Device {
             pendingEventOrdering: sdk.PendingEventOrdering.Detached,
         });
         await this.until(() => this.synced > before);
+        const { user_id: user, device_id: device } = this.account.session;
+        await this.untilAsync(async () => {
+            const known = await this.client.http.authedRequest("POST", "/keys/query", undefined, { device_keys: { [user]: [device] } });
+            return known.device_keys[user]?.[device];
+        });
     }
 
     /** Ends the client as if its program were closed; with save: false, as if it were killed. */

@@ -177,7 +177,7 @@ func folder(who *syscall.SysProcAttr) (string, error) {
 		parent = memory
 	}
 	if len(parent)+len("/quinta-pg-0123456789/.s.PGSQL.5432") > socketPath {
-		parent = "/tmp"
+		return "", fmt.Errorf("the path of the temporary folder %s is too long for a socket in it", parent)
 	}
 	dir, err := os.MkdirTemp(parent, "quinta-pg-")
 	if err != nil {
