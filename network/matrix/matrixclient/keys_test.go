@@ -2,6 +2,8 @@ package matrixclient_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/keybackup"
+	"github.com/quinta-chat/quinta/e2ee/secretstorage"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/testkit/middle"
@@ -171,4 +175,52 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("got %+v, want that the device was signed out", f)
 	}
 	s.Stop()
+}
+
+// TestSecretStorage unlocks a backup whose key another program put into secret
+// storage, with that storage's recovery key and with its passphrase.
+func TestSecretStorage(t *testing.T) {
+	t.Parallel()
+	url := quintatest.Start(t).URL
+	alice := meets(t, url, "alice").runs()
+	room := alice.invites()
+	alice.sends(room, "old one")
+	alice.sends(room, "old two")
+	recovery, err := alice.s.CreateBackup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	backupKey, err := keybackup.ParseRecoveryKey(recovery.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := secretstorage.Passphrase{Algorithm: "m.pbkdf2", Salt: "salt", Iterations: 10_000}
+	k, err := pass.Key("a passphrase")
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, err := secretstorage.Describe(rand.Reader, k, "", &pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := secretstorage.Seal(rand.Reader, k, "m.megolm_backup.v1", secretstorage.Text(backupKey.Secret()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ, content := range map[string]any{
+		"m.secret_storage.default_key": map[string]string{"key": "k1"},
+		"m.secret_storage.key.k1":      desc,
+		"m.megolm_backup.v1":           json.RawMessage(secretstorage.SecretContent("k1", sealed)),
+	} {
+		alice.puts(url, "/_matrix/client/v3/user/@alice:hs1/account_data/"+typ, content)
+	}
+	for _, text := range []string{secretstorage.RecoveryKey(k), "a passphrase", recovery.Reveal()} {
+		late := newDevice(t, url, room)
+		_, err := late.s.UnlockBackup(t.Context(), client.NewSecret("another passphrase"), nil)
+		wantKind(t, err, quinta.KindUnauthenticated)
+		if n, err := late.s.UnlockBackup(t.Context(), client.NewSecret(text), nil); err != nil || n != 1 {
+			t.Fatalf("got %d, %v, want one key", n, err)
+		}
+		wantOpen(t, late, room)
+	}
 }

@@ -1,6 +1,7 @@
 package matrixclient_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -251,8 +252,17 @@ func (p *person) tokenOf() string {
 // encrypts makes a room encrypted, as another program of the person would.
 func (p *person) encrypts(url string, room quinta.RoomID) {
 	p.t.Helper()
-	at := url + "/_matrix/client/v3/rooms/" + string(room) + "/state/m.room.encryption"
-	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut, at, strings.NewReader(`{"algorithm":"m.megolm.v1.aes-sha2"}`))
+	p.puts(url, "/_matrix/client/v3/rooms/"+string(room)+"/state/m.room.encryption", map[string]string{"algorithm": "m.megolm.v1.aes-sha2"})
+}
+
+// puts has the person put something on the server by another program.
+func (p *person) puts(url, path string, content any) {
+	p.t.Helper()
+	b, err := json.Marshal(content)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut, url+path, bytes.NewReader(b))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -263,6 +273,6 @@ func (p *person) encrypts(url string, room quinta.RoomID) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		p.t.Fatalf("encrypting the room: got %s", resp.Status)
+		p.t.Fatalf("%s: got %s", path, resp.Status)
 	}
 }
