@@ -90,7 +90,6 @@ func wantHeader(t *testing.T, r *reply, name, want string) {
 }
 
 func TestContentCSAPIMediaV1(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
 		body := []byte("img data")
@@ -122,7 +121,6 @@ func TestContentCSAPIMediaV1(t *testing.T) {
 }
 
 func TestMediaConfig(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		for _, path := range []string{"/_matrix/client/v1/media/config", "/_matrix/media/v3/config", "/_matrix/media/r0/config"} {
@@ -136,7 +134,6 @@ func TestMediaConfig(t *testing.T) {
 
 // TestMediaNeedsToken: no media for who has no token, under no path.
 func TestMediaNeedsToken(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice, nobody := s.register("alice"), s.nobody()
 		id := alice.upload(pngImage(t, 200, 100), "image/png", "a.png")
@@ -158,7 +155,6 @@ func TestMediaNeedsToken(t *testing.T) {
 }
 
 func TestAsyncUpload(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		r := alice.post(createPath, nil).want(200) // Create media
@@ -192,7 +188,6 @@ func TestAsyncUpload(t *testing.T) {
 }
 
 func TestAsyncUploadErrors(t *testing.T) {
-	t.Parallel()
 	now := &shifted{}
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
@@ -239,7 +234,6 @@ func (c *shifted) add(d time.Duration) {
 // TestDownloadWaits: who asks for an announced file gets it as soon as it is
 // there, and a server that stops lets nobody wait.
 func TestDownloadWaits(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
 		first, second := alice.announce(), alice.announce()
@@ -271,7 +265,6 @@ func TestDownloadWaits(t *testing.T) {
 }
 
 func TestMediaErrors(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		id := alice.upload([]byte("x"), "text/plain", "")
@@ -338,7 +331,6 @@ func rawGet(t *testing.T, base, path, token string) string {
 // TestUploadTooLarge: over the bound is M_TOO_LARGE, whether the length is
 // said before or not, and nothing is kept.
 func TestUploadTooLarge(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		body := bytes.Repeat([]byte("x"), 100_000)
@@ -428,7 +420,6 @@ func TestDownloadRange(t *testing.T) {
 // TestUploadTorn: a client that goes away in the middle of an upload leaves
 // nothing, and the announced id can still be filled.
 func TestUploadTorn(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		id := alice.announce()

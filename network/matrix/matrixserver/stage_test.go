@@ -15,9 +15,10 @@ import (
 // object is a JSON object of a test.
 type object = map[string]any
 
-// each runs fn against a server on every engine.
+// each runs fn against a server on every engine, beside other tests.
 func each(t *testing.T, fn func(t *testing.T, s *stage), opts ...quintatest.Option) {
 	t.Helper()
+	t.Parallel()
 	for _, engine := range stores.Engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,6 @@ func pngImage(t *testing.T, w, h int) []byte {
 // TestRoomImageRoundtrip: an image that a user uploads is what another gets,
 // and its thumbnails are images of the right size.
 func TestRoomImageRoundtrip(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
 		var j, g bytes.Buffer
@@ -97,7 +96,6 @@ func TestRoomImageRoundtrip(t *testing.T) {
 }
 
 func TestThumbnailErrors(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		id := alice.upload(pngImage(t, 100, 100), "image/png", "")
@@ -125,7 +123,6 @@ func TestThumbnailErrors(t *testing.T) {
 // TestThumbnailOnce asks for the same thumbnail from many sides at once: all
 // get the same image.
 func TestThumbnailOnce(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.register("alice")
 		id := alice.upload(pngImage(t, 300, 300), "image/png", "")
