@@ -16,7 +16,6 @@ import (
 // TestMediaInBucket does with the bytes in an S3 bucket what the other tests
 // do with a folder.
 func TestMediaInBucket(t *testing.T) {
-	t.Parallel()
 	back := s3mem.New()
 	if err := back.CreateBucket("media"); err != nil {
 		t.Fatal(err)
