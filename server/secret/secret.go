@@ -65,7 +65,7 @@ func Open(ctx context.Context, where string, rand io.Reader) (*Keeper, error) {
 			err = errors.New("secrets: a base64key URL holds 32 bytes in base64")
 		}
 	default:
-		return nil, errors.New("secrets: the URL begins with file:, hashivault: or base64key:")
+		return nil, errors.New("secrets: the URL begins with none of file:, hashivault:, base64key: as it must")
 	}
 	return k, err
 }
