@@ -26,6 +26,7 @@ test:
 	./testkit/peer/install.sh
 	$(MAKE) --no-print-directory lint
 	go test -race -parallel $(SIDE_BY_SIDE) -timeout 9m $$(go list ./... | grep -vxF "$$(go list $(PROCESSES))")
+	go test ./e2ee/matrix -run '^TestSimulation$$' -sim.seeds=1000 -timeout 9m
 	go test -tags peers -timeout 9m $(PROCESSES)
 
 lint:

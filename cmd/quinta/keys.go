@@ -13,15 +13,20 @@ import (
 
 var keysCommand = &command{
 	name:  "keys",
-	args:  "export FILE | import FILE",
+	args:  "export FILE | import FILE | backup [create|unlock]",
 	short: "take the keys of messages to another device",
 	long: `Writes the keys of all messages that this device can read into a file, sealed
 under a passphrase, or reads such a file, of this program or of another one.
 The passphrase is asked for, or taken from QUINTA_EXPORT_PASSPHRASE.
 
+  backup          say whether the server has a backup of the keys, sealed
+  backup create   make one; its recovery key is printed once: keep it
+  backup unlock   read the backup with its recovery key, which is asked for, or
+                  taken from QUINTA_RECOVERY_KEY, and use it from now on
+
 Example: quinta keys export keys.txt
 `,
-	subs: []string{"export", "import"},
+	subs: []string{"export", "import", "backup"},
 	run:  runKeys,
 }
 
@@ -32,8 +37,11 @@ type keysLine struct {
 }
 
 func runKeys(ctx context.Context, a *app, args []string) error {
+	if len(args) > 0 && args[0] == "backup" {
+		return runBackup(ctx, a, args[1:])
+	}
 	if len(args) != 2 || (args[0] != "export" && args[0] != "import") {
-		return misused("keys takes 'export FILE' or 'import FILE'")
+		return misused("keys takes 'export FILE', 'import FILE' or 'backup'")
 	}
 	return with(ctx, a, "keys to take along", func(ctx context.Context, s client.KeyPorter, ac *account) error {
 		ctx, cancel := a.limited(ctx)
