@@ -11,8 +11,9 @@
 // sides chose it, and what it does not protect stands in doc/security.md.
 //
 // The names to begin with are [NewRequest] and [Issuer] for certificates,
-// [Verifier] to judge them, [Seal] and [Open] for messages, and [Machine] for
-// a whole device. This package reads no clock, file or socket.
+// [Verifier] to judge them, and [Seal] and [Open] for messages. Which messages
+// were seen before is for the caller to remember. This package reads no clock,
+// file or socket.
 package ca
 
 import (
