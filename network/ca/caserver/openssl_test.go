@@ -104,11 +104,11 @@ func (h *shell) trust(s *stage) {
 	h.write("list.crl", pemOf("X509 CRL", s.nobody().get(wire.PathCRL).want(200).Raw))
 }
 
-// realTime lets openssl, which has its own clock, agree with the server's.
+// realStage lets openssl, which has its own clock, agree with the server's.
 func realStage(t *testing.T) *stage {
 	t.Helper()
 	s := newStage(t)
-	s.clock.now = time.Now().Add(-time.Second).Truncate(time.Second)
+	s.later(-time.Second)
 	return s
 }
 
