@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
+	"github.com/quinta-chat/quinta/testkit/stores"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -188,8 +189,7 @@ func TestAsyncUpload(t *testing.T) {
 }
 
 func TestAsyncUploadErrors(t *testing.T) {
-	now := &shifted{}
-	each(t, func(t *testing.T, s *stage) {
+	eachClock(t, func(t *testing.T, s *stage, now *shifted) {
 		alice, bob := s.register("alice"), s.register("bob")
 		id := alice.announce()
 		bob.put(uploadPath+"/"+id, "x").fails(403, "M_FORBIDDEN")
@@ -215,7 +215,19 @@ func TestAsyncUploadErrors(t *testing.T) {
 		alice.get(downloadPath+late+"?timeout_ms=1").fails(404, "M_NOT_FOUND")
 		alice.get(downloadPath + id).want(200)
 		alice.announce()
-	}, quintatest.Clock(now.now))
+	})
+}
+
+// eachClock is each with a clock of its own for every server.
+func eachClock(t *testing.T, fn func(t *testing.T, s *stage, now *shifted)) {
+	t.Helper()
+	for _, engine := range stores.Engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			now := &shifted{}
+			fn(t, newStage(t, quintatest.Database(stores.Config(t, engine)), quintatest.Clock(now.now)), now)
+		})
+	}
 }
 
 // shifted is the real clock, moved ahead.
