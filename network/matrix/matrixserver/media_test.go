@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
-	"github.com/quinta-chat/quinta/testkit/stores"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
 const (
