@@ -289,3 +289,54 @@ type Leaver interface {
 	// Logout signs this device out; the store is of no use afterwards.
 	Logout(ctx context.Context) error
 }
+
+// Certified is a Session whose device has keys that an authority vouches for,
+// each until a certain time.
+type Certified interface {
+	Session
+	// Keys asks the authority for the keys of all devices of the account,
+	// oldest first, those that are over included.
+	Keys(ctx context.Context) ([]KeyInfo, error)
+	// Renew puts new keys in the place of this device's valid ones and returns
+	// them once the authority has vouched for them. A renewal that was begun
+	// before is carried on with the same keys. A key that is not valid any
+	// more is not renewed: an error of KindForbidden says what to do.
+	Renew(ctx context.Context) ([]KeyInfo, error)
+	// Revoke ends a key of any device of the account for good. id is its
+	// fingerprint; reason is one of RevokeReasons, RevokeUnspecified if empty.
+	// A key of this device is not replaced by that.
+	Revoke(ctx context.Context, id, reason string) error
+}
+
+// A KeyInfo is what an authority says of one key.
+type KeyInfo struct {
+	// ID is the fingerprint of the key: the SHA-256 of its public half in
+	// lower-case hex.
+	ID     string
+	Device quinta.DeviceID
+	// Use is "sign", "encrypt" or "both".
+	Use string
+	// Profile is the network's word for the kind of key.
+	Profile string
+	// State is "pending", "active", "grace", "retired", "expired" or "revoked".
+	State              string
+	NotBefore, Expires time.Time
+	// Changed is since when the key is in its state.
+	Changed time.Time
+	// Reason is why it was revoked.
+	Reason string
+	// Self says that it is of this device.
+	Self bool
+}
+
+// The reasons for which a key is revoked. RevokeCompromised counts also for
+// what was sealed or signed with the key before.
+const (
+	RevokeUnspecified = "unspecified"
+	RevokeCompromised = "key-compromise"
+	RevokeSuperseded  = "superseded"
+	RevokeCessation   = "cessation"
+)
+
+// RevokeReasons are all reasons.
+var RevokeReasons = []string{RevokeUnspecified, RevokeCompromised, RevokeSuperseded, RevokeCessation}
