@@ -3,12 +3,10 @@ package matrixclient
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -25,31 +24,11 @@ const (
 	maxAnswer = 8 << 20  // most answers
 	maxLarge  = 64 << 20 // sync, members, messages and device lists
 	maxError  = 64 << 10 // the body of an error
-
-	answerWithin = time.Minute
-	// stallWithin is how long a stream of a file may stand still.
-	stallWithin = time.Minute
 )
 
 // clientAPI is the path of the client-server API as this package writes it; a
 // server that only knows the older path gets that one, see route.
 const clientAPI = "/_matrix/client/v3"
-
-// newTransport returns the transport of a connection. Certificates are
-// verified, as the zero TLS configuration does.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    20 * time.Second,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        90 * time.Second,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-	}
-}
 
 // A conn speaks HTTP with one homeserver. It is safe for concurrent use.
 type conn struct {
@@ -66,13 +45,7 @@ type conn struct {
 // newConn returns a connection to the homeserver at base. It follows no
 // redirect: what a redirect may do is decided by each call.
 func newConn(rt http.RoundTripper, base string, token client.Secret, now func() time.Time) *conn {
-	if rt == nil {
-		rt = newTransport()
-	}
-	return &conn{
-		http: &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		base: base, token: token, now: now,
-	}
+	return &conn{http: dial.NewClient(rt), base: base, token: token, now: now}
 }
 
 // close gives up the connections that are not in use.
@@ -88,7 +61,7 @@ type request struct {
 	// open says that no access token is sent.
 	open bool
 	// max bounds the answer, within its time; the zero values mean maxAnswer
-	// and answerWithin.
+	// and dial.AnswerWithin.
 	max    int64
 	within time.Duration
 }
@@ -111,12 +84,12 @@ func (a answer) decode(op string, v any) error {
 // and wraps a *wire.Error if the server gave one.
 func (c *conn) call(ctx context.Context, op string, q request) (answer, error) {
 	if q.within == 0 {
-		q.within = answerWithin
+		q.within = dial.AnswerWithin
 	}
 	if q.max == 0 {
 		q.max = maxAnswer
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, q.within, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, q.within, dial.ErrSlow)
 	defer cancel()
 	var body io.Reader
 	if q.body != nil {
@@ -137,9 +110,9 @@ func (c *conn) call(ctx context.Context, op string, q request) (answer, error) {
 	if resp.StatusCode/100 != 2 {
 		return answer{}, refusal(op, resp, c.now())
 	}
-	b, err := readAll(resp.Body, q.max)
+	b, err := dial.ReadAll(resp.Body, q.max)
 	if err != nil {
-		return answer{}, c.broken(ctx, op, err)
+		return answer{}, dial.Broken(ctx, op, err)
 	}
 	return answer{resp.Header, b}, nil
 }
@@ -170,41 +143,9 @@ func (c *conn) send(op string, r *http.Request, open bool) (*http.Response, erro
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, c.broken(r.Context(), op, err)
+		return nil, dial.Broken(r.Context(), op, err)
 	}
 	return resp, nil
-}
-
-var (
-	errSlow  = errors.New("the server did not answer in time")
-	errLarge = errors.New("the server's answer is too large")
-)
-
-// broken says what ended a request that has no answer.
-func (c *conn) broken(ctx context.Context, op string, err error) error {
-	if errors.Is(err, errLarge) {
-		return quinta.E(quinta.KindTooLarge, op, errLarge.Error())
-	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errSlow) || errors.Is(cause, errStalled):
-		err = cause
-	case cause != nil:
-		return cause
-	}
-	// The address in the error is not repeated: it can hold what a user typed.
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		err = ue.Err
-	}
-	return &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: err}
-}
-
-// readAll reads at most max bytes, and errLarge if there are more.
-func readAll(r io.Reader, max int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, max+1))
-	if err == nil && int64(len(b)) > max {
-		err = errLarge
-	}
-	return b, err
 }
 
 // refusal makes the error of an answer that is no success.

@@ -3,7 +3,6 @@ package matrixclient
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -122,12 +122,12 @@ func discover(ctx context.Context, rt http.RoundTripper, now func() time.Time, s
 	byName := !strings.Contains(server, "://")
 	if byName {
 		scheme := "https://"
-		if u, err := url.Parse("//" + server); err == nil && loopback(u.Hostname()) {
+		if u, err := url.Parse("//" + server); err == nil && dial.Loopback(u.Hostname()) {
 			scheme, byName = "http://", false
 		}
 		server = scheme + server
 	}
-	base, err := checkBase(server)
+	base, err := dial.CheckBase(server)
 	if err != nil {
 		return nil, err
 	}
@@ -154,32 +154,6 @@ func discover(ctx context.Context, rt http.RoundTripper, now func() time.Time, s
 		return nil, err
 	}
 	return c, nil
-}
-
-// checkBase checks an address of a homeserver and returns it without a slash
-// at its end. A password never travels in clear: plain HTTP is for the own
-// machine only.
-func checkBase(s string) (string, error) {
-	const op = "reading the server's address"
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "":
-		return "", quinta.E(quinta.KindInvalid, op, "it is not an address such as https://example.org")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", quinta.E(quinta.KindInvalid, op, "an address of a server has no user, no query and no fragment")
-	case u.Scheme == "https":
-	case u.Scheme == "http" && loopback(u.Hostname()):
-	case u.Scheme == "http":
-		return "", quinta.E(quinta.KindInvalid, op, "plain http would show the password to everybody on the way: use https")
-	default:
-		return "", quinta.E(quinta.KindInvalid, op, "it does not begin with https://")
-	}
-	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // wellKnown returns the address that a server name's web site gives, or "" if
@@ -213,5 +187,5 @@ func wellKnown(ctx context.Context, rt http.RoundTripper, site string, now func(
 	if v.Home.BaseURL == "" {
 		return "", quinta.E(quinta.KindMalformed, op, "it names no homeserver")
 	}
-	return checkBase(v.Home.BaseURL)
+	return dial.CheckBase(v.Home.BaseURL)
 }

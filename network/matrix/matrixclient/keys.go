@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/keyexport"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 var _ client.KeyPorter = (*Session)(nil)
@@ -49,8 +50,8 @@ func (s *Session) ExportKeys(ctx context.Context, w io.Writer, passphrase client
 // ImportKeys implements client.KeyPorter.
 func (s *Session) ImportKeys(ctx context.Context, r io.Reader, passphrase client.Secret, progress func(done, all int)) (int, error) {
 	const op = "importing keys"
-	b, err := readAll(r, maxExport)
-	if errors.Is(err, errLarge) {
+	b, err := dial.ReadAll(r, maxExport)
+	if errors.Is(err, dial.ErrLarge) {
 		return 0, quinta.E(quinta.KindTooLarge, op, "the file is too large")
 	}
 	if err != nil {

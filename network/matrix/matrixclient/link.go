@@ -14,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -124,7 +125,7 @@ func (l *link) sync(ctx context.Context, since string) (input, error) {
 		q.Set("since", since)
 		if l.waits.Load() {
 			q.Set("timeout", strconv.FormatInt(pollFor.Milliseconds(), 10))
-			within = pollFor + answerWithin
+			within = pollFor + dial.AnswerWithin
 		}
 	}
 	if f.stateAfter != "" {

@@ -8,68 +8,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/attachment"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 const (
-	// maxFile bounds a file that is fetched.
-	maxFile = 4 << 30
 	// mediaRedirects is how often a download may be sent elsewhere.
 	mediaRedirects = 3
 )
-
-var errStalled = errors.New("the transfer of the file stood still")
-
-// A watch ends a transfer that stands still.
-type watch struct {
-	timer *time.Timer
-	end   context.CancelCauseFunc
-}
-
-func newWatch(ctx context.Context) (context.Context, *watch) {
-	ctx, end := context.WithCancelCause(ctx)
-	return ctx, &watch{time.AfterFunc(stallWithin, func() { end(errStalled) }), end}
-}
-
-func (w *watch) stop() {
-	w.timer.Stop()
-	w.end(nil)
-}
-
-// watched is a reader whose progress is seen.
-type watched struct {
-	io.Reader
-	w *watch
-}
-
-func (r watched) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if n > 0 {
-		r.w.timer.Reset(stallWithin)
-	}
-	return n, err
-}
-
-// An uploadBody is the body of an upload; closed says that it is not read any
-// more.
-type uploadBody struct {
-	watched
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (b *uploadBody) Close() error {
-	b.once.Do(func() { close(b.closed) })
-	return nil
-}
 
 // upload puts a file on the server, sealed unless the room is not encrypted.
 // It streams: a file whose size is not known goes through a temporary file
@@ -91,11 +42,11 @@ func (s *Session) upload(ctx context.Context, u *client.Upload, sealed bool) (*q
 	}
 	size := u.Size
 	if size < 0 {
-		spool, n, err := spooled(src)
+		spool, n, err := dial.Spool(src)
 		if err != nil {
 			return nil, &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
 		}
-		defer discard(spool)
+		defer dial.Discard(spool)
 		src, size = spool, n
 	}
 	mxc, err := s.link.upload(ctx, src, size, mediaType)
@@ -123,43 +74,17 @@ func (s *Session) upload(ctx context.Context, u *client.Upload, sealed bool) (*q
 	return f, nil
 }
 
-// spooled copies r to a temporary file and returns it at its beginning.
-func spooled(r io.Reader) (*os.File, int64, error) {
-	f, err := os.CreateTemp("", "quinta-file-")
-	if err != nil {
-		return nil, 0, err
-	}
-	n, err := io.Copy(f, io.LimitReader(r, maxFile+1))
-	if err == nil && n > maxFile {
-		err = errLarge
-	}
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		discard(f)
-		return nil, 0, err
-	}
-	return f, n, nil
-}
-
-// discard removes a temporary file; it holds nothing that the server does not.
-func discard(f *os.File) {
-	_ = f.Close()
-	_ = os.Remove(f.Name())
-}
-
 // upload sends size bytes of r and returns their mxc address.
 func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType string) (string, error) {
 	const op = "uploading"
 	if _, err := l.features(ctx); err != nil {
 		return "", err
 	}
-	ctx, w := newWatch(ctx)
-	defer w.stop()
+	ctx, w := dial.NewWatch(ctx)
+	defer w.Stop()
 	// The body is exactly as long as was said, or the transport fails. It may
 	// be read until the transport closes it, also after an answer.
-	body := &uploadBody{watched: watched{r, w}, closed: make(chan struct{})}
+	body := dial.NewUploadBody(w.Reader(r))
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, l.base+l.route("/_matrix/media/v3/upload"), body)
 	if err != nil {
 		return "", &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
@@ -175,16 +100,16 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType st
 	q.Header.Set("Content-Type", mediaType)
 	resp, err := l.send(op, q, false)
 	if err != nil {
-		<-body.closed
+		body.Wait()
 		return "", err
 	}
-	defer func() { resp.Body.Close(); w.end(nil); <-body.closed }()
+	defer func() { resp.Body.Close(); w.Stop(); body.Wait() }()
 	if resp.StatusCode/100 != 2 {
 		return "", refusal(op, resp, l.now())
 	}
-	b, err := readAll(resp.Body, maxError)
+	b, err := dial.ReadAll(resp.Body, maxError)
 	if err != nil {
-		return "", l.broken(ctx, op, err)
+		return "", dial.Broken(ctx, op, err)
 	}
 	var v struct {
 		URI string `json:"content_uri"`
@@ -243,34 +168,34 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 	if err != nil {
 		return err
 	}
-	ctx, watch := newWatch(ctx)
-	defer watch.stop()
+	ctx, watch := dial.NewWatch(ctx)
+	defer watch.Stop()
 	body, err := s.link.download(ctx, server, id)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	if desc == nil {
-		if n, err := io.Copy(w, io.LimitReader(watched{body, watch}, maxFile+1)); err != nil || n > maxFile {
-			return s.link.broken(ctx, op, errors.Join(err, tooLong(n)))
+		if n, err := io.Copy(w, io.LimitReader(watch.Reader(body), dial.MaxFile+1)); err != nil || n > dial.MaxFile {
+			return dial.Broken(ctx, op, errors.Join(err, tooLong(n)))
 		}
 		return nil
 	}
-	spool, err := os.CreateTemp("", "quinta-file-")
+	spool, err := dial.TempFile()
 	if err != nil {
 		return &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
 	}
-	defer discard(spool)
-	plain, err := attachment.Receive(desc, watched{body, watch}, maxFile, spool)
+	defer dial.Discard(spool)
+	plain, err := attachment.Receive(desc, watch.Reader(body), dial.MaxFile, spool)
 	switch {
 	case errors.Is(err, attachment.ErrHash):
 		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
 	case errors.Is(err, attachment.ErrTooLarge):
 		return &quinta.Error{Kind: quinta.KindTooLarge, Op: op, Err: err}
 	case err != nil:
-		return s.link.broken(ctx, op, err)
+		return dial.Broken(ctx, op, err)
 	}
-	watch.timer.Stop()
+	watch.Rest()
 	if _, err := io.Copy(w, plain); err != nil {
 		return fmt.Errorf("writing the file: %w", err)
 	}
@@ -278,8 +203,8 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 }
 
 func tooLong(n int64) error {
-	if n > maxFile {
-		return errLarge
+	if n > dial.MaxFile {
+		return dial.ErrLarge
 	}
 	return nil
 }

@@ -23,30 +23,6 @@ func TestSince(t *testing.T) {
 	}
 }
 
-func TestCheckBase(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"https://example.org":            "https://example.org",
-		"https://example.org/":           "https://example.org",
-		"https://example.org:8448/a/b//": "https://example.org:8448/a/b",
-		"http://127.0.0.1:8008":          "http://127.0.0.1:8008",
-		"http://[::1]:8008/":             "http://[::1]:8008",
-		"http://localhost":               "http://localhost",
-		"http://localhost.example.org":   "",
-		"http://127.0.0.1.example.org":   "",
-		"http://example.org":             "",
-		"javascript:alert(1)":            "",
-		"https://a@example.org":          "",
-		"https://example.org#x":          "",
-		"https://exa mple.org":           "",
-	} {
-		got, err := checkBase(in)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
-		}
-	}
-}
-
 func FuzzSplitMXC(f *testing.F) {
 	for _, s := range []string{"mxc://hs1/abc", "mxc://[::1]:8448/a-b_c", "mxc://hs1/../x", "mxc://hs1/a/b", "mxc:///a", "https://hs1/a"} {
 		f.Add(s)

@@ -16,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -312,7 +313,7 @@ func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
 // wait returns when cond holds of what is committed. If the session does not
 // run it asks the server itself.
 func (s *Session) wait(ctx context.Context, what string, cond func(tx e2ee.Tx) (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, quinta.E(quinta.KindUnavailable, what, errSlow.Error()))
+	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, quinta.E(quinta.KindUnavailable, what, dial.ErrSlow.Error()))
 	defer cancel()
 	for {
 		s.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/sas"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 // post sends messages of a verification.
@@ -81,7 +82,7 @@ func (s *Session) retry(ctx context.Context, try func() error) error {
 		}
 		pause := wait << i
 		if re, ok := errors.AsType[*client.RetryError](err); ok {
-			pause = min(max(pause, re.After), answerWithin)
+			pause = min(max(pause, re.After), dial.AnswerWithin)
 		}
 		t := time.NewTimer(pause)
 		select {
