@@ -21,7 +21,7 @@ import (
 var errUnknownCondition = errors.New("unknown condition")
 
 // client has a bound on every request.
-var client = &http.Client{Timeout: 30 * time.Second}
+var client = &http.Client{Timeout: 2 * time.Minute}
 
 // call sends a request until the status is the wanted one: a server that has
 // lost its database answers again when it is back, not at once. Other than
@@ -33,7 +33,7 @@ func (s *stage) call(ts *testscript.TestScript, args []string) {
 		path = ts.Getenv("URL") + path
 	}
 	proto := ""
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		req, err := http.NewRequest(method, path, strings.NewReader(strings.Join(args[3:], " ")))
 		ts.Check(err)
 		if token := ts.Getenv("TOKEN"); token != "" {

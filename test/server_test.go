@@ -17,7 +17,7 @@ import (
 const (
 	// readyIn bounds a start, stopIn an orderly end, which the server
 	// promises in ten seconds.
-	readyIn = 60 * time.Second
+	readyIn = 2 * time.Minute
 	stopIn  = 12 * time.Second
 )
 

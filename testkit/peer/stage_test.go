@@ -142,7 +142,7 @@ func clip(s string) string {
 func once(t *testing.T, d *driver.Device, room quinta.RoomID, bodies []string) []string {
 	t.Helper()
 	events, _ := d.Timeline(room)
-	count := map[string]int{}
+	count, ids := map[string]int{}, map[string][]quinta.MessageID{}
 	var order []string
 	for _, e := range events {
 		if e.Failure != "" {
@@ -150,12 +150,13 @@ func once(t *testing.T, d *driver.Device, room quinta.RoomID, bodies []string) [
 		}
 		if e.Type == "m.room.message" {
 			count[e.Body]++
+			ids[e.Body] = append(ids[e.Body], e.ID)
 			order = append(order, e.Body)
 		}
 	}
 	for _, b := range bodies {
 		if count[b] != 1 {
-			t.Errorf("%s has %q %d times, want once", d.User, clip(b), count[b])
+			t.Errorf("%s has %q %d times, as %q, want once", d.User, clip(b), count[b], ids[b])
 		}
 	}
 	return order

@@ -17,14 +17,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
 // Patience is how long a call may take by default. Real clients wait between
-// their own retries; nothing in a healthy story comes near it.
-const Patience = 60 * time.Second
+// their own retries, and a busy machine stretches everything; nothing in a
+// healthy story comes near it.
+const Patience = 2 * time.Minute
 
 // grace is how long after a call's own limit the program may be silent.
 const grace = 10 * time.Second
@@ -202,27 +205,49 @@ func (p *Process) Call(device, call string, args, result any, limit time.Duratio
 	}
 }
 
-// A tail keeps the last bytes that were written to it.
+// A tail keeps the last lines that were written to it.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	mu   sync.Mutex
+	last []string
+	part []byte // the line that has not ended
 }
 
-// tailSize is how much of a program's log is shown for a failed test.
-const tailSize = 16 << 10
+// A failed test shows as many lines of a program's log, each cut at as many
+// bytes: its own message stands before them and has to stay in sight.
+const (
+	tailLines = 40
+	lineSize  = 300
+)
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if len(t.buf) > 2*tailSize {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailSize:]...)
+	for line := range bytes.Lines(b) {
+		text, ended := bytes.CutSuffix(line, []byte("\n"))
+		t.part = append(t.part, text[:min(len(text), lineSize+1-min(len(t.part), lineSize+1))]...)
+		if ended {
+			t.last = append(t.last, clip(t.part))
+			t.last = t.last[max(0, len(t.last)-tailLines):]
+			t.part = t.part[:0]
+		}
 	}
 	return len(b), nil
+}
+
+// clip makes one line of the log, cut to its size.
+func clip(line []byte) string {
+	if len(line) > lineSize {
+		return string(bytes.ToValidUTF8(line[:lineSize], []byte("?"))) + "..."
+	}
+	return string(bytes.ToValidUTF8(line, []byte("?")))
 }
 
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return string(bytes.ToValidUTF8(t.buf, []byte("?")))
+	all := t.last
+	if len(t.part) > 0 {
+		all = append(slices.Clone(all), clip(t.part))
+	}
+	return strings.Join(all, "\n")
 }

@@ -7,7 +7,7 @@ import * as rooms from "./rooms.mjs";
 import * as trust from "./trust.mjs";
 import * as backup from "./backup.mjs";
 
-logger.setLevel(process.env.QUINTA_PEER_LOG ?? "warn", false);
+logger.setLevel(process.env.QUINTA_PEER_LOG ? "debug" : "warn", false);
 
 export class Device {
     constructor(name) {
@@ -65,6 +65,10 @@ export class Device {
             deviceId: session.device_id,
             accessToken: session.access_token,
             store,
+            // As in Element. Without it the SDK forgets a stretch of a room
+            // when a sync leaves messages out, but not one that is just being
+            // fetched: what is in that then stands in the room twice.
+            timelineSupport: true,
             verificationMethods: ["m.sas.v1"],
             cryptoCallbacks: {
                 getSecretStorageKey: async ({ keys }) => {

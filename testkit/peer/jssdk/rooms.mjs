@@ -41,11 +41,16 @@ function matching(device, { room, id, body }) {
 
 const settled = (event) => !event.isBeingDecrypted() && !event.shouldAttemptDecryption();
 
-/** Fetches older events as a client does whose user scrolls up to the beginning. */
+/**
+ * Fetches older events as a client does whose user scrolls up to the beginning:
+ * from each stretch that it holds back to the one before.
+ */
 async function older(device, roomId) {
-    const line = device.client.getRoom(roomId).getLiveTimeline();
-    while (line.getPaginationToken(sdk.Direction.Backward) !== null) {
-        await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 });
+    let line = device.client.getRoom(roomId).getLiveTimeline();
+    for (; line; line = line.getNeighbouringTimeline(sdk.Direction.Backward)) {
+        while (line.getPaginationToken(sdk.Direction.Backward) !== null) {
+            await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 });
+        }
     }
 }
 

@@ -78,7 +78,7 @@ func TestKilledProcess(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &killed) {
 		t.Fatalf("got %v, want a killed process", err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 			return

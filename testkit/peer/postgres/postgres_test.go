@@ -125,7 +125,7 @@ func TestClusterEndsWithItsProcess(t *testing.T) {
 	if dir == "" {
 		t.Fatalf("got %q, want a URL with a socket folder", line)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 			break

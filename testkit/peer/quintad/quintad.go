@@ -28,7 +28,7 @@ import (
 // ReadyIn bounds the time from starting the program to its line "ready". It
 // is generous because many servers start side by side in a test run; what a
 // start may cost is measured elsewhere, with Server.Started.
-const ReadyIn = 60 * time.Second
+const ReadyIn = 2 * time.Minute
 
 // StopIn bounds an orderly end: the server promises ten seconds.
 const StopIn = 12 * time.Second
@@ -84,7 +84,7 @@ func Start(tb testing.TB, c Config) *Server {
 			s.Kill9()
 		}
 		if tb.Failed() {
-			tb.Logf("quintad wrote:\n%s", s.Log())
+			tb.Logf("quintad wrote:\n%s", s.log.end(shown))
 		}
 	})
 	s.Restart()
@@ -224,8 +224,13 @@ func (s *Server) heard(line string) error {
 	return nil
 }
 
-// kept is how many lines of the server's log are shown for a failed test.
-const kept = 400
+const (
+	// kept is how many lines of the server's log [Server.Log] has.
+	kept = 400
+	// shown is how many of them a failed test shows, so that its own message
+	// before them stays in sight.
+	shown = 40
+)
 
 // lines keeps the last lines of a log.
 type lines struct {
@@ -272,8 +277,11 @@ func (l *lines) add(line string) {
 // wait returns when all that the ended process wrote has been read.
 func (l *lines) wait() { l.done.Wait() }
 
-func (l *lines) String() string {
+func (l *lines) String() string { return l.end(kept) }
+
+// end returns the last n lines.
+func (l *lines) end(n int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.last, "\n")
+	return strings.Join(l.last[max(0, len(l.last)-n):], "\n")
 }
