@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/quinta-chat/quinta/server/db"
@@ -16,6 +17,16 @@ const (
 	// writers hardly wait.
 	sweepRows = 500
 )
+
+// A Sweeper is a Front that does something now and then by itself, such as
+// ending what has run out.
+type Sweeper interface {
+	Front
+	// Sweep does what is due. It is called about once a minute, and on every
+	// node: it does each thing in a transaction that looks whether the thing
+	// is still to be done.
+	Sweep(ctx context.Context) error
+}
 
 // sweepAlways sweeps now and then, until ctx ends.
 func (c *Core) sweepAlways(ctx context.Context) {
@@ -34,7 +45,8 @@ func (c *Core) sweepAlways(ctx context.Context) {
 }
 
 // Sweep removes what nobody will ask for again, such as acknowledged messages
-// and old idempotency ids. A running core does so by itself.
+// and old idempotency ids, and lets the fronts do what is due. A running core
+// does so by itself.
 func (c *Core) Sweep(ctx context.Context) error {
 	for _, sweep := range []func(*db.Tx, int) (bool, error){mailbox.Sweep, prekey.Sweep} {
 		for more := true; more; {
@@ -46,5 +58,11 @@ func (c *Core) Sweep(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	var errs []error
+	for _, f := range c.fronts {
+		if s, ok := f.(Sweeper); ok {
+			errs = append(errs, s.Sweep(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }

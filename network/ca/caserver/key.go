@@ -87,21 +87,22 @@ func (k *key) state(at int64) (wire.State, int64) {
 		return wire.StateRevoked, *k.Revoked
 	case is(k.Retired):
 		return wire.StateRetired, *k.Retired
-	case k.Expires <= at:
-		return wire.StateExpired, k.Expires
 	case is(k.Graced):
 		return wire.StateGrace, *k.Graced
+	case k.Expires <= at:
+		return wire.StateExpired, k.Expires
 	case k.NotBefore > at:
 		return wire.StatePending, k.NotBefore
 	}
 	return wire.StateActive, k.NotBefore
 }
 
-// decrypts reports whether messages may still be sealed for the key, or were
-// just now.
+// decrypts reports whether messages that are sealed for the key are taken in:
+// it is valid, or was renewed a short while ago.
 func (k *key) decrypts(now int64) bool {
 	st, _ := k.state(now)
-	return (st == wire.StateActive || st == wire.StateGrace) && (k.Usage == wire.UseEncrypt || k.Usage == wire.UseBoth)
+	return (st == wire.StateActive || st == wire.StateGrace) && k.Expires > now && !k.graceOver(now) &&
+		(k.Usage == wire.UseEncrypt || k.Usage == wire.UseBoth)
 }
 
 // info is what the authority says of the key as of a time.

@@ -14,15 +14,9 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/mailbox"
-
-	"github.com/quinta-chat/quinta"
 )
 
 const (
-	// grace is for how long a renewed key to decrypt with is kept (protocol
-	// page, section 4).
-	grace = 7 * 24 * time.Hour
 	// nonceLife is for how long a nonce is good, and maxNonces how many of one
 	// key are.
 	nonceLife = 10 * time.Minute
@@ -219,69 +213,4 @@ func (c *call) renewLegacy(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	}
 	k, err := c.legacyKey(q.PublicKey, q.Expires)
 	return k, func(*db.Tx) error { return nil }, err
-}
-
-// retireKey ends the grace of a key of the calling device, which then may
-// forget its private half: not while messages that are sealed for it wait.
-func (c *call) retireKey() (any, error) {
-	if err := c.decode(&wire.Empty{}); err != nil {
-		return nil, err
-	}
-	var k *key
-	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		if k, err = c.ownKey(tx); err != nil {
-			return err
-		}
-		switch st, _ := k.state(tx.Millis()); st {
-		case wire.StateRetired:
-			return nil
-		case wire.StateGrace:
-		default:
-			return wire.NewError(http.StatusConflict, wire.CodeState, "only a key in grace is retired: renew or revoke it")
-		}
-		waits, err := undelivered(tx, k)
-		if err != nil {
-			return err
-		}
-		if waits {
-			return wire.NewError(http.StatusConflict, wire.CodeUndelivered, "messages that are sealed for the key were not delivered yet: fetch and acknowledge them first")
-		}
-		now := tx.Millis()
-		if _, err := tx.Exec(`UPDATE ca_key SET retired = $1 WHERE key_id = $2`, now, k.ID); err != nil {
-			return err
-		}
-		k.Retired = &now
-		if err := staleCRL(tx); err != nil {
-			return err
-		}
-		if err := audit(tx, record{Action: "retired", User: k.User, Device: k.Device, KeyID: k.ID}); err != nil {
-			return err
-		}
-		return c.tell(tx, k, "retired")
-	})
-	if err != nil {
-		return nil, err
-	}
-	return k.info(c.Now().UnixMilli()), nil
-}
-
-// undelivered reports whether messages sealed for the key wait in the mailbox
-// of its device.
-func undelivered(tx *db.Tx, k *key) (bool, error) {
-	after := quinta.Pos(0)
-	for {
-		page, more, err := mailbox.Read(tx, k.User, k.Device, after, 200)
-		if err != nil {
-			return false, err
-		}
-		for _, m := range page {
-			if r, ok := parseRef(m.Body, m.Type); ok && r.Key == k.ID {
-				return true, nil
-			}
-			after = m.Pos
-		}
-		if !more {
-			return false, nil
-		}
-	}
 }

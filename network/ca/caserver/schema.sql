@@ -21,7 +21,7 @@ CREATE TABLE ca_key (
     not_before BIGINT NOT NULL,
     expires    BIGINT NOT NULL,
     graced     BIGINT,        -- when it was renewed
-    grace_end  BIGINT,
+    grace_end  BIGINT,        -- from when on it takes in nothing new, and retires when nothing waits
     retired    BIGINT,
     revoked    BIGINT,
     reason     BIGINT,
@@ -33,6 +33,7 @@ CREATE TABLE ca_key (
 CREATE UNIQUE INDEX ca_key_id ON ca_key (key_id);
 CREATE UNIQUE INDEX ca_key_serial ON ca_key (serial) WHERE serial IS NOT NULL;
 CREATE INDEX ca_key_device ON ca_key (user_id, device, usage, profile, pos);
+CREATE INDEX ca_key_grace ON ca_key (grace_end, key_id) WHERE grace_end IS NOT NULL AND retired IS NULL AND revoked IS NULL;
 CREATE INDEX ca_key_revoked ON ca_key (expires) WHERE revoked IS NOT NULL;
 
 -- Nonces for renewals, by their SHA-256, until they are used.

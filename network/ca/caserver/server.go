@@ -30,7 +30,10 @@ var Network = server.Network{
 	Commands: commands,
 }
 
-var _ server.AccountKeeper = (*caServer)(nil)
+var (
+	_ server.AccountKeeper = (*caServer)(nil)
+	_ server.Sweeper       = (*caServer)(nil)
+)
 
 // A caServer answers the calls of the network.
 type caServer struct {

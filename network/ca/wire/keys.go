@@ -16,7 +16,9 @@ const (
 	StatePending State = "pending"
 	// StateActive: valid.
 	StateActive State = "active"
-	// StateGrace: renewed; it still decrypts and is not used to send.
+	// StateGrace: renewed; it still decrypts and is not used to send. It lasts
+	// for Roots.Grace seconds, or for longer while messages that are sealed for
+	// the key were not delivered; its owner can end it sooner.
 	StateGrace State = "grace"
 	// StateRetired: its grace is over.
 	StateRetired State = "retired"
