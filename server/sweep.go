@@ -18,14 +18,14 @@ const (
 	sweepRows = 500
 )
 
-// A Sweeper is a Front that does something now and then by itself, such as
+// A Periodic is a Front that does something now and then by itself, such as
 // ending what has run out.
-type Sweeper interface {
+type Periodic interface {
 	Front
-	// Sweep does what is due. It is called about once a minute, and on every
+	// Periodically does what is due. It is called about once a minute, and on every
 	// node: it does each thing in a transaction that looks whether the thing
 	// is still to be done.
-	Sweep(ctx context.Context) error
+	Periodically(ctx context.Context) error
 }
 
 // sweepAlways sweeps now and then, until ctx ends.
@@ -60,8 +60,8 @@ func (c *Core) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, f := range c.fronts {
-		if s, ok := f.(Sweeper); ok {
-			errs = append(errs, s.Sweep(ctx))
+		if p, ok := f.(Periodic); ok {
+			errs = append(errs, p.Periodically(ctx))
 		}
 	}
 	return errors.Join(errs...)

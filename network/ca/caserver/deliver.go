@@ -18,7 +18,7 @@ import (
 
 // maxDeliver bounds the body of a request: the message in base64, and the ids
 // of the keys.
-const maxDeliver = wire.MaxMessage*4/3 + wire.MaxDevices*128 + 4096
+const maxDeliver = wire.MaxMessage*4/3 + wire.MaxDevices*200 + 4096
 
 func (s *caServer) deliverCalls() {
 	s.at(http.MethodPut, wire.PathMessage, endpoint{rate: rateWrite, handle: (*call).putMessage})
@@ -90,11 +90,14 @@ func (d *delivery) check() error {
 		return invalid("the message has no body")
 	case len(d.Body) > wire.MaxMessage:
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the message is too large: send it as a file")
-	case len(d.Keys) > wire.MaxDevices || len(d.Only) > wire.MaxDevices:
+	case len(d.Keys) > wire.MaxDevices || len(d.Only) > wire.MaxDevices || len(d.Withheld) > wire.MaxDevices:
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a message goes to at most 2000 devices")
 	}
 	slices.Sort(d.Keys)
-	if len(slices.Compact(slices.Clone(d.Keys))) != len(d.Keys) {
+	slices.Sort(d.Withheld)
+	named := append(slices.Clone(d.Keys), d.Withheld...)
+	slices.Sort(named)
+	if all := len(named); len(slices.Compact(named)) != all {
 		return invalid("a key is named twice")
 	}
 	switch d.Kind {
@@ -214,6 +217,9 @@ func (d *delivery) targets(tx *db.Tx, conv *conversation) ([]*key, error) {
 	}
 	if d.Kind == wire.KindMessage {
 		for id, k := range valid {
+			if _, withheld := slices.BinarySearch(d.Withheld, id); withheld {
+				continue
+			}
 			st, _ := k.state(tx.Millis())
 			own := k.User == d.user && (k.Device == d.device || conv.Profile == wire.ProfileLegacy)
 			if st == wire.StateActive && !own && covered[wire.Target{User: k.User, Device: k.Device}] == nil {

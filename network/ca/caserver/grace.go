@@ -82,9 +82,9 @@ func (s *caServer) retire(tx *db.Tx, k *key, detail string) error {
 	return s.tell(tx, k, "retired")
 }
 
-// Sweep retires the keys whose grace is over. One for which messages wait
+// Periodically retires the keys whose grace is over. One for which messages wait
 // stays until they are delivered or its device is removed.
-func (s *caServer) Sweep(ctx context.Context) error {
+func (s *caServer) Periodically(ctx context.Context) error {
 	last := &key{GraceEnd: new(int64)}
 	for {
 		var page, due []*key

@@ -3,6 +3,7 @@ package caserver
 import (
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -34,14 +35,15 @@ type key struct {
 	Revoked   *int64
 	Reason    *int64
 	Replaces  *string
+	Renewal   []byte
 	Approver  *string
 }
 
-const keyColumns = `user_id, key_id, device, usage, profile, spki, cert, serial, not_before, expires, graced, grace_end, retired, revoked, reason, replaces, approver`
+const keyColumns = `user_id, key_id, device, usage, profile, spki, cert, serial, not_before, expires, graced, grace_end, retired, revoked, reason, replaces, renewal, approver`
 
 func (k *key) dest() []any {
 	return []any{&k.User, &k.ID, &k.Device, &k.Usage, &k.Profile, &k.SPKI, &k.Cert, &k.Serial, &k.NotBefore, &k.Expires,
-		&k.Graced, &k.GraceEnd, &k.Retired, &k.Revoked, &k.Reason, &k.Replaces, &k.Approver}
+		&k.Graced, &k.GraceEnd, &k.Retired, &k.Revoked, &k.Reason, &k.Replaces, &k.Renewal, &k.Approver}
 }
 
 // keysOf returns the keys that a condition holds for, oldest first.
@@ -74,8 +76,8 @@ func keyByID(tx *db.Tx, id string) (*key, error) {
 
 // insert stores a new key.
 func (k *key) insert(tx *db.Tx) error {
-	_, err := tx.Exec(`INSERT INTO ca_key (`+keyColumns+`, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, NULL, NULL, NULL, NULL, $11, $12, $13)`,
-		k.User, k.ID, k.Device, k.Usage, k.Profile, k.SPKI, k.Cert, k.Serial, k.NotBefore, k.Expires, k.Replaces, k.Approver, tx.NextPos())
+	_, err := tx.Exec(`INSERT INTO ca_key (`+keyColumns+`, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, NULL, NULL, NULL, NULL, $11, $12, $13, $14)`,
+		k.User, k.ID, k.Device, k.Usage, k.Profile, k.SPKI, k.Cert, k.Serial, k.NotBefore, k.Expires, k.Replaces, k.Renewal, k.Approver, tx.NextPos())
 	return err
 }
 
@@ -115,6 +117,13 @@ func (k *key) info(at int64) *wire.KeyInfo {
 	}
 	if k.Replaces != nil {
 		i.Replaces = *k.Replaces
+	}
+	if k.Renewal != nil {
+		// What is stored was written by this program; a row that was damaged
+		// has no proof to show.
+		if r := new(ca.Renewal); json.Unmarshal(k.Renewal, r) == nil {
+			i.Renewal = r
+		}
 	}
 	if st == wire.StateRevoked && k.Reason != nil {
 		i.Reason = reasonText(ca.Reason(*k.Reason))

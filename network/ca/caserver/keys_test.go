@@ -220,6 +220,20 @@ func TestRenew(t *testing.T) {
 		if bob.enc.info.Replaces != old.id() {
 			t.Errorf("got %q, want the old key", bob.enc.info.Replaces)
 		}
+		// The directory shows that the old key itself has signed for the new one.
+		shown := alice.keys("bob", "?state=active")
+		if proof := shown[len(shown)-1].Renewal; proof == nil {
+			t.Error("the directory shows no proof of the renewal")
+		} else {
+			want := ca.RenewalStatement{Username: bob.ID, Device: bob.Device, OldKeyID: old.id(), NewKey: bob.enc.id(), Expires: bob.enc.cert.NotAfter.Unix()}
+			if _, err := proof.Check(want, old.cert.PublicKey, bob.enc.cert.PublicKey, s.clock.Now()); err != nil {
+				t.Errorf("the proof of the renewal: %v", err)
+			}
+			want.OldKeyID = bob.sign.id()
+			if _, err := proof.Check(want, old.cert.PublicKey, bob.enc.cert.PublicKey, s.clock.Now()); err == nil {
+				t.Error("the proof holds for another old key")
+			}
+		}
 		// What was sealed just before still arrives and opens with the old key.
 		alice.deliver(conv, "m1", d).want(200)
 		items, next := bob.mail(before)
@@ -246,6 +260,31 @@ func TestRenew(t *testing.T) {
 			t.Errorf("got %s, want retired", got)
 		}
 		alice.deliver(conv, "m2", d).fails(409, wire.CodeStaleKeys)
+	})
+}
+
+// TestRenewAgain: a renewal that was carried out gives its result to who asks
+// again, however late, and to nobody else.
+func TestRenewAgain(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		alice := s.person("alice")
+		fresh := p256(t)
+		q := alice.renewal(alice.sign, ca.UseSign, fresh, nil)
+		path := "/keys/" + alice.sign.id() + "/renew"
+		var first, again wire.KeyInfo
+		alice.post(path, q).into(200, &first)
+		s.later(11 * time.Minute)
+		alice.post(path, q).into(200, &again)
+		if string(first.Cert) != string(again.Cert) {
+			t.Error("a repeated renewal gave another certificate")
+		}
+		phone := s.login("alice", "PHONE")
+		phone.post(path, q).fails(403, wire.CodeForbidden)
+		// For another key of the device it is no renewal that was done.
+		alice.post("/keys/"+alice.enc.id()+"/renew", q).fails(403, wire.CodeForbidden)
+		old := alice.renewal(alice.enc, ca.UseEncrypt, p256(t), nil)
+		s.later(11 * time.Minute)
+		alice.post("/keys/"+alice.enc.id()+"/renew", old).fails(409, wire.CodeNonce)
 	})
 }
 

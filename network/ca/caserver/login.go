@@ -40,30 +40,40 @@ func (c *call) postLogin() (any, error) {
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	if len(q.DeviceName) > 255 {
-		return nil, invalid("the name of the device is too long")
+	if err := c.nameDevice(&q); err != nil {
+		return nil, err
 	}
 	name := c.loginName(q.Username)
 	if err := c.checkPassword(name, q.Password); err != nil {
 		return nil, err
 	}
-	if q.Device == "" {
-		id, err := newDeviceID(c.Rand)
-		if err != nil {
-			return nil, err
-		}
-		q.Device = id
+	return c.openDevice(name, q.Device, q.DeviceName, func(*db.Tx) error { return nil })
+}
+
+// nameDevice gives the device of a request an id, if it has none yet.
+func (c *call) nameDevice(q *wire.LoginRequest) error {
+	if len(q.DeviceName) > 255 {
+		return invalid("the name of the device is too long")
 	}
-	return c.openDevice(name, q.Device, q.DeviceName)
+	if q.Device != "" {
+		return nil
+	}
+	id, err := newDeviceID(c.Rand)
+	q.Device = id
+	return err
 }
 
 // openDevice gives the account a device, new or known, with one new token.
-func (c *call) openDevice(name account.Name, dev quinta.DeviceID, display string) (*wire.LoginAnswer, error) {
+// What first does is committed with it.
+func (c *call) openDevice(name account.Name, dev quinta.DeviceID, display string, first func(*db.Tx) error) (*wire.LoginAnswer, error) {
 	a := &wire.LoginAnswer{Username: c.userOf(name), Device: dev, Domain: c.domain}
 	if err := (ca.Identity{User: a.Username, Device: dev, Use: ca.UseSign}).Check(); err != nil {
 		return nil, err
 	}
 	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		if err := first(tx); err != nil {
+			return err
+		}
 		if there, err := account.Exists(tx, name); err != nil || !there {
 			return errOr(err, errToken)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -98,11 +99,17 @@ func (c *call) postRenew() (any, error) {
 		return nil, err
 	}
 	var old *key
+	var done *key
 	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		old, err = c.ownKey(tx)
+		if old, err = c.ownKey(tx); err == nil {
+			done, err = c.renewedTo(tx, old, &q)
+		}
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if done != nil {
+		return done.info(c.Now().UnixMilli()), nil
 	}
 	renew := c.renewSecure
 	if old.Profile == wire.ProfileLegacy {
@@ -113,6 +120,31 @@ func (c *call) postRenew() (any, error) {
 		return nil, err
 	}
 	return c.renewed(old.ID, k, check)
+}
+
+// renewedTo returns the key of a request that was carried out before, or nil:
+// who got no answer may ask again at any time, also when the statement is too
+// old for a renewal.
+func (c *call) renewedTo(tx *db.Tx, old *key, q *wire.RenewRequest) (*key, error) {
+	spki := q.PublicKey
+	if old.Profile == wire.ProfileSecure {
+		r, err := ca.ParseRequest(q.CSR, ca.Identity{User: old.User, Device: old.Device, Use: ca.Use(old.Usage)})
+		if err != nil {
+			return nil, err
+		}
+		spki = r.SPKI
+	}
+	k, err := keyByID(tx, ca.Fingerprint(spki))
+	if errors.Is(err, errNoKey) || err == nil && !k.isActiveRenewal(old.ID, tx.Millis()) {
+		return nil, nil
+	}
+	return k, err
+}
+
+// isActiveRenewal reports whether the key is valid and renewed another one.
+func (k *key) isActiveRenewal(of string, now int64) bool {
+	st, _ := k.state(now)
+	return st == wire.StateActive && k.Replaces != nil && *k.Replaces == of
 }
 
 // renewed commits a renewal that was checked and answers with the new key.
@@ -135,7 +167,7 @@ func (s *caServer) replace(tx *db.Tx, oldID string, k *key, check func(*db.Tx) e
 		return nil, err
 	}
 	if have, err := keyByID(tx, k.ID); err == nil {
-		if st, _ := have.state(tx.Millis()); st == wire.StateActive && have.Replaces != nil && *have.Replaces == oldID {
+		if have.isActiveRenewal(oldID, tx.Millis()) {
 			return have, nil
 		}
 		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "this key was enrolled before: make a new one")
@@ -192,6 +224,10 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	}
 	expires := time.Unix(st.Expires, 0)
 	k, err := c.certify(r, &expires)
+	if err != nil {
+		return nil, nil, err
+	}
+	k.Renewal, err = json.Marshal(&renewal)
 	return k, func(tx *db.Tx) error { return useNonce(tx, nonce, old.ID) }, err
 }
 

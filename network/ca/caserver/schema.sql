@@ -26,6 +26,7 @@ CREATE TABLE ca_key (
     revoked    BIGINT,
     reason     BIGINT,
     replaces   TEXT,          -- the key that this one renewed
+    renewal    BYTEA,         -- e2ee/ca.Renewal in JSON, where both keys have signed one
     approver   TEXT,          -- the key of the device that approved it
     pos        BIGINT NOT NULL,
     PRIMARY KEY (user_id, key_id)

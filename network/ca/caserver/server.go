@@ -32,7 +32,7 @@ var Network = server.Network{
 
 var (
 	_ server.AccountKeeper = (*caServer)(nil)
-	_ server.Sweeper       = (*caServer)(nil)
+	_ server.Periodic      = (*caServer)(nil)
 )
 
 // A caServer answers the calls of the network.
@@ -51,6 +51,7 @@ func newServer(c *server.Core) *caServer {
 	s.authority.s = s
 	for _, register := range []func(){
 		s.loginCalls,
+		s.registerCalls,
 		s.deviceCalls,
 		s.rootCalls,
 		s.crlCalls,

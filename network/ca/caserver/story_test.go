@@ -2,6 +2,7 @@ package caserver_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,32 @@ func TestAllDevices(t *testing.T) {
 			t.Errorf("got %+v, want the phone's key stale", e)
 		}
 		alice.says(conv, "m2", "hi", bob, own)
+	})
+}
+
+// TestWithheld: a sender may leave a device out, if he says so.
+func TestWithheld(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		alice, bob := s.person("alice"), s.person("bob")
+		conv := alice.talk(bob)
+		phone := s.login("bob", "PHONE").enrolled()
+		d := alice.seal(conv, "m1", "not for the phone", bob)
+		alice.deliver(conv, "m1", d).fails(409, wire.CodeStaleKeys)
+		d.Withheld = []string{phone.enc.id(), strings.Repeat("0", 64)}
+		alice.deliver(conv, "m1", d).want(200)
+		d.Withheld = d.Withheld[:1]
+		alice.deliver(conv, "m1", d).fails(409, wire.CodeConflict)
+		if items, _ := phone.mail(0); len(items) != 0 {
+			t.Errorf("the device that was left out got %d messages", len(items))
+		}
+		if items, _ := bob.mail(0); len(items) != 1 {
+			t.Errorf("the other one got %d messages, want 1", len(items))
+		}
+		twice := alice.seal(conv, "m2", "both", bob, phone)
+		twice.Withheld = twice.Keys[:1]
+		alice.deliver(conv, "m2", twice).fails(400, wire.CodeInvalid)
+		twice.Withheld = make([]string, wire.MaxDevices+1)
+		alice.deliver(conv, "m2", twice).fails(413, wire.CodeTooLarge)
 	})
 }
 

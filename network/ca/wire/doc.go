@@ -16,6 +16,10 @@ const Base = "/ca/v1"
 const (
 	// PathLogin, POST, no token: LoginRequest -> LoginAnswer.
 	PathLogin = "/login"
+	// PathRegister, POST, no token: RegisterRequest -> 201 LoginAnswer.
+	// CodeForbidden where accounts are not made by clients, or the invitation
+	// is not valid.
+	PathRegister = "/register"
 	// PathLogout, POST: LogoutRequest -> Empty.
 	PathLogout = "/logout"
 	// PathDevices, GET: -> DeviceList, the caller's own devices.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
 )
 
 // A State is where a key stands in its life.
@@ -65,6 +66,10 @@ type KeyInfo struct {
 	Reason string `json:"reason,omitempty"`
 	// Replaces is the key that this one renewed.
 	Replaces string `json:"replaces,omitempty"`
+	// Renewal is the statement by which it was renewed, with the signatures of
+	// both keys; absent for a key that renewed none, in the legacy profile, and
+	// where the old certificate itself has signed (EST).
+	Renewal *ca.Renewal `json:"renewal,omitempty"`
 	// Cert is the certificate in DER; absent in the legacy profile.
 	Cert []byte `json:"cert,omitempty"`
 }

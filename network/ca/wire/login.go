@@ -17,6 +17,14 @@ type LoginRequest struct {
 	DeviceName string          `json:"deviceName,omitempty"`
 }
 
+// A RegisterRequest is POST PathRegister: a new account, and the login of its
+// first device.
+type RegisterRequest struct {
+	LoginRequest
+	// Token is the invitation, where the server asks for one.
+	Token string `json:"token,omitempty"`
+}
+
 // A LoginAnswer tells a device who it is.
 type LoginAnswer struct {
 	// Username is the whole name, "alice@domain".

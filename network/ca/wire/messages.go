@@ -78,6 +78,9 @@ type Deliver struct {
 	// be sealed for every device of every member that has a key to encrypt to,
 	// besides the sending device: else CodeStaleKeys, and nothing is delivered.
 	Keys []string `json:"keys"`
+	// Withheld are ids of keys that the sender leaves out on purpose, such as
+	// that of a device which the user rejected: they are not missing.
+	Withheld []string `json:"withheld,omitempty"`
 	// Only, if not empty, are the devices that a delivery of another kind than
 	// KindMessage goes to; without it it goes to those that Keys are of.
 	Only []Target `json:"only,omitempty"`

@@ -91,7 +91,7 @@ func TestDirect(t *testing.T) {
 
 // bodies are all structs that a server reads.
 func bodies() []any {
-	return []any{new(wire.LoginRequest), new(wire.LogoutRequest), new(wire.RemoveRequest), new(wire.EnrolRequest), new(wire.RenewRequest), new(wire.RevokeRequest),
+	return []any{new(wire.LoginRequest), new(wire.RegisterRequest), new(wire.LogoutRequest), new(wire.RemoveRequest), new(wire.EnrolRequest), new(wire.RenewRequest), new(wire.RevokeRequest),
 		new(wire.ApprovalRequest), new(wire.ConversationRequest), new(wire.MembersRequest), new(wire.Deliver), new(wire.AckRequest), new(wire.Backup)}
 }
 
