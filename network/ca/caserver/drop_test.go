@@ -2,12 +2,8 @@ package caserver_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,50 +261,4 @@ func TestKeyAtRest(t *testing.T) {
 func again(t *testing.T, old *stage, opts ...quintatest.Option) *stage {
 	t.Helper()
 	return &stage{Server: quintatest.Start(t, append([]quintatest.Option{quintatest.Clock(old.clock.Now)}, opts...)...), t: t, clock: old.clock}
-}
-
-// FuzzBodies sends any bytes to every call that reads a body: it answers with
-// an error in its form, or does what is asked, and never fails inside.
-func FuzzBodies(f *testing.F) {
-	f.Add(uint8(0), []byte(`{"profile":"secure","use":"sign","pop":"AAAA"}`))
-	f.Add(uint8(5), []byte(`{"kind":"message","form":"session","body":"AAAA","keys":[]}`))
-	s := quintatest.Start(f)
-	if err := s.Core.AddAccount(context.Background(), "alice", password); err != nil {
-		f.Fatal(err)
-	}
-	var a wire.LoginAnswer
-	if err := json.Unmarshal(call(f, s, "", "POST "+wire.PathLogin, []byte(`{"username":"alice","password":"`+password+`"}`), 200), &a); err != nil {
-		f.Fatal(err)
-	}
-	paths := []string{"POST " + wire.PathKeys, "PUT /conversations/0123456789abcdef", "POST " + wire.PathAck, "PUT " + wire.PathBackup, "POST " + wire.PathLogin,
-		"PUT /conversations/0123456789abcdef/messages/m", "POST " + wire.PathOCSP, "POST /conversations/0123456789abcdef/members"}
-	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
-		call(t, s, a.Token, paths[int(which)%len(paths)], body, 0)
-	})
-}
-
-// call makes a call and returns the answer; a status of zero takes any but a
-// fault of the server.
-func call(t testing.TB, s *quintatest.Server, token, route string, body []byte, status int) []byte {
-	t.Helper()
-	t.Helper()
-	method, path, _ := strings.Cut(route, " ")
-	q, err := http.NewRequest(method, s.URL+wire.Base+path, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp.StatusCode >= 500 || status != 0 && resp.StatusCode != status {
-		t.Fatalf("%s %q: got %d %s", route, body, resp.StatusCode, raw)
-	}
-	return raw
 }

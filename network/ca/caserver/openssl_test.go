@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -183,6 +184,92 @@ func TestOpensslWrites(t *testing.T) {
 	items, _ := bob.mail(0)
 	if got, err := bob.open(items[0]); got != "from openssl" || err != nil {
 		t.Errorf("got %q %v", got, err)
+	}
+}
+
+// TestOpensslBothKinds: a message for RSA-3072 and P-256 at once, from either
+// kind, written by either side and opened by the other.
+func TestOpensslBothKinds(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	bob, carol, dave := s.person("bob"), s.register("carol"), s.register("dave")
+	carol.sign, carol.enc = carol.enrol(ca.UseSign, p256(t)), carol.enrol(ca.UseEncrypt, rsaKey())
+	second, err := rsa.GenerateKey(rand.Reader, 3072)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dave.sign, dave.enc = dave.enrol(ca.UseSign, second), dave.enrol(ca.UseEncrypt, p256(t))
+	all := []*user{bob, carol, dave}
+	var members []quinta.UserID
+	for _, u := range all {
+		members = append(members, u.ID)
+	}
+	conv := quinta.RoomID("conversation-of-both-kinds")
+	bob.put("/conversations/"+string(conv), wire.ConversationRequest{Members: members, Profile: wire.ProfileSecure}).want(201)
+	h.trust(s)
+	for _, u := range all {
+		name := strings.TrimSuffix(string(u.ID), "@hs1")
+		h.pair(name, u.enc)
+		h.pair(name+"sign", u.sign)
+		out := h.run("openssl x509 -in " + name + ".crt -noout -text")
+		if want := "Public-Key: (3072 bit)"; (u == carol) != strings.Contains(out, want) {
+			t.Errorf("%s: got %s", name, out)
+		}
+		h.run("openssl verify -x509_strict -crl_check -purpose any -CAfile root.crt -untrusted mid.crt -CRLfile list.crl " + name + ".crt " + name + "sign.crt")
+	}
+	for _, from := range []*user{bob, dave} {
+		var to []*user
+		args := ""
+		for _, u := range all {
+			if u == from {
+				continue
+			}
+			to = append(to, u)
+			name := strings.TrimSuffix(string(u.ID), "@hs1")
+			args += " -recip " + name + ".crt"
+			if u == carol {
+				args += " -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256"
+			}
+		}
+		sender := strings.TrimSuffix(string(from.ID), "@hs1")
+		// Ours, opened by openssl.
+		ours := quinta.MessageID("ours-" + sender)
+		from.says(conv, ours, "to both kinds", to...)
+		for _, u := range to {
+			items, next := u.mail(0)
+			u.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
+			name := strings.TrimSuffix(string(u.ID), "@hs1")
+			h.write("m.der", items[len(items)-1].Body)
+			h.run("openssl cms -decrypt -inform DER -in m.der -recip " + name + ".crt -inkey " + name + ".key -out s.der")
+			h.run("openssl cms -verify -inform DER -in s.der -CAfile ca.crt -purpose any -out inner.json")
+			if got := string(h.read("inner.json")); !strings.Contains(got, `"text":"to both kinds"`) {
+				t.Errorf("from %s to %s: got %s", sender, name, got)
+			}
+		}
+		// Openssl's, opened by us.
+		pss := ""
+		if from == dave {
+			pss = " -keyopt rsa_padding_mode:pss"
+		}
+		id := quinta.MessageID("theirs-" + sender)
+		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS}
+		c := ca.Content{V: 1, From: from.ID, FromKey: from.sign.id(), Conv: conv, ID: id, Seq: 9, Time: s.clock.Now().UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}
+		for _, u := range to {
+			c.To = append(c.To, u.ID)
+			d.Keys = append(d.Keys, u.enc.id())
+		}
+		h.write("inner.json", jsonOf(t, c))
+		h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer " + sender + "sign.crt -inkey " + sender + "sign.key" + pss + " -outform DER -out s.der")
+		h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der" + args)
+		d.Body = h.read("m.der")
+		from.deliver(conv, id, d).want(200)
+		for _, u := range to {
+			items, next := u.mail(0)
+			u.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
+			if got, err := u.open(items[len(items)-1]); got != "from openssl" || err != nil {
+				t.Errorf("%s's of %s: got %q %v", u.ID, sender, got, err)
+			}
+		}
 	}
 }
 

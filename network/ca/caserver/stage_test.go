@@ -124,12 +124,14 @@ func (u *user) enrolled() *user {
 
 func p256(t testing.TB) crypto.Signer {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	k, err := newP256()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
+
+func newP256() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
 // rsaKey is one key for all tests that need no own one: they are slow to make.
 var rsaKey = sync.OnceValue(func() crypto.Signer {
