@@ -140,6 +140,7 @@ func (l *Load) Check() {
 		l.checkKeys(ctx, c)
 	}
 	l.checkRoom(ctx)
+	l.checkCA(ctx)
 	lost := 0
 	for id := range maps.Keys(l.book.keys) {
 		if !l.book.given[id] {

@@ -20,18 +20,24 @@ const pause = 20 * time.Millisecond
 
 // A client is one device of one user.
 type client struct {
+	// url is the base of all calls of the client's network.
 	url, user, device, token string
 	http                     *http.Client
 }
 
 // A refusal is an answer of the server that is not 2xx.
 type refusal struct {
-	status  int
+	status int
+	// Errcode and Error are what Matrix says, Type and Detail the CA network.
 	Errcode string
 	Error   string
+	Type    string
+	Detail  string
 }
 
-func (r *refusal) String() string { return fmt.Sprintf("%d %s: %s", r.status, r.Errcode, r.Error) }
+func (r *refusal) String() string {
+	return fmt.Sprintf("%d %s: %s", r.status, r.Errcode+r.Type, r.Error+r.Detail)
+}
 
 // do makes one request. It returns the refusal if the server answered one, or
 // an error if no whole answer came, in which case nobody knows whether the
@@ -43,7 +49,7 @@ func (c *client) do(ctx context.Context, method, path string, body, result any) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.url+"/_matrix/client/v3"+path, bytes.NewReader(raw))
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +106,7 @@ func (l *Load) until(ctx context.Context, c *client, method, path string, body, 
 
 // setUp makes an account on the node at url, and its device's keys.
 func (l *Load) setUp(ctx context.Context, url, name string) (*client, error) {
-	c := &client{url: url, http: l.http}
+	c := &client{url: url + "/_matrix/client/v3", http: l.http}
 	var s struct {
 		UserID      string `json:"user_id"`
 		DeviceID    string `json:"device_id"`

@@ -48,6 +48,7 @@ func TestKill9(t *testing.T) {
 		l.Await(100)
 		l.Stop()
 		l.Check()
+		l.CheckAudit(s.Command("ca", "show", "--audit", "10000"))
 		slices.Sort(back)
 		// Other programs may take the machine for a moment; a slow start of
 		// the server's own is slow every time.

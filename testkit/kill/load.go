@@ -34,6 +34,8 @@ type Load struct {
 	room    string
 	clients []*client
 	book    *book
+	// ca are the devices of the CA network.
+	ca []*caDevice
 
 	refused  atomic.Int64
 	doubtful atomic.Bool
@@ -64,7 +66,7 @@ func Start(tb testing.TB, urls ...string) *Load {
 		l.syncs.Wait()
 		l.http.CloseIdleConnections()
 	})
-	if err := l.people(ctx); err != nil {
+	if err := errors.Join(l.people(ctx), l.caPeople(ctx)); err != nil {
 		tb.Fatal(err)
 	}
 	for i, c := range l.clients {
@@ -77,6 +79,7 @@ func Start(tb testing.TB, urls ...string) *Load {
 		})
 		l.syncs.Go(func() { l.listen(ctx, c) })
 	}
+	l.startCA(ctx)
 	return l
 }
 

@@ -7,6 +7,7 @@ package quintad
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -149,14 +150,37 @@ func (s *Server) gone() error {
 	return errors.Join(err, s.keeper.Release())
 }
 
+// Command runs another command of the program on this server, which runs, and
+// returns what it prints.
+func (s *Server) Command(args ...string) string {
+	s.tb.Helper()
+	program, err := build()
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.tb.Context(), ReadyIn)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, append(args, s.store()...)...).CombinedOutput()
+	if err != nil {
+		s.tb.Fatalf("quintad %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
 // args returns the command line.
 func (s *Server) args() []string {
-	args := []string{"serve", "--data", s.conf.Data, "--listen", s.addr, "--name", s.conf.Name,
-		"--registration", "open", "--rate-limits", "off"}
-	if s.conf.Database != "" {
-		args = append(args, "--database", s.conf.Database, "--blobs", "file://"+filepath.ToSlash(s.conf.Media))
-	}
+	args := append([]string{"serve", "--listen", s.addr, "--registration", "open", "--rate-limits", "off"}, s.store()...)
 	return append(args, s.conf.Args...)
+}
+
+// store returns the arguments that name the store, for any command.
+func (s *Server) store() []string {
+	args := []string{"--data", s.conf.Data, "--name", s.conf.Name}
+	if s.conf.Database != "" {
+		args = append(args, "--database", s.conf.Database, "--blobs", "file://"+filepath.ToSlash(s.conf.Media),
+			"--secrets", "file://"+filepath.ToSlash(s.conf.Media)+".secrets.key")
+	}
+	return args
 }
 
 // outlived kills the server if the test binary ends without having done so.
