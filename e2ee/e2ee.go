@@ -81,6 +81,9 @@ const (
 	// EventTrouble: the server is not reached or asks to wait; Detail says
 	// why. What is due is tried again by itself.
 	EventTrouble
+	// EventUnread: User says that no device of his could read Message, which
+	// this device sent; Device is the one that asks for it.
+	EventUnread
 	// EventSecret: a secret came from an own verified device; Detail names it.
 	EventSecret
 )

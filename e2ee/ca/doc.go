@@ -10,10 +10,26 @@
 // AES-128-CBC. It is read and written only in a conversation for which both
 // sides chose it, and what it does not protect stands in doc/security.md.
 //
-// The names to begin with are [NewRequest] and [Issuer] for certificates,
-// [Verifier] to judge them, and [Seal] and [Open] for messages. Which messages
-// were seen before is for the caller to remember. This package reads no clock,
-// file or socket.
+// [Machine] is one device in this system: it has its keys certified and renews
+// them, pins the keys of others, seals and opens, remembers what it has seen,
+// keeps what it cannot open yet, and backs its keys up. It does no input or
+// output: [Machine.Receive] takes a page of the mailbox and [Machine.Send] a
+// message, [Machine.Outgoing] gives the calls of the server that are due, and
+// [Machine.Done] takes each answer. The caller commits the transaction of each
+// call before it does anything else; then a crash at any point repeats a call
+// with the same bytes, and no number is given twice.
+//
+// Below it are the parts that have no state: [NewRequest] and [Issuer] for
+// certificates, [Verifier] to judge them, [Seal] and [Open] for messages. There,
+// which messages were seen before is for the caller to remember.
+//
+// Beware: who is in a conversation of several is the server's word. New devices
+// and changed keys are reported as events; a Policy with VerifiedOnly gives
+// nothing to a device that the user has not compared. A store that was put back
+// from an older copy forgets how far it has counted: use a copy only to begin a
+// new device with its backup.
+//
+// This package reads no clock, file or socket.
 package ca
 
 import (
@@ -63,6 +79,9 @@ func ReasonOf(err error) quinta.Reason {
 		{ErrNotRecipient, quinta.ReasonBeforeThisDevice},
 		{ErrUnsupported, quinta.ReasonUnsupported},
 		{ErrTampered, quinta.ReasonTampered},
+		{ErrDowngrade, quinta.ReasonUnsupported},
+		{ErrClock, quinta.ReasonExpired},
+		{ErrSessionOver, quinta.ReasonReplayed},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

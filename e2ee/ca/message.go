@@ -77,6 +77,15 @@ type Pair struct {
 // caller has verified: one for every device of every recipient, and every
 // other device of the sender. From, FromKey, V and Profile are set here.
 func Seal(rand io.Reader, self *Self, c Content, recipients []*x509.Certificate) ([]byte, error) {
+	signed, err := signContent(rand, self, c)
+	if err != nil {
+		return nil, err
+	}
+	return sealSigned(rand, signed, recipients)
+}
+
+// signContent makes the SignedData of a content.
+func signContent(rand io.Reader, self *Self, c Content) ([]byte, error) {
 	id, err := IdentityOf(self.Sign)
 	if err != nil {
 		return nil, err
@@ -89,14 +98,15 @@ func Seal(rand io.Reader, self *Self, c Content, recipients []*x509.Certificate)
 	if err != nil {
 		return nil, err
 	}
+	return cms.Sign(rand, inner, cms.Signer{Certificate: self.Sign, Key: self.SignKey, Chain: self.Chain}, time.UnixMilli(c.Time))
+}
+
+// sealSigned seals SignedData for the holders of certificates.
+func sealSigned(rand io.Reader, signed []byte, recipients []*x509.Certificate) ([]byte, error) {
 	for _, r := range recipients {
-		if rid, err := IdentityOf(r); err != nil || rid.Use != UseEncrypt || CheckKey(r.PublicKey) != nil {
+		if id, err := IdentityOf(r); err != nil || id.Use != UseEncrypt || CheckKey(r.PublicKey) != nil {
 			return nil, fmt.Errorf("%w: a recipient's certificate is not one to encrypt to", ErrUntrusted)
 		}
-	}
-	signed, err := cms.Sign(rand, inner, cms.Signer{Certificate: self.Sign, Key: self.SignKey, Chain: self.Chain}, time.UnixMilli(c.Time))
-	if err != nil {
-		return nil, err
 	}
 	return cms.Seal(rand, signed, recipients)
 }
@@ -201,7 +211,14 @@ func (c *Content) matches(id Identity, key string, x Expect) error {
 		return fmt.Errorf("%w: it is not addressed to this user", ErrMismatch)
 	case at.After(x.Now.Add(MaxAhead)) || at.Before(x.Now.Add(-MaxAge)):
 		return fmt.Errorf("%w: its time is out of the window", ErrReplayed)
-	case !x.Received.IsZero() && (at.After(x.Received.Add(MaxAhead)) || at.Before(x.Received.Add(-maxBackdate))):
+	}
+	return sentNear(at, x.Received)
+}
+
+// sentNear compares the time of a message with when the server took it in, if
+// that is known.
+func sentNear(at, received time.Time) error {
+	if !received.IsZero() && (at.After(received.Add(MaxAhead)) || at.Before(received.Add(-maxBackdate))) {
 		return fmt.Errorf("%w: its time is not that at which it was sent", ErrReplayed)
 	}
 	return nil
@@ -213,7 +230,10 @@ const maxBackdate = 7 * 24 * time.Hour
 
 // open opens the envelope with the key that it is sealed for.
 func (s *Self) open(raw []byte) ([]byte, error) {
-	pairs := append([]Pair{{s.Encrypt, s.EncryptKey}}, s.Older...)
+	pairs := s.Older
+	if s.Encrypt != nil {
+		pairs = append([]Pair{{s.Encrypt, s.EncryptKey}}, s.Older...)
+	}
 	for _, p := range pairs {
 		k, err := opener(p.Key)
 		if err != nil {

@@ -2,10 +2,7 @@ package ca
 
 import (
 	"crypto/x509"
-	"fmt"
 	"io"
-
-	"github.com/quinta-chat/quinta/internal/cms"
 )
 
 // Reseal seals a message that this device can open for other devices: a new
@@ -18,10 +15,5 @@ func Reseal(rand io.Reader, raw []byte, self *Self, recipients []*x509.Certifica
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range recipients {
-		if id, err := IdentityOf(r); err != nil || id.Use != UseEncrypt || CheckKey(r.PublicKey) != nil {
-			return nil, fmt.Errorf("%w: a recipient's certificate is not one to encrypt to", ErrUntrusted)
-		}
-	}
-	return cms.Seal(rand, signed, recipients)
+	return sealSigned(rand, signed, recipients)
 }

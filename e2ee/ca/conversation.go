@@ -1,0 +1,422 @@
+package ca
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// directPrefix begins the ids of conversations of two.
+const directPrefix = "d_"
+
+// Direct returns the id of the conversation of two users under a profile, the
+// same for both: "d_" and base64url of a hash. So the id itself says who is in
+// it and under which profile, and a server cannot change either. A user's
+// conversation with himself is that of his devices.
+func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
+	list := []string{string(a), string(b)}
+	slices.Sort(list)
+	sum := sha256.Sum256([]byte("quinta-ca-direct/1\x00" + profile + "\x00" + strings.Join(list, "\x00")))
+	return quinta.RoomID(directPrefix + base64.RawURLEncoding.EncodeToString(sum[:24]))
+}
+
+// convForm is a conversation's id.
+var convForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
+
+// maxMembers bounds the members of a conversation.
+const maxMembers = 500
+
+// A convRecord is what is known of a conversation.
+type convRecord struct {
+	// Profile never changes once it is known.
+	Profile string          `json:"profile"`
+	Members []quinta.UserID `json:"members"`
+	// Chosen are the members who chose the legacy profile, by the server's
+	// word; Chose says that the user of this device did.
+	Chosen []quinta.UserID `json:"chosen,omitempty"`
+	Chose  bool            `json:"chose,omitempty"`
+	// Known says that the server has it, Outdated that its members are to be
+	// asked for again, Left that this user is not in it.
+	Known    bool `json:"known,omitempty"`
+	Outdated bool `json:"outdated,omitempty"`
+	Left     bool `json:"left,omitempty"`
+	// After is when the server may be asked again, in Unix milliseconds.
+	After int64 `json:"after,omitempty"`
+	// Seq numbers what this device says in it. It is never taken back.
+	Seq uint64 `json:"seq"`
+	// NoSessions turns session mode off here.
+	NoSessions bool `json:"noSessions,omitempty"`
+	dirty      bool
+}
+
+// conv returns the record of a conversation, or nil.
+func (w *work) conv(id quinta.RoomID) (*convRecord, error) {
+	if c, ok := w.convs[id]; ok {
+		return c, nil
+	}
+	c := &convRecord{}
+	found, err := w.get("conv/"+string(id), c)
+	if err != nil || !found {
+		return nil, err
+	}
+	w.convs[id] = c
+	return c, nil
+}
+
+// knownConv returns the record of a conversation and has it asked for if it is
+// not known; then it returns nil.
+func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
+	c, err := w.conv(id)
+	if err != nil {
+		return nil, err
+	}
+	if c != nil && c.Known {
+		return c, nil
+	}
+	return nil, w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
+}
+
+// planConversations asks for the conversations once, for the history of those
+// that a new device has not read, and for what is outdated.
+func (w *work) planConversations() error {
+	if !w.meta.Listed {
+		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
+			return err
+		}
+	}
+	entries, err := w.entries("refresh/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id := quinta.RoomID(e.Key[len("refresh/"):])
+		c, err := w.conv(id)
+		if err != nil {
+			return err
+		}
+		now := w.now.UnixMilli()
+		if c != nil && c.After > now && c.After <= now+again.Milliseconds() {
+			continue
+		}
+		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refresh has the members of a conversation asked for again.
+func (w *work) refresh(id quinta.RoomID, c *convRecord) error {
+	c.Outdated, c.dirty = true, true
+	return w.tx.Put("refresh/"+string(id), []byte{1})
+}
+
+// doneConversations takes the list of this user's conversations.
+func (w *work) doneConversations(_ *reqRecord, ans Ans) error {
+	if ans.Code != "" {
+		w.trouble("the conversations", ans)
+		return nil
+	}
+	w.meta.Listed = true
+	for i := range ans.Conversations {
+		if err := w.takeConversation(&ans.Conversations[i]); err != nil {
+			return err
+		}
+	}
+	return w.beginHistory()
+}
+
+// doneConversation takes one conversation, or learns that there is none.
+func (w *work) doneConversation(r *reqRecord, ans Ans) error {
+	id := r.Req.Conv
+	c, err := w.conv(id)
+	if err != nil {
+		return err
+	}
+	if ans.Code == "" && ans.Conversation != nil && ans.Conversation.Conv == id {
+		return w.takeConversation(ans.Conversation)
+	}
+	w.trouble("the conversation "+string(id), ans)
+	if err := w.tx.Delete("refresh/" + string(id)); err != nil {
+		return err
+	}
+	if c == nil {
+		return w.failWaiting(waitConv + string(id))
+	}
+	c.After, c.dirty = w.now.Add(again).UnixMilli(), true
+	if ans.Code == CodeNotFound && r.Req.Kind == ReqConversation && !c.Left {
+		c.Left = true
+		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: "left"})
+	}
+	return nil
+}
+
+// takeConversation takes the server's word of a conversation. Who is in it is
+// not authenticated beyond that, except where the id itself says it; the
+// profile never changes.
+func (w *work) takeConversation(n *Conversation) error {
+	id := n.Conv
+	if err := w.checkConversation(n); err != nil {
+		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Message: quinta.Message{Room: id}, Detail: err.Error()})
+		return nil
+	}
+	c, err := w.conv(id)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		c = &convRecord{Profile: n.Profile}
+		w.convs[id] = c
+	}
+	if c.Profile != n.Profile {
+		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Message: quinta.Message{Room: id}, Detail: ErrDowngrade.Error()})
+		return nil
+	}
+	news := !c.Known || c.Left || !sameUsers(c.Members, n.Members) || !sameUsers(c.Chosen, n.Chosen)
+	var added []string
+	for _, u := range n.Members {
+		if c.Known && !slices.Contains(c.Members, u) {
+			added = append(added, string(u))
+		}
+	}
+	c.Members, c.Chosen = slices.Clone(n.Members), slices.Clone(n.Chosen)
+	c.Known, c.Outdated, c.Left, c.dirty = true, false, false, true
+	if err := w.tx.Delete("refresh/" + string(id)); err != nil {
+		return err
+	}
+	if news {
+		detail := ""
+		if len(added) > 0 {
+			detail = "added " + strings.Join(added, " ")
+		}
+		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: detail})
+	}
+	w.retry(waitConv + string(id))
+	return nil
+}
+
+func sameUsers(a, b []quinta.UserID) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
+// checkConversation compares what the server says with what the id says.
+func (w *work) checkConversation(n *Conversation) error {
+	switch {
+	case !convForm.MatchString(string(n.Conv)) || len(n.Members) > maxMembers || !slices.Contains(n.Members, w.m.user):
+		return fmt.Errorf("%w: the server's word of a conversation", ErrMalformed)
+	case n.Profile != ProfileSecure && n.Profile != ProfileLegacy:
+		return fmt.Errorf("%w: the profile of a conversation", ErrUnsupported)
+	case n.Profile == ProfileLegacy && !strings.HasPrefix(string(n.Conv), directPrefix):
+		return fmt.Errorf("%w: the legacy profile is for two users", ErrDowngrade)
+	}
+	for _, u := range n.Members {
+		if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+			return err
+		}
+	}
+	if !strings.HasPrefix(string(n.Conv), directPrefix) {
+		return nil
+	}
+	for _, profile := range []string{ProfileSecure, ProfileLegacy} {
+		if len(n.Members) <= 2 && n.Conv == Direct(n.Members[0], n.Members[len(n.Members)-1], profile) {
+			if profile != n.Profile {
+				return fmt.Errorf("%w: %s", ErrDowngrade, n.Profile)
+			}
+			return nil
+		}
+		// The other one may have left.
+		if len(n.Members) == 1 {
+			if c, err := w.conv(n.Conv); err == nil && c != nil && c.Profile == n.Profile {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: the conversation has other members than its id says", ErrMismatch)
+}
+
+// Direct returns the conversation of two with a user, or with the own devices
+// if the user is this one, and has it made if there is none.
+func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
+	return m.make(tx, Direct(m.user, peer, ProfileSecure), []quinta.UserID{peer}, ProfileSecure)
+}
+
+// Create makes a conversation with users.
+func (m *Machine) Create(tx e2ee.Tx, users []quinta.UserID) (quinta.RoomID, error) {
+	var id quinta.MessageID
+	if _, err := m.run(tx, func(w *work) (err error) { id, err = w.newID(); return err }); err != nil {
+		return "", err
+	}
+	return m.make(tx, quinta.RoomID("g_"+string(id)), users, ProfileSecure)
+}
+
+// ChooseLegacy chooses the legacy profile for the conversation with a user:
+// weak as it is, nothing is sent in it before he has chosen it too.
+func (m *Machine) ChooseLegacy(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
+	if peer == m.user {
+		return "", fmt.Errorf("%w: the legacy profile is for two users", ErrMismatch)
+	}
+	return m.make(tx, Direct(m.user, peer, ProfileLegacy), []quinta.UserID{peer}, ProfileLegacy)
+}
+
+// make stores a conversation and has it made at the server.
+func (m *Machine) make(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID, profile string) (quinta.RoomID, error) {
+	_, err := m.run(tx, func(w *work) error {
+		members := append([]quinta.UserID{w.m.user}, users...)
+		slices.Sort(members)
+		members = slices.Compact(members)
+		if len(members) > maxMembers {
+			return quinta.E(quinta.KindTooLarge, "making a conversation", "too many members")
+		}
+		for _, u := range members {
+			if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+				return err
+			}
+			if u != w.m.user {
+				if _, _, err := w.known(u); err != nil {
+					return err
+				}
+			}
+		}
+		c, err := w.conv(id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			c = &convRecord{Profile: profile, Members: members}
+			w.convs[id] = c
+		} else if c.Known && !c.Left && (profile != ProfileLegacy || c.Chose) {
+			return nil
+		}
+		c.Chose, c.dirty = c.Chose || profile == ProfileLegacy, true
+		others := slices.DeleteFunc(slices.Clone(members), func(u quinta.UserID) bool { return u == w.m.user })
+		return w.askOnce(&reqRecord{Req: Req{Kind: ReqPutConversation, Conv: id, Members: others, Profile: profile}})
+	})
+	return id, err
+}
+
+// Add adds users to a conversation of several. They read from then on.
+func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error {
+	_, err := m.run(tx, func(w *work) error {
+		c, err := w.conv(id)
+		if err != nil {
+			return err
+		}
+		if c == nil || c.Left {
+			return ErrUnknownConversation
+		}
+		if strings.HasPrefix(string(id), directPrefix) || c.Profile != ProfileSecure {
+			return fmt.Errorf("%w: a conversation of two stays one of two", ErrUnsupported)
+		}
+		for _, u := range users {
+			if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+				return err
+			}
+			if _, _, err := w.known(u); err != nil {
+				return err
+			}
+		}
+		return w.enqueue(&reqRecord{Req: Req{Kind: ReqMembers, Conv: id, Members: slices.Clone(users)}})
+	})
+	return err
+}
+
+// Leave takes this user out of a conversation.
+func (m *Machine) Leave(tx e2ee.Tx, id quinta.RoomID) error {
+	_, err := m.run(tx, func(w *work) error {
+		if c, err := w.conv(id); err != nil || c == nil {
+			if err == nil {
+				err = ErrUnknownConversation
+			}
+			return err
+		}
+		return w.askOnce(&reqRecord{Req: Req{Kind: ReqLeave, Conv: id}})
+	})
+	return err
+}
+
+// doneLeave learns that this user has left.
+func (w *work) doneLeave(r *reqRecord, ans Ans) error {
+	c, err := w.conv(r.Req.Conv)
+	if err != nil || c == nil {
+		return err
+	}
+	if ans.Code != "" && ans.Code != CodeNotFound {
+		w.trouble("leaving a conversation", ans)
+		return nil
+	}
+	c.Left, c.dirty = true, true
+	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: r.Req.Conv}, Detail: "left"})
+	return nil
+}
+
+// A RoomInfo is a conversation as this device knows it.
+type RoomInfo struct {
+	quinta.Room
+	Profile string
+	// Direct says that it is a conversation of two, or of one user's devices.
+	Direct bool
+	// Chosen are those who chose the legacy profile.
+	Chosen []quinta.UserID
+	// Pending says that the server has not confirmed it yet, Left that this
+	// user is not in it.
+	Pending, Left bool
+	// Unsent is how many messages wait to be sent.
+	Unsent int
+}
+
+// Room returns what is known of a conversation.
+func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
+	var out RoomInfo
+	_, err := m.run(tx, func(w *work) error {
+		c, err := w.conv(id)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return ErrUnknownConversation
+		}
+		out = RoomInfo{Room: quinta.Room{ID: id, Encrypted: true, Members: slices.Clone(c.Members)}, Profile: c.Profile,
+			Direct: strings.HasPrefix(string(id), directPrefix), Chosen: slices.Clone(c.Chosen), Pending: !c.Known, Left: c.Left}
+		entries, err := w.entries("outbox/")
+		for _, e := range entries {
+			var o outEntry
+			if err := json.Unmarshal(e.Value, &o); err != nil {
+				return damaged("outbox/")
+			}
+			if o.Conv == id {
+				out.Unsent++
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// Rooms returns the conversations that this user is in, by id.
+func (m *Machine) Rooms(tx e2ee.Tx) ([]quinta.RoomID, error) {
+	var out []quinta.RoomID
+	_, err := m.run(tx, func(w *work) error {
+		entries, err := w.entries("conv/")
+		for _, e := range entries {
+			var c convRecord
+			if err := json.Unmarshal(e.Value, &c); err != nil {
+				return damaged("conv/")
+			}
+			if !c.Left {
+				out = append(out, quinta.RoomID(strings.TrimPrefix(e.Key, "conv/")))
+			}
+		}
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,701 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// The bounds of what is remembered of one user.
+const (
+	maxKeys    = 2000
+	maxDevices = 200
+	maxPast    = 256
+)
+
+// A userRecord is what is known of a user's keys.
+type userRecord struct {
+	// Fetched is when they were last looked up, in Unix milliseconds; zero if
+	// never. Outdated says that they are to be looked up again.
+	Fetched  int64 `json:"fetched"`
+	Outdated bool  `json:"outdated"`
+	// Generation grows whenever they become outdated, so that an answer to an
+	// older question does not count as news.
+	Generation uint64 `json:"generation"`
+	// After is when they may be asked for again after an answer of no use.
+	After int64 `json:"after,omitempty"`
+	// Gone says that the server has no such user.
+	Gone    bool                              `json:"gone,omitempty"`
+	Devices map[quinta.DeviceID]*deviceRecord `json:"devices"`
+	// Legacy are the valid records of the legacy profile.
+	Legacy []legacyKey `json:"legacy,omitempty"`
+	dirty  bool
+}
+
+// A pin is a key that was seen first, or that follows on one by proven
+// renewals.
+type pin struct {
+	ID   string `json:"id"`
+	Cert []byte `json:"cert"` // DER
+	// First is the first key of the line.
+	First string `json:"first"`
+	// Listed says that the authority lists it as valid.
+	Listed bool `json:"listed"`
+}
+
+// A deviceRecord is what is known of one device.
+type deviceRecord struct {
+	Sign    *pin `json:"sign,omitempty"`
+	Encrypt *pin `json:"encrypt,omitempty"`
+	// Past are earlier keys of the device, each with the first key of its
+	// line.
+	Past     map[string]string `json:"past,omitempty"`
+	Decision Decision          `json:"decision,omitempty"`
+	// New are keys in the place of verified ones that nobody has renewed: they
+	// count for nothing before the user has acknowledged them.
+	New *deviceKeys `json:"new,omitempty"`
+	// Warned is the key that the user was last warned of.
+	Warned string `json:"warned,omitempty"`
+}
+
+// cert returns the certificate of a pinned key.
+func (p *pin) cert() (*x509.Certificate, error) {
+	c, err := x509.ParseCertificate(p.Cert)
+	if err != nil {
+		return nil, damaged("user/")
+	}
+	return c, nil
+}
+
+// deviceKeys are the keys of a device as the authority lists them now.
+type deviceKeys struct {
+	Sign    *pin `json:"sign,omitempty"`
+	Encrypt *pin `json:"encrypt,omitempty"`
+}
+
+// user returns the record of a user, an empty one if he is not known.
+func (w *work) user(id quinta.UserID) (*userRecord, error) {
+	if u := w.users[id]; u != nil {
+		return u, nil
+	}
+	u := &userRecord{}
+	if _, err := w.get("user/"+string(id), u); err != nil {
+		return nil, err
+	}
+	if u.Devices == nil {
+		u.Devices = map[quinta.DeviceID]*deviceRecord{}
+	}
+	w.users[id] = u
+	return u, nil
+}
+
+// outdate has the keys of a user looked up.
+func (w *work) outdate(id quinta.UserID) error {
+	if (Identity{User: id, Device: "x", Use: UseSign}).Check() != nil {
+		return nil // no such user can have a key
+	}
+	u, err := w.user(id)
+	if err != nil {
+		return err
+	}
+	u.Outdated, u.dirty = true, true
+	u.Generation++
+	return w.tx.Put("lookup/"+string(id), []byte{1})
+}
+
+// known has the keys of a user looked up if they never were or are outdated,
+// and reports whether they are at hand.
+func (w *work) known(id quinta.UserID) (*userRecord, bool, error) {
+	u, err := w.user(id)
+	if err != nil {
+		return nil, false, err
+	}
+	if u.Fetched == 0 && !u.Outdated {
+		if err := w.outdate(id); err != nil {
+			return nil, false, err
+		}
+	}
+	return u, u.Fetched != 0 && !u.Outdated, nil
+}
+
+// planLookups asks for the keys of users whose keys are outdated.
+func (w *work) planLookups() error {
+	if ok, err := w.status(); err != nil || !ok {
+		return err // nothing that came could be judged
+	}
+	entries, err := w.entries("lookup/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id := quinta.UserID(e.Key[len("lookup/"):])
+		u, err := w.user(id)
+		if err != nil {
+			return err
+		}
+		now := w.now.UnixMilli()
+		if u.After > now && u.After <= now+again.Milliseconds() {
+			continue
+		}
+		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqKeys, User: id}, Generation: u.Generation}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doneKeys takes the keys of a user.
+func (w *work) doneKeys(r *reqRecord, ans Ans) error {
+	id := r.Req.User
+	u, err := w.user(id)
+	if err != nil {
+		return err
+	}
+	u.dirty = true
+	if ok, err := w.status(); err != nil || !ok {
+		return err // the list ran out meanwhile: it is asked again
+	}
+	switch {
+	case ans.Code == CodeNotFound:
+		u.Gone = true
+		if u.Fetched == 0 {
+			u.Fetched = w.now.UnixMilli()
+		}
+		for _, d := range u.Devices {
+			d.unlist()
+		}
+	case ans.Code != "" || ans.Keys == nil || ans.Keys.User != id || len(ans.Keys.Keys) > maxKeys:
+		u.After = w.now.Add(again).UnixMilli()
+		w.trouble("the keys of "+string(id)+" cannot be had", ans)
+		return nil
+	default:
+		if id == w.m.user {
+			if err := w.reviewOwn(ans.Keys.Keys); err != nil {
+				return err
+			}
+		}
+		if err := w.takeKeys(id, u, ans.Keys.Keys); err != nil {
+			return err
+		}
+		u.Gone, u.Fetched = false, w.now.UnixMilli()
+	}
+	if u.Generation == r.Generation {
+		u.Outdated = false
+		w.retry(waitUser + string(id))
+		return w.tx.Delete("lookup/" + string(id))
+	}
+	return nil
+}
+
+func (d *deviceRecord) unlist() {
+	for _, p := range []*pin{d.Sign, d.Encrypt} {
+		if p != nil {
+			p.Listed = false
+		}
+	}
+}
+
+// A listed key is one that the authority lists for a device, with its parsed
+// certificate.
+type listed struct {
+	*KeyInfo
+	cert *x509.Certificate
+	// valid says that the authority lists it as valid and that it is.
+	valid bool
+}
+
+// takeKeys compares what the authority lists with what is pinned.
+func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) error {
+	v, err := w.verifier()
+	if err != nil {
+		return err
+	}
+	byDevice := map[quinta.DeviceID][]listed{}
+	u.Legacy = nil
+	for i := range list {
+		k := &list[i]
+		if k.User != id {
+			continue
+		}
+		if k.Profile == ProfileLegacy {
+			if l, ok := parseLegacy(k); ok && len(u.Legacy) < maxDevices {
+				u.Legacy = append(u.Legacy, l)
+			}
+			continue
+		}
+		c, err := x509.ParseCertificate(k.Cert)
+		if err != nil || KeyID(c) != k.ID {
+			continue
+		}
+		who, err := IdentityOf(c)
+		if err != nil || who.User != id || who.Device != k.Device || string(who.Use) != k.Use {
+			continue
+		}
+		l := listed{KeyInfo: k, cert: c}
+		if k.State == stateActive {
+			_, err := v.Verify(c, who.Use, w.now, w.now)
+			l.valid = err == nil
+			if err != nil && id != w.m.user {
+				w.emit(e2ee.Event{Kind: e2ee.EventTrouble, User: id, Device: k.Device, Detail: "a key that the authority lists is refused: " + err.Error()})
+			}
+		}
+		byDevice[k.Device] = append(byDevice[k.Device], l)
+	}
+	for device, d := range u.Devices {
+		if byDevice[device] == nil {
+			d.unlist()
+		}
+	}
+	for _, device := range slices.Sorted(maps.Keys(byDevice)) {
+		if err := w.takeDevice(id, device, u, byDevice[device]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeDevice compares what the authority lists of one device with its pins.
+func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecord, keys []listed) error {
+	d, fresh := u.Devices[device], false
+	if d == nil {
+		if len(u.Devices) >= maxDevices {
+			return nil
+		}
+		d, fresh = &deviceRecord{}, true
+		u.Devices[device] = d
+		// All that is there at first sight is taken as it is: older keys signed
+		// what is still on its way.
+		for i := range keys {
+			line := lineOf(id, &keys[i], keys)
+			d.past(keys[i].ID, line[len(line)-1].ID)
+		}
+	}
+	before := u.Fetched != 0
+	sign, signed := follow(id, d.Sign, keys, UseSign, d)
+	enc, sealed := follow(id, d.Encrypt, keys, UseEncrypt, d)
+	self := id == w.m.user && device == w.m.device
+	switch {
+	case signed && sealed:
+		d.Sign, d.Encrypt = sign, enc
+		if d.New != nil {
+			d.New = nil // the line of the pinned keys goes on
+		}
+	case self:
+		// This device knows its own keys itself; another one in its name is
+		// what its owner must hear of.
+		w.warn(id, device, d, sign, enc, "the authority lists a key of this device that it did not make")
+	case d.rolledBack(sign) || d.rolledBack(enc):
+		w.warn(id, device, d, sign, enc, "an older key was put back; it is not used")
+	case d.Decision == Accept:
+		d.New = &deviceKeys{Sign: sign, Encrypt: enc}
+		w.warn(id, device, d, sign, enc, "a verified key changed; nothing is sent until it is acknowledged")
+	default:
+		w.warn(id, device, d, sign, enc, "the key changed and was not renewed with the old one")
+		d.pastPins()
+		d.Sign, d.Encrypt = sign, enc
+	}
+	if fresh && before && !self && (d.Sign != nil && d.Sign.Listed || d.Encrypt != nil && d.Encrypt.Listed) {
+		w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: id, Device: device, Detail: "new"})
+	}
+	return nil
+}
+
+// warn tells loudly of a changed key, once for each key.
+func (w *work) warn(id quinta.UserID, device quinta.DeviceID, d *deviceRecord, sign, enc *pin, text string) {
+	mark := sign.id() + " " + enc.id()
+	if d.Warned == mark {
+		return
+	}
+	d.Warned = mark
+	w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: device, Detail: text})
+}
+
+func (p *pin) id() string {
+	if p == nil {
+		return ""
+	}
+	return p.ID
+}
+
+// past remembers an earlier key. Of a device with very many no more are taken
+// in: what they signed is refused.
+func (d *deviceRecord) past(id, first string) {
+	if d.Past == nil {
+		d.Past = map[string]string{}
+	}
+	if d.Past[id] == "" && len(d.Past) < maxPast {
+		d.Past[id] = first
+	}
+}
+
+// pastPins makes the pinned keys earlier ones.
+func (d *deviceRecord) pastPins() {
+	for _, p := range []*pin{d.Sign, d.Encrypt} {
+		if p != nil {
+			d.past(p.ID, p.First)
+		}
+	}
+}
+
+// rolledBack reports whether a key is an earlier one of the device.
+func (d *deviceRecord) rolledBack(p *pin) bool {
+	return p != nil && p.Listed && p.ID != d.Sign.id() && p.ID != d.Encrypt.id() && d.Past[p.ID] != ""
+}
+
+// lineOf returns a key and those before it that it follows on by proven
+// renewals, newest first.
+func lineOf(id quinta.UserID, k *listed, keys []listed) []*listed {
+	line := []*listed{k}
+	for range maxPast {
+		i := slices.IndexFunc(keys, func(o listed) bool { return o.ID == k.Replaces && o.Use == k.Use })
+		if i < 0 || slices.Contains(line, &keys[i]) || k.Renewal.Proves(Identity{User: id, Device: k.Device, Use: Use(k.Use)}, keys[i].cert.PublicKey, k.cert.PublicKey) != nil {
+			break
+		}
+		k = &keys[i]
+		line = append(line, k)
+	}
+	return line
+}
+
+// follow returns the pin that the listed keys of a device lead to: the same
+// key, one that the pinned key has renewed, or, where none was pinned, the
+// newest valid one. It reports false if the valid key is another one.
+func follow(id quinta.UserID, old *pin, keys []listed, use Use, d *deviceRecord) (*pin, bool) {
+	var best *listed
+	for i := range keys {
+		if k := &keys[i]; k.Use == string(use) && k.valid && (best == nil || k.cert.NotBefore.After(best.cert.NotBefore)) {
+			best = k
+		}
+	}
+	if best == nil {
+		if old == nil {
+			return nil, true
+		}
+		gone := *old
+		gone.Listed = false
+		return &gone, true
+	}
+	line := lineOf(id, best, keys)
+	now := &pin{ID: best.ID, Cert: best.cert.Raw, First: line[len(line)-1].ID, Listed: true}
+	if old == nil {
+		return now, true
+	}
+	if old.ID == best.ID {
+		now.First = old.First
+		return now, true
+	}
+	i := slices.IndexFunc(line, func(k *listed) bool { return k.ID == old.ID })
+	if i < 0 {
+		return now, false
+	}
+	now.First = old.First
+	for _, k := range line[1:] {
+		d.past(k.ID, old.First)
+	}
+	return now, true
+}
+
+// A Decision is what the user concluded of one device.
+type Decision int
+
+// The decisions.
+const (
+	// Skip: the device was not verified, and there is no suspicion.
+	Skip Decision = iota
+	// Accept: the user compared the device's keys.
+	Accept
+	// Reject: nothing is sent to the device.
+	Reject
+)
+
+// trust says how far a device is known.
+func (d *deviceRecord) trust() quinta.Trust {
+	switch {
+	case d == nil:
+		return quinta.TrustUnknown
+	case d.Decision == Reject:
+		return quinta.TrustRejected
+	case d.Decision == Accept:
+		return quinta.TrustVerified
+	}
+	return quinta.TrustPinned
+}
+
+// trustOf says how far the device is known that has signed with a key, and the
+// line that the key is in; known is false if the key is none of the device's.
+func (u *userRecord) trustOf(device quinta.DeviceID, key string) (t quinta.Trust, line string, known bool) {
+	d := u.Devices[device]
+	switch {
+	case d == nil:
+		return quinta.TrustUnknown, "", false
+	case d.Sign.id() == key:
+		return d.trust(), d.Sign.First, true
+	case d.Past[key] != "":
+		return d.trust(), d.Past[key], true
+	case d.New != nil && d.New.Sign.id() == key:
+		return quinta.TrustUnknown, d.New.Sign.First, true
+	}
+	return quinta.TrustUnknown, "", false
+}
+
+// admits reports whether a device gets messages.
+func (w *work) admits(id quinta.UserID, d *deviceRecord) bool {
+	t := d.trust()
+	return t != quinta.TrustRejected && (t == quinta.TrustVerified || !w.m.policy.VerifiedOnly)
+}
+
+// deviceFingerprint names both keys of a device.
+func deviceFingerprint(sign, enc *pin) string {
+	if sign == nil || enc == nil {
+		return ""
+	}
+	return Fingerprint([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
+}
+
+// A DeviceInfo is what is known of one device.
+type DeviceInfo struct {
+	quinta.Device
+	// Fingerprint names both keys, to show and to compare; Sign and Encrypt are
+	// the ids of the keys.
+	Fingerprint   string
+	Sign, Encrypt string
+	Trust         quinta.Trust
+	Decision      Decision
+	// Changed says that the verified keys were replaced by others, which are
+	// the ones shown; nothing is sent before Acknowledge.
+	Changed bool
+}
+
+// info returns what is shown of a device.
+func (d *deviceRecord) info(id quinta.UserID, device quinta.DeviceID) DeviceInfo {
+	sign, enc := d.shown()
+	t := d.trust()
+	if d.New != nil {
+		t = quinta.TrustUnknown
+	}
+	return DeviceInfo{Device: quinta.Device{User: id, ID: device}, Fingerprint: deviceFingerprint(sign, enc), Sign: sign.id(), Encrypt: enc.id(),
+		Trust: t, Decision: d.Decision, Changed: d.New != nil}
+}
+
+// shown returns the keys that the user is shown.
+func (d *deviceRecord) shown() (sign, enc *pin) {
+	if d.New != nil {
+		return d.New.Sign, d.New.Encrypt
+	}
+	return d.Sign, d.Encrypt
+}
+
+func (d *deviceRecord) listed() bool {
+	sign, enc := d.shown()
+	return sign != nil && sign.Listed || enc != nil && enc.Listed
+}
+
+// Track has the keys of a user looked up, if they are not at hand.
+func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
+	_, err := m.run(tx, func(w *work) error {
+		if err := (Identity{User: user, Device: "x", Use: UseSign}).Check(); err != nil {
+			return err
+		}
+		_, _, err := w.known(user)
+		return err
+	})
+	return err
+}
+
+// Devices returns the devices of a user that the authority lists with a valid
+// key, by id.
+func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) {
+	var out []DeviceInfo
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(user)
+		if err != nil {
+			return err
+		}
+		for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
+			if d := u.Devices[device]; d.listed() {
+				out = append(out, d.info(user, device))
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Decide stores the user's decision on a device, which he knows by its
+// fingerprint: a device with another one is ErrMismatch. A rejected device
+// gets nothing from then on; for an accepted one, what waited for it to be
+// accepted goes on.
+func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		if decision < Skip || decision > Reject {
+			return ErrMalformed
+		}
+		u, err := w.user(user)
+		if err != nil {
+			return err
+		}
+		d := u.Devices[device]
+		if d == nil {
+			return ErrUnknownDevice
+		}
+		sign, enc := d.shown()
+		if have := deviceFingerprint(sign, enc); have == "" || have != fingerprint {
+			return fmt.Errorf("%w: the device has another fingerprint", ErrMismatch)
+		}
+		d.acknowledge()
+		d.Decision, u.dirty = decision, true
+		return nil
+	})
+}
+
+// acknowledge takes changed keys as the ones that count, unverified.
+func (d *deviceRecord) acknowledge() {
+	if d.New == nil {
+		return
+	}
+	d.pastPins()
+	d.Sign, d.Encrypt, d.New, d.Decision = d.New.Sign, d.New.Encrypt, nil, Skip
+}
+
+// Acknowledge takes the changed keys of a user's devices as the ones that
+// count from now on, without saying that they were compared.
+func (m *Machine) Acknowledge(tx e2ee.Tx, user quinta.UserID) error {
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(user)
+		if err != nil {
+			return err
+		}
+		for _, d := range u.Devices {
+			d.acknowledge()
+		}
+		u.dirty = true
+		return nil
+	})
+	return err
+}
+
+// DeviceWords returns the twelve words that the holders of this device and of
+// another one compare; they stand for both keys of both.
+func (m *Machine) DeviceWords(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
+	var out []string
+	_, err := m.run(tx, func(w *work) error {
+		sign, err := w.current(ProfileSecure, UseSign)
+		if err != nil {
+			return err
+		}
+		enc, err := w.current(ProfileSecure, UseEncrypt)
+		if err != nil {
+			return err
+		}
+		u, err := w.user(user)
+		if err != nil {
+			return err
+		}
+		d := u.Devices[device]
+		if sign == nil || enc == nil || d == nil {
+			return ErrUnknownDevice
+		}
+		theirs := deviceFingerprint(d.shown())
+		if theirs == "" {
+			return ErrUnknownDevice
+		}
+		out = SafetyWords(deviceFingerprint(&pin{ID: sign.ID}, &pin{ID: enc.ID}), theirs)
+		return nil
+	})
+	return out, err
+}
+
+// A recipient is one key that a message is sealed for.
+type recipient struct {
+	target Target
+	cert   *x509.Certificate
+	id     string
+}
+
+// audience is for whom a message is sealed.
+type audience struct {
+	recipients []recipient
+	withheld   []string
+	// blocked is a user whose verified key changed.
+	blocked quinta.UserID
+	// wait says that something must be looked up first.
+	wait bool
+}
+
+// audience returns for whom a message to users is sealed: every valid device
+// of each, and of this user, this device included.
+func (w *work) audience(users []quinta.UserID) (*audience, error) {
+	a := &audience{}
+	v, err := w.verifier()
+	if err != nil {
+		return nil, err
+	}
+	all := append([]quinta.UserID{w.m.user}, users...)
+	slices.Sort(all)
+	for _, id := range slices.Compact(all) {
+		u, ok, err := w.known(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			a.wait = true
+			continue
+		}
+		for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
+			if err := w.admitDevice(a, v, id, device, u.Devices[device]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	self, err := w.self()
+	if err != nil {
+		return nil, err
+	}
+	if self.Encrypt == nil {
+		a.wait = true
+		return a, nil
+	}
+	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, KeyID(self.Encrypt)})
+	slices.SortFunc(a.recipients, func(x, y recipient) int { return bytes.Compare([]byte(x.id), []byte(y.id)) })
+	slices.Sort(a.withheld)
+	return a, nil
+}
+
+// admitDevice adds one device to an audience.
+func (w *work) admitDevice(a *audience, v *Verifier, id quinta.UserID, device quinta.DeviceID, d *deviceRecord) error {
+	if id == w.m.user && device == w.m.device {
+		return nil
+	}
+	if d.New != nil {
+		if d.New.Encrypt != nil && d.New.Encrypt.Listed || d.New.Sign != nil && d.New.Sign.Listed {
+			a.blocked = id
+		}
+		return nil
+	}
+	if d.Encrypt == nil || !d.Encrypt.Listed {
+		return nil
+	}
+	c, err := d.Encrypt.cert()
+	if err != nil {
+		return err
+	}
+	_, err = v.Verify(c, UseEncrypt, w.now, w.now)
+	switch {
+	case errors.Is(err, ErrNoStatus):
+		a.wait = true
+	case err != nil:
+		// The server may still count it as valid: it is left out on purpose.
+		a.withheld = append(a.withheld, d.Encrypt.ID)
+	case !w.admits(id, d):
+		a.withheld = append(a.withheld, d.Encrypt.ID)
+	default:
+		a.recipients = append(a.recipients, recipient{Target{id, device}, c, d.Encrypt.ID})
+	}
+	return nil
+}
