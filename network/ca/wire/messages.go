@@ -1,15 +1,13 @@
 package wire
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
 )
 
 // The bounds of the mail drop.
@@ -198,13 +196,8 @@ func CheckConv(id quinta.RoomID) bool { return convForm.MatchString(string(id)) 
 const directPrefix = "d_"
 
 // Direct returns the id of the conversation of two users under a profile, the
-// same for both: "d_" and base64url of a hash.
-func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
-	list := []string{string(a), string(b)}
-	slices.Sort(list)
-	sum := sha256.Sum256([]byte("quinta-ca-direct/1\x00" + profile + "\x00" + strings.Join(list, "\x00")))
-	return quinta.RoomID(directPrefix + base64.RawURLEncoding.EncodeToString(sum[:24]))
-}
+// same for both; see ca.Direct.
+func Direct(a, b quinta.UserID, profile string) quinta.RoomID { return ca.Direct(a, b, profile) }
 
 // IsDirect reports whether the id is one that Direct makes; the members must
 // then be just the two that it is made of.
