@@ -65,7 +65,9 @@ func (p *post) login(user quinta.UserID, id quinta.DeviceID, policy ca.Policy) *
 	if _, ok := p.boxes[d.String()]; !ok {
 		p.boxes[d.String()] = nil
 	}
-	d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.Begin(tx, ca.Login{New: true, Delivered: delivered}) })
+	d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		return nil, d.m.Begin(tx, ca.Login{New: true, Delivered: delivered})
+	})
 	d.settle()
 	return d
 }
