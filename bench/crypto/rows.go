@@ -179,13 +179,14 @@ func groupSeal(size int) func() (func() error, error) {
 		if err != nil {
 			return nil, err
 		}
-		text := make([]byte, size)
+		text, encoded := make([]byte, size), make([]byte, 0, 2*size+4096)
 		return func() error {
 			b, err := out.Seal(text)
 			if err != nil {
 				return err
 			}
-			base64text.Encode(b)
+			// As libolm's caller does, into one buffer for all messages.
+			base64text.Append(encoded, b)
 			return nil
 		}, nil
 	}

@@ -40,6 +40,9 @@ func TestEncodeLong(t *testing.T) {
 		if got, want := base64text.Encode(b), base64.RawStdEncoding.EncodeToString(b); got != want {
 			t.Fatalf("%d bytes: got %q, want %q", n, got, want)
 		}
+		if got, want := string(base64text.Append([]byte("x"), b)), "x"+base64.RawStdEncoding.EncodeToString(b); got != want {
+			t.Fatalf("%d bytes appended: got %q, want %q", n, got, want)
+		}
 	}
 }
 
