@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -55,7 +57,61 @@ func TestMeasureTakesTheBest(t *testing.T) {
 	if _, _, err := (row{ours: fails, other: fails}).measure(1); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the error of the operation", err)
 	}
-	if verdict(true) != "" || verdict(false) == "" || (row{}).stretchText() != "-" || (row{stretch: .25}).stretchText() != "0.25" {
-		t.Error("the table marks the wrong rows")
+}
+
+func TestTableMarks(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	tab := &table{w: &out, rounds: 1, ok: true}
+	tab.ratio(row{what: "at the bar", bar: 2, stretch: .25}, 4, 2)
+	tab.ratio(row{what: "as fast as it must be", bar: 2, faster: true}, 2, 4)
+	tab.ratio(row{what: "without a bar"}, 100, 1)
+	if !tab.ok || strings.Contains(out.String(), "over") {
+		t.Errorf("got %q, want no mark", out.String())
+	}
+	for _, r := range []row{{bar: 1.9}, {bar: 0.6, faster: true}} {
+		tab.ok = true
+		if tab.ratio(r, 4, 2); tab.ok {
+			t.Errorf("%+v: a bar that does not hold was let through", r)
+		}
+	}
+	tab.ok = true
+	if err := tab.figures([]figure{{unit: "us", bar: 1, measure: func(int) (float64, error) { return 1.01, nil }}}); err != nil || tab.ok {
+		t.Errorf("a figure over its bar was let through: %v", err)
+	}
+	if got := (usage{own: 3, busy: 9, whole: 20}).others(usage{own: 1, busy: 2, whole: 10}); got != .5 {
+		t.Errorf("others had %v, want 0.5", got)
+	}
+}
+
+// TestSharing shares a key with a small crowd: everybody gets it, through
+// either store, and the parts that are compared are measured.
+func TestSharing(t *testing.T) {
+	s, err := measureSharing(t.Context(), 12, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.fresh.cpu < s.rawFresh.cpu || s.again.cpu < s.rawAgain.cpu || s.rawAgain.cpu <= 0 {
+		t.Errorf("got %+v, want that the SDK takes more than the cryptography in it", s)
+	}
+	if one, two, err := measureWorkers(t.Context(), 60, 1); err != nil || one <= 0 || two <= 0 {
+		t.Errorf("got %v and %v, %v", one, two, err)
+	}
+}
+
+func TestFigures(t *testing.T) {
+	town, err := newTown(newP256, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]func() (func() error, error){
+		"again": town.verifiedAgain, "first": town.verifiedFirst, "issue": town.issuing, "seal": town.sealing(2), "open": town.opening(2),
+	} {
+		if us, err := micros(f, 1)(1); err != nil || us < 0 {
+			t.Errorf("%s: got %v us, %v", name, us, err)
+		}
+	}
+	if mb, err := streamMemory(1); err != nil || mb <= 0 || mb > 1 {
+		t.Errorf("a stream takes %v MB, %v, want at most 1", mb, err)
 	}
 }

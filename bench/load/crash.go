@@ -92,7 +92,7 @@ func (w *world) workAndKill(ctx context.Context, ss []*sender, k *keyring, tk *t
 	case <-time.After(500*time.Millisecond + rand.N(time.Second)):
 	case <-ctx.Done():
 	}
-	err := w.srv.kill()
+	err := w.srv.Kill()
 	wg.Wait()
 	for _, c := range w.clients {
 		err = errors.Join(err, c.close())

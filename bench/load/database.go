@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/quinta-chat/quinta/bench/machine"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/testkit/peer/postgres"
 )
@@ -62,8 +63,8 @@ func (s *store) look(ctx context.Context) (err error) {
 	if err := s.watch.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
 		return err
 	}
-	st, err := statOf(pid)
-	s.postmaster = st.parent
+	st, err := machine.StatOf(pid)
+	s.postmaster = st.Parent
 	return err
 }
 
@@ -103,11 +104,11 @@ func (s *store) cpu() (time.Duration, error) {
 	if s.postmaster == 0 {
 		return 0, nil
 	}
-	main, err := statOf(s.postmaster)
+	main, err := machine.StatOf(s.postmaster)
 	if err != nil {
 		return 0, err
 	}
-	sum := main.own + main.children
+	sum := main.Own + main.Children
 	all, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, err
@@ -118,8 +119,8 @@ func (s *store) cpu() (time.Duration, error) {
 			continue
 		}
 		// A process may end while it is looked at.
-		if st, err := statOf(pid); err == nil && st.parent == s.postmaster {
-			sum += st.own
+		if st, err := machine.StatOf(pid); err == nil && st.Parent == s.postmaster {
+			sum += st.Own
 		}
 	}
 	return sum, nil

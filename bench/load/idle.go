@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quinta-chat/quinta/bench/machine"
 )
 
 // A counter gives 0, 1, 2 and so on to many sides.
@@ -26,11 +28,11 @@ func idleMemory(ctx context.Context, o *options, kind string, r *report) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
-	p, err := start(ctx, o.program, s.args()...)
+	p, err := machine.Start(ctx, o.program, s.args()...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() { err = errors.Join(err, p.Stop()) }()
 	// What a start takes in passing is given back after a while; what counts
 	// is what a server holds that runs for weeks. Look for the worst.
 	var most int64
@@ -40,14 +42,14 @@ func idleMemory(ctx context.Context, o *options, kind string, r *report) (err er
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		m, err := p.memory()
+		m, err := p.Memory()
 		if err != nil {
 			return err
 		}
 		most = max(most, m)
 	}
 	r.value(kind, valueMemory, float64(most)/(1<<20), "MB")
-	r.value(kind, valueStart, float64(p.startup.Milliseconds()), "ms")
+	r.value(kind, valueStart, float64(p.Startup.Milliseconds()), "ms")
 	return nil
 }
 
@@ -74,7 +76,7 @@ func wakeUps(ctx context.Context, o *options, w *world, r *report) error {
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
-			c := dial(w.srv.addr)
+			c := dial(w.srv.Addr)
 			errs[i] = w.wakePair(ctx, i, c, receiver(i), ss[i], rest, &took[i])
 			errs[i] = errors.Join(errs[i], c.close())
 		})
@@ -154,7 +156,7 @@ func idlePolls(ctx context.Context, o *options, kind string, r *report) (err err
 	}
 	polls := make([]*client, n)
 	for i, s := range seats {
-		polls[i] = &client{addr: w.srv.addr}
+		polls[i] = &client{addr: w.srv.Addr}
 		if err := polls[i].start("GET", "/_matrix/client/v3/sync?timeout=300000&since="+s.since, s.token, nil); err != nil {
 			return err
 		}
@@ -167,12 +169,12 @@ func idlePolls(ctx context.Context, o *options, kind string, r *report) (err err
 	if err := w.waiting(ctx, n); err != nil {
 		return err
 	}
-	m, err := w.srv.memory()
+	m, err := w.srv.Memory()
 	if err != nil {
 		return err
 	}
 	r.value(kind, fmt.Sprintf("memory with %d idle long polls", n), float64(m)/(1<<20), "MB")
-	c0, err := w.srv.cpu()
+	c0, err := w.srv.CPU()
 	if err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func idlePolls(ctx context.Context, o *options, kind string, r *report) (err err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	c1, err := w.srv.cpu()
+	c1, err := w.srv.CPU()
 	if err != nil {
 		return err
 	}
@@ -193,7 +195,7 @@ func idlePolls(ctx context.Context, o *options, kind string, r *report) (err err
 // waiting returns once n requests wait.
 func (w *world) waiting(ctx context.Context, n int) error {
 	for began := time.Now(); ; {
-		v, err := w.srv.metric("quinta_waiters")
+		v, err := w.srv.Metric("quinta_waiters")
 		if err != nil {
 			return err
 		}

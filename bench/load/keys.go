@@ -80,7 +80,7 @@ const (
 
 // fill uploads n keys for each of the seats.
 func (k *keyring) fill(ctx context.Context, w *world, seats []int, n int) error {
-	return parallel(ctx, w.srv.addr, len(seats), func(c *client, i int) error {
+	return parallel(ctx, w.srv.Addr, len(seats), func(c *client, i int) error {
 		s := w.seats[seats[i]]
 		for left := n; left > 0; left -= 500 {
 			if _, err := c.ok("POST", uploadPath, s.token, k.appendUpload(nil, s, min(left, 500))); err != nil {

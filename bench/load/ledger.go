@@ -129,7 +129,7 @@ func (l *ledger) check() (messages int, err error) {
 
 // drain reads the mailboxes of the seats to their end.
 func (w *world) drain(ctx context.Context, l *ledger, seats []int) error {
-	return parallel(ctx, w.srv.addr, len(seats), func(c *client, i int) error {
+	return parallel(ctx, w.srv.Addr, len(seats), func(c *client, i int) error {
 		for {
 			answer, err := w.seats[seats[i]].sync(c)
 			if err != nil {

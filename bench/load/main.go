@@ -26,6 +26,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/quinta-chat/quinta/bench/machine"
 )
 
 // clients is how many clients drive the server at the same time.
@@ -102,7 +104,7 @@ func run(ctx context.Context, args []string) (held bool, err error) {
 		return false, err
 	}
 	if o.program == "" {
-		if o.program, err = buildQuintad(); err != nil {
+		if o.program, err = machine.Quintad(); err != nil {
 			return false, err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quinta-chat/quinta/bench/machine"
 )
 
 func TestClient(t *testing.T) {
@@ -166,32 +168,6 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-func TestProc(t *testing.T) {
-	t.Parallel()
-	st, err := parseStat("17 (a) b (c)) S 5 17 17 0 -1 4194560 100 200 0 0 250 50 30 20 20 0 9 0 1")
-	if err != nil || st.parent != 5 || st.own != 3*time.Second || st.children != 500*time.Millisecond {
-		t.Errorf("got %+v, %v", st, err)
-	}
-	if _, err := parseStat("17 (a) S 5"); err == nil {
-		t.Error("half a line was read")
-	}
-	own, err := statOf(os.Getpid())
-	if err != nil || own.parent != os.Getppid() {
-		t.Errorf("got %+v, %v", own, err)
-	}
-	busy, whole, err := machineCPU()
-	if err != nil || busy <= 0 || whole <= busy {
-		t.Errorf("got %v of %v, %v", busy, whole, err)
-	}
-	v, err := metricOf("# HELP a b\na_total_x 1\na_total 2.5\n", "a_total")
-	if err != nil || v != 2.5 {
-		t.Errorf("got %v, %v", v, err)
-	}
-	if _, err := metricOf("", "a"); err == nil {
-		t.Error("a metric that is not there was found")
-	}
-}
-
 func TestPercentile(t *testing.T) {
 	t.Parallel()
 	var d []time.Duration
@@ -262,7 +238,7 @@ func TestFlags(t *testing.T) {
 // TestAgainstServer drives a real quintad for a moment: every check must find
 // what it looks for, and find it right.
 func TestAgainstServer(t *testing.T) {
-	program, err := buildQuintad()
+	program, err := machine.Quintad()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/quinta-chat/quinta/bench/machine"
 )
 
 // A Sample is what one operation costs.
@@ -104,22 +106,22 @@ type costs struct {
 }
 
 func (w *world) costs(ctx context.Context) (c costs, err error) {
-	if c.server, err = w.srv.cpu(); err != nil {
+	if c.server, err = w.srv.CPU(); err != nil {
 		return c, err
 	}
 	if c.db, err = w.store.cpu(); err != nil {
 		return c, err
 	}
-	if c.own, err = ownCPU(); err != nil {
+	if c.own, err = machine.Own(); err != nil {
 		return c, err
 	}
-	if c.busy, c.whole, err = machineCPU(); err != nil {
+	if c.busy, c.whole, err = machine.CPU(); err != nil {
 		return c, err
 	}
 	if w.store.kind == postgresql {
 		c.syncs, err = w.store.syncs(ctx)
 	} else {
-		c.syncs, err = w.srv.metric("quinta_store_syncs_total")
+		c.syncs, err = w.srv.Metric("quinta_store_syncs_total")
 	}
 	return c, err
 }

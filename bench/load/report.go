@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/quinta-chat/quinta/bench/machine"
 )
 
 // The operations that have bars.
@@ -113,30 +115,7 @@ type report struct {
 }
 
 func newReport(o *options) *report {
-	return &report{Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Go: runtime.Version(), Clients: clients, Window: o.window.String(), Busy: loadAverage()}
-}
-
-// machine names the class of the machine, and nothing by which it is known.
-func machine() string {
-	model := "unknown processor"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, rest, ok := strings.Cut(string(b), "model name"); ok {
-			line, _, _ := strings.Cut(rest, "\n")
-			model = strings.TrimSpace(strings.TrimLeft(line, "\t :"))
-		}
-	}
-	return fmt.Sprintf("%d cores, %s, %s/%s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH)
-}
-
-// loadAverage returns how many processes wanted a processor in the last minute.
-func loadAverage() float64 {
-	var v float64
-	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
-		if _, err := fmt.Sscan(string(b), &v); err != nil {
-			return 0
-		}
-	}
-	return v
+	return &report{Date: time.Now().UTC().Format(time.DateOnly), Machine: machine.Name(), Go: runtime.Version(), Clients: clients, Window: o.window.String(), Busy: machine.LoadAverage()}
 }
 
 func (r *report) add(s Sample) {

@@ -67,7 +67,7 @@ func (w *world) speaker(i int) *seat { return w.seats[i*devicesEach%len(w.seats)
 // of its sender.
 func (t *talk) check(ctx context.Context) (int, error) {
 	total := make([]int, clients)
-	err := parallel(ctx, t.w.srv.addr, clients, func(c *client, i int) error {
+	err := parallel(ctx, t.w.srv.Addr, clients, func(c *client, i int) error {
 		var got []mark
 		from := ""
 		for {
@@ -116,7 +116,7 @@ func (t *talk) check(ctx context.Context) (int, error) {
 // smallRooms makes a room of so many members for every client.
 func (w *world) smallRooms(ctx context.Context, run string, members int) (*talk, error) {
 	t := &talk{w: w, run: run, rooms: make([]string, clients)}
-	err := parallel(ctx, w.srv.addr, clients, func(c *client, i int) (err error) {
+	err := parallel(ctx, w.srv.Addr, clients, func(c *client, i int) (err error) {
 		if t.rooms[i], err = newRoom(c, w.speaker(i)); err != nil {
 			return err
 		}

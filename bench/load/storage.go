@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/bench/machine"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/mailbox"
 	"github.com/quinta-chat/quinta/server/prekey"
@@ -84,7 +84,7 @@ func storage(ctx context.Context, o *options, kind string, r *report) (err error
 
 // storeOp calls op as often as n from all sides.
 func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(tx *db.Tx, k int) error) (Sample, error) {
-	own0, err := ownCPU()
+	own0, err := machine.Own()
 	if err != nil {
 		return Sample{}, err
 	}
@@ -123,7 +123,7 @@ func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(tx *db.Tx, 
 		return Sample{}, err
 	}
 	t.syncs = syncs1 - syncs0
-	own1, err := ownCPU()
+	own1, err := machine.Own()
 	if err != nil {
 		return Sample{}, err
 	}
@@ -136,15 +136,6 @@ func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(tx *db.Tx, 
 		t.took = append(t.took, took[i]...)
 	}
 	return t.sample("", s.kind, 0), errors.Join(errs...)
-}
-
-// ownCPU returns the processor time of this process.
-func ownCPU() (time.Duration, error) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0, err
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
 
 // requests measures the calls of clients at each number of users.

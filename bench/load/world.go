@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/bench/machine"
 	"github.com/quinta-chat/quinta/network/all"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -15,9 +16,6 @@ import (
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/directory"
 )
-
-// serverName is the name of the server under load.
-const serverName = "bench"
 
 // devicesEach is how many devices a user has.
 const devicesEach = 2
@@ -32,7 +30,7 @@ type seat struct {
 // A world is a running server with accounts.
 type world struct {
 	store *store
-	srv   *process
+	srv   *machine.Process
 	users int
 	// seats holds the devices of user u at devicesEach*u and after.
 	seats   []*seat
@@ -61,12 +59,12 @@ func newWorld(ctx context.Context, o *options, kind string, users int) (w *world
 
 // start starts the server and connects the clients.
 func (w *world) start(ctx context.Context) (err error) {
-	if w.srv, err = start(ctx, w.path, w.store.args()...); err != nil {
+	if w.srv, err = machine.Start(ctx, w.path, w.store.args()...); err != nil {
 		return err
 	}
 	w.clients = make([]*client, clients)
 	for i := range w.clients {
-		w.clients[i] = dial(w.srv.addr)
+		w.clients[i] = dial(w.srv.Addr)
 	}
 	return nil
 }
@@ -78,7 +76,7 @@ func (w *world) close(ctx context.Context) error {
 		errs = append(errs, c.close())
 	}
 	if w.srv != nil {
-		errs = append(errs, w.srv.stop())
+		errs = append(errs, w.srv.Stop())
 	}
 	return errors.Join(append(errs, w.store.close(context.WithoutCancel(ctx)))...)
 }
@@ -86,7 +84,7 @@ func (w *world) close(ctx context.Context) error {
 // seed writes accounts, devices, tokens and device keys straight into the
 // store: to hash ten thousand passwords would take longer than all the rest.
 func (w *world) seed(ctx context.Context) (err error) {
-	core, err := server.Open(ctx, server.Config{Name: serverName, DB: w.store.config(), BlobURL: w.store.media(), Now: time.Now, Rand: rand.Reader}, all.Servers)
+	core, err := server.Open(ctx, server.Config{Name: machine.ServerName, DB: w.store.config(), BlobURL: w.store.media(), Now: time.Now, Rand: rand.Reader}, all.Servers)
 	if err != nil {
 		return err
 	}
@@ -118,7 +116,7 @@ func (w *world) seedUser(tx *db.Tx, u int, hash account.PasswordHash) error {
 		return err
 	}
 	for d := range devicesEach {
-		s := &seat{user: "@" + name + ":" + serverName, device: fmt.Sprintf("DEV%06dX%d", u, d)}
+		s := &seat{user: "@" + name + ":" + machine.ServerName, device: fmt.Sprintf("DEV%06dX%d", u, d)}
 		user, dev := quinta.UserID(s.user), quinta.DeviceID(s.device)
 		if _, err := device.Put(tx, user, dev, nil); err != nil {
 			return err
@@ -174,7 +172,7 @@ func (s *seat) sync(c *client) ([]byte, error) {
 
 // begin makes the first sync of the seats that have made none.
 func (w *world) begin(ctx context.Context, seats []*seat) error {
-	return parallel(ctx, w.srv.addr, len(seats), func(c *client, i int) error {
+	return parallel(ctx, w.srv.Addr, len(seats), func(c *client, i int) error {
 		if seats[i].since != "" {
 			return nil
 		}

@@ -205,9 +205,8 @@ func (w *work) doneClaim(r *record, ans Ans) error {
 		if err != nil {
 			return err
 		}
-		u.dirty = true
 		if j.session == nil {
-			j.device.ClaimAfter = w.now.Add(claimAgain).UnixMilli()
+			j.device.ClaimAfter, u.dirty = w.now.Add(claimAgain).UnixMilli(), true
 			continue
 		}
 		p, err := w.peer(j.device.Curve)
@@ -215,7 +214,9 @@ func (w *work) doneClaim(r *record, ans Ans) error {
 			return err
 		}
 		p.add(j.id, j.session, w.now.UnixMilli())
-		j.device.ClaimAfter, j.device.NoOlm = 0, false
+		if j.device.ClaimAfter != 0 || j.device.NoOlm {
+			j.device.ClaimAfter, j.device.NoOlm, u.dirty = 0, false, true
+		}
 		made[j.to] = true
 	}
 	w.meta.Epoch++

@@ -145,12 +145,14 @@ type work struct {
 	metaStored []byte
 	users      map[quinta.UserID]*userRecord
 	peers      map[string]*peerRecord
+	// bodies holds those of the requests that this call stored.
+	bodies map[string][]byte
 	events     []e2ee.Event
 }
 
 // run does f on a unit of work and writes back what changed.
 func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
-	w := &work{m: m, tx: tx, now: m.env.Now(), users: map[quinta.UserID]*userRecord{}, peers: map[string]*peerRecord{}}
+	w := &work{m: m, tx: tx, now: m.env.Now(), users: map[quinta.UserID]*userRecord{}, peers: map[string]*peerRecord{}, bodies: map[string][]byte{}}
 	if err := w.load(); err != nil {
 		return nil, err
 	}

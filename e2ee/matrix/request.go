@@ -111,12 +111,23 @@ func (w *work) enqueue(r *record) error {
 		if err := w.tx.Put("body/"+id, r.Body); err != nil {
 			return err
 		}
+		w.bodies[id] = r.Body
 	}
 	return w.put("req/"+id, r)
 }
 
+// body returns the body of a stored request. One that was stored in this call
+// is not read back: the bodies that bring a key to many devices are large.
+func (w *work) body(id string) ([]byte, error) {
+	if b, ok := w.bodies[id]; ok {
+		return b, nil
+	}
+	return w.tx.Get("body/" + id)
+}
+
 // dequeue removes a request.
 func (w *work) dequeue(id string) error {
+	delete(w.bodies, id)
 	if err := w.tx.Delete("body/" + id); err != nil {
 		return err
 	}
@@ -210,7 +221,7 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 			return err
 		}
 		return w.requests(func(id string, r *record) error {
-			body, err := w.tx.Get("body/" + id)
+			body, err := w.body(id)
 			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body})
 			return err
 		})

@@ -1,15 +1,15 @@
 //go:build unix
 
-package main
+package machine
 
 import (
 	"syscall"
 	"time"
 )
 
-// computed returns the processor time of this process, garbage collection
+// Own returns the processor time of this process, garbage collection
 // included.
-func computed() (time.Duration, error) {
+func Own() (time.Duration, error) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0, err

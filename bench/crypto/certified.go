@@ -1,0 +1,179 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+)
+
+// A town has one authority, whose keys are P-256, and devices whose keys are
+// of one kind.
+type town struct {
+	now    time.Time
+	issuer *ca.Issuer
+	v      *ca.Verifier
+	alice  *ca.Self
+	bob    *ca.Self
+	others []*x509.Certificate
+}
+
+func newP256() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+func newRSA() (crypto.Signer, error)  { return rsa.GenerateKey(rand.Reader, 3072) }
+
+// newTown makes the authority, Alice, Bob, and further devices of Bob so that
+// he has most. These share one key: it takes long to make one, and to seal for
+// them takes as long as for others.
+func newTown(newKey func() (crypto.Signer, error), most int) (*town, error) {
+	t := &town{now: time.Now()}
+	rootKey, err := newP256()
+	if err != nil {
+		return nil, err
+	}
+	key, err := newP256()
+	if err != nil {
+		return nil, err
+	}
+	root, err := ca.NewRoot(rand.Reader, "bench", rootKey, t.now)
+	if err != nil {
+		return nil, err
+	}
+	mid, err := ca.NewIntermediate(rand.Reader, "bench", key, root, rootKey, t.now)
+	if err != nil {
+		return nil, err
+	}
+	t.issuer = &ca.Issuer{Root: root, Cert: mid, Key: key, Rand: rand.Reader}
+	if t.v, err = t.verifier(); err != nil {
+		return nil, err
+	}
+	k, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	if t.alice, err = t.person("alice@bench", "A", k); err != nil {
+		return nil, err
+	}
+	if t.bob, err = t.person("bob@bench", "B", k); err != nil {
+		return nil, err
+	}
+	t.others = append(t.others, t.bob.Encrypt)
+	for i := 1; i < most; i++ {
+		c, err := t.certify(ca.Identity{User: "bob@bench", Device: quinta.DeviceID(fmt.Sprintf("B%d", i)), Use: ca.UseEncrypt}, k)
+		if err != nil {
+			return nil, err
+		}
+		t.others = append(t.others, c)
+	}
+	return t, nil
+}
+
+// verifier is one that has seen nothing yet but the list of what is revoked.
+func (t *town) verifier() (*ca.Verifier, error) {
+	v := ca.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
+	raw, err := t.issuer.NewCRL(1, nil, t.now, t.now.Add(24*time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	return v, v.SetCRL(raw)
+}
+
+func (t *town) certify(id ca.Identity, k crypto.Signer) (*x509.Certificate, error) {
+	raw, err := ca.NewRequest(rand.Reader, id, k)
+	if err != nil {
+		return nil, err
+	}
+	r, err := ca.ParseRequest(raw, id)
+	if err != nil {
+		return nil, err
+	}
+	return t.issuer.Issue(r, t.now, ca.Validity)
+}
+
+func (t *town) person(user quinta.UserID, device quinta.DeviceID, k crypto.Signer) (*ca.Self, error) {
+	s := &ca.Self{SignKey: k, EncryptKey: k, Chain: []*x509.Certificate{t.issuer.Cert}}
+	var err error
+	if s.Sign, err = t.certify(ca.Identity{User: user, Device: device, Use: ca.UseSign}, k); err != nil {
+		return nil, err
+	}
+	s.Encrypt, err = t.certify(ca.Identity{User: user, Device: device, Use: ca.UseEncrypt}, k)
+	return s, err
+}
+
+// seal seals a message of 256 bytes for n devices.
+func (t *town) seal(n int) ([]byte, error) {
+	body := make([]byte, 256)
+	for i := range body {
+		body[i] = 'x'
+	}
+	body[0], body[len(body)-1] = '"', '"'
+	return ca.Seal(rand.Reader, t.alice, ca.Content{
+		To: []quinta.UserID{"bob@bench"}, Conv: "conv", ID: "m", Seq: 1, Time: t.now.UnixMilli(), Body: body,
+	}, t.others[:n])
+}
+
+func (t *town) sealing(n int) func() (func() error, error) {
+	return func() (func() error, error) {
+		return func() error { _, err := t.seal(n); return err }, nil
+	}
+}
+
+func (t *town) opening(n int) func() (func() error, error) {
+	return func() (func() error, error) {
+		raw, err := t.seal(n)
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			_, err := ca.Open(raw, t.bob, t.v, ca.Expect{From: "alice@bench", Conv: "conv", Self: "bob@bench", Now: t.now.Add(time.Minute)})
+			return err
+		}, nil
+	}
+}
+
+// issuing checks a request as a server does and makes the certificate.
+func (t *town) issuing() (func() error, error) {
+	k, err := newP256()
+	if err != nil {
+		return nil, err
+	}
+	id := ca.Identity{User: "carol@bench", Device: "C", Use: ca.UseSign}
+	raw, err := ca.NewRequest(rand.Reader, id, k)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		r, err := ca.ParseRequest(raw, id)
+		if err != nil {
+			return err
+		}
+		_, err = t.issuer.Issue(r, t.now, ca.Validity)
+		return err
+	}, nil
+}
+
+func (t *town) verifiedAgain() (func() error, error) {
+	return func() error {
+		_, err := t.v.Verify(t.alice.Sign, ca.UseSign, t.now, t.now)
+		return err
+	}, nil
+}
+
+// verifiedFirst has a verifier that never saw the chain each time. It knows no
+// list of what is revoked, so that its last word is that the list is missing.
+func (t *town) verifiedFirst() (func() error, error) {
+	return func() error {
+		v := ca.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
+		if _, err := v.Verify(t.alice.Sign, ca.UseSign, t.now, t.now); !errors.Is(err, ca.ErrNoStatus) {
+			return fmt.Errorf("a chain without a list of what is revoked: got %w", err)
+		}
+		return nil
+	}, nil
+}
