@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
@@ -42,7 +41,7 @@ func micros(setup func() (func() error, error), count int) func(int) (float64, e
 
 // figures makes the keys that they are measured with.
 func figures() ([]figure, error) {
-	out := []figure{{"C9", "attachment stream, memory", "MB", 1, streamMemory}}
+	out := []figure{{"C9", "attachment stream of 8 MB, memory", "KB", 1000, streamMemory}}
 	for _, kind := range []struct {
 		name string
 		make func() (crypto.Signer, error)
@@ -69,10 +68,15 @@ func figures() ([]figure, error) {
 // streamSize is how much goes through a stream.
 const streamSize = 8 << 20
 
+// still is a source that costs nothing: what is read is what was there.
+type still struct{}
+
+func (still) Read(p []byte) (int, error) { return len(p), nil }
+
 func sealStream() (func() error, error) {
-	data, buf := make([]byte, streamSize), make([]byte, 64<<10)
+	buf := make([]byte, 32<<10)
 	return func() error {
-		r, err := attachment.NewSealReader(rand.Reader, bytes.NewReader(data))
+		r, err := attachment.NewSealReader(rand.Reader, io.LimitReader(still{}, streamSize))
 		for err == nil {
 			_, err = r.Read(buf)
 		}
@@ -115,5 +119,5 @@ func streamMemory(int) (float64, error) {
 	runtime.ReadMemStats(&before)
 	err = op()
 	runtime.ReadMemStats(&after)
-	return float64(after.TotalAlloc-before.TotalAlloc) / 1e6, err
+	return float64(after.TotalAlloc-before.TotalAlloc) / 1000, err
 }

@@ -79,8 +79,14 @@ func TestTableMarks(t *testing.T) {
 	if err := tab.figures([]figure{{unit: "us", bar: 1, measure: func(int) (float64, error) { return 1.01, nil }}}); err != nil || tab.ok {
 		t.Errorf("a figure over its bar was let through: %v", err)
 	}
-	if got := (usage{own: 3, busy: 9, whole: 20}).others(usage{own: 1, busy: 2, whole: 10}); got != .5 {
-		t.Errorf("others had %v, want 0.5", got)
+	for _, c := range []struct {
+		got, machine float64
+		want         bool
+	}{{1.5, 2, true}, {1.49, 2, false}, {1.49, 2.1, false}, {1.21, 1.6, true}, {1.1, 1.6, false}} {
+		tab.ok = true
+		if tab.worth(row{bar: 1.5, faster: true}, 100, 100*c.got, c.machine); tab.ok != c.want {
+			t.Errorf("%v where two processors are worth %v: got %v, want %v", c.got, c.machine, tab.ok, c.want)
+		}
 	}
 }
 
@@ -94,8 +100,8 @@ func TestSharing(t *testing.T) {
 	if s.fresh.cpu < s.rawFresh.cpu || s.again.cpu < s.rawAgain.cpu || s.rawAgain.cpu <= 0 {
 		t.Errorf("got %+v, want that the SDK takes more than the cryptography in it", s)
 	}
-	if one, two, err := measureWorkers(t.Context(), 60, 1); err != nil || one <= 0 || two <= 0 {
-		t.Errorf("got %v and %v, %v", one, two, err)
+	if one, two, worth, err := measureWorkers(t.Context(), 60, 1); err != nil || one <= 0 || two <= 0 || worth <= 0 {
+		t.Errorf("got %v, %v and %v, %v", one, two, worth, err)
 	}
 }
 
@@ -111,7 +117,7 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: got %v us, %v", name, us, err)
 		}
 	}
-	if mb, err := streamMemory(1); err != nil || mb <= 0 || mb > 1 {
-		t.Errorf("a stream takes %v MB, %v, want at most 1", mb, err)
+	if kb, err := streamMemory(1); err != nil || kb <= 0 || kb > 1000 {
+		t.Errorf("a stream takes %v KB, %v, want at most 1000", kb, err)
 	}
 }

@@ -115,7 +115,7 @@ func rows(p *libolm.Peer) []row {
 		{id: "C5", what: "100 one-time keys", ours: timed(oneTimeKeys), other: peer("onetime"), count: 10, bar: 0.30, stretch: 0.12},
 		{id: "C7", what: "X25519 shared secret, of crypto/ecdh", ours: timed(agree), other: timed(agreeECDH), count: 500, bar: 1.05},
 		{id: "C7", what: "X25519 key generation, of crypto/ecdh", ours: timed(generate), other: timed(generateECDH), count: 500, bar: 0.5},
-		{id: "C9", what: "attachment stream, of 1/(1/CTR + 1/SHA)", ours: timed(sealStream), other: timed(encryptAndHash), count: 1, bar: 0.9, faster: true},
+		{id: "C9", what: "attachment stream, of 1/(1/CTR + 1/SHA)", ours: timed(sealStream), other: timed(encryptAndHash), count: 4, bar: 0.9, faster: true},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -205,19 +206,51 @@ func (s *sharing) each(c cost) float64 { return float64(c.cpu) / float64(s.n) }
 
 // measureWorkers shares a key with n new devices by one worker and by two, and
 // returns the nanoseconds on the clock for one device: the best of several
-// rounds. The store is in memory, as nobody waits for a disk any faster.
-func measureWorkers(ctx context.Context, n, rounds int) (one, two float64, err error) {
-	best := [2]cost{noCost, noCost}
+// rounds. The store is in memory, as nobody waits for a disk any faster. Worth
+// is how many times as fast the machine was at the same time with two pieces of
+// raw work beside each other.
+func measureWorkers(ctx context.Context, n, rounds int) (one, two, worth float64, err error) {
+	shared, alone := [2]cost{noCost, noCost}, [2]cost{noCost, noCost}
 	for range rounds {
-		for i := range best {
+		for i := range shared {
 			got, err := shareOnce(ctx, n, i+1)
 			if err != nil {
-				return 0, 0, err
+				return 0, 0, 0, err
 			}
-			best[i] = best[i].min(got)
+			shared[i] = shared[i].min(got)
+			if got, err = agreements(4*n, i+1); err != nil {
+				return 0, 0, 0, err
+			}
+			alone[i] = alone[i].min(got)
 		}
 	}
-	return float64(best[0].wall) / float64(n), float64(best[1].wall) / float64(n), nil
+	each := func(c cost) float64 { return float64(c.wall) / float64(n) }
+	return each(shared[0]), each(shared[1]), each(alone[0]) / each(alone[1]), nil
+}
+
+// agreements measures n shared secrets that are divided between workers.
+func agreements(n, workers int) (cost, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
+	ops := make([]func() error, workers)
+	for i := range ops {
+		var err error
+		if ops[i], err = agreeECDH(); err != nil {
+			return cost{}, err
+		}
+	}
+	return took(func() error {
+		errs := make([]error, workers)
+		var wg sync.WaitGroup
+		for i, op := range ops {
+			wg.Go(func() {
+				for range n / workers {
+					errs[i] = errors.Join(errs[i], op())
+				}
+			})
+		}
+		wg.Wait()
+		return errors.Join(errs...)
+	})
 }
 
 func shareOnce(ctx context.Context, n, workers int) (got cost, err error) {
