@@ -147,7 +147,7 @@ type work struct {
 	peers      map[string]*peerRecord
 	// bodies holds those of the requests that this call stored.
 	bodies map[string][]byte
-	events     []e2ee.Event
+	events []e2ee.Event
 }
 
 // run does f on a unit of work and writes back what changed.
