@@ -4,8 +4,9 @@
 //
 // [Open] takes a URL: "file:///folder/secrets.key" for a key in a file, made
 // when the first secret is sealed; "hashivault://NAME" for a key that a Vault
-// or OpenBao server holds and never gives away; or "base64key://..." for a key
-// from the configuration itself.
+// or OpenBao server holds and never gives away; "awskms:///KEY" for one that
+// the key management service of AWS holds; or "base64key://..." for a key from
+// the configuration itself.
 //
 // What is not here: keys of users. The server has none.
 package secret
@@ -22,8 +23,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"gocloud.dev/secrets"
+	"gocloud.dev/secrets/awskms"
 	"gocloud.dev/secrets/localsecrets"
 
 	"github.com/quinta-chat/quinta"
@@ -64,18 +67,30 @@ func Open(ctx context.Context, where string, rand io.Reader) (*Keeper, error) {
 		if err != nil {
 			err = errors.New("secrets: a base64key URL holds 32 bytes in base64")
 		}
+	case awskms.Scheme:
+		if u.Host == "" && strings.Trim(u.Path, "/") == "" {
+			return nil, errors.New("secrets: a key of AWS is named as awskms:///KEY?region=REGION, where KEY is an id, an ARN or an alias")
+		}
+		if k.keeper, err = secrets.OpenKeeper(ctx, where); err != nil {
+			err = errors.New("secrets: the awskms URL has a parameter that is not known, or the environment of AWS is not in order")
+		}
 	default:
-		return nil, errors.New("secrets: the URL begins with none of file:, hashivault:, base64key: as it must")
+		return nil, errors.New("secrets: the URL begins with none of file:, hashivault:, awskms:, base64key: as it must")
 	}
 	return k, err
 }
 
-// Seal seals a secret of at most 64 KiB.
+// serviceTimeout bounds a call of a service that holds the key.
+const serviceTimeout = 30 * time.Second
+
+// Seal seals a secret of at most 4 KiB, which is what every service takes.
 func (k *Keeper) Seal(ctx context.Context, plain []byte) ([]byte, error) {
 	s, err := k.open(true)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
+	defer cancel()
 	sealed, err := s.Encrypt(ctx, plain)
 	if err != nil {
 		return nil, fmt.Errorf("sealing a secret: %w", err)
@@ -89,6 +104,8 @@ func (k *Keeper) Unseal(ctx context.Context, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
+	defer cancel()
 	plain, err := s.Decrypt(ctx, sealed)
 	if err != nil {
 		return nil, ErrOpen

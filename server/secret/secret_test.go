@@ -99,7 +99,7 @@ func TestOneKeyFileOfMany(t *testing.T) {
 
 func TestBadKeeper(t *testing.T) {
 	t.Parallel()
-	for _, where := range []string{"", "file://relative", "awskms://x", "base64key://c2VjcmV0", "hashivault://", "::"} {
+	for _, where := range []string{"", "file://relative", "awskms://", "awskms:///key?no-such-parameter=1", "gcpkms://x", "base64key://c2VjcmV0", "hashivault://", "::"} {
 		_, err := secret.Open(t.Context(), where, rand.Reader)
 		if err == nil || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("%s: got %v, want an error without the URL", where, err)

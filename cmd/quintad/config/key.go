@@ -119,10 +119,10 @@ var Keys = []*Key{
 		Get: func(c *Config) string { return c.Blobs.String() },
 	},
 	{
-		Name: "secrets", Arg: "URL", Help: "which key seals the server's own secrets: file:///folder/secrets.key, hashivault://NAME or base64key://...; without it a file in the data folder",
+		Name: "secrets", Arg: "URL", Help: "which key seals the server's own secrets: file:///folder/secrets.key, hashivault://NAME, awskms:///KEY?region=REGION or base64key://...; without it a file in the data folder",
 		Set: func(c *Config, s string) error {
-			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "hashivault://") && !strings.HasPrefix(s, "base64key://") {
-				return fmt.Errorf("not a key: it looks like file:///folder/secrets.key, hashivault://NAME or base64key://KEY")
+			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "hashivault://") && !strings.HasPrefix(s, "awskms://") && !strings.HasPrefix(s, "base64key://") {
+				return fmt.Errorf("not a key: it looks like file:///folder/secrets.key, hashivault://NAME, awskms:///KEY or base64key://KEY")
 			}
 			c.Secrets = Secret(s)
 			return nil
