@@ -9,6 +9,9 @@
 # their own, where the race detector of the test sees nothing.
 PROCESSES = ./cmd/... ./test/... ./testkit/...
 
+# The simulation is one goroutine for each seed, and needs the time for seeds.
+SIMULATION = ./testkit/sim
+
 # Tests sync their files all the time, and wait for that more than they
 # compute. So many run at once, and in memory where there is plenty of it from
 # which programs can be run; what the compiler needs stays on disk.
@@ -26,8 +29,8 @@ test:
 	./testkit/peer/install.sh
 	$(MAKE) --no-print-directory lint
 	go test -race -parallel $(SIDE_BY_SIDE) -timeout 9m $$(go list ./... | grep -vxF "$$(go list $(PROCESSES))")
-	go test ./e2ee/matrix -run '^TestSimulation$$' -sim.seeds=1000 -timeout 9m
-	go test -tags peers -timeout 9m $(PROCESSES)
+	go test -timeout 9m $(SIMULATION) -sim.seeds=1000
+	go test -tags peers -timeout 9m $$(go list $(PROCESSES) | grep -vxF "$$(go list $(SIMULATION))")
 
 lint:
 	@bad=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l); \
@@ -43,4 +46,4 @@ bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
 sim:
-	go test ./e2ee/matrix -run '^TestSimulation$$' -sim.seeds=100000 -timeout 24h
+	go test -timeout 24h $(SIMULATION) -run '^TestSimulation$$' -sim.seeds=100000

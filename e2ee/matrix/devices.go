@@ -188,7 +188,8 @@ func (w *work) planQuery() error {
 // flushUsers writes the records that changed, and with each a mark of whether
 // its list is to be queried, so that nobody has to look through all of them.
 func (w *work) flushUsers() error {
-	for id, u := range w.users {
+	for _, id := range slices.Sorted(maps.Keys(w.users)) {
+		u := w.users[id]
 		if !u.dirty {
 			continue
 		}

@@ -128,14 +128,15 @@ func ParseSync(since string, body []byte) (In, error) {
 // which the next sync goes on are one commit.
 //
 // A sync without Since begins anew: it is taken at any time, and all device
-// lists count as outdated, because changes in between are not known. Any other
+// lists count as outdated, because changes since they were asked for are not
+// known; also before the very first sync some were asked for. Any other
 // that does not go on from the last position is ErrOutOfOrder.
 func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if in.Since != "" && in.Since != w.meta.NextBatch {
 			return ErrOutOfOrder
 		}
-		if in.Since == "" && w.meta.NextBatch != "" {
+		if in.Since == "" {
 			if err := w.outdateAll(); err != nil {
 				return err
 			}

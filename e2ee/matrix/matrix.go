@@ -24,6 +24,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -199,8 +201,9 @@ func (w *work) flush() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	for curve, p := range w.peers {
-		if p.dirty {
+	// In order, so that two runs of one call write the same.
+	for _, curve := range slices.Sorted(maps.Keys(w.peers)) {
+		if p := w.peers[curve]; p.dirty {
 			if err := w.tx.Put("olm/"+curve, p.encode()); err != nil {
 				return err
 			}

@@ -30,6 +30,9 @@ type outboundRecord struct {
 type shareRecord struct {
 	// Given holds Curve25519 keys by user and device.
 	Given map[quinta.UserID]map[quinta.DeviceID]string `json:"given"`
+	// Again holds those of them who are given it once more, as it may not have
+	// come to them. They count as having it: who is lost needs a new session.
+	Again map[quinta.UserID]map[quinta.DeviceID]string `json:"again,omitempty"`
 	// Told holds codes.
 	Told map[quinta.UserID]map[quinta.DeviceID]string `json:"told,omitempty"`
 }
@@ -227,7 +230,7 @@ func (w *work) give(room quinta.RoomID, o *outboundRecord, s *shareRecord, a aud
 		}
 	}
 	for _, t := range a.give {
-		if s.Given[t.User][t.Device] == t.Curve {
+		if s.Given[t.User][t.Device] == t.Curve && s.Again[t.User][t.Device] != t.Curve {
 			continue
 		}
 		u, err := w.user(t.User)
@@ -289,14 +292,15 @@ func (w *work) giveTo(room quinta.RoomID, o *outboundRecord, s *shareRecord, ts 
 	}
 	for _, t := range ts {
 		s.set(&s.Given, t, t.Curve)
+		delete(s.Again[t.User], t.Device)
 	}
 	n, err := w.toDevice(typeEncrypted, out, record{Room: room, Session: o.ID})
 	o.Pending += n
 	return err
 }
 
-// doneToDevice counts the answered parts of a share. What a server refused
-// was not given: it is tried again with the next message.
+// doneToDevice counts the answered parts of a share. What a server refused is
+// given again with the next message.
 func (w *work) doneToDevice(r *record, ans Ans) error {
 	if r.Session == "" {
 		return nil
@@ -313,7 +317,7 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 			return err
 		}
 		for _, t := range r.Targets {
-			delete(s.Given[t.User], t.Device)
+			s.set(&s.Again, t, t.Curve)
 		}
 		o.Epoch = 0
 		if err := w.put("given/"+string(r.Room), &s); err != nil {
@@ -321,6 +325,43 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 		}
 	}
 	return w.put("out/"+string(r.Room), &o)
+}
+
+// giveAgain has the next message to each room bring a device the key once
+// more, as the device says that messages to it did not open: the key may have
+// been in one of them. It gets the key from the present index on.
+func (w *work) giveAgain(from origin) error {
+	entries, err := w.keysWith("given/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var s shareRecord
+		if err := json.Unmarshal(e.Value, &s); err != nil {
+			return damaged("given/")
+		}
+		if s.Given[from.User][from.Device] != from.Curve {
+			continue
+		}
+		var o outboundRecord
+		room := strings.TrimPrefix(e.Key, "given/")
+		found, err := w.get("out/"+room, &o)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue // it was discarded: the next one goes to all
+		}
+		s.set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)
+		o.Epoch = 0
+		if err := w.put(e.Key, &s); err != nil {
+			return err
+		}
+		if err := w.put("out/"+room, &o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // discard throws the session of a room away, so that the next message begins

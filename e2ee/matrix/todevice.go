@@ -161,6 +161,8 @@ func (w *work) receivePayload(p olmPayload, from origin) error {
 		return w.receiveForwarded(p.Content, from)
 	case typeSecretSend:
 		return w.receiveSecret(p.Content, from)
+	case typeDummy:
+		return w.giveAgain(from)
 	}
-	return nil // m.dummy, and what a later version has
+	return nil // what a later version has
 }

@@ -57,6 +57,9 @@ var faults = []fault{
 	{name: "an unsigned one-time key", file: machine + "claim.go", old: ", ed.Verify) != nil {", new: ", ed.Verify) != nil && false {", test: "TestUnsignedOneTimeKey"},
 	{name: "the old fallback key stays for ever", file: machine + "upload.go", old: "if w.meta.ForgetAt != 0 && now >= w.meta.ForgetAt {", new: "if false {", test: "TestAttack14FallbackKey"},
 	{name: "a changed identity is quiet", file: machine + "trust.go", old: "case d.Signed && !u.Changed && w.identityVerified(id, u):", new: "case d.Signed && w.identityVerified(id, u):", test: "TestAttack21IdentityChanged"},
+	{name: "a first sync is believed to tell all changes", file: machine + "in.go", old: `if in.Since == "" {`, new: `if in.Since == "" && w.meta.NextBatch != "" {`, test: "TestListBeforeFirstSync"},
+	{name: "a lost key is not given again", file: machine + "outbound.go", old: "s.set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)", new: "", test: "TestKeyAgainAfterDummy"},
+	{name: "a share that was refused does not count", file: machine + "outbound.go", old: "s.set(&s.Again, t, t.Curve)", new: "delete(s.Given[t.User], t.Device)", test: "TestRefusedShareCounts"},
 	{name: "cross-signing by anybody", file: machine + "trust.go", old: "&& verifyBy(selfSigning, id, pub)", new: "", test: "TestForgedCrossSigning"},
 }
 

@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// title names a request for the trace.
+func (r *run[In, Req, Ans]) title(d *device[In, Req, Ans], q Req) string {
+	if !r.trace {
+		return ""
+	}
+	s := r.world.Look(d.seat, q)
+	if s.Txn != "" {
+		return fmt.Sprintf("%s with %s", s.Name, s.Txn)
+	}
+	return s.Name
+}
+
+// look notes what a request shows: words in clear, keys that were used, and
+// what the sender knew when it sealed a message.
+func (r *run[In, Req, Ans]) look(d *device[In, Req, Ans], q Req) {
+	s := r.world.Look(d.seat, q)
+	if at := bytes.Index(s.Wire, []byte("words-")); at >= 0 {
+		r.violate(RuleSecret, "%s: %s has %q in clear", d.seat, s.Name, s.Wire[at:min(len(s.Wire), at+20)])
+	}
+	for _, u := range s.Uses {
+		if other, used := r.uses[u.Key]; used && other != u.For {
+			r.violate(RuleKeys, "%s: %s: %s was used before, for something else", d.seat, s.Name, u.Key)
+		}
+		r.uses[u.Key] = u.For
+	}
+	m := r.byTxn[s.Txn]
+	if m == nil {
+		return
+	}
+	err := d.store.view(func(tx e2ee.Tx) error {
+		knows, err := r.world.Knows(tx, d.seat)
+		// The first time that it is seen, it was just sealed. It is sealed again
+		// only by a store that was put back, which knows less.
+		if err == nil && (!m.known || knows < m.knows) {
+			m.known, m.knows = true, knows
+		}
+		return err
+	})
+	if err != nil {
+		r.violate(RuleMachine, "%s: %v", d.seat, err)
+	}
+}
+
+// must reports whether a device is entitled to a message that was accepted at
+// pos, and may whether it can have become so.
+func must(spans []Span, m *sent, pos uint64) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool { return s.From <= m.knows && (s.Open || s.To > pos) })
+}
+
+func may(spans []Span, m *sent, pos uint64) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool { return s.From <= pos && (s.Open || s.To > m.knows) })
+}
+
+// check holds what everybody saw against the rules.
+func (r *run[In, Req, Ans]) check() {
+	accepted := map[quinta.TxnID]uint64{}
+	for _, a := range r.world.Accepted() {
+		if _, twice := accepted[a.Txn]; twice {
+			r.violate(RuleReads, "%s is at the server twice", a.Txn)
+		}
+		accepted[a.Txn] = a.Pos
+	}
+	r.result.Count.Acknowledged = len(accepted)
+	for _, how := range r.world.Misused() {
+		r.violate(RuleKeys, "%s", how)
+	}
+	r.checkSent(accepted)
+	for _, d := range r.devices {
+		r.checkReads(d, accepted)
+		r.checkSecret(d, accepted)
+	}
+	r.checkLists()
+}
+
+// checkSent holds that what was said came to the server, in its order.
+func (r *run[In, Req, Ans]) checkSent(accepted map[quinta.TxnID]uint64) {
+	last := map[Seat]int{}
+	for _, a := range r.world.Accepted() {
+		m := r.byTxn[a.Txn]
+		if m == nil {
+			r.violate(RuleReads, "nobody said %s", a.Txn)
+			continue
+		}
+		if d := r.deviceAt(m.from); m.n < last[m.from] && !d.restored {
+			r.violate(RuleOrder, "%s: %s came to the server after what was said later", m.from, m.text)
+		}
+		last[m.from] = m.n
+	}
+	for _, m := range r.sent {
+		d := r.deviceAt(m.from)
+		if _, ok := accepted[m.txn]; !ok && m.last {
+			r.violate(RuleReads, "%s: %s never came to the server", d.seat, m.text)
+		}
+	}
+}
+
+func (r *run[In, Req, Ans]) deviceAt(s Seat) *device[In, Req, Ans] {
+	for _, d := range r.devices {
+		if d.seat == s {
+			return d
+		}
+	}
+	return nil
+}
+
+// checkReads holds what one device read against what it had to.
+func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[quinta.TxnID]uint64) {
+	read, last := map[*sent]int{}, map[Seat]int{}
+	for _, e := range d.store.seen {
+		if e.Kind != e2ee.EventMessage {
+			continue
+		}
+		r.result.Count.Read++
+		m := r.byText[r.world.Text(e.Message)]
+		if m == nil || m.from.User != e.Message.Sender || m.from.Device != e.Message.Device && e.Message.Device != "" {
+			r.violate(RuleReads, "%s read what nobody said: %q of %s", d.seat, r.world.Text(e.Message), e.Message.Sender)
+			continue
+		}
+		if read[m]++; read[m] > 1 {
+			r.violate(RuleReads, "%s read %s %d times", d.seat, m.text, read[m])
+		}
+		if m.n < last[m.from] && !d.restored {
+			r.violate(RuleOrder, "%s read %s of %s after what was said later", d.seat, m.text, m.from)
+		}
+		last[m.from] = m.n
+	}
+	if d.gone {
+		return
+	}
+	spans := r.world.Spans(d.seat)
+	for _, m := range r.sent {
+		pos, ok := accepted[m.txn]
+		if ok && read[m] == 0 && must(spans, m, pos) && (m.last || !d.restored) {
+			r.violate(RuleReads, "%s did not read %s of %s%s", d.seat, m.text, m.from, r.why(d, m))
+		}
+	}
+}
+
+// why returns what a device was told of messages that it could not read.
+func (r *run[In, Req, Ans]) why(d *device[In, Req, Ans], m *sent) string {
+	s := ""
+	for _, e := range d.store.seen {
+		if e.Kind == e2ee.EventUndecryptable && e.Message.Sender == m.from.User {
+			s = fmt.Sprintf("; the last that it could not read of that user: %s %s", e.Reason, e.Detail)
+		}
+	}
+	return s
+}
+
+// checkSecret shows a device all that was ever sent.
+func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[quinta.TxnID]uint64) {
+	seen := slices.Clone(d.store.seen)
+	d.store.fuse = 0
+	if show, ok := r.world.Everything(d.seat); ok {
+		err := d.store.view(func(tx e2ee.Tx) error {
+			events, err := show(d.m, tx)
+			seen = append(seen, events...)
+			return err
+		})
+		if err != nil {
+			r.violate(RuleMachine, "%s: %v", d.seat, err)
+		}
+	}
+	spans := r.world.Spans(d.seat)
+	told := map[*sent]bool{}
+	for _, e := range seen {
+		m := r.byText[r.world.Text(e.Message)]
+		if e.Kind != e2ee.EventMessage || m == nil || told[m] {
+			continue
+		}
+		told[m] = true
+		if pos, ok := accepted[m.txn]; ok && !may(spans, m, pos) {
+			r.violate(RuleSecret, "%s can read %s of %s", d.seat, m.text, m.from)
+		}
+	}
+}
+
+// checkLists holds what each device knows of the others against the server.
+func (r *run[In, Req, Ans]) checkLists() {
+	for _, d := range r.active() {
+		if !r.joined[d.seat.User] {
+			continue
+		}
+		for _, u := range slices.Sorted(maps.Keys(r.joined)) {
+			if !r.joined[u] {
+				continue
+			}
+			var got []string
+			err := d.store.view(func(tx e2ee.Tx) (err error) { got, err = r.world.Listed(d.m, tx, u); return err })
+			if err != nil {
+				r.violate(RuleMachine, "%s: %v", d.seat, err)
+			}
+			if want := r.world.Published(u); !slices.Equal(got, want) {
+				r.violate(RuleLists, "%s knows devices %v of %s, want %v", d.seat, got, u, want)
+			}
+		}
+	}
+}

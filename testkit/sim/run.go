@@ -1,0 +1,315 @@
+package sim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A run is one script that is being carried out.
+type run[In, Req, Ans any] struct {
+	script  Script
+	world   World[In, Req, Ans]
+	clock   time.Time
+	lives   uint64 // of programs, each with randomness of its own
+	devices []*device[In, Req, Ans]
+	joined  map[quinta.UserID]bool
+	names   int
+	sent    []*sent
+	byTxn   map[quinta.TxnID]*sent
+	byText  map[string]*sent
+	uses    map[string]string
+	old     []copied[Req]
+	trace   bool
+	result  *Result
+}
+
+// A device is one program with its store.
+type device[In, Req, Ans any] struct {
+	seat  Seat
+	store *store
+	m     Machine[In, Req, Ans]
+	// gone: it was removed at the server. restored: its store was put back once.
+	gone, restored bool
+	backup         *store
+	// What is on its way to it.
+	answer   *answered[Req, Ans]
+	incoming *In
+}
+
+type answered[Req, Ans any] struct {
+	req Req
+	ans Ans
+}
+
+// A copied request may arrive at the server once more.
+type copied[Req any] struct {
+	seat Seat
+	req  Req
+}
+
+// A sent message is one that a machine took.
+type sent struct {
+	n     int
+	from  Seat
+	txn   quinta.TxnID
+	text  string
+	last  bool // said when all was calm again
+	known bool // it was sealed
+	knows uint64
+}
+
+// startsAt is the time at which every run begins.
+var startsAt = time.UnixMilli(1_700_000_000_000)
+
+// maxOld is how many copies of requests are kept.
+const maxOld = 50
+
+func newRun[In, Req, Ans any](s Script, trace bool, world func(Outside) World[In, Req, Ans]) *run[In, Req, Ans] {
+	r := &run[In, Req, Ans]{
+		script: s, clock: startsAt, joined: map[quinta.UserID]bool{}, trace: trace, result: new(Result),
+		byTxn: map[quinta.TxnID]*sent{}, byText: map[string]*sent{}, uses: map[string]string{},
+	}
+	r.world = world(Outside{r.now, r.random()})
+	return r
+}
+
+func (r *run[In, Req, Ans]) now() time.Time { return r.clock }
+
+// random returns a source that nobody else has.
+func (r *run[In, Req, Ans]) random() *rand.ChaCha8 {
+	r.lives++
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], r.script.Seed)
+	binary.LittleEndian.PutUint64(seed[8:], r.lives)
+	return rand.NewChaCha8(seed)
+}
+
+func (r *run[In, Req, Ans]) tell(format string, args ...any) {
+	if r.trace {
+		r.result.Trace = append(r.result.Trace, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *run[In, Req, Ans]) violate(rule, format string, args ...any) {
+	how := fmt.Sprintf(format, args...)
+	r.tell("BROKEN: %s: %s", rule, how)
+	r.result.Violations = append(r.result.Violations, Violation{rule, how})
+}
+
+// play carries out the script, lets all become calm, and checks the rules.
+func (r *run[In, Req, Ans]) play() {
+	for i, n := range r.script.Devices {
+		u := quinta.UserID(fmt.Sprintf("@u%d:x", i))
+		for range n {
+			r.login(u)
+		}
+		if i < r.script.Joined {
+			r.join(u)
+		}
+	}
+	r.settle()
+	for i, s := range r.script.Steps {
+		r.tell("%d %s", i, s)
+		r.step(s)
+	}
+	r.calm()
+	r.check()
+}
+
+// active returns the devices that are in use.
+func (r *run[In, Req, Ans]) active() []*device[In, Req, Ans] {
+	var out []*device[In, Req, Ans]
+	for _, d := range r.devices {
+		if !d.gone {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (r *run[In, Req, Ans]) step(s Step) {
+	all := r.active()
+	d := all[s.Who%len(all)]
+	luck := rand.New(rand.NewPCG(s.Luck, 0))
+	switch s.Op {
+	case OpSay:
+		r.say(d, false)
+	case OpSend:
+		r.send(d, luck)
+	case OpReceive:
+		r.receive(d, luck)
+	case OpLate:
+		r.late(luck)
+	case OpCrash:
+		d.store.fuse = 1 + luck.IntN(40)
+		r.tell("  %s dies in %d writes", d.seat, d.store.fuse)
+	case OpRestart:
+		r.start(d)
+	case OpWait:
+		r.wait(luck)
+	case OpLogin:
+		if len(all) < MaxDevices {
+			r.login(d.seat.User)
+		}
+	case OpLogout:
+		if len(all) > 2 {
+			r.logout(d)
+		}
+	case OpJoin:
+		r.join(d.seat.User)
+	case OpLeave:
+		r.leave(d.seat.User)
+	case OpRenew:
+		r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx) })
+	case OpBackup:
+		d.backup = d.store.clone()
+	case OpRestore:
+		r.restore(d)
+	}
+}
+
+// wait lets time pass: mostly hours, sometimes days, and sometimes the clock
+// is set back a little.
+func (r *run[In, Req, Ans]) wait(luck *rand.Rand) {
+	by := time.Duration(luck.IntN(3*3600)) * time.Second
+	switch luck.IntN(10) {
+	case 0:
+		by *= 60
+	case 1:
+		by = -time.Duration(luck.IntN(60)) * time.Second
+	}
+	r.clock = r.clock.Add(by)
+	r.tell("  %v passes", by)
+}
+
+func (r *run[In, Req, Ans]) login(u quinta.UserID) {
+	r.names++
+	s := Seat{u, quinta.DeviceID(fmt.Sprintf("D%d", r.names))}
+	d := &device[In, Req, Ans]{seat: s, store: newStore()}
+	r.devices = append(r.devices, d)
+	r.result.Count.Devices++
+	r.world.Login(s)
+	r.tell("  %s logs in", s)
+	r.start(d)
+}
+
+func (r *run[In, Req, Ans]) logout(d *device[In, Req, Ans]) {
+	d.gone = true
+	r.world.Logout(d.seat)
+	r.tell("  %s is removed", d.seat)
+}
+
+func (r *run[In, Req, Ans]) join(u quinta.UserID) {
+	if !r.joined[u] {
+		r.joined[u] = true
+		r.world.Join(u)
+		r.tell("  %s joins", u)
+	}
+}
+
+func (r *run[In, Req, Ans]) leave(u quinta.UserID) {
+	n := 0
+	for _, in := range r.joined {
+		if in {
+			n++
+		}
+	}
+	if r.joined[u] && n > 1 {
+		r.joined[u] = false
+		r.world.Leave(u)
+		r.tell("  %s leaves", u)
+	}
+}
+
+// start begins a new life of a device: what was on its way to the old one is
+// lost.
+func (r *run[In, Req, Ans]) start(d *device[In, Req, Ans]) {
+	d.store.fuse, d.answer, d.incoming = 0, nil, nil
+	env := e2ee.Env{Now: r.now, Rand: r.random()}
+	r.update(d, "start", func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		d.m, err = r.world.Machine(tx, env, d.seat)
+		return nil, err
+	})
+}
+
+func (r *run[In, Req, Ans]) restore(d *device[In, Req, Ans]) {
+	if d.backup == nil {
+		return
+	}
+	d.store, d.restored = d.backup.clone(), true
+	r.result.Count.Restores++
+	r.tell("  %s is put back to an old copy", d.seat)
+	r.start(d)
+}
+
+// update runs one call of a machine. It reports whether the program still
+// lives and the call had no error.
+func (r *run[In, Req, Ans]) update(d *device[In, Req, Ans], what string, f func(tx e2ee.Tx) ([]e2ee.Event, error)) bool {
+	err := d.store.update(f)
+	switch {
+	case errors.Is(err, errCrash):
+		r.result.Count.Crashes++
+		r.tell("  %s dies in %s", d.seat, what)
+		r.start(d)
+		return false
+	case err != nil:
+		r.violate(RuleMachine, "%s: %s: %v", d.seat, what, err)
+		return false
+	}
+	return true
+}
+
+// say hands a message to a machine.
+func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], last bool) {
+	n := len(r.sent) + 1
+	m := &sent{n: n, from: d.seat, txn: quinta.TxnID(fmt.Sprintf("txn%d", n)), text: fmt.Sprintf("words-%d", n), last: last}
+	err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		return nil, d.m.Send(tx, r.world.Message(m.txn, m.text))
+	})
+	switch {
+	case errors.Is(err, errCrash):
+		// Whether it was taken is not known to who said it.
+		r.result.Count.Crashes++
+		r.tell("  %s dies saying %s", d.seat, m.text)
+		m.last = false
+		r.start(d)
+	case err != nil:
+		r.tell("  %s cannot say anything: %v", d.seat, err)
+		if last && r.joined[d.seat.User] {
+			r.violate(RuleReads, "%s cannot send when all is calm: %v", d.seat, err)
+		}
+		return
+	default:
+		r.tell("  %s says %s", d.seat, m.text)
+		r.result.Count.Sent++
+	}
+	r.sent = append(r.sent, m)
+	r.byTxn[m.txn], r.byText[m.text] = m, m
+}
+
+// outgoing returns what is due, and notes what everybody can see of it.
+func (r *run[In, Req, Ans]) outgoing(d *device[In, Req, Ans]) []Req {
+	var reqs []Req
+	ok := r.update(d, "outgoing", func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		reqs, err = d.m.Outgoing(tx)
+		return nil, err
+	})
+	if !ok {
+		return nil
+	}
+	for _, q := range reqs {
+		r.look(d, q)
+	}
+	return reqs
+}
+
+// done gives a machine an answer.
+func (r *run[In, Req, Ans]) done(d *device[In, Req, Ans], q Req, a Ans) bool {
+	return r.update(d, "done", func(tx e2ee.Tx) ([]e2ee.Event, error) { return d.m.Done(tx, q, a) })
+}
