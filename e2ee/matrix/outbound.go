@@ -24,6 +24,10 @@ type outboundRecord struct {
 	// Epoch is the state of the lists at which all who are entitled had the
 	// key.
 	Epoch uint64 `json:"epoch,omitempty"`
+	// GiveAfter is when the key may be given again after the server refused
+	// more than once to deliver it.
+	GiveAfter int64 `json:"give_after,omitempty"`
+	Refusals  int   `json:"refusals,omitempty"`
 }
 
 // A shareRecord says who was given a session, and who was told why not.
@@ -151,6 +155,9 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 			return nil, false, err
 		}
 		s = shareRecord{}
+	}
+	if o.GiveAfter > w.now.UnixMilli() {
+		return nil, false, nil
 	}
 	ready, all, err := w.give(room, &o, &s, a)
 	if err != nil {
@@ -300,7 +307,7 @@ func (w *work) giveTo(room quinta.RoomID, o *outboundRecord, s *shareRecord, ts 
 }
 
 // doneToDevice counts the answered parts of a share. What a server refused is
-// given again with the next message.
+// given again, from the second time on after a while; messages wait for that.
 func (w *work) doneToDevice(r *record, ans Ans) error {
 	if r.Session == "" {
 		return nil
@@ -320,6 +327,9 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 			s.set(&s.Again, t, t.Curve)
 		}
 		o.Epoch = 0
+		if o.Refusals++; o.Refusals > 1 {
+			o.GiveAfter = w.now.Add(refusedWait).UnixMilli()
+		}
 		if err := w.put("given/"+string(r.Room), &s); err != nil {
 			return err
 		}
