@@ -26,13 +26,17 @@ type peerRecord struct {
 }
 
 // A peerSession is one session. Received is when a message was last opened
-// with it, or when it was made; Used is when it last did anything.
+// with it, or when it was made, or retired; Used is when it last did anything.
 type peerSession struct {
 	ID       olm.SessionID
 	State    []byte
 	Received int64
 	Used     int64
 }
+
+// retired is the time Received of a session that opens messages and seals none
+// any more.
+const retired = -1
 
 // encode writes the sessions as length-prefixed fields: there are many
 // records, and each message changes one.
@@ -113,7 +117,7 @@ func (p *peerRecord) add(id olm.SessionID, state []byte, now int64) {
 func (p *peerRecord) current() *peerSession {
 	var best *peerSession
 	for _, s := range p.Sessions {
-		if best == nil || s.Received >= best.Received {
+		if s.Received != retired && (best == nil || s.Received >= best.Received) {
 			best = s
 		}
 	}
@@ -334,7 +338,9 @@ func (w *work) openWith(p *peerRecord, ps *peerSession, m *olm.Message) ([]byte,
 		return nil, err
 	}
 	ps.State, p.dirty = s.Encode(), true
-	ps.Received, ps.Used = w.now.UnixMilli(), w.now.UnixMilli()
+	if ps.Used = w.now.UnixMilli(); ps.Received != retired {
+		ps.Received = ps.Used
+	}
 	// The last of equals is the one to send with.
 	i := slices.Index(p.Sessions, ps)
 	p.Sessions = append(slices.Delete(p.Sessions, i, i+1), ps)

@@ -60,6 +60,8 @@ var faults = []fault{
 	{name: "a first sync is believed to tell all changes", file: machine + "in.go", old: `if in.Since == "" {`, new: `if in.Since == "" && w.meta.NextBatch != "" {`, test: "TestListBeforeFirstSync"},
 	{name: "a lost key is not given again", file: machine + "outbound.go", old: "s.set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)", new: "", test: "TestKeyAgainAfterDummy"},
 	{name: "a share that was refused does not count", file: machine + "outbound.go", old: "s.set(&s.Again, t, t.Curve)", new: "delete(s.Given[t.User], t.Device)", test: "TestRefusedShareCounts"},
+	{name: "after a restore the room's session seals on", file: machine + "restored.go", old: `[]string{"out/", "given/"}`, new: `[]string{"given/"}`, test: "TestRestored"},
+	{name: "after a restore an Olm session seals on", file: machine + "olm.go", old: "s.Received != retired && (best", new: "(best", test: "TestRestored"},
 	{name: "cross-signing by anybody", file: machine + "trust.go", old: "&& verifyBy(selfSigning, id, pub)", new: "", test: "TestForgedCrossSigning"},
 }
 

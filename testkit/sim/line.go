@@ -83,9 +83,10 @@ func (r *run[In, Req, Ans]) late(luck *rand.Rand) {
 
 // receive asks for what came, and takes it unless the line gives way.
 func (r *run[In, Req, Ans]) receive(d *device[In, Req, Ans], luck *rand.Rand) {
-	in := d.incoming
+	in, begins := d.incoming, false
 	if d.incoming = nil; in == nil {
-		fetched, ok := r.fetch(d)
+		fetched, from, ok := r.fetch(d)
+		begins = from == ""
 		if !ok {
 			return
 		}
@@ -103,12 +104,13 @@ func (r *run[In, Req, Ans]) receive(d *device[In, Req, Ans], luck *rand.Rand) {
 		in = &fetched
 	}
 	r.tell("  %s receives", d.seat)
-	if !r.take(d, *in) || luck.IntN(8) != 0 {
+	if !r.take(d, *in) || begins || luck.IntN(8) != 0 {
 		return
 	}
-	// Once more: it may be refused, and must not count.
+	// Once more: it may be refused, and must not count. Who asks from the
+	// beginning asks for all of it again.
 	r.result.Count.Repeated++
-	err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return d.m.Receive(tx, *in) })
+	_, err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return d.m.Receive(tx, *in) })
 	r.tell("  %s receives it once more: %v", d.seat, err)
 	if err == errCrash {
 		r.result.Count.Crashes++
@@ -116,14 +118,13 @@ func (r *run[In, Req, Ans]) receive(d *device[In, Req, Ans], luck *rand.Rand) {
 	}
 }
 
-func (r *run[In, Req, Ans]) fetch(d *device[In, Req, Ans]) (in In, ok bool) {
-	from := ""
+func (r *run[In, Req, Ans]) fetch(d *device[In, Req, Ans]) (in In, from string, ok bool) {
 	err := d.store.view(func(tx e2ee.Tx) (err error) { from, err = r.world.Ask(tx, d.seat); return err })
 	if err != nil {
 		r.violate(RuleMachine, "%s: ask: %v", d.seat, err)
-		return in, false
+		return in, from, false
 	}
-	return r.world.Fetch(d.seat, from), true
+	return r.world.Fetch(d.seat, from), from, true
 }
 
 func (r *run[In, Req, Ans]) take(d *device[In, Req, Ans], in In) bool {
@@ -135,7 +136,7 @@ func (r *run[In, Req, Ans]) settle() {
 	const rounds = 4
 	for range rounds {
 		for _, d := range r.active() {
-			if in, ok := r.fetch(d); ok {
+			if in, _, ok := r.fetch(d); ok {
 				r.take(d, in)
 			}
 			r.pump(d)

@@ -40,8 +40,12 @@ func (n *matrixNet) Logout(s sim.Seat)     { n.logout(s) }
 func (n *matrixNet) Join(u quinta.UserID)  { n.member(u, "join") }
 func (n *matrixNet) Leave(u quinta.UserID) { n.member(u, "leave") }
 
-func (n *matrixNet) Machine(_ e2ee.Tx, env e2ee.Env, s sim.Seat) (matrixMachine, error) {
-	return matrix.New(env, s.User, s.Device), nil
+func (n *matrixNet) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool) (matrixMachine, error) {
+	m := matrix.New(env, s.User, s.Device)
+	if restored {
+		return m, m.Restored(tx)
+	}
+	return m, nil
 }
 
 func (n *matrixNet) Handle(s sim.Seat, r matrix.Req) matrix.Ans { return n.handle(s, r) }
@@ -129,7 +133,7 @@ func (n *matrixNet) Look(s sim.Seat, r matrix.Req) sim.Sight {
 	case r.Kind == matrix.ReqToDevice && parts[1] == "m.room.encrypted":
 		sight.Uses = olmUses(r)
 	}
-	if r.Method == "PUT" {
+	if r.Kind == matrix.ReqToDevice {
 		sight.Uses = append(sight.Uses, sim.Use{Key: s.String() + " request " + r.Path, For: string(r.Body)})
 	}
 	n.seen[r.Path+string(r.Body)] = sight

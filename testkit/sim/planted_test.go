@@ -30,8 +30,8 @@ func (f *faulty) Fetch(s sim.Seat, from string) matrix.In {
 	return in
 }
 
-func (f *faulty) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat) (matrixMachine, error) {
-	m, err := f.matrixWorld.Machine(tx, env, s)
+func (f *faulty) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool) (matrixMachine, error) {
+	m, err := f.matrixWorld.Machine(tx, env, s, restored)
 	return &faultyMachine{m.(*matrix.Machine), f}, err
 }
 

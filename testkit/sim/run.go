@@ -16,7 +16,7 @@ type run[In, Req, Ans any] struct {
 	script  Script
 	world   World[In, Req, Ans]
 	clock   time.Time
-	lives   uint64 // of programs, each with randomness of its own
+	sources uint64 // of randomness, one for each life of a program
 	devices []*device[In, Req, Ans]
 	joined  map[quinta.UserID]bool
 	names   int
@@ -35,8 +35,9 @@ type device[In, Req, Ans any] struct {
 	store *store
 	m     Machine[In, Req, Ans]
 	// gone: it was removed at the server. restored: its store was put back once.
-	gone, restored bool
-	backup         *store
+	// told: its program knows that.
+	gone, restored, told bool
+	backup               *store
 	// What is on its way to it.
 	answer   *answered[Req, Ans]
 	incoming *In
@@ -83,10 +84,10 @@ func (r *run[In, Req, Ans]) now() time.Time { return r.clock }
 
 // random returns a source that nobody else has.
 func (r *run[In, Req, Ans]) random() *rand.ChaCha8 {
-	r.lives++
+	r.sources++
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], r.script.Seed)
-	binary.LittleEndian.PutUint64(seed[8:], r.lives)
+	binary.LittleEndian.PutUint64(seed[8:], r.sources)
 	return rand.NewChaCha8(seed)
 }
 
@@ -168,7 +169,7 @@ func (r *run[In, Req, Ans]) step(s Step) {
 	case OpRenew:
 		r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx) })
 	case OpBackup:
-		d.backup = d.store.clone()
+		r.backup(d)
 	case OpRestore:
 		r.restore(d)
 	}
@@ -233,16 +234,25 @@ func (r *run[In, Req, Ans]) start(d *device[In, Req, Ans]) {
 	d.store.fuse, d.answer, d.incoming = 0, nil, nil
 	env := e2ee.Env{Now: r.now, Rand: r.random()}
 	r.update(d, "start", func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
-		d.m, err = r.world.Machine(tx, env, d.seat)
+		d.m, err = r.world.Machine(tx, env, d.seat, d.restored && !d.told)
 		return nil, err
 	})
+	d.told = d.restored
+}
+
+// backup copies a store. One from before the device first received may lack
+// its keys: put back it would be another device.
+func (r *run[In, Req, Ans]) backup(d *device[In, Req, Ans]) {
+	if _, from, ok := r.fetch(d); ok && from != "" {
+		d.backup = d.store.clone()
+	}
 }
 
 func (r *run[In, Req, Ans]) restore(d *device[In, Req, Ans]) {
 	if d.backup == nil {
 		return
 	}
-	d.store, d.restored = d.backup.clone(), true
+	d.store, d.restored, d.told = d.backup.clone(), true, false
 	r.result.Count.Restores++
 	r.tell("  %s is put back to an old copy", d.seat)
 	r.start(d)
@@ -251,7 +261,13 @@ func (r *run[In, Req, Ans]) restore(d *device[In, Req, Ans]) {
 // update runs one call of a machine. It reports whether the program still
 // lives and the call had no error.
 func (r *run[In, Req, Ans]) update(d *device[In, Req, Ans], what string, f func(tx e2ee.Tx) ([]e2ee.Event, error)) bool {
-	err := d.store.update(f)
+	_, err := d.store.update(f)
+	return r.lives(d, what, err)
+}
+
+// lives has a program that died begin again, and reports whether it lives and
+// had no error.
+func (r *run[In, Req, Ans]) lives(d *device[In, Req, Ans], what string, err error) bool {
 	switch {
 	case errors.Is(err, errCrash):
 		r.result.Count.Crashes++
@@ -269,7 +285,7 @@ func (r *run[In, Req, Ans]) update(d *device[In, Req, Ans], what string, f func(
 func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], last bool) {
 	n := len(r.sent) + 1
 	m := &sent{n: n, from: d.seat, txn: quinta.TxnID(fmt.Sprintf("txn%d", n)), text: fmt.Sprintf("words-%d", n), last: last}
-	err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+	_, err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		return nil, d.m.Send(tx, r.world.Message(m.txn, m.text))
 	})
 	switch {
@@ -293,18 +309,21 @@ func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], last bool) {
 	r.byTxn[m.txn], r.byText[m.text] = m, m
 }
 
-// outgoing returns what is due, and notes what everybody can see of it.
+// outgoing returns what is due, and notes what everybody can see of it. What
+// was committed counts, also if the program dies then.
 func (r *run[In, Req, Ans]) outgoing(d *device[In, Req, Ans]) []Req {
 	var reqs []Req
-	ok := r.update(d, "outgoing", func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+	committed, err := d.store.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
 		reqs, err = d.m.Outgoing(tx)
 		return nil, err
 	})
-	if !ok {
-		return nil
+	if committed {
+		for _, q := range reqs {
+			r.look(d, q)
+		}
 	}
-	for _, q := range reqs {
-		r.look(d, q)
+	if !r.lives(d, "outgoing", err) {
+		return nil
 	}
 	return reqs
 }

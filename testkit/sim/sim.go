@@ -31,8 +31,9 @@ type World[In, Req, Ans any] interface {
 	Leave(u quinta.UserID)
 
 	// Machine returns the machine of a device as its program makes it when it
-	// starts, over the store of tx.
-	Machine(tx e2ee.Tx, env e2ee.Env, s Seat) (Machine[In, Req, Ans], error)
+	// starts, over the store of tx. A restored store was put back to an old
+	// copy, and the program was told so.
+	Machine(tx e2ee.Tx, env e2ee.Env, s Seat, restored bool) (Machine[In, Req, Ans], error)
 	// Handle has the server take a request: its effect and the answer.
 	Handle(s Seat, r Req) Ans
 	// Lost is the answer of a server that was not reached.

@@ -43,21 +43,21 @@ func (s *store) burn() bool {
 // update runs f in one transaction and keeps the events with it. A program
 // that dies before the commit has done nothing, one that dies after it has
 // done all; it gets errCrash either way.
-func (s *store) update(f func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+func (s *store) update(f func(tx e2ee.Tx) ([]e2ee.Event, error)) (committed bool, err error) {
 	t := &storeTx{s: s, changed: map[string][]byte{}}
 	events, err := f(t)
 	if t.dead {
-		return errCrash
+		return false, errCrash
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	t.commit()
 	s.seen = append(s.seen, events...)
 	if len(t.changed)+len(events) > 0 && !s.burn() {
-		return errCrash
+		return true, errCrash
 	}
-	return nil
+	return true, nil
 }
 
 // view runs f and keeps nothing of it.

@@ -19,7 +19,7 @@ func TestStoreDies(t *testing.T) {
 		s.fuse = fuse
 		done := 0
 		for tx := range 2 {
-			err := s.update(func(t e2ee.Tx) ([]e2ee.Event, error) {
+			_, err := s.update(func(t e2ee.Tx) ([]e2ee.Event, error) {
 				for i := range each {
 					if err := t.Put(fmt.Sprint(tx, i), []byte("x")); err != nil {
 						return nil, nil // a machine that takes no notice changes nothing
@@ -66,7 +66,7 @@ func TestStoreReads(t *testing.T) {
 	}
 	write := func(f func(tx e2ee.Tx) error) {
 		t.Helper()
-		if err := s.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, f(tx) }); err != nil {
+		if _, err := s.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, f(tx) }); err != nil {
 			t.Fatal(err)
 		}
 	}
