@@ -133,24 +133,29 @@ func (r *run[In, Req, Ans]) take(d *device[In, Req, Ans], in In) bool {
 
 // settle has all receive and send over a good line until all is quiet.
 func (r *run[In, Req, Ans]) settle() {
-	const rounds = 4
-	for range rounds {
+	const most = 6
+	for range most {
+		quiet := true
 		for _, d := range r.active() {
 			if in, _, ok := r.fetch(d); ok {
 				r.take(d, in)
 			}
-			r.pump(d)
+			quiet = r.pump(d) && quiet
+		}
+		if quiet {
+			return // nobody asked anything after the others had received
 		}
 	}
 }
 
-// pump carries out what is due until nothing is.
-func (r *run[In, Req, Ans]) pump(d *device[In, Req, Ans]) {
+// pump carries out what is due until nothing is, and reports whether nothing
+// was.
+func (r *run[In, Req, Ans]) pump(d *device[In, Req, Ans]) bool {
 	const most = 60
-	for range most {
+	for i := range most {
 		reqs := r.outgoing(d)
 		if len(reqs) == 0 {
-			return
+			return i == 0
 		}
 		for _, q := range reqs {
 			r.tell("  %s: %s", d.seat, r.title(d, q))
@@ -158,6 +163,7 @@ func (r *run[In, Req, Ans]) pump(d *device[In, Req, Ans]) {
 		}
 	}
 	r.violate(RuleMachine, "%s does not come to rest", d.seat)
+	return false
 }
 
 // calm ends the bad times: all lines are good, nobody dies, time passes, and
