@@ -12,7 +12,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// A Loop runs one device until its context ends.
+// A Loop runs one device until its context ends. A request that fails is tried
+// again for as long as it is due; see [Laned] for what goes on meanwhile.
 type Loop[In, Req, Ans any] struct {
 	Machine e2ee.Machine[In, Req, Ans]
 	Link    Link[In, Req, Ans]
@@ -29,6 +30,7 @@ type Loop[In, Req, Ans any] struct {
 
 	wake   chan struct{}
 	events chan struct{} // a lock for Events
+	lanes  lanes         // of the one that sends: Run, Flush or Push
 }
 
 // The bounds of the wait between two tries.
@@ -107,11 +109,39 @@ func (l *Loop[In, Req, Ans]) Run(ctx context.Context) error {
 }
 
 // Flush carries out what is due and returns when nothing is, without
-// receiving. It is for programs that send and end.
+// receiving. It is for programs that send and end; it must not run together
+// with Run or Push.
 func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
 	for {
-		n, err := l.round(ctx)
-		if err != nil || n == 0 {
+		r, err := l.round(ctx)
+		if err != nil || r.done+r.left == 0 {
+			return err
+		}
+		if r.done == 0 {
+			if err := sleep(ctx, r.next, nil); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Push is Flush for who has other things to do: what fails for some seconds
+// stays due, and is no error.
+func (l *Loop[In, Req, Ans]) Push(ctx context.Context) error {
+	last := time.Now()
+	for {
+		r, err := l.round(ctx)
+		if err != nil || r.done+r.left == 0 {
+			return err
+		}
+		if r.done > 0 {
+			last = time.Now()
+			continue
+		}
+		if r.next.Sub(last) > pushFor {
+			return nil
+		}
+		if err := sleep(ctx, r.next, nil); err != nil {
 			return err
 		}
 	}
@@ -120,38 +150,24 @@ func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
 // send carries out what is due, whenever something may be.
 func (l *Loop[In, Req, Ans]) send(ctx context.Context) error {
 	for ctx.Err() == nil {
-		n, err := l.round(ctx)
+		r, err := l.round(ctx)
+		if err == nil && r.done == 0 {
+			err = sleep(ctx, r.next, l.wake)
+		}
 		if err != nil {
 			return l.unlessOver(ctx, err)
-		}
-		if n > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-l.wake:
 		}
 	}
 	return nil
 }
 
-// round carries out every request that is due now.
-func (l *Loop[In, Req, Ans]) round(ctx context.Context) (int, error) {
+// due asks the machine what is due.
+func (l *Loop[In, Req, Ans]) due(ctx context.Context) ([]Req, error) {
 	var due []Req
 	if err := l.Store.Update(ctx, func(tx e2ee.Tx) (err error) { due, err = l.Machine.Outgoing(tx); return err }); err != nil {
-		return 0, fmt.Errorf("asking what is due: %w", err)
+		return nil, fmt.Errorf("asking what is due: %w", err)
 	}
-	for i, req := range due {
-		var ans Ans
-		err := l.retry(ctx, func() (err error) { ans, err = l.Link.Do(ctx, req); return err })
-		if err != nil {
-			return i, err
-		}
-		if err := l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Done(tx, req, ans) }); err != nil {
-			return i, err
-		}
-	}
-	return len(due), nil
+	return due, nil
 }
 
 // receive takes in what comes.
@@ -208,37 +224,57 @@ func (l *Loop[In, Req, Ans]) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.
 
 // retry tries until there is an answer, with growing waits between the tries.
 func (l *Loop[In, Req, Ans]) retry(ctx context.Context, try func() error) error {
-	wait := minBackOff
+	var wait time.Duration
 	for {
 		err := try()
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if k := quinta.KindOf(err); k != quinta.KindUnavailable && k != quinta.KindLimited {
-			return err
-		}
-		pause, jerr := l.jitter(wait)
-		if jerr != nil {
-			return jerr
-		}
-		if re, ok := errors.AsType[*RetryError](err); ok && re.After > 0 {
-			pause = min(re.After, retryAtMost)
+		pause, perr := l.pause(ctx, err, &wait)
+		if perr != nil {
+			return perr
 		}
 		if l.Trouble != nil {
 			l.Trouble(err, pause)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
+		if err := sleep(ctx, time.Now().Add(pause), nil); err != nil {
+			return err
 		}
-		wait = min(2*wait, maxBackOff)
 	}
+}
+
+// pause returns how long to wait before the next try; wait grows with each.
+// It returns the cause if that is no reason to try again.
+func (l *Loop[In, Req, Ans]) pause(ctx context.Context, cause error, wait *time.Duration) (time.Duration, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if k := quinta.KindOf(cause); k != quinta.KindUnavailable && k != quinta.KindLimited {
+		return 0, cause
+	}
+	*wait = min(max(minBackOff, 2**wait), maxBackOff)
+	if re, ok := errors.AsType[*RetryError](cause); ok && re.After > 0 {
+		return min(re.After, retryAtMost), nil
+	}
+	return l.jitter(*wait)
+}
+
+// sleep returns at a time, which may be zero for never, or when wake has
+// something, or with the error of ctx when that ended.
+func sleep(ctx context.Context, until time.Time, wake <-chan struct{}) error {
+	var due <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-due:
+	case <-wake:
+	}
+	return nil
 }
 
 // jitter returns a random time between half of d and d, so that clients that

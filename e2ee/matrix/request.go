@@ -39,6 +39,29 @@ type Req struct {
 	Method string
 	Path   string
 	Body   []byte
+	lane   string
+}
+
+// Lane names what the request must not overtake: the messages of one room keep
+// their order, as do the device's keys and what signs them, and what goes to
+// devices in clear. What goes to them sealed may overtake each other, as Olm
+// opens messages in any order; a message of a room waits anyway until its key
+// was taken.
+func (r Req) Lane() string { return r.lane }
+
+// lane returns the lane of a stored request.
+func (r *record) lane(id string) string {
+	switch {
+	case r.Kind == ReqRoomSend:
+		return "room " + string(r.Room)
+	case r.Kind == ReqDeviceSigning || r.Kind == ReqSignatures || r.Kind == ReqKeysUpload && r.DeviceKeys:
+		return "identity"
+	case r.Kind == ReqKeysUpload || r.Kind == ReqKeysQuery || r.Kind == ReqKeysClaim:
+		return string(r.Kind)
+	case r.Kind == ReqToDevice && !strings.HasPrefix(r.Path, path("sendToDevice", typeEncrypted, "")):
+		return "to-device in clear"
+	}
+	return "alone " + id
 }
 
 // An Ans is the answer to a request. The zero Failure is success.
@@ -221,8 +244,8 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 			return err
 		}
 		return w.requests(func(id string, r *record) error {
-			body, err := w.body(id)
-			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body})
+body, err := w.body(id)
+			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body, lane: r.lane(id)})
 			return err
 		})
 	})

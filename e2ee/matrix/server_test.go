@@ -79,6 +79,12 @@ func (s *homeserver) login(u quinta.UserID, d quinta.DeviceID) {
 	s.users[u].devices[d] = &device{all: map[string]json.RawMessage{}, txns: map[string][]byte{}}
 }
 
+// take gives n one-time keys of a device out, as to others who write to it.
+func (s *homeserver) take(u quinta.UserID, d quinta.DeviceID, n int) {
+	dev := s.users[u].devices[d]
+	dev.oneTime = dev.oneTime[n:]
+}
+
 func (s *homeserver) logout(u quinta.UserID, d quinta.DeviceID) {
 	delete(s.users[u].devices, d)
 	s.users[u].changed = s.next()

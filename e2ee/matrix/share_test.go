@@ -274,6 +274,60 @@ func TestAttack25EncryptionWeakened(t *testing.T) {
 	}
 }
 
+// TestRotationBounds: what a room asks for is followed within bounds: a session
+// serves at most ten thousand messages and at most thirty days, and at least a
+// minute.
+func TestRotationBounds(t *testing.T) {
+	t.Parallel()
+	const never = 1 << 50
+	open := func(msgs, ms int64) (*stage, *client) {
+		s := newStage(t)
+		alice := s.login("@alice:x", "ALICE")
+		s.hs.createPlain("!r:x", "@alice:x")
+		s.hs.encrypt("!r:x", map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": msgs, "rotation_period_ms": ms})
+		turn(alice)
+		alice.says("!r:x", "the first")
+		return s, alice
+	}
+	for _, c := range []struct {
+		asked, most time.Duration
+	}{
+		{time.Hour, time.Hour},
+		{time.Second, time.Minute},
+		{20 * 24 * time.Hour, 20 * 24 * time.Hour},
+		{365 * 24 * time.Hour, 30 * 24 * time.Hour},
+	} {
+		s, alice := open(never, c.asked.Milliseconds())
+		s.wait(c.most - time.Millisecond)
+		alice.says("!r:x", "just before")
+		if got := s.distinct("!r:x"); got != 1 {
+			t.Errorf("asked for %s: got %d sessions before %s", c.asked, got, c.most)
+		}
+		s.wait(time.Millisecond)
+		alice.says("!r:x", "just after")
+		if got := s.distinct("!r:x"); got != 2 {
+			t.Errorf("asked for %s: got %d sessions after %s, want a new one", c.asked, got, c.most)
+		}
+	}
+
+	const most = 10_000
+	s, alice := open(never, never)
+	for sent := 1; sent < most; {
+		for range min(500, most-sent) {
+			alice.send("!r:x", "more")
+			sent++
+		}
+		alice.pump()
+	}
+	if got := s.distinct("!r:x"); got != 1 {
+		t.Errorf("got %d sessions for %d messages, want one", got, most)
+	}
+	alice.says("!r:x", "one too many")
+	if got := s.distinct("!r:x"); got != 2 {
+		t.Errorf("got %d sessions for %d messages, want a new one", got, most+1)
+	}
+}
+
 // TestNoOneTimeKeys has a device without one-time keys: it is told once, and
 // gets later keys.
 func TestNoOneTimeKeys(t *testing.T) {

@@ -103,7 +103,11 @@ func (s *Session) examineSync(ctx context.Context) (client.Finding, error) {
 		q.Set("since", since)
 	}
 	begin := s.env.Now()
-	if _, err := s.link.call(ctx, "syncing", request{method: http.MethodGet, path: path("sync") + "?" + q.Encode(), max: maxLarge}); err != nil {
+	a, err := s.link.call(ctx, "syncing", request{method: http.MethodGet, path: path("sync") + "?" + q.Encode(), max: maxLarge})
+	if err == nil {
+		_, err = parseSync(since, a.body)
+	}
+	if err != nil {
 		return client.Finding{Name: name}, err
 	}
 	return good(name, fmt.Sprintf("the server answered in %s", s.env.Now().Sub(begin).Round(time.Millisecond))), nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -152,6 +153,46 @@ func TestRateLimited(t *testing.T) {
 	if !strings.Contains(e.Detail, "M_LIMIT_EXCEEDED") {
 		t.Errorf("got %q, want the server's code", e.Detail)
 	}
+}
+
+// TestPoisonedRequest: what the server never takes is tried again and again,
+// and holds up nothing that does not depend on it.
+func TestPoisonedRequest(t *testing.T) {
+	t.Parallel()
+	p := middle.Start(t, quintatest.Start(t).URL)
+	alice, bob, carol := meets(t, p.URL, "alice").runs(), meets(t, p.URL, "bob").runs(), meets(t, p.URL, "carol").runs()
+	withBob, withCarol := alice.invites(bob), alice.invites(carol)
+	p.Before(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/sendToDevice/") {
+			return false
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if !bytes.Contains(body, []byte("@carol:hs1")) {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, `{"errcode":"M_UNKNOWN","error":"always wrong"}`)
+		return true
+	})
+	if _, err := alice.s.Send(t.Context(), withCarol, client.Text("for carol")); err != nil {
+		t.Fatal(err)
+	}
+	alice.sees("trouble", func(e e2ee.Event) bool {
+		return e.Kind == e2ee.EventTrouble && strings.Contains(e.Detail, "always wrong")
+	})
+	for _, text := range []string{"one", "two", "three"} {
+		alice.sends(withBob, text)
+		bob.reads(text)
+	}
+	if carol.saw("for carol") != 0 {
+		t.Error("carol has a message whose key she cannot have")
+	}
+	p.Before(nil)
+	carol.reads("for carol")
 }
 
 func TestRefusedMessageFails(t *testing.T) {

@@ -354,8 +354,9 @@ func (s *Session) receiveFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, e
 	if s.running.Load() {
 		return false, false, nil
 	}
-	// What is due goes out first: its answers may be what is waited for.
-	err = s.loop.Flush(short)
+	// What is due goes out first: its answers may be what is waited for. What
+	// cannot get through now does not keep from receiving.
+	err = s.loop.Push(short)
 	if err == nil {
 		err = s.look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err })
 	}

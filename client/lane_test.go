@@ -1,0 +1,263 @@
+package client_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/store/memory"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A slip is a request "number lane=text"; its lane is what stands after the
+// number.
+type slip string
+
+func (s slip) Lane() string {
+	_, lane, _ := strings.Cut(string(s), " ")
+	lane, _, _ = strings.Cut(lane, "=")
+	return lane
+}
+
+// counter is echo with requests in lanes; it counts how often it was asked
+// what is due.
+type counter struct {
+	echo
+	mu     sync.Mutex
+	rounds int
+}
+
+func (c *counter) Outgoing(tx e2ee.Tx) ([]slip, error) {
+	c.mu.Lock()
+	c.rounds++
+	c.mu.Unlock()
+	all, err := c.echo.Outgoing(tx)
+	var out []slip
+	for _, s := range all {
+		out = append(out, slip(s))
+	}
+	return out, err
+}
+
+func (c *counter) Done(tx e2ee.Tx, req slip, ans string) ([]e2ee.Event, error) {
+	return c.echo.Done(tx, string(req), ans)
+}
+
+func (c *counter) round() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rounds
+}
+
+// slipWire is wire for slips.
+type slipWire struct{ wire }
+
+func (w *slipWire) Do(ctx context.Context, req slip) (string, error) {
+	return w.wire.Do(ctx, string(req))
+}
+
+type slipLoop = client.Loop[string, slip, string]
+
+// newLanes makes a loop with these requests due.
+func newLanes(t *testing.T, w *slipWire, due ...string) (*slipLoop, *counter) {
+	t.Helper()
+	c := &counter{}
+	l := &slipLoop{Machine: c, Link: w, Store: memory.New(), Env: e2ee.Env{Now: time.Now, Rand: rand.Reader}}
+	l.Start()
+	for _, txn := range due {
+		if err := l.Send(t.Context(), quinta.Message{Txn: quinta.TxnID(txn), Text: "hi"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l, c
+}
+
+var errDown = quinta.E(quinta.KindUnavailable, "send", "the server is in trouble")
+
+// TestPoisonedRequestHoldsUpItsLaneOnly: a request that the server can never
+// take keeps those behind it in its lane, in their order, and nothing else.
+func TestPoisonedRequestHoldsUpItsLaneOnly(t *testing.T) {
+	t.Parallel()
+	w := &slipWire{wire{in: make(chan string)}}
+	healed, tries := false, 0 // under the lock of w
+	w.fail = func(req string, _ int) error {
+		if req == "1 kitchen=hi" && !healed {
+			tries++
+			return errDown
+		}
+		return nil
+	}
+	l, _ := newLanes(t, w, "1 kitchen", "2 kitchen", "3 garden", "4 garden", "5 kitchen", "6 attic")
+	sent := make(chan string, 10)
+	l.Events = func(es []e2ee.Event) {
+		for _, e := range es {
+			if e.Kind == e2ee.EventSent {
+				sent <- string(e.Message.Txn)
+			}
+		}
+	}
+	trouble := make(chan time.Duration, 100)
+	l.Trouble = func(_ error, wait time.Duration) { trouble <- wait }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	for _, want := range []string{"3 garden", "4 garden", "6 attic"} {
+		if got := <-sent; got != want {
+			t.Errorf("got %q sent, want %q", got, want)
+		}
+	}
+	// It is tried again, after longer and longer waits, and what comes later
+	// does not wait for it.
+	first := <-trouble
+	if third := func() time.Duration { <-trouble; return <-trouble }(); third <= first {
+		t.Errorf("got waits of %s and then %s, want longer ones", first, third)
+	}
+	if err := l.Send(ctx, quinta.Message{Txn: "7 attic", Text: "hi"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-sent; got != "7 attic" {
+		t.Errorf("got %q sent, want what is in another lane", got)
+	}
+	w.mu.Lock()
+	if slices.Contains(w.did, "2 kitchen=hi") || slices.Contains(w.did, "5 kitchen=hi") {
+		t.Errorf("got %q, want nothing tried behind the request that fails", w.did)
+	}
+	if tries < 3 {
+		t.Errorf("got %d tries, want the request tried again", tries)
+	}
+	healed = true
+	w.mu.Unlock()
+	for _, want := range []string{"1 kitchen", "2 kitchen", "5 kitchen"} {
+		if got := <-sent; got != want {
+			t.Errorf("got %q sent, want %q", got, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServerDownIsNotStormed: where nothing gets through, not every lane is
+// tried each time.
+func TestServerDownIsNotStormed(t *testing.T) {
+	t.Parallel()
+	w := &slipWire{}
+	var due []string
+	for i := range 30 {
+		due = append(due, fmt.Sprintf("%02d lane%d", i, i))
+	}
+	l, c := newLanes(t, w, due...)
+	perRound := map[int]int{}
+	down := 6
+	w.fail = func(string, int) error {
+		if down == 0 {
+			return nil
+		}
+		down--
+		perRound[c.round()]++
+		return errDown
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for round, tries := range perRound {
+		if tries > 2 {
+			t.Errorf("got %d failed tries in round %d, want at most 2", tries, round)
+		}
+	}
+	if got := len(w.did); got != 36 {
+		t.Errorf("got %d tries, want 6 that failed and one of each request", got)
+	}
+}
+
+// TestLimitedServerIsLeftAlone: when the server asks to wait, all requests
+// wait, not only the one that it said it of.
+func TestLimitedServerIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := &slipWire{}
+	l, c := newLanes(t, w, "1 kitchen", "2 garden", "3 attic")
+	var rounds []int
+	const after = 30 * time.Millisecond
+	var asked, next time.Time
+	w.fail = func(_ string, try int) error {
+		rounds = append(rounds, c.round())
+		switch try {
+		case 1:
+			asked = time.Now()
+			return &client.RetryError{After: after, Err: quinta.E(quinta.KindLimited, "send", "too fast")}
+		case 2:
+			next = time.Now()
+		}
+		return nil
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(rounds) != 4 || rounds[1] == rounds[0] {
+		t.Errorf("got tries in rounds %v, want the first alone and all three later", rounds)
+	}
+	if got := next.Sub(asked); got < after {
+		t.Errorf("got the next request after %s, want it after %s", got, after)
+	}
+}
+
+// TestPushLeavesWhatFails: Push gets through what it can and does not wait for
+// the rest; an error that is no reason to try again it returns.
+func TestPushLeavesWhatFails(t *testing.T) {
+	t.Parallel()
+	w := &slipWire{}
+	l, _ := newLanes(t, w, "1 kitchen", "2 garden", "3 kitchen", "4 garden")
+	cause := error(errDown)
+	w.fail = func(req string, _ int) error {
+		if strings.Contains(req, "kitchen") {
+			return cause
+		}
+		return nil
+	}
+	if err := l.Push(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(w.did, "2 garden=hi") || !slices.Contains(w.did, "4 garden=hi") || slices.Contains(w.did, "3 kitchen=hi") {
+		t.Errorf("got %q, want both of the garden and the first of the kitchen", w.did)
+	}
+	w.did, cause = nil, quinta.E(quinta.KindUnauthenticated, "send", "signed out")
+	if err := l.Push(t.Context()); quinta.KindOf(err) != quinta.KindUnauthenticated {
+		t.Errorf("got %v, want that the device was signed out", err)
+	}
+	w.fail = nil
+	if err := l.Push(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(w.did[len(w.did)-2:]); got != "[1 kitchen=hi 3 kitchen=hi]" {
+		t.Errorf("got %s at the end, want what had been left", got)
+	}
+}
+
+// TestWithoutLanesOrderHolds: requests that do not say what they may overtake
+// keep their order.
+func TestWithoutLanesOrderHolds(t *testing.T) {
+	t.Parallel()
+	w := &wire{fail: func(_ string, try int) error {
+		if try < 3 {
+			return errDown
+		}
+		return nil
+	}}
+	l := newLoop(w, memory.New())
+	send(t, l, "1")
+	send(t, l, "2")
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(w.did); got != "[1=hi 1=hi 1=hi 2=hi]" {
+		t.Errorf("got %s, want the second after the first was answered", got)
+	}
+}
