@@ -244,7 +244,7 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 			return err
 		}
 		return w.requests(func(id string, r *record) error {
-body, err := w.body(id)
+			body, err := w.body(id)
 			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body, lane: r.lane(id)})
 			return err
 		})
