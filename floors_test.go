@@ -76,6 +76,7 @@ var floors = []floor{
 // its name.
 var systems = map[string][]string{
 	"matrix":  {"matrix", "olm", "megolm", "sas", "attachment", "keyexport", "keybackup", "secretstorage"},
+	"ca":      {"ca", "attachment"},
 	"mtproto": {"secretchat"},
 	"xmpp":    {"keysrv"},
 }

@@ -340,3 +340,40 @@ const (
 
 // RevokeReasons are all reasons.
 var RevokeReasons = []string{RevokeUnspecified, RevokeCompromised, RevokeSuperseded, RevokeCessation}
+
+// Profiled is a Session on a network whose conversations can have another
+// profile than the default one.
+type Profiled interface {
+	Session
+	// Legacy chooses the legacy profile for a conversation with a user, apart
+	// from the default one with him, and returns it. It is weak, what comes in
+	// it is marked so, and nothing is sent before the user has chosen it too.
+	Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error)
+	// Small switches session mode on or off for what this device sends in a
+	// conversation of two: small packets under a key that one message carries.
+	Small(ctx context.Context, room quinta.RoomID, on bool) error
+}
+
+// An Approver is a Session whose device can help another one of the account
+// that lost its keys, or has none of its own yet.
+type Approver interface {
+	Session
+	// Approve lets another device enrol the keys named by their ids, as it
+	// shows them, when its old ones are over.
+	Approve(ctx context.Context, id quinta.DeviceID, keys ...string) error
+	// Give sends the keys that open what nobody has read yet to another device
+	// of the account, which the user has verified.
+	Give(ctx context.Context, id quinta.DeviceID) error
+	// Retry asks again for what was refused for want of an approval.
+	Retry(ctx context.Context) error
+}
+
+// An Asker is a Session that can tell senders that no device of this account
+// could read what they wrote.
+type Asker interface {
+	Session
+	// AskAgain tells the senders of all messages that cannot be opened here,
+	// whose devices may then seal them again by themselves. It returns how many
+	// messages that are.
+	AskAgain(ctx context.Context) (int, error)
+}

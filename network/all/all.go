@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/ca/caserver"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver"
@@ -19,7 +20,7 @@ type network struct {
 // networks has one line a network.
 var networks = []network{
 	{server: &matrixserver.Network, client: matrixclient.Network{}},
-	{server: &caserver.Network},
+	{server: &caserver.Network, client: caclient.Network{}},
 }
 
 // Servers are the server halves.

@@ -1,0 +1,190 @@
+package caclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
+)
+
+// Bounds of what a server may send.
+const (
+	maxAnswer = 8 << 20  // most answers
+	maxLarge  = 64 << 20 // the mailbox, history, key lists, revocation list
+	maxError  = 256 << 10
+)
+
+// A conn speaks with one server. It is safe for concurrent use.
+type conn struct {
+	http *http.Client
+	// base is the address of the server without a slash at its end.
+	base  string
+	token client.Secret
+	now   func() time.Time
+}
+
+func newConn(rt http.RoundTripper, base string, token client.Secret, now func() time.Time) *conn {
+	return &conn{http: dial.NewClient(rt), base: base, token: token, now: now}
+}
+
+// close gives up the connections that are not in use.
+func (c *conn) close() { c.http.CloseIdleConnections() }
+
+// A request is one call.
+type request struct {
+	method string
+	// path is escaped, stands below wire.Base, and has the query.
+	path string
+	// body is JSON, or nil.
+	body []byte
+	// open says that no token is sent.
+	open bool
+	// max bounds the answer and within its time; zero means maxAnswer and
+	// dial.AnswerWithin.
+	max    int64
+	within time.Duration
+}
+
+// call carries out a request and returns the body of a success, whole, with
+// its header. Every error is a *quinta.Error or wraps one, and wraps a
+// *wire.Error if the server gave one.
+func (c *conn) call(ctx context.Context, op string, q request) ([]byte, http.Header, error) {
+	if q.within == 0 {
+		q.within = dial.AnswerWithin
+	}
+	if q.max == 0 {
+		q.max = maxAnswer
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, q.within, dial.ErrSlow)
+	defer cancel()
+	var body io.Reader
+	if q.body != nil {
+		body = bytes.NewReader(q.body)
+	}
+	r, err := http.NewRequestWithContext(ctx, q.method, c.base+wire.Base+q.path, body)
+	if err != nil {
+		return nil, nil, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
+	}
+	if q.body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.send(op, r, q.open)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return nil, nil, refusal(op, resp)
+	}
+	b, err := dial.ReadAll(resp.Body, q.max)
+	if err != nil {
+		return nil, nil, dial.Broken(ctx, op, err)
+	}
+	return b, resp.Header, nil
+}
+
+// ask is call with JSON on both sides; in and out may be nil.
+func (c *conn) ask(ctx context.Context, op string, q request, in, out any) error {
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
+		}
+		q.body = b
+	}
+	b, _, err := c.call(ctx, op, q)
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return quinta.E(quinta.KindMalformed, op, "the server's answer is not the JSON of this network")
+	}
+	return nil
+}
+
+// send puts the headers on and sends.
+func (c *conn) send(op string, r *http.Request, open bool) (*http.Response, error) {
+	r.Header.Set("User-Agent", "quinta")
+	if !open {
+		r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, dial.Broken(r.Context(), op, err)
+	}
+	return resp, nil
+}
+
+// refusal makes the error of an answer that is no success.
+func refusal(op string, resp *http.Response) error {
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	if err != nil {
+		b = nil // the status says enough
+	}
+	we := wire.ParseError(resp.StatusCode, b)
+	if s, err := strconv.Atoi(strings.TrimSpace(resp.Header.Get("Retry-After"))); we.RetryAfter == 0 && err == nil && s > 0 && s < 1<<31 {
+		we.RetryAfter = time.Duration(s) * time.Second
+	}
+	e := &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
+	if resp.StatusCode/100 == 3 {
+		e.Err = fmt.Errorf("the server sends this request elsewhere (%d), which is not followed", resp.StatusCode)
+	}
+	if we.RetryAfter > 0 && (e.Kind == quinta.KindLimited || e.Kind == quinta.KindUnavailable) {
+		return &client.RetryError{After: we.RetryAfter, Err: e}
+	}
+	return e
+}
+
+// kindOf turns a refusal into the words of the core. A page of something that
+// stands before the server has no code: it is trouble on the way, unless its
+// status says that it will not pass.
+func kindOf(e *wire.Error) quinta.Kind {
+	for kind, row := range wire.Kinds {
+		if row.Code == e.Code && kind != quinta.KindInternal {
+			return kind
+		}
+	}
+	switch s := e.Status; {
+	case s == http.StatusUnauthorized && e.Code != "":
+		return quinta.KindUnauthenticated
+	case e.Code == wire.CodePossession, e.Code == wire.CodeApproval:
+		return quinta.KindForbidden
+	case e.Code == wire.CodeNonce, e.Code == wire.CodeState, e.Code == wire.CodeStaleKeys, e.Code == wire.CodeNotChosen, e.Code == wire.CodeUndelivered:
+		return quinta.KindConflict
+	case s == http.StatusNotFound, s == http.StatusMethodNotAllowed:
+		return quinta.KindNotFound
+	case s == http.StatusForbidden:
+		return quinta.KindForbidden
+	case s == http.StatusRequestEntityTooLarge:
+		return quinta.KindTooLarge
+	case s == http.StatusTooManyRequests:
+		return quinta.KindLimited
+	case s == http.StatusRequestTimeout, s >= 500:
+		return quinta.KindUnavailable
+	}
+	return quinta.KindInvalid
+}
+
+// path fills the parameters of one of wire's paths, in their order.
+func path(pattern string, values ...string) string {
+	var b strings.Builder
+	for _, elem := range strings.Split(strings.TrimPrefix(pattern, "/"), "/") {
+		b.WriteByte('/')
+		if strings.HasPrefix(elem, "{") && len(values) > 0 {
+			elem, values = url.PathEscape(values[0]), values[1:]
+		}
+		b.WriteString(elem)
+	}
+	return b.String()
+}

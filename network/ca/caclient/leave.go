@@ -1,0 +1,23 @@
+package caclient
+
+import (
+	"context"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+)
+
+var _ client.Leaver = (*Session)(nil)
+
+// Logout implements client.Leaver. The server revokes the device's keys. That
+// the device is signed out already is no error. The login is removed from the
+// store.
+func (s *Session) Logout(ctx context.Context) error {
+	err := s.link.ask(ctx, "signing out", post(wire.PathLogout), wire.LogoutRequest{}, nil)
+	if err != nil && quinta.KindOf(err) != quinta.KindUnauthenticated {
+		return err
+	}
+	return s.runner.Store().Update(ctx, func(tx e2ee.Tx) error { return tx.Delete(keyAccount) })
+}

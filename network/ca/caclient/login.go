@@ -1,0 +1,180 @@
+package caclient
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
+)
+
+// defaultDeviceName is what a device is called if its owner does not say.
+const defaultDeviceName = "Quinta"
+
+// Login logs a new device in with a password, and enrols its keys.
+func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
+	return n.enter(ctx, st, env, in, "logging in", func(c *conn, plan intent) (a wire.LoginAnswer, err error) {
+		err = c.ask(ctx, "logging in", request{method: http.MethodPost, path: wire.PathLogin, open: true}, plan.login(in), &a)
+		return a, err
+	})
+}
+
+// Register makes an account, with the invitation Token if the server asks for
+// one, and logs in as Login does.
+func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
+	const op = "registering"
+	return n.enter(ctx, st, env, in, op, func(c *conn, plan intent) (a wire.LoginAnswer, err error) {
+		err = c.ask(ctx, op, request{method: http.MethodPost, path: wire.PathRegister, open: true}, wire.RegisterRequest{
+			LoginRequest: plan.login(in), Token: in.Token.Reveal()}, &a)
+		return a, err
+	})
+}
+
+// enter chooses the device, has call make or open the account, and keeps what
+// the server gave.
+func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, call func(*conn, intent) (wire.LoginAnswer, error)) (quinta.Device, error) {
+	c, plan, err := n.begin(ctx, st, env, in, op)
+	if err != nil {
+		return quinta.Device{}, err
+	}
+	defer c.close()
+	a, err := call(c, plan)
+	if err != nil {
+		return quinta.Device{}, err
+	}
+	return n.keepLogin(ctx, st, env, c, in, plan, a)
+}
+
+// login is the body of the call; the password goes nowhere else.
+func (p intent) login(in client.Credentials) wire.LoginRequest {
+	return wire.LoginRequest{Username: p.User, Password: in.Password.Reveal(), Device: p.Device, DeviceName: deviceName(in)}
+}
+
+func deviceName(in client.Credentials) string {
+	if in.DeviceName == "" {
+		return defaultDeviceName
+	}
+	return in.DeviceName
+}
+
+// begin finds the server and chooses the device id, and keeps both.
+func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string) (*conn, intent, error) {
+	if in.User == "" {
+		return nil, intent{}, quinta.E(quinta.KindInvalid, op, "no user was named")
+	}
+	var plan intent
+	if err := st.View(ctx, func(tx e2ee.Tx) error {
+		if b, err := tx.Get(keyAccount); b != nil || err != nil {
+			return errors.Join(err, quinta.E(quinta.KindExists, op, "somebody is logged in here already"))
+		}
+		_, err := load(tx, keyIntent, &plan)
+		return err
+	}); err != nil {
+		return nil, intent{}, err
+	}
+	base, err := address(in.Server, in.User)
+	if err != nil {
+		return nil, intent{}, err
+	}
+	c := newConn(n.Transport, base, client.Secret{}, env.Now)
+	// The server is asked who it is before it gets a password.
+	if _, err := c.roots(ctx); err != nil {
+		c.close()
+		return nil, intent{}, err
+	}
+	if plan.Base == base && plan.User == in.User {
+		return c, plan, nil
+	}
+	raw := make([]byte, 10)
+	if _, err := io.ReadFull(env.Rand, raw); err != nil {
+		return nil, intent{}, fmt.Errorf("making a device id: %w", err)
+	}
+	plan = intent{Base: base, User: in.User, Device: quinta.DeviceID(base32.StdEncoding.EncodeToString(raw)[:12])}
+	return c, plan, st.Update(ctx, func(tx e2ee.Tx) error { return store(tx, keyIntent, plan) })
+}
+
+// address makes the address of what a person typed: a URL, a host, or nothing
+// and a user with a domain.
+func address(server, user string) (string, error) {
+	server = strings.TrimSpace(server)
+	if server == "" {
+		_, domain, ok := strings.Cut(user, "@")
+		if !ok || domain == "" {
+			return "", quinta.E(quinta.KindInvalid, "finding the server", "name a server, or give the user as name@domain")
+		}
+		server = domain
+	}
+	if !strings.Contains(server, "://") {
+		scheme := "https://"
+		if u, err := url.Parse("//" + server); err == nil && dial.Loopback(u.Hostname()) {
+			scheme = "http://"
+		}
+		server = scheme + server
+	}
+	return dial.CheckBase(server)
+}
+
+// roots asks for the anchors of the authority.
+func (c *conn) roots(ctx context.Context) (*ca.Roots, error) {
+	const op = "asking for the authority's certificates"
+	var r wire.Roots
+	if err := c.ask(ctx, op, request{method: http.MethodGet, path: wire.PathRoots, open: true}, nil, &r); err != nil {
+		return nil, err
+	}
+	if len(r.Roots) == 0 || r.Domain == "" {
+		return nil, quinta.E(quinta.KindMalformed, op, "this is not a server of the CA network: it names no authority")
+	}
+	return rootsOf(&r), nil
+}
+
+// publishWithin bounds how long a login waits for its keys to be certified.
+const publishWithin = 20 * time.Second
+
+// maxToken bounds an access token in bytes.
+const maxToken = 4096
+
+// keepLogin checks what the server gave, keeps it, and enrols the keys of the
+// device, so that others can write to it from the moment of its login.
+func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c *conn, in client.Credentials, plan intent, a wire.LoginAnswer) (quinta.Device, error) {
+	const op = "logging in"
+	id := ca.Identity{User: a.Username, Device: a.Device, Use: ca.UseSign}
+	local, _, _ := strings.Cut(strings.ToLower(plan.User), "@")
+	switch {
+	case id.Check() != nil, a.Token == "", len(a.Token) > maxToken:
+		return quinta.Device{}, quinta.E(quinta.KindMalformed, op, "the server's answer names no user, device or token")
+	case a.Device != plan.Device, !strings.HasPrefix(string(a.Username), local+"@"), strings.Contains(plan.User, "@") && !strings.EqualFold(plan.User, string(a.Username)):
+		return quinta.Device{}, quinta.E(quinta.KindMalformed, op, "the server's answer is for another user or device")
+	}
+	d := quinta.Device{User: a.Username, ID: a.Device, Name: deviceName(in)}
+	acc := account{Base: c.base, User: a.Username, Device: a.Device, Name: d.Name, Token: a.Token}
+	s := newSession(n, st, env, acc)
+	defer s.link.close()
+	if err := st.Update(ctx, func(tx e2ee.Tx) error {
+		if err := tx.Delete(keyIntent); err != nil {
+			return err
+		}
+		if err := s.machine.Begin(tx, ca.Login{New: a.New, Delivered: a.Delivered}); err != nil {
+			return err
+		}
+		return store(tx, keyAccount, acc)
+	}); err != nil {
+		return quinta.Device{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	// The login stands whatever becomes of this: what does not get through is
+	// in the store, and repeated when the session runs.
+	_ = s.loop.Flush(ctx)
+	return d, nil
+}

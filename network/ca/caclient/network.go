@@ -1,0 +1,136 @@
+// Package caclient is the client half of the CA network: one end-to-end
+// encrypted device whose keys the authority of a quintad certifies.
+//
+// [Network] is its entry in the list of networks: Login makes a new device,
+// Open resumes it from its store. The [Session] that Open returns has the
+// abilities of package client that this network can have; [Session.Run] keeps
+// it connected. A conversation has no invitation: its members are in it from
+// the moment that somebody makes it.
+//
+// Every message leaves sealed or not at all: there is no way to send in
+// clear. What the server says of members, and when it took a message in, is
+// not authenticated; keys, revocations and messages are.
+package caclient
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+)
+
+// Network is the client half of the CA network. The zero value is ready.
+type Network struct {
+	// Transport carries the requests; nil means one that verifies certificates
+	// and uses the proxy of the environment.
+	Transport http.RoundTripper
+	// Policy is what the user decides beforehand; the zero Policy is a good
+	// one. Sessions that are opened take it as it is then.
+	Policy ca.Policy
+}
+
+var (
+	_ client.Network   = Network{}
+	_ client.Registrar = Network{}
+)
+
+// Name returns "ca".
+func (Network) Name() quinta.NetworkName { return "ca" }
+
+// Keys of this package in the store. The machine's and the timeline's are
+// others.
+const (
+	keyAccount = "link/account"
+	keyIntent  = "link/intent"
+	keyRoom    = "link/room/"
+)
+
+// account is what the store knows of the login.
+type account struct {
+	Base   string          `json:"base"`
+	User   quinta.UserID   `json:"user"`
+	Device quinta.DeviceID `json:"device"`
+	Name   string          `json:"name,omitempty"`
+	// Token is the access token.
+	Token string `json:"token"`
+}
+
+// intent is a login that was begun. The device id is chosen here and kept
+// before the server is asked: a login that is repeated after a crash takes up
+// the same device.
+type intent struct {
+	Base   string          `json:"base"`
+	User   string          `json:"user"`
+	Device quinta.DeviceID `json:"device"`
+}
+
+// Open resumes the session that the store holds.
+func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (client.Session, error) {
+	var a account
+	found := false
+	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
+		found, err = load(tx, keyAccount, &a)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
+	}
+	s := newSession(n, st, env, a)
+	// The machine refuses the state of another device.
+	if err := s.look(ctx, func(tx e2ee.Tx) error {
+		_, err := s.machine.Rooms(tx)
+		return err
+	}); err != nil {
+		return nil, &quinta.Error{Kind: quinta.KindConflict, Op: "opening the session", Err: err}
+	}
+	return s, nil
+}
+
+// load reads the JSON value at key into v and reports whether there is one.
+func load(tx e2ee.Tx, key string, v any) (bool, error) {
+	b, err := tx.Get(key)
+	if err != nil || b == nil {
+		return false, err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return false, quinta.E(quinta.KindInternal, "reading the store", "an entry is damaged")
+	}
+	return true, nil
+}
+
+// store writes v as JSON.
+func store(tx e2ee.Tx, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Put(key, b)
+}
+
+// maxShown bounds what is shown of the words of others, in bytes.
+const maxShown = 200
+
+// printable makes the words of others fit to be shown in one line.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > maxShown {
+		s = strings.ToValidUTF8(s[:maxShown], "")
+	}
+	return strings.TrimSpace(s)
+}

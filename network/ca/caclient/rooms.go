@@ -1,0 +1,213 @@
+package caclient
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/network/ca/wire"
+)
+
+var (
+	_ client.Talker   = (*Session)(nil)
+	_ client.Profiled = (*Session)(nil)
+)
+
+// roomRecord is what this package keeps of a conversation.
+type roomRecord struct {
+	// Name and Topic are this device's own words for it: the network has none.
+	Name  string `json:"name,omitempty"`
+	Topic string `json:"topic,omitempty"`
+	// Before is from where history goes back, zero for the end; Begun says that
+	// there is nothing older.
+	Before quinta.Pos `json:"before,omitempty"`
+	Begun  bool       `json:"begun,omitempty"`
+}
+
+func loadRoom(tx e2ee.Tx, id quinta.RoomID) (r roomRecord, err error) {
+	_, err = load(tx, keyRoom+string(id), &r)
+	return r, err
+}
+
+// Rooms implements client.Talker. It does not speak to the server.
+func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
+	var out []client.RoomInfo
+	err := s.look(ctx, func(tx e2ee.Tx) error {
+		ids, err := s.machine.Rooms(tx)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			r, err := s.machine.Room(tx, id)
+			if err != nil {
+				return err
+			}
+			if r.Pending {
+				continue
+			}
+			info, err := s.room(tx, r)
+			if err != nil {
+				return err
+			}
+			out = append(out, info)
+		}
+		return nil
+	})
+	return out, errorOf("listing conversations", err)
+}
+
+// room puts together what is known of a conversation.
+func (s *Session) room(tx e2ee.Tx, r ca.RoomInfo) (client.RoomInfo, error) {
+	own, err := loadRoom(tx, r.ID)
+	if err != nil {
+		return client.RoomInfo{}, err
+	}
+	info := client.RoomInfo{Room: r.Room, Membership: "join", Topic: own.Topic, Direct: r.Direct}
+	if r.Left {
+		info.Membership = "leave"
+	}
+	if info.Name = own.Name; info.Name == "" {
+		info.Name = s.nameFor(r)
+	}
+	return info, nil
+}
+
+// maxNamed is how many members stand in the name that is made for a
+// conversation.
+const maxNamed = 5
+
+// nameFor names a conversation by its other members, and says if it is weak.
+func (s *Session) nameFor(r ca.RoomInfo) string {
+	var names []string
+	for _, id := range r.Members {
+		if id != s.account.User && len(names) < maxNamed {
+			names = append(names, printable(string(id)))
+		}
+	}
+	if len(names) == 0 {
+		names = []string{printable(string(s.account.User))}
+	}
+	name := strings.Join(names, ", ")
+	if r.Profile == ca.ProfileLegacy {
+		name += " (legacy)"
+	}
+	return name
+}
+
+// Create implements client.Talker. It returns when the server has the
+// conversation. A conversation of two is the one that there is with that user.
+// Name and Topic are known on this device only.
+func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
+	const op = "creating a conversation"
+	switch {
+	case in.Clear:
+		return "", quinta.E(quinta.KindInvalid, op, "this network has no conversations in clear")
+	case in.Direct && len(in.Invite) != 1:
+		return "", quinta.E(quinta.KindInvalid, op, "a conversation of two is with one other user")
+	}
+	return s.make(ctx, op, func(tx e2ee.Tx) (id quinta.RoomID, err error) {
+		if in.Direct {
+			id, err = s.machine.Direct(tx, in.Invite[0])
+		} else {
+			id, err = s.machine.Create(tx, in.Invite)
+		}
+		if err != nil || in.Name+in.Topic == "" {
+			return id, err
+		}
+		r, err := loadRoom(tx, id)
+		if err != nil {
+			return id, err
+		}
+		r.Name, r.Topic = printable(in.Name), printable(in.Topic)
+		return id, store(tx, keyRoom+string(id), r)
+	})
+}
+
+// make has the machine make a conversation and waits for the server's word.
+func (s *Session) make(ctx context.Context, op string, fn func(tx e2ee.Tx) (quinta.RoomID, error)) (id quinta.RoomID, err error) {
+	e := &errand{kind: ca.ReqPutConversation}
+	err = s.carry(ctx, op, e, func(tx e2ee.Tx) (err error) {
+		id, err = fn(tx)
+		e.what = string(id)
+		return err
+	}, func(tx e2ee.Tx) (bool, error) {
+		r, err := s.machine.Room(tx, id)
+		if r.Profile == ca.ProfileLegacy {
+			return err == nil && slices.Contains(r.Chosen, s.account.User), err
+		}
+		return err == nil && !r.Pending && !r.Left, err
+	})
+	return id, err
+}
+
+// Legacy implements client.Profiled.
+func (s *Session) Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error) {
+	return s.make(ctx, "choosing the legacy profile", func(tx e2ee.Tx) (quinta.RoomID, error) { return s.machine.ChooseLegacy(tx, user) })
+}
+
+// Small implements client.Profiled.
+func (s *Session) Small(ctx context.Context, room quinta.RoomID, on bool) error {
+	return s.change(ctx, "choosing session mode", func(tx e2ee.Tx) error { return s.machine.SetSessions(tx, room, on) })
+}
+
+// Invite implements client.Talker. The user is in the conversation at once,
+// and reads what is said from then on.
+func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
+	return s.carry(ctx, "adding a member", &errand{kind: ca.ReqMembers, what: string(room)},
+		func(tx e2ee.Tx) error { return s.machine.Add(tx, room, []quinta.UserID{user}) }, nil)
+}
+
+// Join implements client.Talker. Nobody has to join: the id of a conversation
+// that this user is in gives just that, and the name of a user the
+// conversation of two with him.
+func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
+	const op = "joining a conversation"
+	if strings.Contains(room, "@") {
+		return s.Create(ctx, client.NewRoom{Direct: true, Invite: []quinta.UserID{quinta.UserID(room)}})
+	}
+	id := quinta.RoomID(room)
+	if !wire.CheckConv(id) {
+		return "", quinta.E(quinta.KindInvalid, op, "a conversation has an id, or is named by the other user: name@domain")
+	}
+	err := s.look(ctx, func(tx e2ee.Tx) error {
+		r, err := s.machine.Room(tx, id)
+		if err == nil && (r.Pending || r.Left) {
+			err = ca.ErrUnknownConversation
+		}
+		return err
+	})
+	return id, errorOf(op, err)
+}
+
+// Leave implements client.Talker.
+func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
+	return s.carry(ctx, "leaving a conversation", &errand{kind: ca.ReqLeave, what: string(room)},
+		func(tx e2ee.Tx) error { return s.machine.Leave(tx, room) },
+		func(tx e2ee.Tx) (bool, error) {
+			r, err := s.machine.Room(tx, room)
+			return r.Left, err
+		})
+}
+
+// Members implements client.Talker.
+func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Member, error) {
+	const op = "asking for the members"
+	if !wire.CheckConv(room) {
+		return nil, errorOf(op, ca.ErrUnknownConversation)
+	}
+	var c wire.Conversation
+	if err := s.link.ask(ctx, op, get(path(wire.PathConversation, string(room))), nil, &c); err != nil {
+		return nil, err
+	}
+	var out []client.Member
+	for _, u := range c.Members {
+		if (ca.Identity{User: u, Device: "x", Use: ca.UseSign}).Check() == nil {
+			out = append(out, client.Member{User: u, Membership: "join"})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,162 @@
+package caclient
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/timeline"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca"
+)
+
+// A Session is one logged-in device. It is safe for concurrent use; Run and
+// Flush exclude each other.
+type Session struct {
+	env     e2ee.Env
+	account account
+	link    *link
+	machine *ca.Machine
+	loop    *client.Loop[ca.In, ca.Req, ca.Ans]
+	runner  *client.Runner[ca.In, ca.Req, ca.Ans]
+
+	errands errands
+	// quiet: the messages of the step that is being committed are history;
+	// under the loop's lock.
+	quiet bool
+}
+
+var _ client.Session = (*Session)(nil)
+
+func newSession(n Network, st client.Store, env e2ee.Env, a account) *Session {
+	s := &Session{env: env, account: a, machine: ca.New(env, a.User, a.Device, n.Policy)}
+	s.link = &link{conn: newConn(n.Transport, a.Base, client.NewSecret(a.Token), env.Now), since: s.machine.Since}
+	s.loop = &client.Loop[ca.In, ca.Req, ca.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
+	s.link.came = s.errands.came
+	s.runner = client.NewRunner(s.loop)
+	s.runner.Waits = s.link.waits.Store
+	s.runner.Filter = s.shown
+	return s
+}
+
+// Self returns the device.
+func (s *Session) Self() quinta.Device {
+	return quinta.Device{User: s.account.User, ID: s.account.Device, Name: s.account.Name}
+}
+
+// Run implements client.Session. on is called from one goroutine, and may use
+// the session.
+func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error { return s.runner.Run(ctx, on) }
+
+// Flush implements client.Session.
+func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
+	return s.runner.Flush(ctx, on, func(in ca.In) bool { return len(in.Items) == 0 })
+}
+
+// Close implements client.Session.
+func (s *Session) Close() error {
+	s.link.close()
+	return s.runner.Store().Close()
+}
+
+// shown leaves out the messages that came as history.
+func (s *Session) shown(events []e2ee.Event) []e2ee.Event {
+	quiet := s.quiet
+	s.quiet = false
+	if !quiet {
+		return events
+	}
+	var out []e2ee.Event
+	for _, e := range events {
+		if e.Kind != e2ee.EventMessage && e.Kind != e2ee.EventUndecryptable {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// do runs one step of the machine. Messages that it brings are history if it
+// is quiet.
+func (s *Session) do(ctx context.Context, quiet bool, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+	return s.runner.Do(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		s.quiet = quiet
+		return fn(tx)
+	})
+}
+
+// change runs one step of the machine that reports nothing.
+func (s *Session) change(ctx context.Context, op string, fn func(tx e2ee.Tx) error) error {
+	return errorOf(op, s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, fn(tx) }))
+}
+
+// look runs fn over what is committed.
+func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
+	return s.runner.Look(ctx, fn)
+}
+
+// newTxn makes an idempotency id that nobody used: 16 random bytes.
+func (s *Session) newTxn() (quinta.TxnID, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	return quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:])), nil
+}
+
+// Send implements client.Session. A file is sealed and uploaded before Send
+// returns.
+func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
+	const op = "sending"
+	txn, err := s.newTxn()
+	if err != nil {
+		return "", err
+	}
+	m := quinta.Message{
+		Room: room, Sender: s.account.User, Device: s.account.Device, Txn: txn, Time: s.env.Now(),
+		Kind: d.Kind, Text: d.Text, Relation: d.Relation, Mentions: d.Mentions, Type: d.Type, Body: d.Body,
+	}
+	if m.Kind == "" {
+		m.Kind = quinta.MessageText
+	}
+	if d.File != nil {
+		// Nothing is uploaded for a conversation that takes no message.
+		if err := s.look(ctx, func(tx e2ee.Tx) error { _, err := s.machine.Room(tx, room); return err }); err != nil {
+			return "", errorOf(op, err)
+		}
+		if m.File, err = s.upload(ctx, d.File); err != nil {
+			return "", err
+		}
+		m.Kind = quinta.MessageFile
+	}
+	if err := s.loop.Send(ctx, m); err != nil {
+		return "", errorOf(op, err)
+	}
+	return txn, nil
+}
+
+// errorOf puts the machine's refusals into the words of the core.
+func errorOf(op string, err error) error {
+	for _, c := range []struct {
+		is   error
+		kind quinta.Kind
+	}{
+		{ca.ErrUnknownConversation, quinta.KindNotFound},
+		{ca.ErrUnknownDevice, quinta.KindNotFound},
+		{ca.ErrKeyChanged, quinta.KindForbidden},
+		{ca.ErrDowngrade, quinta.KindForbidden},
+		{ca.ErrExpired, quinta.KindForbidden},
+		{ca.ErrUntrusted, quinta.KindForbidden},
+		{ca.ErrMismatch, quinta.KindConflict},
+		{ca.ErrUnsupported, quinta.KindInvalid},
+		{ca.ErrMalformed, quinta.KindInvalid},
+	} {
+		if errors.Is(err, c.is) {
+			return &quinta.Error{Kind: c.kind, Op: op, Err: err}
+		}
+	}
+	return err
+}
