@@ -100,15 +100,30 @@ func CPU() (busy, whole time.Duration, err error) {
 }
 
 // Memory returns the resident memory of a process in bytes.
-func Memory(pid int) (int64, error) {
+func Memory(pid int) (int64, error) { return status(pid, "VmRSS:") }
+
+// Peak returns the most resident memory that a process has had since its
+// program began, in bytes. What wait(2) says of it counts the parent too.
+func Peak(pid int) (int64, error) { return status(pid, "VmHWM:") }
+
+// status reads a size from /proc/PID/status (proc(5)).
+func status(pid int, name string) (int64, error) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, ok := strings.Cut(string(b), "VmRSS:")
+	_, rest, ok := strings.Cut(string(b), name)
 	if !ok {
-		return 0, errors.New("/proc/PID/status has no VmRSS")
+		return 0, fmt.Errorf("/proc/PID/status has no %s", name)
 	}
 	kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 	return kb << 10, err
+}
+
+// Keep writes a page of results into a folder, under the day and its name.
+func Keep(folder, name, text string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, time.Now().UTC().Format(time.DateOnly)+"-"+name+".md"), []byte(text), 0o644)
 }

@@ -26,6 +26,12 @@ func TestProc(t *testing.T) {
 	if m, err := Memory(os.Getpid()); err != nil || m < 1<<20 {
 		t.Errorf("got %d bytes, %v", m, err)
 	}
+	if m, err := Peak(os.Getpid()); err != nil || m < 1<<20 {
+		t.Errorf("got %d bytes, %v", m, err)
+	}
+	if _, err := status(os.Getpid(), "VmNothing:"); err == nil {
+		t.Error("a size that is not there was found")
+	}
 	if d, err := Own(); err != nil || d <= 0 {
 		t.Errorf("got %v, %v", d, err)
 	}
