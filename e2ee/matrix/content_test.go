@@ -2,6 +2,7 @@ package matrix_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -127,6 +128,13 @@ func TestEventsOfRooms(t *testing.T) {
 		r, err := alice.m.Room(tx, "!r:x")
 		if r.Name != "The House" || !r.Encrypted || len(r.Members) != 2 {
 			t.Errorf("got %+v", r)
+		}
+		known, kerr := alice.m.Known(tx, "!new:x", "!r:x", "!nowhere:x")
+		if kerr != nil || len(known) != 2 || known["!r:x"].Name != "The House" || known["!new:x"].ID != "!new:x" {
+			t.Errorf("got %+v, %v, want the two rooms that are known", known, kerr)
+		}
+		if _, err := alice.m.Room(tx, "!nowhere:x"); !errors.Is(err, matrix.ErrUnknownRoom) {
+			t.Errorf("got %v, want ErrUnknownRoom", err)
 		}
 		rooms, _ := alice.m.Rooms(tx)
 		if !slices.Equal(rooms, []quinta.RoomID{"!r:x"}) {

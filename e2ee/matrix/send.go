@@ -201,24 +201,39 @@ func (m *Machine) Unsent(tx e2ee.Tx, room quinta.RoomID) (int, error) {
 
 // Room returns what is known of a room; Members are those who are in it.
 func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (quinta.Room, error) {
-	out := quinta.Room{ID: id}
+	rooms, err := m.Known(tx, id)
+	if r, found := rooms[id]; found || err != nil {
+		return r, err
+	}
+	return quinta.Room{ID: id}, ErrUnknownRoom
+}
+
+// Known returns what is known of rooms, as Room does; those of which nothing
+// is known are left out. For many rooms it is quicker than Room for each.
+func (m *Machine) Known(tx e2ee.Tx, ids ...quinta.RoomID) (map[quinta.RoomID]quinta.Room, error) {
+	out := make(map[quinta.RoomID]quinta.Room, len(ids))
 	_, err := m.run(tx, func(w *work) error {
-		r, found, err := w.room(id)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return ErrUnknownRoom
-		}
-		out.Name, out.Encrypted = r.Name, r.Encrypted
-		prefix := "member/" + string(id) + "\x00"
-		entries, err := w.keysWith(prefix)
-		for _, e := range entries {
-			if string(e.Value) == "join" {
-				out.Members = append(out.Members, quinta.UserID(strings.TrimPrefix(e.Key, prefix)))
+		for _, id := range ids {
+			r, found, err := w.room(id)
+			if err != nil {
+				return err
 			}
+			if !found {
+				continue
+			}
+			known := quinta.Room{ID: id, Name: r.Name, Encrypted: r.Encrypted}
+			prefix := memberKey(id, "")
+			for e, err := range w.tx.All(prefix) {
+				if err != nil {
+					return err
+				}
+				if string(e.Value) == "join" {
+					known.Members = append(known.Members, quinta.UserID(strings.TrimPrefix(e.Key, prefix)))
+				}
+			}
+			out[id] = known
 		}
-		return err
+		return nil
 	})
 	return out, err
 }

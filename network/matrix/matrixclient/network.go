@@ -94,6 +94,8 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 	return s, nil
 }
 
+var errDamaged = quinta.E(quinta.KindInternal, "reading the store", "an entry is damaged")
+
 // load reads the JSON value at key into v and reports whether there is one.
 func load(tx e2ee.Tx, key string, v any) (bool, error) {
 	b, err := tx.Get(key)
@@ -101,7 +103,7 @@ func load(tx e2ee.Tx, key string, v any) (bool, error) {
 		return false, err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return false, quinta.E(quinta.KindInternal, "reading the store", "an entry is damaged")
+		return false, errDamaged
 	}
 	return true, nil
 }

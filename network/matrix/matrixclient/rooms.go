@@ -22,19 +22,25 @@ func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
 	var out []client.RoomInfo
 	err := s.look(ctx, func(tx e2ee.Tx) error {
 		var ids []quinta.RoomID
+		own := map[quinta.RoomID]roomRecord{}
 		for e, err := range tx.All(keyRoom) {
 			if err != nil {
 				return err
 			}
-			ids = append(ids, quinta.RoomID(strings.TrimPrefix(e.Key, keyRoom)))
+			id := quinta.RoomID(strings.TrimPrefix(e.Key, keyRoom))
+			var r roomRecord
+			if err := json.Unmarshal(e.Value, &r); err != nil {
+				return errDamaged
+			}
+			ids, own[id] = append(ids, id), r
+		}
+		known, err := s.machine.Known(tx, ids...)
+		if err != nil {
+			return err
 		}
 		for _, id := range ids {
-			r, known, err := s.room(tx, id)
-			if err != nil {
-				return err
-			}
-			if known {
-				out = append(out, r)
+			if r, ok := known[id]; ok {
+				out = append(out, s.info(r, own[id]))
 			}
 		}
 		return nil
@@ -55,12 +61,17 @@ func (s *Session) room(tx e2ee.Tx, id quinta.RoomID) (client.RoomInfo, bool, err
 	if err != nil {
 		return client.RoomInfo{}, false, err
 	}
+	return s.info(r, own), true, nil
+}
+
+// info puts together what the machine and the list know of a room.
+func (s *Session) info(r quinta.Room, own roomRecord) client.RoomInfo {
 	r.Encrypted = r.Encrypted || own.Encrypted
 	r.Name = wire.Printable(r.Name)
 	if r.Name == "" {
 		r.Name = s.nameFor(r, own)
 	}
-	return client.RoomInfo{Room: r, Membership: own.Standing, Topic: own.Topic, Inviter: own.Inviter, Direct: own.Direct}, true, nil
+	return client.RoomInfo{Room: r, Membership: own.Standing, Topic: own.Topic, Inviter: own.Inviter, Direct: own.Direct}
 }
 
 // nameFor makes a name for a room that has none ("Calculating the display

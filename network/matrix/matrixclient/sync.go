@@ -120,6 +120,9 @@ func (m *machine) Receive(tx e2ee.Tx, in input) ([]e2ee.Event, error) {
 			return nil, err
 		}
 	}
+	if in.NextBatch == in.Since {
+		return events, nil // nothing to write is nothing to wait for the disk for
+	}
 	return events, tx.Put(keySince, []byte(in.NextBatch))
 }
 
