@@ -83,6 +83,12 @@ func (a answer) decode(op string, v any) error {
 // call carries out a request. Every error is a *quinta.Error or wraps one,
 // and wraps a *wire.Error if the server gave one.
 func (c *conn) call(ctx context.Context, op string, q request) (answer, error) {
+	if !q.open {
+		// Which paths the server knows stands in its versions.
+		if _, err := c.features(ctx); err != nil {
+			return answer{}, err
+		}
+	}
 	if q.within == 0 {
 		q.within = dial.AnswerWithin
 	}
