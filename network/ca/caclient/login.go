@@ -174,7 +174,9 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	ctx, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()
 	// The login stands whatever becomes of this: what does not get through is
-	// in the store, and repeated when the session runs.
+	// in the store, and repeated when the session runs. What brings messages is
+	// left to that session, which has somebody to tell.
+	s.link.only = []ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}
 	_ = s.loop.Flush(ctx)
 	return d, nil
 }
