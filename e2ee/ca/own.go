@@ -362,6 +362,13 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 	if err := w.saveKey(k); err != nil {
 		return false, err
 	}
+	for _, o := range slices.Clone(w.keys) {
+		if o != k && o.Profile == k.Profile && o.Use == k.Use && o.State == ownActive && !o.valid(w.now) {
+			if err := w.ownOver(o.ID); err != nil {
+				return false, err
+			}
+		}
+	}
 	w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: w.m.user, Device: w.m.device, Detail: "certified " + k.ID})
 	return true, nil
 }
@@ -415,7 +422,11 @@ func (m *Machine) OwnKeys(tx e2ee.Tx) ([]OwnKey, error) {
 	_, err := m.run(tx, func(w *work) error {
 		list, err := w.ownKeys()
 		for _, k := range list {
-			out = append(out, OwnKey{ID: k.ID, Use: k.Use, Profile: k.Profile, State: k.State, Cert: k.Cert,
+			state := k.State
+			if state == ownActive && !k.valid(w.now) {
+				state = ownOver
+			}
+			out = append(out, OwnKey{ID: k.ID, Use: k.Use, Profile: k.Profile, State: state, Cert: k.Cert,
 				NotBefore: time.UnixMilli(k.NotBefore), Expires: time.UnixMilli(k.Expires)})
 		}
 		return err
