@@ -27,9 +27,8 @@ func (w *work) planAnchors() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	now := w.now.UnixMilli()
 	if v == nil || w.meta.RootsDue {
-		if w.meta.RootsAfter > now+again.Milliseconds() || w.meta.RootsAfter <= now {
+		if !w.early(w.meta.RootsAfter) {
 			if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqRoots}}); err != nil {
 				return false, err
 			}
@@ -40,8 +39,7 @@ func (w *work) planAnchors() (bool, error) {
 	}
 	until := v.StatusUntil()
 	if w.meta.CRLDue || w.now.After(until.Add(-listMargin)) {
-		// A clock that was set back must not keep the question away.
-		if w.meta.CRLAfter > now+again.Milliseconds() || w.meta.CRLAfter <= now {
+		if !w.early(w.meta.CRLAfter) {
 			if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqCRL}}); err != nil {
 				return false, err
 			}

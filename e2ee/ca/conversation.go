@@ -80,13 +80,20 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 	if c != nil && c.Known {
 		return c, nil
 	}
+	if c != nil && w.early(c.After) {
+		return nil, nil
+	}
+	making, err := w.asked(func(r *reqRecord) bool { return r.Req.Kind == ReqPutConversation && r.Req.Conv == id })
+	if err != nil || making {
+		return nil, err
+	}
 	return nil, w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
 }
 
 // planConversations asks for the conversations once, for the history of those
 // that a new device has not read, and for what is outdated.
 func (w *work) planConversations() error {
-	if !w.meta.Listed {
+	if !w.meta.Listed && !w.early(w.meta.ListAfter) {
 		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
 			return err
 		}
@@ -101,8 +108,7 @@ func (w *work) planConversations() error {
 		if err != nil {
 			return err
 		}
-		now := w.now.UnixMilli()
-		if c != nil && c.After > now && c.After <= now+again.Milliseconds() {
+		if c != nil && w.early(c.After) {
 			continue
 		}
 		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}}); err != nil {
@@ -121,12 +127,13 @@ func (w *work) refresh(id quinta.RoomID, c *convRecord) error {
 // doneConversations takes the list of this user's conversations.
 func (w *work) doneConversations(_ *reqRecord, ans Ans) error {
 	if ans.Code != "" {
+		w.meta.ListAfter = w.now.Add(again).UnixMilli()
 		w.trouble("the conversations", ans)
 		return nil
 	}
 	w.meta.Listed = true
 	for i := range ans.Conversations {
-		if err := w.takeConversation(&ans.Conversations[i]); err != nil {
+		if _, err := w.takeConversation(&ans.Conversations[i]); err != nil {
 			return err
 		}
 	}
@@ -141,11 +148,15 @@ func (w *work) doneConversation(r *reqRecord, ans Ans) error {
 		return err
 	}
 	if ans.Code == "" && ans.Conversation != nil && ans.Conversation.Conv == id {
-		return w.takeConversation(ans.Conversation)
-	}
-	w.trouble("the conversation "+string(id), ans)
-	if err := w.tx.Delete("refresh/" + string(id)); err != nil {
-		return err
+		taken, err := w.takeConversation(ans.Conversation)
+		if err != nil || taken {
+			return err
+		}
+	} else {
+		w.trouble("the conversation "+string(id), ans)
+		if err := w.tx.Delete("refresh/" + string(id)); err != nil {
+			return err
+		}
 	}
 	if c == nil {
 		return w.failWaiting(waitConv + string(id))
@@ -160,16 +171,16 @@ func (w *work) doneConversation(r *reqRecord, ans Ans) error {
 
 // takeConversation takes the server's word of a conversation. Who is in it is
 // not authenticated beyond that, except where the id itself says it; the
-// profile never changes.
-func (w *work) takeConversation(n *Conversation) error {
+// profile never changes. It reports whether it was taken.
+func (w *work) takeConversation(n *Conversation) (bool, error) {
 	id := n.Conv
 	if err := w.checkConversation(n); err != nil {
 		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Message: quinta.Message{Room: id}, Detail: err.Error()})
-		return nil
+		return false, nil
 	}
 	c, err := w.conv(id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if c == nil {
 		c = &convRecord{Profile: n.Profile}
@@ -177,7 +188,7 @@ func (w *work) takeConversation(n *Conversation) error {
 	}
 	if c.Profile != n.Profile {
 		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Message: quinta.Message{Room: id}, Detail: ErrDowngrade.Error()})
-		return nil
+		return false, nil
 	}
 	news := !c.Known || c.Left || !sameUsers(c.Members, n.Members) || !sameUsers(c.Chosen, n.Chosen)
 	var added []string
@@ -189,7 +200,7 @@ func (w *work) takeConversation(n *Conversation) error {
 	c.Members, c.Chosen = slices.Clone(n.Members), slices.Clone(n.Chosen)
 	c.Known, c.Outdated, c.Left, c.dirty = true, false, false, true
 	if err := w.tx.Delete("refresh/" + string(id)); err != nil {
-		return err
+		return false, err
 	}
 	if news {
 		detail := ""
@@ -199,7 +210,7 @@ func (w *work) takeConversation(n *Conversation) error {
 		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: detail})
 	}
 	w.retry(waitConv + string(id))
-	return nil
+	return true, nil
 }
 
 func sameUsers(a, b []quinta.UserID) bool {

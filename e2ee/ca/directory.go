@@ -139,8 +139,7 @@ func (w *work) planLookups() error {
 		if err != nil {
 			return err
 		}
-		now := w.now.UnixMilli()
-		if u.After > now && u.After <= now+again.Milliseconds() {
+		if w.early(u.After) {
 			continue
 		}
 		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqKeys, User: id}, Generation: u.Generation}); err != nil {

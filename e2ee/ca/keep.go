@@ -278,8 +278,7 @@ func (w *work) backupSecret() (*BackupSecret, error) {
 // it should hold is not what the server has.
 func (w *work) planBackup() error {
 	b := &w.meta.Backup
-	now := w.now.UnixMilli()
-	if b.After > now && b.After <= now+again.Milliseconds() {
+	if w.early(b.After) {
 		return nil
 	}
 	if !b.Asked || b.Enabled && !b.Fetched {

@@ -122,11 +122,13 @@ type meta struct {
 	CRLAfter   int64 `json:"crlAfter,omitempty"`
 	CRLDue     bool  `json:"crlDue,omitempty"`
 	RootsDue   bool  `json:"rootsDue,omitempty"`
-	// Listed says that the conversations were asked for once, and Unread is up
+	// Listed says that the conversations were asked for once, ListAfter when
+	// they may be again, in Unix milliseconds, and Unread is up
 	// to where some device of the user had read when this one began, if its
 	// history is still to be looked at.
-	Listed bool        `json:"listed,omitempty"`
-	Unread *quinta.Pos `json:"unread,omitempty"`
+	Listed    bool        `json:"listed,omitempty"`
+	ListAfter int64       `json:"listAfter,omitempty"`
+	Unread    *quinta.Pos `json:"unread,omitempty"`
 	// Backup is the state of the sealed backup.
 	Backup backupState `json:"backup"`
 	// Waiting counts the items that wait to be opened.
@@ -137,6 +139,13 @@ type meta struct {
 	Heard      int64 `json:"heard,omitempty"`
 	// PruneAfter is when old memory is looked through again.
 	PruneAfter int64 `json:"pruneAfter,omitempty"`
+}
+
+// early reports whether it is too early for what may be done after a time, in
+// Unix milliseconds. A clock that was set back since does not put it off.
+func (w *work) early(after int64) bool {
+	now := w.now.UnixMilli()
+	return after > now && after <= now+again.Milliseconds()
 }
 
 // work is one call: the transaction and what was read of it.

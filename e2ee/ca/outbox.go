@@ -152,12 +152,16 @@ func (w *work) planMessage(key string, o *outEntry) error {
 	if there {
 		return w.renewSeal(key, o)
 	}
-	now := w.now.UnixMilli()
-	if o.After > now && o.After <= now+again.Milliseconds() {
+	if w.early(o.After) {
 		return nil
 	}
+	if c, err := w.conv(o.Conv); err != nil {
+		return err
+	} else if c == nil || c.Left {
+		return w.failed(&reqRecord{Out: key}, o, Ans{Code: CodeNotFound, Detail: "this user is in no such conversation"})
+	}
 	c, err := w.knownConv(o.Conv)
-	if err != nil || c == nil || c.Left || c.Outdated {
+	if err != nil || c == nil || c.Outdated {
 		return err
 	}
 	if c.Profile == ProfileLegacy {
@@ -283,6 +287,13 @@ func (w *work) doneMessage(r *reqRecord, ans Ans) error {
 		w.trouble("a message waits", ans)
 		if ans.Code == CodeState {
 			if err := w.outdate(w.m.user); err != nil {
+				return err
+			}
+		}
+		if c, err := w.conv(o.Conv); err != nil {
+			return err
+		} else if c != nil && ans.Code == CodeNotChosen {
+			if err := w.refresh(o.Conv, c); err != nil {
 				return err
 			}
 		}

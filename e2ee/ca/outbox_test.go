@@ -264,7 +264,9 @@ func TestGroup(t *testing.T) {
 	c.settle()
 	b.reads("without carol")
 	c.reads()
-	if err := c.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, c.m.Send(tx, quinta.Message{Room: conv, Text: "x"}) }); !errors.Is(err, ca.ErrUnknownConversation) {
+	if err := c.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		return nil, c.m.Send(tx, quinta.Message{Room: conv, Text: "x"})
+	}); !errors.Is(err, ca.ErrUnknownConversation) {
 		t.Errorf("got %v, want that carol is out", err)
 	}
 	var info ca.RoomInfo

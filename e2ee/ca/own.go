@@ -275,7 +275,7 @@ func (w *work) planUse(profile string, use Use) error {
 	next, err := w.findKey(func(o *ownKey) bool {
 		return o.Profile == profile && o.Use == use && (o.State == ownMade || o.State == ownBlocked) && o.Replaces == ""
 	})
-	if err != nil || next != nil && (next.State == ownBlocked || next.After > w.now.UnixMilli()) {
+	if err != nil || next != nil && (next.State == ownBlocked || w.early(next.After)) {
 		return err
 	}
 	if next == nil {

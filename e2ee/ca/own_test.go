@@ -84,8 +84,10 @@ func TestEnrolRSA(t *testing.T) {
 func TestCertificateIsChecked(t *testing.T) {
 	t.Parallel()
 	for name, bend := range map[string]func(p *post, r ca.Req, good *ca.KeyInfo) *ca.KeyInfo{
-		"nothing":          func(*post, ca.Req, *ca.KeyInfo) *ca.KeyInfo { return nil },
-		"another key's":    func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo { return &p.rogue(alice, "A1", ca.UseSign, strangeKey(t, 1)).KeyInfo },
+		"nothing": func(*post, ca.Req, *ca.KeyInfo) *ca.KeyInfo { return nil },
+		"another key's": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo {
+			return &p.rogue(alice, "A1", ca.UseSign, strangeKey(t, 1)).KeyInfo
+		},
 		"another device's": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo { j := *i; j.Device = "A2"; return &j },
 		"not a certificate": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo {
 			j := *i

@@ -72,7 +72,9 @@ func TestAttack10KeySwapped(t *testing.T) {
 			if now.Fingerprint == before.Fingerprint || now.Changed != verified {
 				t.Errorf("%s: got %+v after %+v", use, now, before)
 			}
-			err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Send(tx, quinta.Message{Room: conv, Text: "x"}) })
+			err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+				return nil, a.m.Send(tx, quinta.Message{Room: conv, Text: "x"})
+			})
 			if verified != errors.Is(err, ca.ErrKeyChanged) {
 				t.Errorf("%s: verified %v: got %v", use, verified, err)
 			}
@@ -279,7 +281,10 @@ func TestDeviceWords(t *testing.T) {
 	a.says(conv, "one")
 	b.settle()
 	words := func(d *device, user quinta.UserID, dev quinta.DeviceID) (out []string) {
-		d.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { out, err = d.m.DeviceWords(tx, user, dev); return nil, err })
+		d.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+			out, err = d.m.DeviceWords(tx, user, dev)
+			return nil, err
+		})
 		return out
 	}
 	x, y := words(a, bob, "B1"), words(b, alice, "A1")

@@ -30,7 +30,7 @@ func (w *work) planRenewal(k *ownKey) error {
 			return err
 		}
 	}
-	if next.After > w.now.UnixMilli() && next.After <= w.now.Add(again).UnixMilli() {
+	if w.early(next.After) {
 		return nil
 	}
 	busy, err := w.asked(func(r *reqRecord) bool {
@@ -115,14 +115,12 @@ func (w *work) renewing(id string) (old, next *ownKey, err error) {
 // renewalRefused has the own keys looked up, since the renewal may have been
 // carried out before its answer was lost, and tries again later.
 func (w *work) renewalRefused(next *ownKey, ans Ans) error {
-	if ans.Code != CodeNonce {
-		w.trouble("a key is not renewed", ans)
-		if err := w.outdate(w.m.user); err != nil {
-			return err
-		}
-		next.After = w.now.Add(again).UnixMilli()
+	next.After = w.now.Add(again).UnixMilli()
+	if err := w.saveKey(next); err != nil || ans.Code == CodeNonce {
+		return err
 	}
-	return w.saveKey(next)
+	w.trouble("a key is not renewed", ans)
+	return w.outdate(w.m.user)
 }
 
 // doneRenew takes the certificate of a renewed key.

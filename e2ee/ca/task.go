@@ -45,8 +45,7 @@ func (w *work) planTasks() error {
 		if err != nil {
 			return err
 		}
-		now := w.now.UnixMilli()
-		if there || t.After > now && t.After <= now+again.Milliseconds() {
+		if there || w.early(t.After) {
 			continue
 		}
 		if err := w.planTask(e.Key, &t); err != nil {
