@@ -133,6 +133,6 @@ func Close(tx *db.Tx, name Name) error {
 	if n == 0 {
 		return quinta.E(quinta.KindNotFound, "account", "there is no such account")
 	}
-	_, err = tx.Exec(`DELETE FROM account_profile WHERE name = $1`, name)
+	err = tx.Do(`DELETE FROM account_profile WHERE name = $1`, name)
 	return err
 }

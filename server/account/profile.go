@@ -12,10 +12,10 @@ import (
 // the value is the network's.
 func SetProfile(tx *db.Tx, name Name, field string, value []byte) error {
 	if value == nil {
-		_, err := tx.Exec(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
+		err := tx.Do(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
+	err := tx.Do(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (name, field) DO UPDATE SET value = excluded.value, folded = excluded.folded`, name, field, value, folded(value))
 	return err
 }

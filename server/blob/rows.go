@@ -48,7 +48,7 @@ func refer(tx *db.Tx, w Bytes) error {
 
 // drop puts bytes that nothing refers to any more among the loose ones.
 func drop(tx *db.Tx, key string) error {
-	_, err := tx.Exec(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
+	err := tx.Do(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
 	return err
 }
 
@@ -57,7 +57,7 @@ func Put(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	err := tx.Do(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		b.ID, b.Owner, tx.Millis(), b.Key, b.Size, b.Sum, b.Type, b.Name)
 	return err
 }
@@ -74,7 +74,7 @@ func Reserve(tx *db.Tx, id string, owner quinta.UserID, millis int64, max int) (
 		return 0, quinta.E(quinta.KindLimited, "", "too many files were announced and not uploaded")
 	}
 	expires = tx.Millis() + millis
-	_, err = tx.Exec(`INSERT INTO blob (id, owner, created, expires, size, type, name) VALUES ($1, $2, $3, $4, 0, '', '')`,
+	err = tx.Do(`INSERT INTO blob (id, owner, created, expires, size, type, name) VALUES ($1, $2, $3, $4, 0, '', '')`,
 		id, owner, tx.Millis(), expires)
 	return expires, err
 }
@@ -103,7 +103,7 @@ func Fill(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
+	err := tx.Do(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
 		b.Key, b.Size, b.Sum, b.Type, b.Name, b.ID)
 	return err
 }
@@ -151,7 +151,7 @@ func Remove(tx *db.Tx, id string) error {
 			return err
 		}
 	}
-	if _, err := tx.Exec(`DELETE FROM blob_variant WHERE id = $1`, id); err != nil {
+	if err := tx.Do(`DELETE FROM blob_variant WHERE id = $1`, id); err != nil {
 		return err
 	}
 	n, err := tx.Exec(`DELETE FROM blob WHERE id = $1`, id)

@@ -68,6 +68,8 @@ type DB struct {
 type backend interface {
 	// view runs fn over a snapshot.
 	view(ctx context.Context, fn func(*Tx) error) error
+	// peek is view for an fn that makes one statement at most.
+	peek(ctx context.Context, fn func(*Tx) error) error
 	// writer returns the connection that writes; the writer goroutine alone
 	// uses it.
 	writer() batcher
@@ -82,12 +84,13 @@ type backend interface {
 type batcher interface {
 	// begin starts a transaction and returns the position counter.
 	begin(ctx context.Context) (conn, quinta.Pos, error)
-	// save starts the savepoint of one request, ending the one before.
-	save(ctx context.Context) error
-	// undo rolls back to the last savepoint.
-	undo(ctx context.Context) error
-	// commit stores the position and commits.
-	commit(ctx context.Context, pos quinta.Pos) error
+	// save begins one request, and ends the one before.
+	save(r *request) error
+	// undo takes back what the request under way has done.
+	undo() error
+	// commit stores the position and commits. It may find that a request
+	// before has failed, and notes that there.
+	commit(pos quinta.Pos) error
 	// rollback ends a transaction that cannot be committed.
 	rollback()
 }
@@ -151,6 +154,18 @@ func (d *DB) View(ctx context.Context, fn func(*Tx) error) error {
 		return errClosed
 	}
 	return d.back.view(ctx, fn)
+}
+
+// Peek is View for an fn that makes one query at most, such as to look up whose
+// a token is: a snapshot of its own costs nothing then.
+func (d *DB) Peek(ctx context.Context, fn func(*Tx) error) error {
+	d.mu.RLock()
+	closed := d.closed
+	d.mu.RUnlock()
+	if closed {
+		return errClosed
+	}
+	return d.back.peek(ctx, fn)
 }
 
 // Stats are counters since Open.

@@ -51,10 +51,10 @@ func upgrades(todo []plan) bool {
 }
 
 // versions reads how far each set is, from a store that may be new.
-func versions(ctx context.Context, c conn) (map[string]int, error) {
+func versions(c conn) (map[string]int, error) {
 	have := map[string]int{}
 	var scanErr error
-	err := c.query(ctx, "SELECT name, version FROM store_set", nil, func(s scanner) bool {
+	err := c.query("SELECT name, version FROM store_set", nil, func(s scanner) bool {
 		var name string
 		var v int
 		scanErr = s.scan([]any{&name, &v})
@@ -65,7 +65,7 @@ func versions(ctx context.Context, c conn) (map[string]int, error) {
 }
 
 // apply carries out the plan on an open transaction.
-func apply(ctx context.Context, c conn, todo []plan) error {
+func apply(c conn, todo []plan) error {
 	for _, p := range todo {
 		texts := p.schema.Changes
 		if p.have < 0 {
@@ -75,12 +75,12 @@ func apply(ctx context.Context, c conn, todo []plan) error {
 		}
 		for _, text := range texts {
 			for _, sql := range statements(text) {
-				if _, err := c.exec(ctx, sql, nil); err != nil {
+				if _, err := c.exec(sql, nil); err != nil {
 					return fmt.Errorf("the tables of %s: %w", p.schema.Set, err)
 				}
 			}
 		}
-		if _, err := c.exec(ctx, "INSERT INTO store_set (name, version) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+		if _, err := c.exec("INSERT INTO store_set (name, version) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
 			[]any{p.schema.Set, int64(len(p.schema.Changes))}); err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *sqliteDB) migrate(ctx context.Context, schemas []Schema) (err error) {
 			return fail(err)
 		}
 	}
-	have, err := versions(ctx, s.w)
+	have, err := versions(s.w)
 	if err != nil {
 		return fail(err)
 	}
@@ -144,7 +144,7 @@ func (s *sqliteDB) migrate(ctx context.Context, schemas []Schema) (err error) {
 			return fail(err)
 		}
 	}
-	if err := apply(ctx, s.w, todo); err != nil {
+	if err := apply(s.w, todo); err != nil {
 		return fail(err)
 	}
 	if err := s.w.run("COMMIT"); err != nil {
@@ -169,6 +169,6 @@ func SetFact(tx *Tx, name, value string) error {
 	if name == "" {
 		return quinta.E(quinta.KindInvalid, "fact", "a fact needs a name")
 	}
-	_, err := tx.Exec(`INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	err := tx.Do(`INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 	return err
 }

@@ -164,6 +164,9 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*Tx) error) (err error) {
 	return err
 }
 
+// peek is view: an embedded store has no round trips to save.
+func (s *sqliteDB) peek(ctx context.Context, fn func(*Tx) error) error { return s.view(ctx, fn) }
+
 func (s *sqliteDB) writer() batcher { return s }
 
 func (s *sqliteDB) begin(context.Context) (conn, quinta.Pos, error) {
@@ -179,7 +182,7 @@ func (s *sqliteDB) begin(context.Context) (conn, quinta.Pos, error) {
 		return nil, 0, err
 	}
 	var pos quinta.Pos
-	err := s.w.query(context.Background(), "SELECT pos FROM store_position WHERE one = 1", nil, func(sc scanner) bool {
+	err := s.w.query("SELECT pos FROM store_position WHERE one = 1", nil, func(sc scanner) bool {
 		return sc.scan([]any{&pos}) == nil
 	})
 	if err != nil {
@@ -189,7 +192,7 @@ func (s *sqliteDB) begin(context.Context) (conn, quinta.Pos, error) {
 	return s.w, pos, nil
 }
 
-func (s *sqliteDB) save(context.Context) error {
+func (s *sqliteDB) save(*request) error {
 	// A savepoint of the same name hides the earlier one; the commit ends all.
 	if err := s.w.release(); err != nil {
 		return err
@@ -198,15 +201,15 @@ func (s *sqliteDB) save(context.Context) error {
 	return s.w.run("SAVEPOINT request")
 }
 
-func (s *sqliteDB) undo(context.Context) error {
+func (s *sqliteDB) undo() error {
 	return s.w.run("ROLLBACK TO request")
 }
 
-func (s *sqliteDB) commit(ctx context.Context, pos quinta.Pos) error {
+func (s *sqliteDB) commit(pos quinta.Pos) error {
 	if err := s.w.release(); err != nil {
 		return err
 	}
-	if _, err := s.w.exec(ctx, "UPDATE store_position SET pos = $1 WHERE one = 1 AND pos <> $1", []any{int64(pos)}); err != nil {
+	if _, err := s.w.exec("UPDATE store_position SET pos = $1 WHERE one = 1 AND pos <> $1", []any{int64(pos)}); err != nil {
 		return err
 	}
 	return s.w.run("COMMIT")
@@ -367,7 +370,7 @@ func (c *sqliteConn) bind(sql string, args []any) (*stmtEntry, error) {
 }
 
 func (c *sqliteConn) run(sql string) error {
-	_, err := c.exec(context.Background(), sql, nil)
+	_, err := c.exec(sql, nil)
 	return err
 }
 
@@ -379,7 +382,7 @@ func (c *sqliteConn) release() error {
 	return c.run("RELEASE request")
 }
 
-func (c *sqliteConn) exec(_ context.Context, sql string, args []any) (int64, error) {
+func (c *sqliteConn) exec(sql string, args []any) (int64, error) {
 	e, err := c.bind(sql, args)
 	if err != nil {
 		return 0, err
@@ -393,7 +396,17 @@ func (c *sqliteConn) exec(_ context.Context, sql string, args []any) (int64, err
 	return c.c.TotalChanges() - before, nil
 }
 
-func (c *sqliteConn) query(_ context.Context, sql string, args []any, yield func(scanner) bool) error {
+func (c *sqliteConn) later(sql string, args []any, count *int64) error {
+	n, err := c.exec(sql, args)
+	if count != nil {
+		*count = n
+	}
+	return err
+}
+
+func (c *sqliteConn) settle(func(scanner) bool) error { return nil }
+
+func (c *sqliteConn) query(sql string, args []any, yield func(scanner) bool) error {
 	e, err := c.bind(sql, args)
 	if err != nil {
 		return err

@@ -27,14 +27,23 @@ type Tx struct {
 	done   bool
 	busy   bool
 	broken error
-	req    *request
+	// sunk is the first error of a statement that writes: nothing of the
+	// request is kept.
+	sunk error
+	req  *request
 }
 
 // A conn is the connection under a transaction.
 type conn interface {
-	exec(ctx context.Context, sql string, args []any) (int64, error)
+	exec(sql string, args []any) (int64, error)
+	// later runs a statement now or before the next one of exec and query or
+	// the commit; what goes wrong may be reported there. count, if not nil, then
+	// has how many rows it changed.
+	later(sql string, args []any, count *int64) error
 	// query calls yield for each row until it returns false.
-	query(ctx context.Context, sql string, args []any, yield func(scanner) bool) error
+	query(sql string, args []any, yield func(scanner) bool) error
+	// settle waits for the statements of later; yield is nil.
+	settle(yield func(scanner) bool) error
 	// fatal reports whether the transaction is lost with this error.
 	fatal(err error) bool
 }
@@ -110,6 +119,8 @@ func (tx *Tx) check(write bool, args []any) error {
 		return errDone
 	case tx.broken != nil:
 		return tx.broken
+	case tx.sunk != nil:
+		return tx.sunk
 	case tx.busy:
 		return errBusy
 	case write && !tx.write:
@@ -126,10 +137,57 @@ func (tx *Tx) check(write bool, args []any) error {
 }
 
 func (tx *Tx) failed(err error) error {
-	if err != nil && tx.conn.fatal(err) {
+	if err == nil {
+		return nil
+	}
+	if tx.conn.fatal(err) {
 		tx.broken = err
 	}
+	if tx.write {
+		tx.sunk = err
+	}
 	return err
+}
+
+// Do runs a statement of which nobody needs to know how many rows it changed.
+// It costs no wait: a store on another machine gets it together with the next
+// statement that has an answer, or with the commit. So an error of it may also
+// be that of a later statement or of Update. Whichever it is, nothing of the
+// transaction is kept.
+func (tx *Tx) Do(sql string, args ...any) error {
+	if err := tx.check(true, args); err != nil {
+		return err
+	}
+	return tx.failed(tx.conn.later(sql, args, nil))
+}
+
+// A Count is how many rows a statement of Tx.Count has changed.
+type Count struct {
+	tx *Tx
+	n  int64
+}
+
+// Count is Do for a statement whose count is asked for later: what is asked of
+// the store meanwhile shares the wait.
+func (tx *Tx) Count(sql string, args ...any) (*Count, error) {
+	if err := tx.check(true, args); err != nil {
+		return nil, err
+	}
+	c := &Count{tx: tx, n: -1}
+	return c, tx.failed(tx.conn.later(sql, args, &c.n))
+}
+
+// Rows returns the count.
+func (c *Count) Rows() (int64, error) {
+	if c.n < 0 {
+		if err := c.tx.check(true, nil); err != nil {
+			return 0, err
+		}
+		if err := c.tx.failed(c.tx.conn.settle(nil)); err != nil {
+			return 0, err
+		}
+	}
+	return c.n, nil
 }
 
 // Exec runs a statement and returns how many rows it changed.
@@ -137,7 +195,7 @@ func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
 	if err := tx.check(true, args); err != nil {
 		return 0, err
 	}
-	n, err := tx.conn.exec(tx.ctx, sql, args)
+	n, err := tx.conn.exec(sql, args)
 	return n, tx.failed(err)
 }
 
@@ -151,7 +209,7 @@ func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 		}
 		tx.busy = true
 		more := true
-		err := tx.conn.query(tx.ctx, sql, args, func(s scanner) bool {
+		err := tx.conn.query(sql, args, func(s scanner) bool {
 			more = yield(Row{s: s}, nil)
 			return more
 		})

@@ -81,7 +81,7 @@ func (d *DB) batch(ctx context.Context, first *request) {
 		if r.err = r.ctx.Err(); r.err != nil {
 			continue
 		}
-		if broken = w.save(ctx); broken != nil {
+		if broken = w.save(r); broken != nil {
 			break
 		}
 		tx := &Tx{ctx: ctx, conn: conn, now: now, pos: &pos, write: true, req: r}
@@ -90,13 +90,16 @@ func (d *DB) batch(ctx context.Context, first *request) {
 			broken = tx.broken
 			break
 		}
+		if r.err == nil {
+			r.err = tx.sunk
+		}
 		if r.err != nil {
-			r.wake, r.then = nil, nil
-			broken = w.undo(ctx)
+			r.fail(r.err)
+			broken = w.undo()
 		}
 	}
 	if broken == nil {
-		broken = w.commit(ctx, pos)
+		broken = w.commit(pos)
 	}
 	if broken != nil {
 		w.rollback()
@@ -133,6 +136,9 @@ func (d *DB) next(n int, deadline time.Time) *request {
 		return nil
 	}
 }
+
+// fail notes that nothing of the request is kept.
+func (r *request) fail(err error) { r.err, r.wake, r.then = err, nil, nil }
 
 func (r *request) answer(err error) {
 	r.err = err

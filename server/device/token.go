@@ -22,7 +22,7 @@ func NewToken(tx *db.Tx, rand io.Reader, user quinta.UserID, id quinta.DeviceID)
 		return "", fmt.Errorf("making an access token: %w", err)
 	}
 	token := "q_" + base64.RawURLEncoding.EncodeToString(raw)
-	_, err := tx.Exec(`INSERT INTO device_token (hash, user_id, device, created) VALUES ($1, $2, $3, $4)`,
+	err := tx.Do(`INSERT INTO device_token (hash, user_id, device, created) VALUES ($1, $2, $3, $4)`,
 		tokenHash(token), user, id, tx.Millis())
 	return token, err
 }
@@ -64,6 +64,6 @@ func ByToken(tx *db.Tx, token string) (Owner, error) {
 
 // RevokeTokens ends the tokens of one device.
 func RevokeTokens(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
-	_, err := tx.Exec(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, user, id)
+	err := tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, user, id)
 	return err
 }

@@ -18,10 +18,10 @@ func Changed(tx *db.Tx, user quinta.UserID) error { return change(tx, user, "") 
 func ChangedFor(tx *db.Tx, user, viewer quinta.UserID) error { return change(tx, user, viewer) }
 
 func change(tx *db.Tx, user, viewer quinta.UserID) error {
-	if _, err := tx.Exec(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
+	if err := tx.Do(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
+	err := tx.Do(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
 	return err
 }
 

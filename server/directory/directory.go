@@ -31,7 +31,7 @@ type Device struct {
 
 // PutDevice stores the public keys of a device in place of those before.
 func PutDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	_, err := tx.Exec(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
+	err := tx.Do(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, device) DO UPDATE SET body = excluded.body`, user, device, body)
 	return err
 }
@@ -67,7 +67,7 @@ func Devices(tx *db.Tx, users []quinta.UserID) ([]Device, error) {
 
 // RemoveDevice removes the public keys of a device.
 func RemoveDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	_, err := tx.Exec(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, user, device)
+	err := tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, user, device)
 	return err
 }
 

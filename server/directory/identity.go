@@ -20,11 +20,11 @@ type Identity struct {
 // PutIdentity stores a key in place of the one with the same usage. If that
 // was another key, what others have signed of it is forgotten.
 func PutIdentity(tx *db.Tx, id Identity) error {
-	if _, err := tx.Exec(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
+	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2 AND key <> $3)`, id.User, id.Usage, id.Key); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
+	err := tx.Do(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (user_id, usage) DO UPDATE SET key = excluded.key, body = excluded.body`, id.User, id.Usage, id.Key, id.Body)
 	return err
 }
@@ -50,11 +50,11 @@ func Identities(tx *db.Tx, users []quinta.UserID) ([]Identity, error) {
 // RemoveIdentity removes a user's key of one usage, and what others have
 // signed of it.
 func RemoveIdentity(tx *db.Tx, user quinta.UserID, usage string) error {
-	if _, err := tx.Exec(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
+	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2)`, user, usage); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, user, usage)
+	err := tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, user, usage)
 	return err
 }
 
@@ -101,7 +101,7 @@ func SignaturesBy(tx *db.Tx, signer quinta.UserID, users []quinta.UserID) ([]Sig
 // ForgetSignatures removes what a user signed with a key that he has
 // replaced.
 func ForgetSignatures(tx *db.Tx, signer quinta.UserID, key string) error {
-	_, err := tx.Exec(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, signer, key)
+	err := tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, signer, key)
 	return err
 }
 
@@ -113,7 +113,7 @@ func Remove(tx *db.Tx, user quinta.UserID) error {
 		`DELETE FROM directory_signature WHERE user_id = $1`,
 		`DELETE FROM directory_signature WHERE signer = $1`,
 	} {
-		if _, err := tx.Exec(sql, user); err != nil {
+		if err := tx.Do(sql, user); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func Put(tx *db.Tx, expires int64, envs ...quinta.Envelope) error {
 			}
 			args = append(args, string(e.To), string(e.Device), int64(tx.NextPos()), string(e.From), e.Type, body, exp)
 		}
-		if _, err := tx.Exec(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
+		if err := tx.Do(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func Ack(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
+	err = tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked WHERE mailbox_cursor.acked < excluded.acked`,
 		user, device, min(upTo, now))
 	return err
@@ -132,12 +132,12 @@ func Ack(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos)
 // Remove empties the mailbox of a device that is removed, and forgets what it
 // has sent. A later device of the same name begins with an empty mailbox.
 func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	if _, err := tx.Exec(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, TRUE)
+	if err := tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, TRUE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked, gone = TRUE`,
 		user, device, tx.NextPos()); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
+	err := tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
 	return err
 }
 

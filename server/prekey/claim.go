@@ -94,7 +94,7 @@ func oldestOne(tx *db.Tx, w Want) ([]Claimed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tx.Exec(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, w.User, w.Device, w.Algorithm); err != nil {
+	if err := tx.Do(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, w.User, w.Device, w.Algorithm); err != nil {
 		return nil, err
 	}
 	return []Claimed{k}, nil
@@ -108,7 +108,7 @@ func fallbacks(tx *db.Tx, piece []Want) ([]Claimed, error) {
 		return nil, err
 	}
 	for _, k := range got {
-		if _, err := tx.Exec(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, k.User, k.Device, k.Algorithm); err != nil {
+		if err := tx.Do(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, k.User, k.Device, k.Algorithm); err != nil {
 			return nil, err
 		}
 	}
@@ -159,7 +159,7 @@ func ClaimOnce(tx *db.Tx, claimer quinta.UserID, txn quinta.TxnID, wants []Want)
 		return nil, err
 	}
 	for _, k := range got {
-		if _, err := tx.Exec(`INSERT INTO prekey_answer (claimer, txn, user_id, device, algorithm, id, body, fallback, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		if err := tx.Do(`INSERT INTO prekey_answer (claimer, txn, user_id, device, algorithm, id, body, fallback, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			claimer, txn, k.User, k.Device, k.Algorithm, k.ID, k.Body, k.Fallback, tx.Millis()); err != nil {
 			return nil, err
 		}

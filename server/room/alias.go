@@ -52,12 +52,12 @@ func Aliases(tx *db.Tx, room quinta.RoomID) ([]Alias, error) {
 
 // DeleteAlias removes an alias.
 func DeleteAlias(tx *db.Tx, alias string) error {
-	_, err := tx.Exec(`DELETE FROM room_alias WHERE alias = $1`, alias)
+	err := tx.Do(`DELETE FROM room_alias WHERE alias = $1`, alias)
 	return err
 }
 
 // MoveAliases gives the aliases of one room to another.
 func MoveAliases(tx *db.Tx, from, to quinta.RoomID) error {
-	_, err := tx.Exec(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
+	err := tx.Do(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
 	return err
 }

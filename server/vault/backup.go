@@ -51,7 +51,7 @@ func NewBackup(tx *db.Tx, user quinta.UserID, algorithm string, auth []byte) (in
 	if last >= MaxBackups {
 		return 0, quinta.E(quinta.KindLimited, "backup", "the account has made too many backups")
 	}
-	_, err := tx.Exec(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
+	err := tx.Do(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
 		user, last+1, algorithm, auth)
 	return last + 1, err
 }
@@ -95,7 +95,7 @@ func DeleteBackup(tx *db.Tx, user quinta.UserID, version int64) error {
 	if n == 0 {
 		return ErrNoBackup
 	}
-	_, err = tx.Exec(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, user, version)
+	err = tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, user, version)
 	return err
 }
 
@@ -146,7 +146,7 @@ func (b *Backup) changed(tx *db.Tx, user quinta.UserID, more, changes int64) err
 	}
 	b.Count += more
 	b.Etag++
-	_, err := tx.Exec(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, user, b.Version, b.Count, b.Etag)
+	err := tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, user, b.Version, b.Count, b.Etag)
 	return err
 }
 
@@ -206,7 +206,7 @@ func ClearBackups(tx *db.Tx, user quinta.UserID) error {
 		`DELETE FROM vault_backup WHERE user_id = $1`,
 		`DELETE FROM vault_dehydrated WHERE user_id = $1`,
 	} {
-		if _, err := tx.Exec(sql, user); err != nil {
+		if err := tx.Do(sql, user); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,7 @@ func PutData(tx *db.Tx, user quinta.UserID, scope, name string, value []byte) er
 	if value == nil {
 		value = []byte{}
 	}
-	_, err = tx.Exec(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
+	err = tx.Do(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, scope, name) DO UPDATE SET value = excluded.value, pos = excluded.pos`,
 		user, scope, name, value, tx.NextPos())
 	return err
@@ -119,6 +119,6 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 // ClearData removes without trace all that a user stored as data, when his
 // account ends.
 func ClearData(tx *db.Tx, user quinta.UserID) error {
-	_, err := tx.Exec(`DELETE FROM vault_data WHERE user_id = $1`, user)
+	err := tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, user)
 	return err
 }

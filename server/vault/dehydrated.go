@@ -10,7 +10,7 @@ import (
 // PutDehydrated stores the sealed state of the user's dehydrated device in
 // place of the one before.
 func PutDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	_, err := tx.Exec(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
+	err := tx.Do(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, user, device, body)
 	return err
 }
@@ -30,6 +30,6 @@ func Dehydrated(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, []byte, error) 
 // RemoveDehydrated removes the sealed state of a device that is removed. A
 // device that is not dehydrated has none.
 func RemoveDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	_, err := tx.Exec(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
+	err := tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
 	return err
 }

@@ -89,7 +89,7 @@ func (c *call) interact(auth json.RawMessage, operation string, stages ...string
 		return nil
 	}
 	return c.Update(c.ctx(), func(tx *db.Tx) error {
-		_, err := tx.Exec(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
+		err := tx.Do(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
 		return err
 	})
 }
@@ -170,10 +170,10 @@ func (c *call) challenge(session, operation string, stages, done []string, cause
 }
 
 func saveUIA(tx *db.Tx, session string, user quinta.UserID, operation string, done []string) error {
-	if _, err := tx.Exec(`DELETE FROM matrix_uia WHERE expires <= $1`, tx.Millis()); err != nil {
+	if err := tx.Do(`DELETE FROM matrix_uia WHERE expires <= $1`, tx.Millis()); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
+	err := tx.Do(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (session) DO UPDATE SET stages = excluded.stages`,
 		session, user, operation, strings.Join(done, " "), tx.Millis()+uiaLife)
 	return err

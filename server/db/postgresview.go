@@ -1,0 +1,77 @@
+package db
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A viewConn is a reading connection while a view has it.
+type viewConn struct {
+	p *pipe
+	// begin says that the view needs a snapshot for several statements; it is
+	// taken together with the first of them.
+	begin bool
+	begun bool
+	used  bool
+}
+
+// pipeOf returns the pipe of a connection of the pool.
+func pipeOf(pc *pgconn.PgConn) *pipe {
+	data := pc.CustomData()
+	if p, ok := data["pipe"].(*pipe); ok {
+		return p
+	}
+	p := newPipe(pc)
+	data["pipe"] = p
+	return p
+}
+
+var errOneOnly = errors.New("db: a second statement in Peek")
+
+func (v *viewConn) query(sql string, args []any, yield func(scanner) bool) error {
+	if v.used && !v.begin {
+		return errOneOnly
+	}
+	v.used = true
+	var steps [2]step
+	n := 0
+	if v.begin && !v.begun {
+		if err := v.step(&steps[0], "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", nil); err != nil {
+			return err
+		}
+		n = 1
+	}
+	if err := v.step(&steps[n], sql, args); err != nil {
+		return err
+	}
+	v.begun = v.begin
+	_, err := v.p.run(steps[:n+1], yield)
+	return err
+}
+
+// step prepares and encodes a statement.
+func (v *viewConn) step(s *step, sql string, args []any) (err error) {
+	if s.st, err = v.p.prepare(sql); err == nil {
+		s.msg, err = v.p.encode(nil, s.st, args)
+	}
+	return err
+}
+
+// end gives the snapshot back.
+func (v *viewConn) end() error {
+	if !v.begun || v.p.open {
+		return nil
+	}
+	var s step
+	if err := v.step(&s, "COMMIT", nil); err != nil {
+		return err
+	}
+	_, err := v.p.run([]step{s}, nil)
+	return err
+}
+
+func (v *viewConn) exec(string, []any) (int64, error) { return 0, errReadOnly }
+func (v *viewConn) later(string, []any, *int64) error { return errReadOnly }
+func (v *viewConn) settle(func(scanner) bool) error   { return nil }
+func (v *viewConn) fatal(err error) bool              { return lost(v.p, err) }
