@@ -54,20 +54,30 @@ func storage(ctx context.Context, o *options, kind string, r *report) (err error
 	for _, p := range []struct {
 		name string
 		most int
-		op   func(tx *db.Tx, k int) error
+		op   func(k int) error
 	}{
-		{opStore1, 20_000, func(tx *db.Tx, k int) error { return mailbox.Put(tx, 0, envelope(k)) }},
-		{opStore50, 1000, func(tx *db.Tx, k int) error {
+		{opStore1, 20_000, func(k int) error {
+			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, 0, envelope(k)) })
+		}},
+		{opStore50, 1000, func(k int) error {
 			envs := make([]quinta.Envelope, 50)
 			for i := range envs {
 				envs[i] = envelope(50*k + i)
 			}
-			return mailbox.Put(tx, 0, envs...)
+			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, 0, envs...) })
 		}},
-		{opStoreClaim, devices * each, func(tx *db.Tx, k int) error {
-			got, err := prekey.Claim(tx, []prekey.Want{{User: quinta.UserID(fmt.Sprintf("@user%04d:bench", k%devices)), Device: "DEVICE", Algorithm: algorithm}})
-			if err == nil && len(got) != 1 {
-				err = fmt.Errorf("a claim gave %d keys", len(got))
+		{opStoreClaim, devices * each, func(k int) error {
+			var t *prekey.Taken
+			err := d.Update(ctx, func(tx *db.Tx) (err error) {
+				t, err = prekey.Take(tx, prekey.Want{User: quinta.UserID(fmt.Sprintf("@user%04d:bench", k%devices)), Device: "DEVICE", Algorithm: algorithm})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			_, ok, err := t.Key()
+			if err == nil && !ok {
+				err = errors.New("a claim gave no key")
 			}
 			return err
 		}},
@@ -83,7 +93,7 @@ func storage(ctx context.Context, o *options, kind string, r *report) (err error
 }
 
 // storeOp calls op as often as n from all sides.
-func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(tx *db.Tx, k int) error) (Sample, error) {
+func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(k int) error) (Sample, error) {
 	own0, err := machine.Own()
 	if err != nil {
 		return Sample{}, err
@@ -111,7 +121,7 @@ func storeOp(ctx context.Context, s *store, d *db.DB, n int, op func(tx *db.Tx, 
 		wg.Go(func() {
 			for k := next.add(); k < n && errs[i] == nil; k = next.add() {
 				at := time.Now()
-				errs[i] = d.Update(ctx, func(tx *db.Tx) error { return op(tx, k) })
+				errs[i] = op(k)
 				took[i] = append(took[i], time.Since(at))
 			}
 		})

@@ -133,6 +133,5 @@ func Close(tx *db.Tx, name Name) error {
 	if n == 0 {
 		return quinta.E(quinta.KindNotFound, "account", "there is no such account")
 	}
-	err = tx.Do(`DELETE FROM account_profile WHERE name = $1`, name)
-	return err
+	return tx.Do(`DELETE FROM account_profile WHERE name = $1`, name)
 }

@@ -12,12 +12,10 @@ import (
 // the value is the network's.
 func SetProfile(tx *db.Tx, name Name, field string, value []byte) error {
 	if value == nil {
-		err := tx.Do(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
-		return err
+		return tx.Do(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
 	}
-	err := tx.Do(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
+	return tx.Do(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (name, field) DO UPDATE SET value = excluded.value, folded = excluded.folded`, name, field, value, folded(value))
-	return err
 }
 
 // folded is the form of a value in which Search looks.

@@ -48,8 +48,7 @@ func refer(tx *db.Tx, w Bytes) error {
 
 // drop puts bytes that nothing refers to any more among the loose ones.
 func drop(tx *db.Tx, key string) error {
-	err := tx.Do(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
-	return err
+	return tx.Do(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
 }
 
 // Put stores a file whose bytes [Blobs.Write] gave, under a new id.
@@ -57,9 +56,8 @@ func Put(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	err := tx.Do(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	return tx.Do(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		b.ID, b.Owner, tx.Millis(), b.Key, b.Size, b.Sum, b.Type, b.Name)
-	return err
 }
 
 // Reserve makes an id that owner may fill for so many milliseconds. It returns
@@ -103,9 +101,8 @@ func Fill(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	err := tx.Do(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
+	return tx.Do(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
 		b.Key, b.Size, b.Sum, b.Type, b.Name, b.ID)
-	return err
 }
 
 // Get returns a file or a reserved id whose time is not over, or ErrUnknown.

@@ -165,7 +165,10 @@ func (d *DB) Peek(ctx context.Context, fn func(*Tx) error) error {
 	if closed {
 		return errClosed
 	}
-	return d.back.peek(ctx, fn)
+	return d.back.peek(ctx, func(tx *Tx) error {
+		tx.one = true
+		return fn(tx)
+	})
 }
 
 // Stats are counters since Open.
@@ -181,6 +184,9 @@ type Stats struct {
 func (d *DB) Stats() Stats {
 	return Stats{Commits: d.commits.Load(), Requests: d.requests.Load(), Syncs: d.syncs.Load()}
 }
+
+// Waiting returns how many calls of Update wait for their turn.
+func (d *DB) Waiting() int { return len(d.reqs) }
 
 var errClosed = quinta.E(quinta.KindUnavailable, "store", "the store is closed")
 

@@ -54,8 +54,8 @@ type step struct {
 	st *prepared
 	// msg is the encoded message.
 	msg []byte
-	// count, if not nil, gets how many rows the statement changed.
-	count *int64
+	// answer, if not nil, gets what the statement gives.
+	answer *Answer
 	// req is the request that it belongs to; nil is the pipe's user itself.
 	req *request
 }
@@ -249,17 +249,26 @@ func (p *pipe) run(steps []step, yield func(scanner) bool) (failed int, err erro
 	}
 	at := 0
 	err = p.receive(func(m pgproto3.BackendMessage) {
+		if at >= len(steps) {
+			return
+		}
+		a := steps[at].answer
 		switch m := m.(type) {
+		case *pgproto3.BindComplete:
+			if a != nil {
+				a.again()
+			}
 		case *pgproto3.DataRow:
-			if yield != nil && at == len(steps)-1 {
-				p.row = pipeRow{values: m.Values, columns: steps[at].st.columns}
-				if !yield(&p.row) {
-					yield = nil
-				}
+			p.row = pipeRow{values: m.Values, columns: steps[at].st.columns}
+			switch {
+			case a != nil:
+				a.rows = append(a.rows, p.row.kept())
+			case yield != nil && at == len(steps)-1 && !yield(&p.row):
+				yield = nil
 			}
 		case *pgproto3.CommandComplete:
-			if at < len(steps) && steps[at].count != nil {
-				*steps[at].count = changed(m.CommandTag)
+			if a != nil {
+				a.done(changed(m.CommandTag))
 			}
 			p.tag = append(p.tag[:0], m.CommandTag...)
 			at++
@@ -359,14 +368,10 @@ type pipeRow struct {
 }
 
 func (r *pipeRow) scan(dest []any) error {
-	if len(r.values) != len(dest) || len(r.columns) != len(dest) {
-		return fmt.Errorf("db: %d columns scanned into %d values", len(r.values), len(dest))
+	if len(r.values) != len(r.columns) {
+		return errors.New("db: a row of another form than its query")
 	}
-	for i, d := range dest {
-		cell := postgresCell{raw: r.values[i], oid: r.columns[i].DataTypeOID, binary: r.columns[i].Format == pgtype.BinaryFormatCode}
-		if err := assign(d, cell); err != nil {
-			return fmt.Errorf("column %d: %w", i+1, err)
-		}
-	}
-	return nil
+	return scanCells(dest, len(r.values), func(i int) cell {
+		return postgresCell{raw: r.values[i], oid: r.columns[i].DataTypeOID, binary: r.columns[i].Format == pgtype.BinaryFormatCode}
+	})
 }

@@ -1,8 +1,6 @@
 package db
 
 import (
-	"errors"
-
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -13,7 +11,6 @@ type viewConn struct {
 	// taken together with the first of them.
 	begin bool
 	begun bool
-	used  bool
 }
 
 // pipeOf returns the pipe of a connection of the pool.
@@ -27,13 +24,7 @@ func pipeOf(pc *pgconn.PgConn) *pipe {
 	return p
 }
 
-var errOneOnly = errors.New("db: a second statement in Peek")
-
 func (v *viewConn) query(sql string, args []any, yield func(scanner) bool) error {
-	if v.used && !v.begin {
-		return errOneOnly
-	}
-	v.used = true
 	var steps [2]step
 	n := 0
 	if v.begin && !v.begun {
@@ -71,7 +62,9 @@ func (v *viewConn) end() error {
 	return err
 }
 
-func (v *viewConn) exec(string, []any) (int64, error) { return 0, errReadOnly }
-func (v *viewConn) later(string, []any, *int64) error { return errReadOnly }
-func (v *viewConn) settle(func(scanner) bool) error   { return nil }
-func (v *viewConn) fatal(err error) bool              { return lost(v.p, err) }
+func (v *viewConn) exec(string, []any) (int64, error)  { return 0, errReadOnly }
+func (v *viewConn) later(string, []any, *Answer) error { return errReadOnly }
+func (v *viewConn) settle(func(scanner) bool) error    { return nil }
+func (v *viewConn) fatal(err error) bool               { return lost(v.p, err) }
+
+func (v *viewConn) waits() bool { return true }

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -32,6 +33,8 @@ type postgresWriter struct {
 	queue []step
 	arena []byte
 	cur   *request
+	// asked says that the queue holds a statement whose answer is wanted.
+	asked bool
 	// saved says that there is a savepoint; curSaved, that it stands where cur
 	// began.
 	saved, curSaved bool
@@ -47,6 +50,10 @@ const (
 	// that the database is never kept from reading by what we do not read.
 	maxQueue  = 256 << 10
 	maxQueued = 1000
+	// maxAsked bounds the bytes that wait to be sent after a statement with
+	// rows in its answer, which may be large: so much is taken by the buffers of
+	// a connection even if the database does not read.
+	maxAsked = 16 << 10
 )
 
 func (w *postgresWriter) connect(ctx context.Context) error {
@@ -183,7 +190,7 @@ func (w *postgresWriter) drop() {
 
 func (w *postgresWriter) forgetQueue() {
 	clear(w.queue)
-	w.queue, w.arena = w.queue[:0], w.arena[:0]
+	w.queue, w.arena, w.asked = w.queue[:0], w.arena[:0], false
 	if cap(w.arena) > 4*maxQueue {
 		w.arena = nil // a large statement has passed through
 	}
@@ -201,7 +208,7 @@ func (w *postgresWriter) dropQueue(r *request) {
 	w.queue = keep
 }
 
-func (w *postgresWriter) later(sql string, args []any, count *int64) error {
+func (w *postgresWriter) later(sql string, args []any, a *Answer) error {
 	st, err := w.prepare(sql)
 	if err != nil {
 		return err
@@ -216,7 +223,15 @@ func (w *postgresWriter) later(sql string, args []any, count *int64) error {
 		w.arena = w.arena[:at]
 		return err
 	}
-	w.queue = append(w.queue, step{st: st, msg: w.arena[at:len(w.arena):len(w.arena)], count: count, req: w.cur})
+	if w.asked && len(w.arena) > maxAsked {
+		msg := bytes.Clone(w.arena[at:])
+		if err := w.settle(nil); err != nil {
+			return err
+		}
+		at, w.arena = 0, append(w.arena, msg...)
+	}
+	w.asked = w.asked || a != nil
+	w.queue = append(w.queue, step{st: st, msg: w.arena[at:len(w.arena):len(w.arena)], answer: a, req: w.cur})
 	return nil
 }
 
@@ -235,11 +250,12 @@ func (w *postgresWriter) prepare(sql string) (*prepared, error) {
 }
 
 func (w *postgresWriter) exec(sql string, args []any) (int64, error) {
-	var n int64
-	if err := w.later(sql, args, &n); err != nil {
+	var a Answer
+	if err := w.later(sql, args, &a); err != nil {
 		return 0, err
 	}
-	return n, w.settle(nil)
+	err := w.settle(nil)
+	return a.changed, err
 }
 
 func (w *postgresWriter) query(sql string, args []any, yield func(scanner) bool) error {
@@ -328,3 +344,5 @@ func lost(p *pipe, err error) bool {
 	}
 	return false
 }
+
+func (w *postgresWriter) waits() bool { return true }

@@ -396,10 +396,18 @@ func (c *sqliteConn) exec(sql string, args []any) (int64, error) {
 	return c.c.TotalChanges() - before, nil
 }
 
-func (c *sqliteConn) later(sql string, args []any, count *int64) error {
-	n, err := c.exec(sql, args)
-	if count != nil {
-		*count = n
+func (c *sqliteConn) later(sql string, args []any, a *Answer) error {
+	if a == nil {
+		_, err := c.exec(sql, args)
+		return err
+	}
+	before := c.c.TotalChanges()
+	err := c.query(sql, args, func(s scanner) bool {
+		a.rows = append(a.rows, s.(*sqliteRow).kept())
+		return true
+	})
+	if err == nil {
+		a.done(c.c.TotalChanges() - before)
 	}
 	return err
 }
@@ -490,3 +498,5 @@ func removeIfThere(path string) error {
 	}
 	return nil
 }
+
+func (c *sqliteConn) waits() bool { return false }

@@ -30,20 +30,23 @@ type Tx struct {
 	// sunk is the first error of a statement that writes: nothing of the
 	// request is kept.
 	sunk error
-	req  *request
+	// one says that there may be one statement only, used that it was there.
+	one, used bool
+	req       *request
 }
 
 // A conn is the connection under a transaction.
 type conn interface {
 	exec(sql string, args []any) (int64, error)
 	// later runs a statement now or before the next one of exec and query or
-	// the commit; what goes wrong may be reported there. count, if not nil, then
-	// has how many rows it changed.
-	later(sql string, args []any, count *int64) error
+	// the commit; what goes wrong may be reported there. a may be nil.
+	later(sql string, args []any, a *Answer) error
 	// query calls yield for each row until it returns false.
 	query(sql string, args []any, yield func(scanner) bool) error
 	// settle waits for the statements of later; yield is nil.
 	settle(yield func(scanner) bool) error
+	// waits reports whether an answer takes a round trip.
+	waits() bool
 	// fatal reports whether the transaction is lost with this error.
 	fatal(err error) bool
 }
@@ -56,6 +59,7 @@ type scanner interface {
 var (
 	errDone     = errors.New("db: transaction used after its end")
 	errBusy     = errors.New("db: a statement inside the loop of a query; collect the rows first")
+	errOneOnly  = errors.New("db: a second statement in Peek")
 	errReadOnly = errors.New("db: write in a read-only transaction")
 )
 
@@ -67,6 +71,10 @@ func (tx *Tx) Now() time.Time { return tx.now }
 
 // Millis returns Now as Unix milliseconds, the form in which times are kept.
 func (tx *Tx) Millis() int64 { return tx.now.UnixMilli() }
+
+// Waits reports whether an answer of the store takes a round trip, so that it
+// is worth while to ask for several together.
+func (tx *Tx) Waits() bool { return tx.conn.waits() }
 
 // NextPos returns the next position in the order of all writes of the store.
 // A position is given once; one of a transaction that failed is skipped.
@@ -125,7 +133,10 @@ func (tx *Tx) check(write bool, args []any) error {
 		return errBusy
 	case write && !tx.write:
 		return errReadOnly
+	case tx.one && tx.used:
+		return errOneOnly
 	}
+	tx.used = true
 	for i, a := range args {
 		b, err := bindable(a)
 		if err != nil {
@@ -159,35 +170,6 @@ func (tx *Tx) Do(sql string, args ...any) error {
 		return err
 	}
 	return tx.failed(tx.conn.later(sql, args, nil))
-}
-
-// A Count is how many rows a statement of Tx.Count has changed.
-type Count struct {
-	tx *Tx
-	n  int64
-}
-
-// Count is Do for a statement whose count is asked for later: what is asked of
-// the store meanwhile shares the wait.
-func (tx *Tx) Count(sql string, args ...any) (*Count, error) {
-	if err := tx.check(true, args); err != nil {
-		return nil, err
-	}
-	c := &Count{tx: tx, n: -1}
-	return c, tx.failed(tx.conn.later(sql, args, &c.n))
-}
-
-// Rows returns the count.
-func (c *Count) Rows() (int64, error) {
-	if c.n < 0 {
-		if err := c.tx.check(true, nil); err != nil {
-			return 0, err
-		}
-		if err := c.tx.failed(c.tx.conn.settle(nil)); err != nil {
-			return 0, err
-		}
-	}
-	return c.n, nil
 }
 
 // Exec runs a statement and returns how many rows it changed.
@@ -395,3 +377,16 @@ func assign(dest any, c cell) error {
 }
 
 func validUTF8(s string) bool { return utf8.ValidString(s) }
+
+// scanCells copies the n columns of a row to dest.
+func scanCells(dest []any, n int, at func(i int) cell) error {
+	if n != len(dest) {
+		return fmt.Errorf("db: %d columns scanned into %d values", n, len(dest))
+	}
+	for i, d := range dest {
+		if err := assign(d, at(i)); err != nil {
+			return fmt.Errorf("column %d: %w", i+1, err)
+		}
+	}
+	return nil
+}

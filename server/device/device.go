@@ -116,9 +116,8 @@ func Rename(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, name *string) err
 
 // Saw notes that a device was active, if the last note is older than SeenStep.
 func Saw(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, addr string) error {
-	err := tx.Do(`UPDATE device SET seen = $1, seen_addr = $2 WHERE user_id = $3 AND id = $4 AND (seen IS NULL OR seen < $5)`,
+	return tx.Do(`UPDATE device SET seen = $1, seen_addr = $2 WHERE user_id = $3 AND id = $4 AND (seen IS NULL OR seen < $5)`,
 		tx.Millis(), addr, user, id, tx.Millis()-SeenStep)
-	return err
 }
 
 // Remove removes a device and its tokens. It reports whether it was there.

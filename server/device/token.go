@@ -64,6 +64,5 @@ func ByToken(tx *db.Tx, token string) (Owner, error) {
 
 // RevokeTokens ends the tokens of one device.
 func RevokeTokens(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
-	err := tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, user, id)
-	return err
+	return tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, user, id)
 }

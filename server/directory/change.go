@@ -21,8 +21,7 @@ func change(tx *db.Tx, user, viewer quinta.UserID) error {
 	if err := tx.Do(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
 		return err
 	}
-	err := tx.Do(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
-	return err
+	return tx.Do(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
 }
 
 // ChangedBetween returns the users who changed after from, up to and

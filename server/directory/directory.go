@@ -31,9 +31,8 @@ type Device struct {
 
 // PutDevice stores the public keys of a device in place of those before.
 func PutDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	err := tx.Do(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
+	return tx.Do(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, device) DO UPDATE SET body = excluded.body`, user, device, body)
-	return err
 }
 
 // DeviceOf returns the public keys of one device, or nil if it has none.
@@ -67,8 +66,7 @@ func Devices(tx *db.Tx, users []quinta.UserID) ([]Device, error) {
 
 // RemoveDevice removes the public keys of a device.
 func RemoveDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	err := tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, user, device)
-	return err
+	return tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, user, device)
 }
 
 func anys[T ~string](list []T) []any {

@@ -24,9 +24,8 @@ func PutIdentity(tx *db.Tx, id Identity) error {
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2 AND key <> $3)`, id.User, id.Usage, id.Key); err != nil {
 		return err
 	}
-	err := tx.Do(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
+	return tx.Do(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (user_id, usage) DO UPDATE SET key = excluded.key, body = excluded.body`, id.User, id.Usage, id.Key, id.Body)
-	return err
 }
 
 // Identities returns the keys of the users, each user's together.
@@ -54,8 +53,7 @@ func RemoveIdentity(tx *db.Tx, user quinta.UserID, usage string) error {
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2)`, user, usage); err != nil {
 		return err
 	}
-	err := tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, user, usage)
-	return err
+	return tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, user, usage)
 }
 
 // A Signature is one that a user made over another user's key. Only its maker
@@ -101,8 +99,7 @@ func SignaturesBy(tx *db.Tx, signer quinta.UserID, users []quinta.UserID) ([]Sig
 // ForgetSignatures removes what a user signed with a key that he has
 // replaced.
 func ForgetSignatures(tx *db.Tx, signer quinta.UserID, key string) error {
-	err := tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, signer, key)
-	return err
+	return tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, signer, key)
 }
 
 // Remove removes all keys of a user whose account ends, and his signatures.

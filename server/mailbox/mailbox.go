@@ -123,10 +123,9 @@ func Ack(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos)
 	if err != nil {
 		return err
 	}
-	err = tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
+	return tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked WHERE mailbox_cursor.acked < excluded.acked`,
 		user, device, min(upTo, now))
-	return err
 }
 
 // Remove empties the mailbox of a device that is removed, and forgets what it
@@ -137,8 +136,7 @@ func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
 		user, device, tx.NextPos()); err != nil {
 		return err
 	}
-	err := tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
-	return err
+	return tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
 }
 
 // TxnLife is how long what a device has sent is remembered, in milliseconds.
@@ -147,7 +145,26 @@ const TxnLife = 7 * 24 * 60 * 60 * 1000
 // Once notes that a device sends something under an idempotency id, and
 // reports whether that is the first time.
 func Once(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (bool, error) {
-	n, err := tx.Exec(`INSERT INTO mailbox_txn (user_id, device, txn, time) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, device, txn) DO NOTHING`,
+	s, err := Note(tx, user, device, txn)
+	if err != nil {
+		return false, err
+	}
+	return s.First()
+}
+
+// A Sending is something that a device sends under an idempotency id.
+type Sending struct{ noted *db.Answer }
+
+// Note is Once for a caller who asks the store for more before he must know
+// whether it is the first time: he then waits once.
+func Note(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (Sending, error) {
+	noted, err := tx.Ask(`INSERT INTO mailbox_txn (user_id, device, txn, time) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, device, txn) DO NOTHING`,
 		user, device, txn, tx.Millis())
+	return Sending{noted}, err
+}
+
+// First reports whether the id was new.
+func (s Sending) First() (bool, error) {
+	n, err := s.noted.Changed()
 	return n > 0, err
 }

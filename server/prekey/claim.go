@@ -65,15 +65,56 @@ func Claim(tx *db.Tx, wants []Want) ([]Claimed, error) {
 	return out, nil
 }
 
+// A Taken is a claim whose key is known once the store has answered.
+type Taken struct {
+	want  Want
+	known []Claimed
+	later *db.Answer
+}
+
+// Take is Claim for one device without its fallback key, and without waiting:
+// claims of many callers share the wait. Key has what was given out, after the
+// transaction was committed at the latest.
+func Take(tx *db.Tx, w Want) (t *Taken, err error) {
+	t = &Taken{want: w}
+	if !tx.Waits() {
+		t.known, err = oldestOne(tx, w)
+		return t, err
+	}
+	t.later, err = tx.Ask(`UPDATE prekey_cursor SET claimed = `+next+` WHERE user_id = $1 AND device = $2 AND algorithm = $3
+		AND `+next+` IS NOT NULL RETURNING (SELECT k.id`+this+`, (SELECT k.body`+this, w.User, w.Device, w.Algorithm)
+	return t, err
+}
+
+// Key returns the key; ok is false if the device has no one-time key left.
+func (t *Taken) Key() (k Claimed, ok bool, err error) {
+	if t.later == nil {
+		if len(t.known) == 0 {
+			return k, false, nil
+		}
+		return t.known[0], true, nil
+	}
+	k.Want = t.want
+	for row, err := range t.later.Rows() {
+		if err != nil {
+			return k, false, err
+		}
+		return k, true, row.Scan(&k.ID, &k.Body)
+	}
+	return k, false, nil
+}
+
+// The next key of a cursor's device, and the one that the cursor stands at.
+const (
+	of   = ` FROM prekey_onetime k WHERE k.user_id = prekey_cursor.user_id AND k.device = prekey_cursor.device AND k.algorithm = prekey_cursor.algorithm AND k.seq `
+	next = `(SELECT MIN(k.seq)` + of + `> prekey_cursor.claimed)`
+	this = of + `= prekey_cursor.claimed)`
+)
+
 // oldest takes the next one-time key of each want, by moving the cursor of its
 // device. Of a key that is given out only the cursor is written: cursors lie
 // close together, and keys do not.
 func oldest(tx *db.Tx, piece []Want) ([]Claimed, error) {
-	const (
-		of   = ` FROM prekey_onetime k WHERE k.user_id = prekey_cursor.user_id AND k.device = prekey_cursor.device AND k.algorithm = prekey_cursor.algorithm AND k.seq `
-		next = `(SELECT MIN(k.seq)` + of + `> prekey_cursor.claimed)`
-		this = of + `= prekey_cursor.claimed)`
-	)
 	if len(piece) == 1 {
 		return oldestOne(tx, piece[0])
 	}

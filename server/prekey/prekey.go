@@ -209,6 +209,5 @@ func Forget(tx *db.Tx) error {
 	if err := tx.Do(`UPDATE prekey_onetime SET body = ''`); err != nil {
 		return err
 	}
-	err := tx.Do(`UPDATE prekey_cursor SET claimed = $1, emptied = $1`, tx.NextPos())
-	return err
+	return tx.Do(`UPDATE prekey_cursor SET claimed = $1, emptied = $1`, tx.NextPos())
 }

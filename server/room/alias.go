@@ -52,12 +52,10 @@ func Aliases(tx *db.Tx, room quinta.RoomID) ([]Alias, error) {
 
 // DeleteAlias removes an alias.
 func DeleteAlias(tx *db.Tx, alias string) error {
-	err := tx.Do(`DELETE FROM room_alias WHERE alias = $1`, alias)
-	return err
+	return tx.Do(`DELETE FROM room_alias WHERE alias = $1`, alias)
 }
 
 // MoveAliases gives the aliases of one room to another.
 func MoveAliases(tx *db.Tx, from, to quinta.RoomID) error {
-	err := tx.Do(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
-	return err
+	return tx.Do(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
 }

@@ -47,9 +47,8 @@ func setMembership(tx *db.Tx, e *Event, m *Membership) error {
 	if old.Membership == m.Membership {
 		return nil
 	}
-	err = tx.Do(`UPDATE room SET joined = joined + $1, invited = invited + $2 WHERE id = $3`,
+	return tx.Do(`UPDATE room SET joined = joined + $1, invited = invited + $2 WHERE id = $3`,
 		count(m.Membership, Join)-count(old.Membership, Join), count(m.Membership, Invite)-count(old.Membership, Invite), e.Room)
-	return err
 }
 
 func count(have, want string) int {
@@ -156,6 +155,5 @@ func ChangesOf(tx *db.Tx, member quinta.UserID, r Range) ([]Change, error) {
 // Forget notes that member does not want to hear of the room any more, until
 // his membership changes.
 func Forget(tx *db.Tx, room quinta.RoomID, member quinta.UserID) error {
-	err := tx.Do(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
-	return err
+	return tx.Do(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
 }

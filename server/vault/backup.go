@@ -95,8 +95,7 @@ func DeleteBackup(tx *db.Tx, user quinta.UserID, version int64) error {
 	if n == 0 {
 		return ErrNoBackup
 	}
-	err = tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, user, version)
-	return err
+	return tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, user, version)
 }
 
 // PutBackupKeys puts keys into a version. Of two keys of one session the
@@ -146,8 +145,7 @@ func (b *Backup) changed(tx *db.Tx, user quinta.UserID, more, changes int64) err
 	}
 	b.Count += more
 	b.Etag++
-	err := tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, user, b.Version, b.Count, b.Etag)
-	return err
+	return tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, user, b.Version, b.Count, b.Etag)
 }
 
 // BackupKeys returns the keys of a version in the order of their rooms: all,

@@ -60,10 +60,9 @@ func PutData(tx *db.Tx, user quinta.UserID, scope, name string, value []byte) er
 	if value == nil {
 		value = []byte{}
 	}
-	err = tx.Do(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
+	return tx.Do(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, scope, name) DO UPDATE SET value = excluded.value, pos = excluded.pos`,
 		user, scope, name, value, tx.NextPos())
-	return err
 }
 
 // GetData returns the value under scope and name, or an error of KindNotFound.
@@ -119,6 +118,5 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 // ClearData removes without trace all that a user stored as data, when his
 // account ends.
 func ClearData(tx *db.Tx, user quinta.UserID) error {
-	err := tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, user)
-	return err
+	return tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, user)
 }

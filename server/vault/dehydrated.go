@@ -10,9 +10,8 @@ import (
 // PutDehydrated stores the sealed state of the user's dehydrated device in
 // place of the one before.
 func PutDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	err := tx.Do(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
+	return tx.Do(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, user, device, body)
-	return err
 }
 
 // Dehydrated returns the user's dehydrated device and its sealed state, or an
@@ -30,6 +29,5 @@ func Dehydrated(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, []byte, error) 
 // RemoveDehydrated removes the sealed state of a device that is removed. A
 // device that is not dehydrated has none.
 func RemoveDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	err := tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
-	return err
+	return tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
 }

@@ -131,7 +131,7 @@ func (c *call) authenticate() error {
 		return wire.NewError(http.StatusUnauthorized, wire.CodeMissingToken, "the call needs an access token in the Authorization header")
 	}
 	var o device.Owner
-	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+	err := c.Peek(c.ctx(), func(tx *db.Tx) (err error) {
 		o, err = device.ByToken(tx, token)
 		return err
 	})

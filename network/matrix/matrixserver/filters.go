@@ -123,8 +123,7 @@ func loadFilter(tx *db.Tx, user quinta.UserID, id string) (json.RawMessage, erro
 
 // clearFilters removes the filters of a user whose account ends.
 func clearFilters(tx *db.Tx, user quinta.UserID) error {
-	err := tx.Do(`DELETE FROM matrix_filter WHERE user_id = $1`, user)
-	return err
+	return tx.Do(`DELETE FROM matrix_filter WHERE user_id = $1`, user)
 }
 
 // syncFilter returns the filter that a sync names: JSON in place, or the id

@@ -60,7 +60,22 @@ func (c *call) postKeysClaim() (any, error) {
 	if err := limited(c.Limits.Allow("keys-claim", string(c.user), rateClaim, len(wants))); err != nil {
 		return nil, err
 	}
-	var got []prekey.Claimed
+	got, err := c.claim(wants)
+	if err != nil {
+		return nil, err
+	}
+	return writeClaim(got, failures), nil
+}
+
+// claim gives out the keys.
+func (c *call) claim(wants []prekey.Want) (got []prekey.Claimed, err error) {
+	if len(wants) == 1 {
+		// By far the most frequent claim, and mostly there is a key.
+		k, ok, err := c.takeOne(wants[0])
+		if err != nil || ok {
+			return []prekey.Claimed{k}, err
+		}
+	}
 	for step := range slices.Chunk(wants, claimStep) {
 		err := c.Update(c.ctx(), func(tx *db.Tx) error {
 			keys, err := prekey.Claim(tx, step)
@@ -71,7 +86,19 @@ func (c *call) postKeysClaim() (any, error) {
 			return nil, err
 		}
 	}
-	return writeClaim(got, failures), nil
+	return got, nil
+}
+
+// takeOne takes a one-time key of one device, if there is one left.
+func (c *call) takeOne(w prekey.Want) (k prekey.Claimed, ok bool, err error) {
+	var t *prekey.Taken
+	if err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+		t, err = prekey.Take(tx, w)
+		return err
+	}); err != nil {
+		return k, false, err
+	}
+	return t.Key()
 }
 
 // writeClaim splices the claimed keys into one answer.

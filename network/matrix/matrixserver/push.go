@@ -47,8 +47,7 @@ func notePush(tx *db.Tx, e *room.Event) error {
 		return err
 	}
 	tx.Wake(pushKey)
-	err := tx.Do(`INSERT INTO matrix_push_event (pos, room) VALUES ($1, $2)`, e.Pos, e.Room)
-	return err
+	return tx.Do(`INSERT INTO matrix_push_event (pos, room) VALUES ($1, $2)`, e.Pos, e.Room)
 }
 
 // A postman delivers notifications to push gateways until it is closed.
@@ -347,9 +346,8 @@ func (p *postman) claim(ctx context.Context) (*delivery, time.Duration, error) {
 			return nil
 		}
 		d = &c
-		err = tx.Do(`UPDATE matrix_push SET next_try = $1, tries = tries + 1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
+		return tx.Do(`UPDATE matrix_push SET next_try = $1, tries = tries + 1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 			tx.Millis()+pushLease.Milliseconds(), c.user, c.app, c.key, c.pos)
-		return err
 	})
 	return d, wait, err
 }
@@ -364,17 +362,15 @@ func (p *postman) deliver(ctx context.Context, d *delivery) error {
 		p.s.Log.Info("matrix: a push gateway did not take a notification", "app", d.app, "tries", d.tries+1, "err", err)
 		wait := min(pushFirst<<min(d.tries, 10), pushMostWait)
 		return p.s.Update(ctx, func(tx *db.Tx) error {
-			err := tx.Do(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
+			return tx.Do(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 				tx.Millis()+wait.Milliseconds(), d.user, d.app, d.key, d.pos)
-			return err
 		})
 	}
 	return p.s.Update(ctx, func(tx *db.Tx) error {
 		if rejected {
 			return removePusher(tx, d.user, d.app, d.key)
 		}
-		err := tx.Do(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND pos = $4`, d.user, d.app, d.key, d.pos)
-		return err
+		return tx.Do(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND pos = $4`, d.user, d.app, d.key, d.pos)
 	})
 }
 

@@ -118,10 +118,9 @@ func (c *call) postPusher() (any, error) {
 				return err
 			}
 		}
-		err := tx.Do(`INSERT INTO matrix_pusher (user_id, app_id, pushkey, device, created, body) VALUES ($1, $2, $3, $4, $5, $6)
+		return tx.Do(`INSERT INTO matrix_pusher (user_id, app_id, pushkey, device, created, body) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET device = excluded.device, body = excluded.body`,
 			c.user, p.AppID, p.Pushkey, c.device, tx.Millis(), []byte(body))
-		return err
 	})
 }
 
@@ -150,8 +149,7 @@ func removePushersOf(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) erro
 		WHERE p.user_id = matrix_push.user_id AND p.app_id = matrix_push.app_id AND p.pushkey = matrix_push.pushkey AND p.device = $2)`, user, device); err != nil {
 		return err
 	}
-	err := tx.Do(`DELETE FROM matrix_pusher WHERE user_id = $1 AND device = $2`, user, device)
-	return err
+	return tx.Do(`DELETE FROM matrix_pusher WHERE user_id = $1 AND device = $2`, user, device)
 }
 
 // pushersOf lists the pushers of a user.

@@ -2,6 +2,7 @@ package matrixserver
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -55,21 +56,27 @@ func (c *call) putToDevice() (any, error) {
 	if err := limited(c.Limits.Allow("to-device", string(c.user), rateToDevice, named)); err != nil {
 		return nil, err
 	}
-	users := make([]quinta.UserID, len(to))
+	users := []quinta.UserID{c.user}
 	for i := range to {
-		users[i] = to[i].user
+		if to[i].user != c.user {
+			users = append(users, to[i].user)
+		}
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		// Only a live device sends: it may have been removed a moment ago.
-		if _, err := device.Get(tx, c.user, c.device); err != nil {
-			return err
-		}
-		first, err := mailbox.Once(tx, c.user, c.device, quinta.TxnID(typ+"/"+txn))
-		if err != nil || !first {
+		sending, err := mailbox.Note(tx, c.user, c.device, quinta.TxnID(typ+"/"+txn))
+		if err != nil {
 			return err
 		}
 		there, err := device.Of(tx, users)
 		if err != nil {
+			return err
+		}
+		// Only a live device sends: it may have been removed a moment ago.
+		if !slices.Contains(there, device.Label{User: c.user, ID: c.device}) {
+			_, err := device.Get(tx, c.user, c.device)
+			return err
+		}
+		if first, err := sending.First(); err != nil || !first {
 			return err
 		}
 		envs, err := address(to, there, c.user, typ)

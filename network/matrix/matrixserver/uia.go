@@ -89,8 +89,7 @@ func (c *call) interact(auth json.RawMessage, operation string, stages ...string
 		return nil
 	}
 	return c.Update(c.ctx(), func(tx *db.Tx) error {
-		err := tx.Do(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
-		return err
+		return tx.Do(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
 	})
 }
 
@@ -173,8 +172,7 @@ func saveUIA(tx *db.Tx, session string, user quinta.UserID, operation string, do
 	if err := tx.Do(`DELETE FROM matrix_uia WHERE expires <= $1`, tx.Millis()); err != nil {
 		return err
 	}
-	err := tx.Do(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
+	return tx.Do(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (session) DO UPDATE SET stages = excluded.stages`,
 		session, user, operation, strings.Join(done, " "), tx.Millis()+uiaLife)
-	return err
 }
