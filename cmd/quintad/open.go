@@ -38,6 +38,8 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		Now:          time.Now,
 		Rand:         rand.Reader,
 		Log:          log,
+
+		PrivateGateways: c.PrivateGateways,
 	}
 	if c.Database != "" {
 		cfg.DB = db.Config{URL: string(c.Database)}

@@ -16,6 +16,10 @@ type Answer struct {
 	known   bool
 	rows    []scanner
 	changed int64
+	// most, if not zero, bounds the bytes of the rows; of an answer with more,
+	// over is set and there are none.
+	most, size int
+	over       bool
 }
 
 // Ask runs a statement whose answer is wanted later: what is asked of the
@@ -67,7 +71,21 @@ func (a *Answer) Rows() iter.Seq2[Row, error] {
 }
 
 // again empties the answer: the statement runs, perhaps for a second time.
-func (a *Answer) again() { a.rows, a.changed, a.known = nil, 0, false }
+func (a *Answer) again() { a.rows, a.changed, a.known, a.size, a.over = nil, 0, false, 0, false }
+
+// add keeps a row.
+func (a *Answer) add(r *pipeRow) {
+	if a.most > 0 {
+		for _, v := range r.values {
+			a.size += 24 + len(v)
+		}
+		if a.over = a.size > a.most; a.over {
+			a.rows = nil
+			return
+		}
+	}
+	a.rows = append(a.rows, r.kept())
+}
 
 // done notes the end of the answer.
 func (a *Answer) done(changed int64) { a.changed, a.known = changed, true }

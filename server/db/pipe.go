@@ -262,7 +262,7 @@ func (p *pipe) run(steps []step, yield func(scanner) bool) (failed int, err erro
 			p.row = pipeRow{values: m.Values, columns: steps[at].st.columns}
 			switch {
 			case a != nil:
-				a.rows = append(a.rows, p.row.kept())
+				a.add(&p.row)
 			case yield != nil && at == len(steps)-1 && !yield(&p.row):
 				yield = nil
 			}

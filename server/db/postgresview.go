@@ -26,18 +26,52 @@ func pipeOf(pc *pgconn.PgConn) *pipe {
 
 func (v *viewConn) query(sql string, args []any, yield func(scanner) bool) error {
 	var steps [2]step
-	n := 0
-	if v.begin && !v.begun {
-		if err := v.step(&steps[0], "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", nil); err != nil {
-			return err
-		}
-		n = 1
+	n, err := v.start(&steps[0])
+	if err != nil {
+		return err
 	}
 	if err := v.step(&steps[n], sql, args); err != nil {
 		return err
 	}
 	v.begun = v.begin
-	_, err := v.p.run(steps[:n+1], yield)
+	_, err = v.p.run(steps[:n+1], yield)
+	return err
+}
+
+// start puts what takes the snapshot before the first query, and returns how
+// many steps that is.
+func (v *viewConn) start(s *step) (int, error) {
+	if !v.begin || v.begun {
+		return 0, nil
+	}
+	return 1, v.step(s, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", nil)
+}
+
+func (v *viewConn) foresee(list []foreseen) error {
+	if len(list) == 0 {
+		return nil
+	}
+	// What is prepared for one of them must not push another out.
+	if len(v.p.known)+len(list) >= maxKnown {
+		if err := v.p.forget(); err != nil {
+			return err
+		}
+	}
+	steps := make([]step, 1+len(list))
+	n, err := v.start(&steps[0])
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		s := &steps[n+i]
+		if err := v.step(s, list[i].sql, list[i].args); err != nil {
+			return err
+		}
+		s.answer = &list[i].answer
+		s.answer.most = maxForeseenBytes
+	}
+	v.begun = v.begin
+	_, err = v.p.run(steps[:n+len(list)], nil)
 	return err
 }
 

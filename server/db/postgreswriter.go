@@ -346,3 +346,6 @@ func lost(p *pipe, err error) bool {
 }
 
 func (w *postgresWriter) waits() bool { return true }
+
+// foresee is for views only.
+func (w *postgresWriter) foresee([]foreseen) error { return errReadOnly }

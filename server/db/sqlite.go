@@ -500,3 +500,6 @@ func removeIfThere(path string) error {
 }
 
 func (c *sqliteConn) waits() bool { return false }
+
+// foresee has nothing to do where nobody waits.
+func (c *sqliteConn) foresee([]foreseen) error { return nil }

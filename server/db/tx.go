@@ -32,7 +32,9 @@ type Tx struct {
 	sunk error
 	// one says that there may be one statement only, used that it was there.
 	one, used bool
-	req       *request
+	// foresee is set while Together is at work.
+	foresee *foresight
+	req     *request
 }
 
 // A conn is the connection under a transaction.
@@ -45,6 +47,8 @@ type conn interface {
 	query(sql string, args []any, yield func(scanner) bool) error
 	// settle waits for the statements of later; yield is nil.
 	settle(yield func(scanner) bool) error
+	// foresee runs queries of a view together and fills their answers.
+	foresee(list []foreseen) error
 	// waits reports whether an answer takes a round trip.
 	waits() bool
 	// fatal reports whether the transaction is lost with this error.
@@ -189,12 +193,17 @@ func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 			yield(Row{}, err)
 			return
 		}
-		tx.busy = true
 		more := true
-		err := tx.conn.query(sql, args, func(s scanner) bool {
+		row := func(s scanner) bool {
 			more = yield(Row{s: s}, nil)
 			return more
-		})
+		}
+		tx.busy = true
+		if tx.foresee != nil && tx.foresee.query(sql, args, row) {
+			tx.busy = false
+			return
+		}
+		err := tx.conn.query(sql, args, row)
 		tx.busy = false
 		if err = tx.failed(err); err != nil && more {
 			yield(Row{}, err)

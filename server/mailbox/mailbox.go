@@ -102,13 +102,10 @@ func Acked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (quinta.Pos, e
 // Unacked reports whether there are messages up to and including a position
 // that are not acknowledged, so that an Ack there would change anything.
 func Unacked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) (bool, error) {
-	acked, err := Acked(tx, user, device)
-	if err != nil || acked >= upTo {
-		return false, err
-	}
 	var one int
-	err = tx.Row(`SELECT 1 FROM mailbox_message WHERE user_id = $1 AND device = $2 AND seq > $3 AND seq <= $4 LIMIT 1`,
-		user, device, acked, upTo).Scan(&one)
+	err := tx.Row(`SELECT 1 FROM mailbox_message WHERE user_id = $1 AND device = $2 AND seq <= $3
+		AND seq > COALESCE((SELECT acked FROM mailbox_cursor WHERE user_id = $1 AND device = $2), 0) LIMIT 1`,
+		user, device, upTo).Scan(&one)
 	if errors.Is(err, db.ErrNoRows) {
 		return false, nil
 	}

@@ -42,6 +42,9 @@ type Config struct {
 	PublicURL string
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
+	// PrivateGateways lets push gateways have addresses that are not public, and
+	// plain http.
+	PrivateGateways bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.
 	TLSCert, TLSKey string
 	// ClientCertificates asks clients for a certificate over TLS.

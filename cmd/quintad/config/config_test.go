@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Data != "./quinta-data" || c.Listen != "127.0.0.1:8008" || c.Registration != server.RegistrationClosed ||
-		!c.RateLimits || c.AdminListen != "" || c.Database != "" || c.TLSCert != "" || c.MaxUpload != 100<<20 ||
+		!c.RateLimits || c.PrivateGateways || c.AdminListen != "" || c.Database != "" || c.TLSCert != "" || c.MaxUpload != 100<<20 ||
 		c.LogLevel != slog.LevelInfo || len(c.TrustedProxies) != 0 {
 		t.Errorf("got %+v", c)
 	}
@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 // example gives every key a value that is not its default.
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
-	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "rate-limits": "off", "public-url": "https://example.org",
+	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "rate-limits": "off", "private-gateways": "on", "public-url": "https://example.org",
 	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "log-level": "warn", "log-format": "json",
 }
 
@@ -120,6 +120,7 @@ func TestRefused(t *testing.T) {
 		{"max-upload = 0", "not a number from 1", ""},
 		{"max-upload = 9999999999999999999", "not a number from 1", ""},
 		{"rate-limits = true", "neither on nor off", ""},
+		{"private-gateways = 10.0.0.0/8", "neither on nor off", ""},
 		{"public-url = example.org", "not an address for clients", ""},
 		{"public-url = https://u:p@example.org", "not an address for clients", ""},
 		{"trusted-proxies = 10.0.0.0/99", "neither an address nor a network", ""},

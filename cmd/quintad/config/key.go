@@ -147,6 +147,7 @@ var Keys = []*Key{
 		Get: func(c *Config) string { return strconv.FormatInt(c.MaxUpload>>20, 10) },
 	},
 	onOff("rate-limits", "on", "limits per account and address", func(c *Config) *bool { return &c.RateLimits }),
+	onOff("private-gateways", "off", "let users name push gateways on addresses that are not public, or without TLS: for a gateway in your own network", func(c *Config) *bool { return &c.PrivateGateways }),
 	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
 	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
 	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),

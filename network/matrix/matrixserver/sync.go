@@ -190,7 +190,7 @@ func (w *syncWait) sleep(rooms []quinta.RoomID, looked quinta.Pos) (bool, error)
 	if w.follow(rooms) {
 		// Something may have happened in one of them since the look.
 		var now quinta.Pos
-		err := w.View(w.ctx(), func(tx *db.Tx) (err error) {
+		err := w.Peek(w.ctx(), func(tx *db.Tx) (err error) {
 			now, err = tx.Pos()
 			return err
 		})
@@ -243,18 +243,20 @@ func (c *call) lookForSync(q *syncQuery) (a *syncAnswer, rooms []quinta.RoomID, 
 		if q.since.pos > now {
 			return errFuture
 		}
-		if !q.initial {
-			if acks, err = mailbox.Unacked(tx, c.user, c.device, q.since.box); err != nil {
+		return tx.Together(func() (err error) {
+			if !q.initial {
+				if acks, err = mailbox.Unacked(tx, c.user, c.device, q.since.box); err != nil {
+					return err
+				}
+			}
+			l := &syncLook{call: c, q: q, tx: tx, now: now, answer: &syncAnswer{next: place{now, now}}}
+			a = l.answer
+			if err := l.all(); err != nil {
 				return err
 			}
-		}
-		l := &syncLook{call: c, q: q, tx: tx, now: now, answer: &syncAnswer{next: place{now, now}}}
-		a = l.answer
-		if err := l.all(); err != nil {
-			return err
-		}
-		rooms = l.joined
-		return nil
+			rooms = l.joined
+			return nil
+		})
 	})
 	return a, rooms, acks, err
 }
