@@ -154,6 +154,7 @@ func runAll(ctx context.Context, o *options, db string, r *report) error {
 		{"requests", requests},
 		{"kill -9", killed},
 		{"large room", largeRoom},
+		{"certificates", certificates},
 		{"idle long polls", idlePolls},
 	} {
 		if err := part.run(ctx, o, db, r); err != nil {

@@ -244,16 +244,16 @@ func TestAgainstServer(t *testing.T) {
 	}
 	o := &options{quick: true, window: 100 * time.Millisecond, scales: []int{100}, program: program}
 	r := newReport(o)
-	for _, part := range []func(context.Context, *options, string, *report) error{requests, killed} {
+	for _, part := range []func(context.Context, *options, string, *report) error{requests, killed, certificates} {
 		if err := part(t.Context(), o, sqlite, r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(r.Checks) != 7 {
-		t.Errorf("got %d checks, want 7", len(r.Checks))
+	if len(r.Checks) != 8 {
+		t.Errorf("got %d checks, want 8", len(r.Checks))
 	}
 	for _, c := range r.Checks {
-		if !c.OK || strings.HasPrefix(c.Found, "0 messages") || strings.HasPrefix(c.Found, "0 keys") {
+		if !c.OK || strings.HasPrefix(c.Found, "0 messages") || strings.HasPrefix(c.Found, "0 keys") || strings.HasPrefix(c.Found, "0 certificates") {
 			t.Errorf("%s: %s", c.What, c.Found)
 		}
 	}

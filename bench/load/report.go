@@ -24,6 +24,7 @@ const (
 	opSend100    = "to-device to 100"
 	opDrain      = "sync draining 40 messages"
 	opRoom       = "room send of 1 KB"
+	opIssue      = "certificate issued"
 	opStore1     = "store alone: enqueue"
 	opStore50    = "store alone: fan-out to 50"
 	opStoreClaim = "store alone: claim"

@@ -40,7 +40,12 @@ type world struct {
 }
 
 // newWorld makes a store with accounts and devices and starts a server on it.
-func newWorld(ctx context.Context, o *options, kind string, users int) (w *world, err error) {
+func newWorld(ctx context.Context, o *options, kind string, users int) (*world, error) {
+	return newWorldWith(ctx, o, kind, users, func(*server.Core) error { return nil })
+}
+
+// newWorldWith is newWorld with what more writes into the store.
+func newWorldWith(ctx context.Context, o *options, kind string, users int, more func(*server.Core) error) (w *world, err error) {
 	s, err := newStore(ctx, kind)
 	if err != nil {
 		return nil, err
@@ -51,8 +56,8 @@ func newWorld(ctx context.Context, o *options, kind string, users int) (w *world
 			err = errors.Join(err, w.close(ctx))
 		}
 	}()
-	if err := w.seed(ctx); err != nil {
-		return nil, fmt.Errorf("making the accounts: %w", err)
+	if err := w.seed(ctx, more); err != nil {
+		return w, fmt.Errorf("making the accounts: %w", err)
 	}
 	return w, w.start(ctx)
 }
@@ -83,7 +88,7 @@ func (w *world) close(ctx context.Context) error {
 
 // seed writes accounts, devices, tokens and device keys straight into the
 // store: to hash ten thousand passwords would take longer than all the rest.
-func (w *world) seed(ctx context.Context) (err error) {
+func (w *world) seed(ctx context.Context, more func(*server.Core) error) (err error) {
 	core, err := server.Open(ctx, server.Config{Name: machine.ServerName, DB: w.store.config(), BlobURL: w.store.media(), Now: time.Now, Rand: rand.Reader}, all.Servers)
 	if err != nil {
 		return err
@@ -107,7 +112,7 @@ func (w *world) seed(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return more(core)
 }
 
 func (w *world) seedUser(tx *db.Tx, u int, hash account.PasswordHash) error {
