@@ -47,13 +47,15 @@ type convRecord struct {
 	Known    bool `json:"known,omitempty"`
 	Outdated bool `json:"outdated,omitempty"`
 	Left     bool `json:"left,omitempty"`
-	// After is when the server may be asked again, in Unix milliseconds.
-	After int64 `json:"after,omitempty"`
+	// After is when the server may be asked again, and ChoiceAfter when it may
+	// be for the peer's choice of the profile, in Unix milliseconds.
+	After       int64 `json:"after,omitempty"`
+	ChoiceAfter int64 `json:"choiceAfter,omitempty"`
 	// Seq numbers what this device says in it. It is never taken back.
 	Seq uint64 `json:"seq"`
-	// NoSessions turns session mode off here.
-	NoSessions bool `json:"noSessions,omitempty"`
-	dirty      bool
+	// Sessions turns session mode on or off here, whatever the policy says.
+	Sessions *bool `json:"sessions,omitempty"`
+	dirty    bool
 }
 
 // conv returns the record of a conversation, or nil.

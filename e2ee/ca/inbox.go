@@ -258,7 +258,8 @@ func (w *work) tryAgain() error {
 			if err := json.Unmarshal(e.Value, &r); err != nil {
 				return damaged("wait/")
 			}
-			if !came[r.For] {
+			// What an item brought also opens those after it, in their order.
+			if !came[r.For] && !w.again[r.For] {
 				continue
 			}
 			if err := w.take(&r, e.Key); err != nil {
@@ -442,7 +443,7 @@ func (w *work) accept(r *waitRecord, o *Opened, late bool) (wait string, err err
 		return "", w.takeKeyring(c, o.Device, b)
 	}
 	if b.Session != nil {
-		if err := w.takeOffer(c, b.Session, late); err != nil {
+		if err := w.takeOffer(c, b.Session); err != nil {
 			return "", err
 		}
 	}

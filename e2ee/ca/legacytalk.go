@@ -112,10 +112,10 @@ func (w *work) sealLegacy(key string, o *outEntry, c *convRecord) error {
 		return err
 	}
 	if !slices.Contains(c.Chosen, peer) || !slices.Contains(c.Chosen, w.m.user) {
-		o.After = w.now.Add(again).UnixMilli()
-		if err := w.put(key, o); err != nil {
-			return err
+		if w.early(c.ChoiceAfter) {
+			return nil
 		}
+		c.ChoiceAfter = w.now.Add(again).UnixMilli()
 		return w.refresh(o.Conv, c)
 	}
 	u, ok, err := w.known(peer)

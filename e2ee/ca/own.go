@@ -370,7 +370,11 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 		}
 	}
 	w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: w.m.user, Device: w.m.device, Detail: "certified " + k.ID})
-	return true, nil
+	if u, err := w.user(w.m.user); err != nil || u.Fetched != 0 {
+		return true, err
+	}
+	// From then on a device that its owner did not enrol is news to him.
+	return true, w.outdate(w.m.user)
 }
 
 func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {

@@ -39,8 +39,8 @@ type sessionRecord struct {
 	// Message is the one that carries the offer, Ready that it is durable.
 	Message quinta.MessageID `json:"message"`
 	Ready   bool             `json:"ready"`
-	// ReadOnly says that this device may have counted in the session before it
-	// lost its state: it does not write in it.
+	// ReadOnly says that the session came out of a keyring: this device may have
+	// counted in it before it lost its state, and does not write in it.
 	ReadOnly bool  `json:"readOnly,omitempty"`
 	Time     int64 `json:"time"` // Unix milliseconds
 }
@@ -88,7 +88,11 @@ func (w *work) peerOf(id quinta.RoomID, c *convRecord) (quinta.UserID, bool) {
 // talks reports whether session mode is on in a conversation.
 func (w *work) talks(id quinta.RoomID, c *convRecord) bool {
 	_, two := w.peerOf(id, c)
-	return two && w.m.policy.Sessions && !c.NoSessions
+	on := w.m.policy.Sessions
+	if c.Sessions != nil {
+		on = *c.Sessions
+	}
+	return two && on
 }
 
 // keyIDs are the ids of the keys of an audience, in order.
@@ -201,7 +205,7 @@ func (w *work) sessionSent(conv quinta.RoomID, id quinta.MessageID) error {
 
 // takeOffer begins the session that a message offers. A session that is known
 // stays as it is.
-func (w *work) takeOffer(c *Content, o *sessionOffer, late bool) error {
+func (w *work) takeOffer(c *Content, o *sessionOffer) error {
 	conv, err := w.conv(c.Conv)
 	if err != nil || conv == nil {
 		return err
@@ -221,7 +225,7 @@ func (w *work) takeOffer(c *Content, o *sessionOffer, late bool) error {
 	keys := slices.Clone(o.Keys)
 	slices.Sort(keys)
 	w.retry(waitSession + o.KID)
-	return w.put(key, &sessionRecord{Session: *s, Keys: keys, Message: c.ID, Ready: true, ReadOnly: late, Time: c.Time})
+	return w.put(key, &sessionRecord{Session: *s, Keys: keys, Message: c.ID, Ready: true, Time: c.Time})
 }
 
 // openPacket opens a small packet.
@@ -300,8 +304,8 @@ func (w *work) inForce(d *deviceRecord, at int64) error {
 	return err
 }
 
-// SetSessions turns session mode on or off for a conversation. It is used only
-// where the policy has it at all.
+// SetSessions turns session mode on or off for a conversation, whatever the
+// policy says. It is used between two users only.
 func (m *Machine) SetSessions(tx e2ee.Tx, conv quinta.RoomID, on bool) error {
 	_, err := m.run(tx, func(w *work) error {
 		c, err := w.conv(conv)
@@ -311,7 +315,7 @@ func (m *Machine) SetSessions(tx e2ee.Tx, conv quinta.RoomID, on bool) error {
 		if c == nil {
 			return ErrUnknownConversation
 		}
-		c.NoSessions, c.dirty = !on, true
+		c.Sessions, c.dirty = &on, true
 		return nil
 	})
 	return err
