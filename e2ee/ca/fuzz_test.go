@@ -100,7 +100,9 @@ func FuzzDone(f *testing.F) {
 		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.EnableBackup(tx, ca.FromRecovery([32]byte{1})) })
 		var conv quinta.RoomID
 		d.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { conv, err = d.m.Direct(tx, bob); return nil, err })
-		if err := d.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.Send(tx, quinta.Message{Room: conv, Text: "x"}) }); err != nil && !errors.Is(err, ca.ErrUnknownConversation) {
+		if err := d.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return nil, d.m.Send(tx, quinta.Message{Room: conv, Text: "x"})
+		}); err != nil && !errors.Is(err, ca.ErrUnknownConversation) {
 			t.Fatal(err)
 		}
 		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.Renew(tx) })
