@@ -133,6 +133,9 @@ func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
 		user, device, tx.NextPos()); err != nil {
 		return err
 	}
+	if err := tx.Do(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, user, device); err != nil {
+		return err
+	}
 	return tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
 }
 

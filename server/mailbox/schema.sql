@@ -32,3 +32,12 @@ CREATE TABLE mailbox_txn (
     PRIMARY KEY (user_id, device, txn)
 );
 CREATE INDEX mailbox_txn_time ON mailbox_txn (time);
+
+-- Whose messages for which device are too many: he sends it no more until it has read them.
+CREATE TABLE mailbox_full (
+    user_id TEXT NOT NULL,
+    device  TEXT NOT NULL,
+    sender  TEXT NOT NULL,
+    PRIMARY KEY (user_id, device, sender)
+);
+CREATE INDEX mailbox_full_sender ON mailbox_full (sender);

@@ -13,6 +13,7 @@ package matrixserver
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -36,6 +37,9 @@ type homeserver struct {
 	// thumbnails holds a token for each thumbnail that is being made.
 	thumbnails chan struct{}
 	post       *postman
+	// crowdSeen is when the mailboxes were looked through, in Unix
+	// milliseconds.
+	crowdSeen atomic.Int64
 }
 
 func newServer(c *server.Core) (*homeserver, error) {

@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -26,8 +27,12 @@ const (
 	maxToDeviceTotal   = 32 << 20  // bytes of all, with "*" resolved
 )
 
-// rateToDevice bounds the to-device messages of one user.
-var rateToDevice = server.Rate{Every: 2 * time.Millisecond, Burst: 20_000}
+// rateToDevice bounds the to-device messages of one user, rateToDeviceKB
+// their size, in KiB.
+var (
+	rateToDevice   = server.Rate{Every: 2 * time.Millisecond, Burst: 20_000}
+	rateToDeviceKB = server.Rate{Every: 5 * time.Millisecond, Burst: 256 << 10}
+)
 
 // allDevices stands for every device of a user.
 const allDevices = "*"
@@ -56,6 +61,9 @@ func (c *call) putToDevice() (any, error) {
 	if err := limited(c.Limits.Allow("to-device", string(c.user), rateToDevice, named)); err != nil {
 		return nil, err
 	}
+	if err := limited(c.Limits.Allow("to-device-bytes", string(c.user), rateToDeviceKB, 1+len(body)>>10)); err != nil {
+		return nil, err
+	}
 	users := []quinta.UserID{c.user}
 	for i := range to {
 		if to[i].user != c.user {
@@ -64,6 +72,10 @@ func (c *call) putToDevice() (any, error) {
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		sending, err := mailbox.Note(tx, c.user, c.device, quinta.TxnID(typ+"/"+txn))
+		if err != nil {
+			return err
+		}
+		full, err := mailbox.AskFull(tx, c.user)
 		if err != nil {
 			return err
 		}
@@ -82,6 +94,9 @@ func (c *call) putToDevice() (any, error) {
 		envs, err := address(to, there, c.user, typ)
 		if err != nil {
 			return err
+		}
+		if crowded, err := full.Any(envs); err != nil || crowded {
+			return errors.Join(err, limited(crowdEvery))
 		}
 		for i := range envs {
 			feed.Bump(tx, feed.Device(envs[i].To, envs[i].Device))

@@ -1,0 +1,88 @@
+package mailbox
+
+import (
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+const (
+	// MaxWaiting bounds the messages of one sender that wait for one device,
+	// and MaxWaitingBytes their bodies. A sender, and not the mailbox, has the
+	// bound: nobody can fill a mailbox against all others.
+	MaxWaiting      = 10_000
+	MaxWaitingBytes = 64 << 20
+)
+
+// A Crowd is what waits for one device from one sender, if it is too much.
+type Crowd struct {
+	User   quinta.UserID
+	Device quinta.DeviceID
+	Sender quinta.UserID
+}
+
+// Crowds returns where more waits than MaxWaiting or MaxWaitingBytes, at most
+// limit of them. It looks at all that waits: call it now and then, in a view.
+func Crowds(tx *db.Tx, limit int) ([]Crowd, error) {
+	var out []Crowd
+	for row, err := range tx.Query(`SELECT m.user_id, m.device, m.sender FROM mailbox_message m
+		LEFT JOIN mailbox_cursor c ON c.user_id = m.user_id AND c.device = m.device
+		WHERE m.seq > COALESCE(c.acked, 0) AND (m.expires IS NULL OR m.expires > $1)
+		GROUP BY m.user_id, m.device, m.sender HAVING COUNT(*) > $2 OR CAST(SUM(LENGTH(m.body)) AS BIGINT) > $3
+		ORDER BY m.user_id, m.device, m.sender LIMIT $4`, tx.Millis(), MaxWaiting, MaxWaitingBytes, limit) {
+		if err != nil {
+			return nil, err
+		}
+		var c Crowd
+		if err := row.Scan(&c.User, &c.Device, &c.Sender); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// SetFull notes where there is too much, in place of what was noted before.
+func SetFull(tx *db.Tx, crowds []Crowd) error {
+	if err := tx.Do(`DELETE FROM mailbox_full`); err != nil {
+		return err
+	}
+	for piece := range db.Pieces(crowds) {
+		args := make([]any, 0, 3*len(piece))
+		for _, c := range piece {
+			args = append(args, string(c.User), string(c.Device), string(c.Sender))
+		}
+		if err := tx.Do(`INSERT INTO mailbox_full (user_id, device, sender) VALUES `+db.Tuples(1, len(piece), 3), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A FullFor is where a sender may put nothing more.
+type FullFor struct{ asked *db.Answer }
+
+// AskFull asks where a sender may put nothing more, as it was noted with
+// SetFull.
+func AskFull(tx *db.Tx, sender quinta.UserID) (FullFor, error) {
+	a, err := tx.Ask(`SELECT user_id, device FROM mailbox_full WHERE sender = $1`, sender)
+	return FullFor{a}, err
+}
+
+// Any reports whether one of the envelopes is for such a device.
+func (f FullFor) Any(envs []quinta.Envelope) (bool, error) {
+	for row, err := range f.asked.Rows() {
+		if err != nil {
+			return false, err
+		}
+		var c Crowd
+		if err := row.Scan(&c.User, &c.Device); err != nil {
+			return false, err
+		}
+		for i := range envs {
+			if envs[i].To == c.User && envs[i].Device == c.Device {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
