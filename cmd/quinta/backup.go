@@ -34,14 +34,28 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 		switch {
 		case len(args) == 0:
 		case args[0] == "create":
-			k, err := s.CreateBackup(ctx)
+			in := client.NewBackup{Reset: a.opt.reset}
+			if a.opt.passphrase {
+				p, err := a.ask("a passphrase for the backup", a.opt.recoveryFD, "QUINTA_BACKUP_PASSPHRASE", true)
+				if err != nil {
+					return err
+				}
+				in.Passphrase = p
+			}
+			if in.Reset {
+				a.note("warning: what only the old recovery key opens is given up")
+			}
+			k, err := s.CreateBackup(ctx, in)
+			if quinta.KindOf(err) == quinta.KindExists {
+				return failed(exitFailed, "quinta keys backup unlock, or quinta keys backup create --reset", err)
+			}
 			if err != nil {
 				return err
 			}
 			l.Recovery = k.Reveal()
 			a.say("the recovery key; write it down, it is not shown again:\n%s", l.Recovery)
 		default:
-			k, err := a.ask("the recovery key", -1, "QUINTA_RECOVERY_KEY", false)
+			k, err := a.ask("the recovery key or passphrase", a.opt.recoveryFD, "QUINTA_RECOVERY_KEY", false)
 			if err != nil {
 				return err
 			}

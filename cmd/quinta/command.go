@@ -35,7 +35,7 @@ type command struct {
 func commands() []*command {
 	return []*command{
 		loginCommand, registerCommand, logoutCommand, accountsCommand,
-		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, membersCommand,
+		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
 		devicesCommand, verifyCommand, keysCommand, doctorCommand,
 		demoCommand, completionCommand(), manCommand(), versionCommand,
@@ -63,6 +63,10 @@ type options struct {
 	out                      string
 	wait                     bool
 	force                    bool
+	reset                    bool
+	recoveryFD               int
+	showCode, scanCode       bool
+	reason                   string
 }
 
 // An app is one run of the program, with its surroundings handed in.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -13,21 +14,42 @@ import (
 
 var keysCommand = &command{
 	name:  "keys",
-	args:  "export FILE | import FILE | backup [create|unlock]",
-	short: "take the keys of messages to another device",
+	args:  "export FILE | import FILE | backup [create|unlock] | identity [create] | rotate ROOM",
+	short: "keep and move keys, and the account's identity",
 	long: `Writes the keys of all messages that this device can read into a file, sealed
 under a passphrase, or reads such a file, of this program or of another one.
 The passphrase is asked for, or taken from QUINTA_EXPORT_PASSPHRASE.
 
-  backup          say whether the server has a backup of the keys, sealed
-  backup create   make one; its recovery key is printed once: keep it
-  backup unlock   read the backup with its recovery key, which is asked for, or
-                  taken from QUINTA_RECOVERY_KEY, and use it from now on
+  backup           say whether the server has a backup of the keys, sealed
+  backup create    make one. Its recovery key is printed once: keep it. It opens
+                   the private keys of the identity as well. A backup that this
+                   device uses stays, and gets a new recovery key
+  backup unlock    read what is kept with the recovery key or passphrase, which
+                   is asked for, or taken from QUINTA_RECOVERY_KEY; use the
+                   backup from now on, and sign this device
+  identity         say whether the account has cross-signing keys, and what this
+                   device has of them
+  identity create  make them and sign this device. The password may be needed:
+                   it is asked for, or taken from QUINTA_PASSWORD
+  rotate ROOM      change the key of a room before the next message
 
 Example: quinta keys export keys.txt
+
+  --password-fd N      read the password from a file descriptor
+  --recovery-fd N      the same for the recovery key or passphrase of the backup
+  --passphrase         of 'backup create': a passphrase opens it as well, which
+                       is asked for, or taken from QUINTA_BACKUP_PASSPHRASE
+  --reset              give up what this device cannot open: the backup that is
+                       there, or the identity. Contacts are told that it changed
 `,
-	subs: []string{"export", "import", "backup"},
-	run:  runKeys,
+	subs: []string{"export", "import", "backup", "identity", "rotate"},
+	flags: func(fs *flag.FlagSet, o *options) {
+		fs.BoolVar(&o.reset, "reset", false, "")
+		fs.BoolVar(&o.passphrase, "passphrase", false, "")
+		fs.IntVar(&o.passwordFD, "password-fd", -1, "")
+		fs.IntVar(&o.recoveryFD, "recovery-fd", -1, "")
+	},
+	run: runKeys,
 }
 
 // keysLine is the result in JSON.
@@ -40,8 +62,14 @@ func runKeys(ctx context.Context, a *app, args []string) error {
 	if len(args) > 0 && args[0] == "backup" {
 		return runBackup(ctx, a, args[1:])
 	}
+	if len(args) > 0 && args[0] == "identity" {
+		return runIdentity(ctx, a, args[1:])
+	}
+	if len(args) == 2 && args[0] == "rotate" {
+		return runRotate(ctx, a, args[1])
+	}
 	if len(args) != 2 || (args[0] != "export" && args[0] != "import") {
-		return misused("keys takes 'export FILE', 'import FILE' or 'backup'")
+		return misused("keys takes 'export FILE', 'import FILE', 'backup', 'identity' or 'rotate ROOM'")
 	}
 	return with(ctx, a, "keys to take along", func(ctx context.Context, s client.KeyPorter, ac *account) error {
 		ctx, cancel := a.limited(ctx)

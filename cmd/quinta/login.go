@@ -43,7 +43,11 @@ Example: quinta login matrix https://example.org alice
 	flags: loginFlags,
 	run: func(ctx context.Context, a *app, args []string) error {
 		return a.enter(ctx, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
-			return n.Login(ctx, st, a.env, in)
+			d, err := n.Login(ctx, st, a.env, in)
+			if err != nil {
+				return d, err
+			}
+			return d, a.warnUnsigned(ctx, n, st)
 		})
 	},
 }

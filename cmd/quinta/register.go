@@ -12,7 +12,8 @@ var registerCommand = &command{
 	name:  "register",
 	args:  "NETWORK SERVER USER [--flag ...]",
 	short: "make an account and log in",
-	long: `Makes an account on a server that admits it, and logs in.
+	long: `Makes an account on a server that admits it, and logs in. Where the network
+has them, the account gets its cross-signing keys, and this device is signed.
 
 Example: quinta register matrix http://127.0.0.1:8008 alice
 
@@ -26,7 +27,11 @@ QUINTA_REGISTRATION_TOKEN.
 			if !ok {
 				return quinta.Device{}, errors.New("accounts of this network are not made by clients")
 			}
-			return r.Register(ctx, st, a.env, in)
+			d, err := r.Register(ctx, st, a.env, in)
+			if err != nil {
+				return d, err
+			}
+			return d, a.makeIdentity(ctx, n, st, in.Password)
 		})
 	},
 }

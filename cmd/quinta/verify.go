@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
@@ -25,7 +28,7 @@ type comparedLine struct {
 
 var verifyCommand = &command{
 	name:  "verify",
-	args:  "USER [DEVICE] | --wait",
+	args:  "USER [DEVICE] [--flag] | --wait [--flag]",
 	short: "compare with somebody that nobody listens in",
 	long: `Verifies a user, or another device of the own account: both see the same short
 strings, compare them over another channel (by voice, side by side), and say
@@ -33,15 +36,27 @@ whether they are equal. The answer is read from standard input: yes or no.
 
 Example: quinta verify @bob:example.org
 
-  --wait   wait for a request of somebody else instead
+  --wait        wait for a request of somebody else instead
+  --show-code   show a code for the other side to scan: its content is printed
+                in base64; base64 -d | qrencode -8 -t ANSIUTF8 draws it. The
+                answer, whether the other side scanned it, is yes or no
+  --scan-code   scan the other side's code: its content in base64 is read from
+                standard input, such as of zbarimg --raw -Sbinary FILE | base64 -w0
 `,
-	flags: func(fs *flag.FlagSet, o *options) { fs.BoolVar(&o.wait, "wait", false, "") },
-	run:   runVerify,
+	flags: func(fs *flag.FlagSet, o *options) {
+		fs.BoolVar(&o.wait, "wait", false, "")
+		fs.BoolVar(&o.showCode, "show-code", false, "")
+		fs.BoolVar(&o.scanCode, "scan-code", false, "")
+	},
+	run: runVerify,
 }
 
 func runVerify(ctx context.Context, a *app, args []string) error {
 	if a.opt.wait != (len(args) == 0) || len(args) > 2 {
 		return misused("give a USER and perhaps a DEVICE, or --wait")
+	}
+	if a.opt.showCode && a.opt.scanCode {
+		return misused("either this side shows the code or it scans")
 	}
 	return with(ctx, a, "verification", func(ctx context.Context, s client.Verifier, ac *account) error {
 		ctx, cancel := a.limited(ctx)
@@ -63,19 +78,76 @@ func runVerify(ctx context.Context, a *app, args []string) error {
 }
 
 func (a *app) verify(ctx context.Context, s client.Verifier, ac *account, args []string) error {
-	compare := func(_ context.Context, str client.ShortStrings) (bool, error) { return a.compare(ac, str) }
+	var by client.Comparison
+	switch {
+	case a.opt.showCode:
+		by.Show = func(code []byte) error { return a.showCode(ac, code) }
+		by.Scanned = func(context.Context, quinta.Device) (bool, error) {
+			return a.confirm("does the other side say that it scanned the code?")
+		}
+	case a.opt.scanCode:
+		by.Scan = func(context.Context) ([]byte, error) { return a.scanCode() }
+	default:
+		by.Strings = func(_ context.Context, str client.ShortStrings) (bool, error) { return a.compare(ac, str) }
+	}
+	codes, ok := client.As[client.CodeVerifier](s)
+	if by.Strings == nil && !ok {
+		return quinta.E(quinta.KindInvalid, "verifying", "this network has no codes to scan")
+	}
 	if a.opt.wait {
-		return s.AwaitVerify(ctx, func(from quinta.Device) bool {
+		accept := func(from quinta.Device) bool {
 			a.note("%s, device %s, asks to verify", oneLine(string(from.User)), oneLine(string(from.ID)))
 			return true
-		}, compare)
+		}
+		if by.Strings == nil {
+			return codes.AwaitVerifyBy(ctx, accept, by)
+		}
+		return s.AwaitVerify(ctx, accept, by.Strings)
 	}
 	var id quinta.DeviceID
 	if len(args) == 2 {
 		id = quinta.DeviceID(args[1])
 	}
 	a.note("asked; the other side must accept")
-	return s.Verify(ctx, quinta.UserID(args[0]), id, compare)
+	if by.Strings == nil {
+		return codes.VerifyBy(ctx, quinta.UserID(args[0]), id, by)
+	}
+	return s.Verify(ctx, quinta.UserID(args[0]), id, by.Strings)
+}
+
+// codeLine is the content of a code to be scanned, in JSON.
+type codeLine struct {
+	head
+	Account quinta.UserID `json:"account"`
+	Code    string        `json:"code"`
+}
+
+// showCode prints the content of a code. It is a secret until the
+// verification is over, and is shown so that the other side sees it.
+func (a *app) showCode(ac *account, code []byte) error {
+	text := base64.StdEncoding.EncodeToString(code)
+	if a.opt.json {
+		a.emit(codeLine{newHead("code"), ac.User, text})
+	}
+	a.say("%s", text)
+	return nil
+}
+
+// maxCode bounds the text of a code: the largest holds 2953 bytes.
+const maxCode = 8 << 10
+
+// scanCode reads the content of a code from a line of standard input.
+func (a *app) scanCode() ([]byte, error) {
+	a.note("the content of the other side's code, in base64:")
+	line, err := bufio.NewReader(io.LimitReader(a.in, maxCode)).ReadString('\n')
+	if err != nil && line == "" {
+		return nil, errors.New("no code was read")
+	}
+	code, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
+	if err != nil || len(code) == 0 {
+		return nil, errors.New("this is not the content of a code in base64")
+	}
+	return code, nil
 }
 
 // compare shows the strings and asks whether they are equal.

@@ -143,3 +143,37 @@ func (m *Machine) Waiting(tx e2ee.Tx) (map[quinta.RoomID][]string, error) {
 	})
 	return out, err
 }
+
+// SetBackupLocked says whether there is a key backup that this device cannot
+// open. What was sent before this device existed is then unreadable for that
+// reason; the events say so of the messages that wait.
+func (m *Machine) SetBackupLocked(tx e2ee.Tx, locked bool) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		if w.meta.BackupLocked == locked {
+			return nil
+		}
+		w.meta.BackupLocked = locked
+		entries, err := w.keysWith("kept/")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			room, _, _ := strings.Cut(strings.TrimPrefix(e.Key, "kept/"), "\x00")
+			var kept roomEvent
+			if err := json.Unmarshal(e.Value, &kept); err != nil {
+				return damaged("kept/")
+			}
+			if kept.Time >= w.meta.Created {
+				continue
+			}
+			msg, f, err := w.decrypt(quinta.RoomID(room), kept)
+			if err != nil {
+				return err
+			}
+			if f != nil {
+				w.report(msg, f)
+			}
+		}
+		return nil
+	})
+}

@@ -3,6 +3,8 @@ package matrix
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
@@ -69,8 +71,9 @@ func (w *work) crossObject(usage, public string) ([]byte, error) {
 
 // CreateCrossSigning makes the three cross-signing keys of a user who has
 // none. They are uploaded by a request of kind ReqDeviceSigning; if the server
-// wants more authentication, the caller adds "auth" to its body. Then this
-// device is signed.
+// wants more authentication, the caller adds "auth" to its body. Once the
+// server has them they count, and this device is signed. Until then a second
+// call changes nothing: the same keys are uploaded.
 func (m *Machine) CreateCrossSigning(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error {
 		u, err := w.user(m.user)
@@ -84,27 +87,55 @@ func (m *Machine) CreateCrossSigning(tx e2ee.Tx) error {
 		if u.Master != "" || s[nameMaster] != "" || !u.Known {
 			return ErrHaveIdentity
 		}
-		msk, err := key.GenerateSigning[key.Master](m.env.Rand)
-		if err != nil {
-			return err
-		}
-		ssk, err := key.GenerateSigning[key.SelfSigning](m.env.Rand)
-		if err != nil {
-			return err
-		}
-		usk, err := key.GenerateSigning[key.UserSigning](m.env.Rand)
-		if err != nil {
-			return err
-		}
-		put(s, nameMaster, msk)
-		put(s, nameSelfSigning, ssk)
-		put(s, nameUserSigning, usk)
-		if err := w.put("secrets", s); err != nil {
-			return err
-		}
-		return w.uploadCross(msk, ssk.Public().String(), usk.Public().String())
+		return w.newCross()
 	})
 	return err
+}
+
+// ReplaceCrossSigning makes new cross-signing keys, whether the user has some
+// or not. All who verified him must do so again, and each of his devices has to
+// be signed anew. The old private keys stay until the server has taken the new
+// ones.
+func (m *Machine) ReplaceCrossSigning(tx e2ee.Tx) error {
+	_, err := m.run(tx, func(w *work) error { return w.newCross() })
+	return err
+}
+
+// newCrossKey is where keys are kept that the server does not have yet.
+const newCrossKey = "newsecrets"
+
+// CrossSigningPending reports whether new cross-signing keys wait for the
+// answer of the server.
+func (m *Machine) CrossSigningPending(tx e2ee.Tx) (bool, error) {
+	b, err := tx.Get(newCrossKey)
+	return b != nil, err
+}
+
+// newCross makes keys and has them uploaded, unless some are on their way.
+func (w *work) newCross() error {
+	if b, err := w.tx.Get(newCrossKey); b != nil || err != nil {
+		return err
+	}
+	msk, err := key.GenerateSigning[key.Master](w.m.env.Rand)
+	if err != nil {
+		return err
+	}
+	ssk, err := key.GenerateSigning[key.SelfSigning](w.m.env.Rand)
+	if err != nil {
+		return err
+	}
+	usk, err := key.GenerateSigning[key.UserSigning](w.m.env.Rand)
+	if err != nil {
+		return err
+	}
+	s := seeds{}
+	put(s, nameMaster, msk)
+	put(s, nameSelfSigning, ssk)
+	put(s, nameUserSigning, usk)
+	if err := w.put(newCrossKey, s); err != nil {
+		return err
+	}
+	return w.uploadCross(msk, ssk.Public().String(), usk.Public().String())
 }
 
 func (w *work) uploadCross(msk key.MasterPrivate, ssk, usk string) error {
@@ -131,18 +162,27 @@ func (w *work) uploadCross(msk key.MasterPrivate, ssk, usk string) error {
 	return w.enqueue(&record{Kind: ReqDeviceSigning, Method: "POST", Path: path("keys", "device_signing", "upload"), Body: mustJSON(body)})
 }
 
-// doneDeviceSigning pins the new identity, and signs this device with it. If
-// the server refused, the keys are thrown away.
+// doneDeviceSigning makes the new keys the ones that count, and signs with
+// them what this device vouches for. If the server refused, they are thrown
+// away, and those from before stay.
 func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
+	made := seeds{}
+	if found, err := w.get(newCrossKey, &made); err != nil || !found {
+		return err
+	}
+	if err := w.tx.Delete(newCrossKey); err != nil {
+		return err
+	}
+	if ans.Failure == Refused {
+		return nil
+	}
 	s, err := w.seeds()
 	if err != nil {
 		return err
 	}
-	if ans.Failure == Refused {
-		for _, name := range []string{nameMaster, nameSelfSigning, nameUserSigning} {
-			delete(s, name)
-		}
-		return w.put("secrets", s)
+	maps.Copy(s, made)
+	if err := w.put("secrets", s); err != nil {
+		return err
 	}
 	u, err := w.user(w.m.user)
 	if err != nil {
@@ -152,11 +192,48 @@ func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
 	u.Changed = false
 	w.meta.MasterTrusted = true
 	w.outdate(u)
-	d := u.Devices[w.m.device]
-	if d == nil {
-		d = new(deviceRecord)
+	return w.signAgain(u)
+}
+
+// signAgain signs this device, the own devices that were accepted here, and
+// the users that were verified here, with new keys.
+func (w *work) signAgain(u *userRecord) error {
+	if u.Devices[w.m.device] == nil {
+		if err := w.signOwnDevice(w.m.device, new(deviceRecord)); err != nil {
+			return err
+		}
 	}
-	return w.signOwnDevice(w.m.device, d)
+	for _, id := range slices.Sorted(maps.Keys(u.Devices)) {
+		d := u.Devices[id]
+		d.Signed = false // by the key that was before
+		if id != w.m.device && (d.Decision != Accept || d.Gone || d.Changed) {
+			continue
+		}
+		if err := w.signOwnDevice(id, d); err != nil {
+			return err
+		}
+	}
+	if err := w.flushUsers(); err != nil {
+		return err
+	}
+	entries, err := w.keysWith("user/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id := quinta.UserID(e.Key[len("user/"):])
+		other, err := w.user(id)
+		if err != nil {
+			return err
+		}
+		if id == w.m.user || !other.Verified || other.Changed || other.Master == "" {
+			continue
+		}
+		if err := w.signUser(id, other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ImportCrossSigning takes private cross-signing keys, as from secret storage.
@@ -283,4 +360,21 @@ func (w *work) doneSignatures(*record, Ans) error {
 	}
 	w.outdate(u)
 	return nil
+}
+
+// Signing reports whether cross-signing keys or signatures wait to be
+// uploaded, so that a program which ends can see them off.
+func (m *Machine) Signing(tx e2ee.Tx) (bool, error) {
+	waits := false
+	for e, err := range tx.All("req/") {
+		if err != nil {
+			return false, err
+		}
+		var r record
+		if err := json.Unmarshal(e.Value, &r); err != nil {
+			return false, damaged("req/")
+		}
+		waits = waits || r.Kind == ReqSignatures || r.Kind == ReqDeviceSigning
+	}
+	return waits, nil
 }

@@ -133,6 +133,9 @@ type meta struct {
 	// MasterTrusted says that this device knows its own user's master key to
 	// be the right one.
 	MasterTrusted bool `json:"master_trusted"`
+	// BackupLocked says that there is a key backup which this device cannot
+	// open.
+	BackupLocked bool `json:"backup_locked,omitempty"`
 }
 
 // work is one call: the transaction and what was read of it.

@@ -90,7 +90,42 @@ func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	if err != nil || i < 0 || s[c.Name] == "" {
 		return err
 	}
+	if err := w.tx.Put(gaveKey(c.Device)+c.Name, []byte{1}); err != nil {
+		return err
+	}
 	return w.post(olmItem{To: verified[i], Type: typeSecretSend, Content: mustJSON(secretContent{ID: c.ID, Secret: s[c.Name]})})
+}
+
+// gaveKey is where it is noted what secrets an own device got.
+func gaveKey(device quinta.DeviceID) string { return "gave/" + string(device) + "\x00" }
+
+// SecretsGiven reports whether an own device has asked for all secrets that
+// are here, and they are on the server. A program that ends waits for it.
+func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error) {
+	given := true
+	_, err := m.run(tx, func(w *work) error {
+		s, err := w.seeds()
+		if err != nil {
+			return err
+		}
+		for name := range s {
+			b, err := tx.Get(gaveKey(device) + name)
+			if err != nil {
+				return err
+			}
+			given = given && b != nil
+		}
+		waits, err := w.keysWith("olmq/")
+		if err != nil {
+			return err
+		}
+		given = given && len(waits) == 0
+		return w.requests(func(_ string, r *record) error {
+			given = given && r.Kind != ReqToDevice
+			return nil
+		})
+	})
+	return given, err
 }
 
 // receiveSecret takes a secret: only one that was asked for, from an own

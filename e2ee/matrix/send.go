@@ -238,6 +238,13 @@ func (m *Machine) Known(tx e2ee.Tx, ids ...quinta.RoomID) (map[quinta.RoomID]qui
 	return out, err
 }
 
+// Membership returns a user's membership of a room as it was seen last: "join",
+// "invite", "leave" and so on, or "" if none was.
+func (m *Machine) Membership(tx e2ee.Tx, room quinta.RoomID, user quinta.UserID) (string, error) {
+	b, err := tx.Get(memberKey(room, user))
+	return string(b), err
+}
+
 // Rooms returns the ids of the rooms that this account is in, in order.
 func (m *Machine) Rooms(tx e2ee.Tx) ([]quinta.RoomID, error) {
 	var out []quinta.RoomID

@@ -146,6 +146,8 @@ type DeviceInfo struct {
 	Curve    string
 	Trust    quinta.Trust
 	Decision Decision
+	// Signed: the owner's self-signing key signed the device.
+	Signed bool
 }
 
 // Devices returns the present devices of a user, by id.
@@ -160,7 +162,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) ([]DeviceInfo, error) {
 			if d := u.Devices[device]; !d.Gone {
 				out = append(out, DeviceInfo{
 					Device:  quinta.Device{User: id, ID: device, Name: d.Name},
-					Ed25519: d.Ed25519, Curve: d.Curve, Trust: w.trust(id, u, d), Decision: d.Decision,
+					Ed25519: d.Ed25519, Curve: d.Curve, Trust: w.trust(id, u, d), Decision: d.Decision, Signed: d.Signed,
 				})
 			}
 		}
@@ -205,6 +207,8 @@ type IdentityInfo struct {
 	Verified       bool
 	// Changed: Master is not Pinned and nobody acknowledged it.
 	Changed bool
+	// SignsThis: of the own identity, that it signed this device.
+	SignsThis bool
 }
 
 // UserIdentity returns what is known of a user's cross-signing identity.
@@ -216,9 +220,31 @@ func (m *Machine) UserIdentity(tx e2ee.Tx, id quinta.UserID) (IdentityInfo, erro
 			return err
 		}
 		out = IdentityInfo{Master: u.Master, Pinned: u.Pinned, Verified: w.identityVerified(id, u), Changed: u.Changed}
+		if d := u.Devices[m.device]; id == m.user && d != nil {
+			out.SignsThis = d.Signed
+		}
 		return nil
 	})
 	return out, err
+}
+
+// ChangedIdentities returns the other users whose identity is not the pinned
+// one and who were not acknowledged since.
+func (m *Machine) ChangedIdentities(tx e2ee.Tx) ([]quinta.UserID, error) {
+	var out []quinta.UserID
+	for e, err := range tx.All("user/") {
+		if err != nil {
+			return nil, err
+		}
+		var u userRecord
+		if err := json.Unmarshal(e.Value, &u); err != nil {
+			return nil, damaged("user/")
+		}
+		if id := quinta.UserID(e.Key[len("user/"):]); u.Changed && id != m.user {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 // Acknowledge takes a user's changed identity: the master key that the user

@@ -127,6 +127,8 @@ func (w *work) noKey(room quinta.RoomID, session string, e roomEvent) (*failure,
 	switch {
 	case r.Joined != 0 && e.Time < r.Joined:
 		return &failure{quinta.ReasonNotAMemberThen, "", true}, nil
+	case e.Time < w.meta.Created && w.meta.BackupLocked:
+		return &failure{quinta.ReasonBackupLocked, "", true}, nil
 	case e.Time < w.meta.Created:
 		return &failure{quinta.ReasonBeforeThisDevice, "", true}, nil
 	}

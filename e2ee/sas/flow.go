@@ -362,7 +362,9 @@ func (f *Flow) ShowQR() ([]byte, error) {
 	own, other := f.cfg.Own, f.other
 	switch {
 	case own.User != other.User:
-		if own.Master.IsZero() || other.Master.IsZero() {
+		// An own master key that this device does not know to be the right one
+		// is not handed on: the other side would verify what the server says.
+		if own.Master.IsZero() || other.Master.IsZero() || !f.cfg.TrustsMaster {
 			return nil, ErrIdentity
 		}
 		q.Mode, f.qrResult = QRUser, Verified{Master: other.Master}
@@ -401,7 +403,7 @@ func (f *Flow) ScanQR(b []byte) ([]Message, error) {
 	var first, second []byte
 	var result Verified
 	switch {
-	case q.Mode == QRUser && own.User != other.User:
+	case q.Mode == QRUser && own.User != other.User && f.cfg.TrustsMaster:
 		first, second, result = other.Master.Bytes(), own.Master.Bytes(), Verified{Master: other.Master}
 	case q.Mode == QRSelfTrusting && own.User == other.User:
 		first, second, result = own.Master.Bytes(), own.DeviceKey.Bytes(), Verified{Master: own.Master}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -81,23 +79,101 @@ func (s *Session) backupKey(ctx context.Context, v *version) (k key.BackupPrivat
 	}); err != nil || k.IsZero() {
 		return k, err
 	}
-	auth, err := keybackup.ParseAuthData(v.AuthData)
-	if err == nil && v.Algorithm == backupAlgorithm {
-		err = auth.Matches(k)
-	}
-	if err != nil || v.Algorithm != backupAlgorithm {
+	if matchesBackup(v, k) != nil {
 		return key.BackupPrivate{}, errNotOurs
 	}
 	return k, nil
 }
 
-// CreateBackup implements client.Backer. A backup that is there is not
-// touched: the new one takes its place.
-func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
-	const op = "making a key backup"
-	k, err := key.GenerateAgreement[key.Backup](s.env.Rand)
+// matchesBackup returns nil if k is the private key of a backup.
+func matchesBackup(v *version, k key.BackupPrivate) error {
+	if v.Algorithm != backupAlgorithm {
+		return errNotOurs
+	}
+	auth, err := keybackup.ParseAuthData(v.AuthData)
 	if err != nil {
-		return client.Secret{}, fmt.Errorf("%s: %w", op, err)
+		return err
+	}
+	return auth.Matches(k)
+}
+
+// CreateBackup implements client.Backer. One recovery key opens all: it is that
+// of secret storage, which holds the key of the backup and the private keys of
+// the identity.
+func (s *Session) CreateBackup(ctx context.Context, in client.NewBackup) (client.Secret, error) {
+	v, err := s.backup(ctx)
+	if err != nil {
+		return client.Secret{}, err
+	}
+	if err := s.mayReplaceStorage(ctx, v, in.Reset); err != nil {
+		return client.Secret{}, err
+	}
+	k, err := s.ownBackup(ctx, v, in.Reset)
+	if err != nil {
+		return client.Secret{}, err
+	}
+	recovery, err := s.createStorage(ctx, k, in.Passphrase)
+	if err != nil {
+		return client.Secret{}, err
+	}
+	return recovery, s.save(ctx)
+}
+
+// mayReplaceStorage refuses a new recovery key under which less would be kept
+// than under the present one.
+func (s *Session) mayReplaceStorage(ctx context.Context, v *version, reset bool) error {
+	const op = "making a key backup"
+	if reset {
+		return nil
+	}
+	if v != nil {
+		if k, err := s.backupKey(ctx, v); errors.Is(err, errNotOurs) || err == nil && k.IsZero() {
+			return quinta.E(quinta.KindExists, op, "there is a key backup that this device cannot open: unlock it, or give it up by a reset")
+		} else if err != nil {
+			return err
+		}
+	}
+	id, err := s.Identity(ctx)
+	if err != nil || !id.Exists || id.Complete {
+		return err
+	}
+	var def struct {
+		Key string `json:"key"`
+	}
+	if found, err := s.accountData(ctx, typeDefaultKey, &def); err != nil || !found || def.Key == "" {
+		return err
+	}
+	return quinta.E(quinta.KindExists, op, "secret storage holds the keys of the identity, and this device does not: unlock it or verify this device first, or give them up by a reset")
+}
+
+// keyNewBackup is where the key of a backup is kept that the server may not
+// have yet.
+const keyNewBackup = "link/newbackup"
+
+// ownBackup returns the key of the backup that this device uses, and makes one
+// if there is none or anew is set. The key is kept before the server hears of
+// it, so that no backup is ever made whose key nobody has.
+func (s *Session) ownBackup(ctx context.Context, v *version, anew bool) (key.BackupPrivate, error) {
+	const op = "making a key backup"
+	if v != nil && !anew {
+		k, err := s.backupKey(ctx, v)
+		if err != nil || k.IsZero() {
+			return k, err
+		}
+		var used string
+		err = s.look(ctx, func(tx e2ee.Tx) error {
+			b, err := tx.Get(keyBackup)
+			used = string(b)
+			return err
+		})
+		if err == nil && used != v.Version {
+			err = s.useBackup(ctx, k, v.Version)
+		}
+		return k, err
+	}
+	k, err := s.newBackupKey(ctx)
+	if err != nil {
+		return k, err
 	}
 	auth := keybackup.NewAuthData(k.Public())
 	var master key.MasterPrivate
@@ -111,35 +187,59 @@ func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 		signed, err = s.machine.Sign(tx, auth)
 		return err
 	}); err != nil {
-		return client.Secret{}, err
+		return k, err
 	}
 	if !master.IsZero() {
 		if signed, err = canonicaljson.Sign(signed, string(s.account.User), "ed25519:"+master.Public().String(), master.Sign); err != nil {
-			return client.Secret{}, fmt.Errorf("%s: %w", op, err)
+			return k, fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	var made version
+	made := version{}
 	in := map[string]any{"algorithm": backupAlgorithm, "auth_data": json.RawMessage(signed)}
-	if err := s.link.ask(ctx, op, http.MethodPost, path("room_keys", "version"), in, &made); err != nil {
-		return client.Secret{}, err
+	if v != nil && matchesBackup(v, k) == nil {
+		made = *v // made before an interruption
+	} else if err := s.link.ask(ctx, op, http.MethodPost, path("room_keys", "version"), in, &made); err != nil {
+		return k, err
 	}
-	if err := s.useBackup(ctx, k, made.Version); err != nil {
-		return client.Secret{}, err
-	}
-	recovery := client.NewSecret(keybackup.RecoveryKey(k))
-	return recovery, s.save(ctx)
+	return k, s.useBackup(ctx, k, made.Version)
+}
+
+// newBackupKey makes a key for a backup and keeps it, or returns the one that
+// was made before an interruption.
+func (s *Session) newBackupKey(ctx context.Context) (k key.BackupPrivate, err error) {
+	err = s.st.Update(ctx, func(tx e2ee.Tx) error {
+		b, err := tx.Get(keyNewBackup)
+		if err != nil {
+			return err
+		}
+		if b != nil {
+			k, err = key.NewAgreementPrivate[key.Backup](b)
+			return err
+		}
+		if k, err = key.GenerateAgreement[key.Backup](s.env.Rand); err != nil {
+			return err
+		}
+		return tx.Put(keyNewBackup, k.Secret())
+	})
+	return k, err
 }
 
 // useBackup keeps the key of a backup; all keys go into it from now on.
 func (s *Session) useBackup(ctx context.Context, k key.BackupPrivate, version string) error {
-	return s.st.Update(ctx, func(tx e2ee.Tx) error {
+	return s.do(ctx, true, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		if err := s.machine.SetBackupKey(tx, k); err != nil {
-			return err
+			return nil, err
 		}
 		if err := tx.Put(keyBackup, []byte(version)); err != nil {
-			return err
+			return nil, err
 		}
-		return s.machine.SaveAgain(tx)
+		if err := tx.Delete(keyNewBackup); err != nil {
+			return nil, err
+		}
+		if err := s.machine.SaveAgain(tx); err != nil {
+			return nil, err
+		}
+		return s.machine.SetBackupLocked(tx, false)
 	})
 }
 
@@ -230,7 +330,7 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 	}
 	if v == nil {
 		if opened {
-			return 0, nil
+			return 0, s.settle(ctx, op)
 		}
 		return 0, quinta.E(quinta.KindNotFound, op, "the account has no key backup")
 	}
@@ -243,6 +343,9 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 		e, err := storage.secret(ctx, secretBackup)
 		if err == nil {
 			k, err = secretstorage.OpenBackup(storage.key, e, auth.PublicKey)
+		}
+		if errors.Is(err, secretstorage.ErrNotStored) {
+			return 0, quinta.E(quinta.KindNotFound, op, "the recovery key opens secret storage, and the key of the backup is not in it")
 		}
 		if err != nil {
 			return 0, &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
@@ -260,7 +363,10 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 	if err != nil {
 		return n, err
 	}
-	return n, s.useBackup(ctx, k, v.Version)
+	if err := s.useBackup(ctx, k, v.Version); err != nil {
+		return n, err
+	}
+	return n, s.settle(ctx, op)
 }
 
 // restore takes in all keys of a backup. Entries that are not what they say
@@ -293,208 +399,4 @@ func (s *Session) restore(ctx context.Context, version string, k key.BackupPriva
 		}
 	}
 	return s.takeIn(ctx, sessions, progress)
-}
-
-// A storage is secret storage that was opened.
-type storage struct {
-	s   *Session
-	id  string
-	key key.SecretStorageKey
-}
-
-// accountData reads account data of a type into v, and reports whether there
-// is any.
-func (s *Session) accountData(ctx context.Context, typ string, v any) (bool, error) {
-	err := s.link.ask(ctx, "reading "+typ, http.MethodGet, path("user", string(s.account.User), "account_data", typ), nil, v)
-	if quinta.KindOf(err) == quinta.KindNotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// openStorage opens secret storage with a recovery key or a passphrase, and
-// reports whether it could.
-func (s *Session) openStorage(ctx context.Context, recovery client.Secret) (storage, bool, error) {
-	var def struct {
-		Key string `json:"key"`
-	}
-	if found, err := s.accountData(ctx, "m.secret_storage.default_key", &def); err != nil || !found || !validID(def.Key) {
-		return storage{}, false, err
-	}
-	var raw json.RawMessage
-	if found, err := s.accountData(ctx, "m.secret_storage.key."+def.Key, &raw); err != nil || !found {
-		return storage{}, false, err
-	}
-	desc, err := secretstorage.ParseDescription(raw)
-	if err != nil {
-		return storage{}, false, nil // of a form that nobody here can open
-	}
-	var keys []key.SecretStorageKey
-	if k, err := secretstorage.ParseKey(recovery.Reveal()); err == nil {
-		keys = append(keys, k)
-	}
-	if desc.Passphrase != nil {
-		if k, err := desc.Passphrase.Key(recovery.Reveal()); err == nil {
-			keys = append(keys, k)
-		}
-	}
-	i := slices.IndexFunc(keys, func(k key.SecretStorageKey) bool { return desc.MAC != "" && desc.Check(k) == nil })
-	if i < 0 {
-		return storage{}, false, nil
-	}
-	return storage{s, def.Key, keys[i]}, true, nil
-}
-
-// secret returns what is stored under a name.
-func (st storage) secret(ctx context.Context, name string) (secretstorage.Encrypted, error) {
-	var raw json.RawMessage
-	found, err := st.s.accountData(ctx, name, &raw)
-	if err != nil {
-		return secretstorage.Encrypted{}, err
-	}
-	if !found {
-		return secretstorage.Encrypted{}, secretstorage.ErrNotStored
-	}
-	return secretstorage.ParseSecret(raw, st.id)
-}
-
-// takeIdentity takes the cross-signing keys out of secret storage.
-func (s *Session) takeIdentity(ctx context.Context, st storage) error {
-	if err := s.refresh(ctx, s.account.User); err != nil {
-		return err
-	}
-	var c matrix.CrossSigning
-	for name, set := range map[string]func([]byte) error{
-		"m.cross_signing.master":       parseInto(&c.Master),
-		"m.cross_signing.self_signing": parseInto(&c.SelfSigning),
-		"m.cross_signing.user_signing": parseInto(&c.UserSigning),
-	} {
-		e, err := st.secret(ctx, name)
-		if errors.Is(err, secretstorage.ErrNotStored) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		text, err := secretstorage.Open(st.key, name, e)
-		if err != nil {
-			return &quinta.Error{Kind: quinta.KindInvalid, Op: "opening secret storage", Err: err}
-		}
-		err = set(text)
-		clear(text)
-		if err != nil {
-			return &quinta.Error{Kind: quinta.KindInvalid, Op: "opening secret storage", Err: err}
-		}
-	}
-	// Keys that are not those which the server lists are refused.
-	return trustError("opening secret storage", s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return s.machine.ImportCrossSigning(tx, c)
-	}))
-}
-
-func parseInto[R key.SigningRole](k *key.SigningPrivate[R]) func([]byte) error {
-	return func(text []byte) (err error) {
-		*k, err = key.ParseSigningPrivate[R](string(text))
-		return err
-	}
-}
-
-const (
-	// tendEvery is how often a session that runs looks after the backup.
-	tendEvery = 20 * time.Second
-	// askAtOnce bounds the keys that are asked for in one go, and askAgain is
-	// how long the answer that there is none counts.
-	askAtOnce = 50
-	askAgain  = 30 * time.Minute
-)
-
-// tend keeps the backup complete, and looks in it for what messages wait for,
-// while the session runs.
-func (s *Session) tend(ctx context.Context) {
-	asked := map[string]time.Time{}
-	tick := time.NewTicker(tendEvery)
-	defer tick.Stop()
-	for {
-		if err := s.tendOnce(ctx, asked); err != nil && ctx.Err() == nil {
-			s.troubled(err, tendEvery)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (s *Session) tendOnce(ctx context.Context, asked map[string]time.Time) error {
-	var uses bool
-	var unsaved []matrix.Backup
-	var waiting map[quinta.RoomID][]string
-	if err := s.look(ctx, func(tx e2ee.Tx) error {
-		b, err := tx.Get(keyBackup)
-		if uses = b != nil; err != nil || !uses {
-			return err
-		}
-		if unsaved, err = s.machine.Unsaved(tx, 1); err != nil {
-			return err
-		}
-		waiting, err = s.machine.Waiting(tx)
-		return err
-	}); err != nil || !uses {
-		return err
-	}
-	if len(unsaved) > 0 {
-		if err := s.save(ctx); err != nil {
-			return err
-		}
-	}
-	now := s.env.Now()
-	for place, at := range asked {
-		if now.Sub(at) > askAgain {
-			delete(asked, place)
-		}
-	}
-	n := 0
-	for room, ids := range waiting {
-		for _, id := range ids {
-			place := string(room) + "\x00" + id
-			if _, done := asked[place]; done || n == askAtOnce {
-				continue
-			}
-			n++
-			asked[place] = now
-			if err := s.fetchKey(ctx, room, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// fetchKey looks for one session in the backup.
-func (s *Session) fetchKey(ctx context.Context, room quinta.RoomID, id string) error {
-	v, err := s.backup(ctx)
-	if err != nil || v == nil {
-		return err
-	}
-	k, err := s.backupKey(ctx, v)
-	if err != nil || k.IsZero() {
-		return err
-	}
-	var e keybackup.Entry
-	at := path("room_keys", "keys", string(room), id) + "?version=" + url.QueryEscape(v.Version)
-	err = s.link.ask(ctx, "looking for a key in the backup", http.MethodGet, at, nil, &e)
-	if quinta.KindOf(err) == quinta.KindNotFound {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	sess, err := keybackup.Open(k, room, id, e.SessionData)
-	if err != nil {
-		return nil // an entry that is not what it says is as good as none
-	}
-	sess.RoomID, sess.SessionID = string(room), id
-	_, err = s.takeIn(ctx, []keyexport.Session{sess}, nil)
-	return err
 }

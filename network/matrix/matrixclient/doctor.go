@@ -37,7 +37,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 		return out, nil
 	}
 	for _, look := range []func(context.Context) (client.Finding, error){
-		s.examineSync, s.examineKeys, s.examineOneTimeKeys, s.examineIdentity, s.examineDevices, s.examineBackup,
+		s.examineSync, s.examineKeys, s.examineOneTimeKeys, s.examineIdentity, s.examineSignature, s.examineDevices, s.examineContacts, s.examineBackup,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {
@@ -156,27 +156,6 @@ func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error
 	return good(name, fmt.Sprintf("%d are left", n)), nil
 }
 
-// examineIdentity looks at the own cross-signing identity.
-func (s *Session) examineIdentity(ctx context.Context) (client.Finding, error) {
-	const name = "identity"
-	if err := s.refresh(ctx, s.account.User); err != nil {
-		return client.Finding{Name: name}, err
-	}
-	var id matrix.IdentityInfo
-	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { id, err = s.machine.UserIdentity(tx, s.account.User); return err }); err != nil {
-		return client.Finding{Name: name}, err
-	}
-	switch {
-	case id.Changed:
-		return bad(name, "the account's own identity changed", "if you did not do that yourself, change the password; else verify this device anew"), nil
-	case id.Master == "":
-		return good(name, "the account has no cross-signing identity: each device is compared by itself"), nil
-	case !id.Verified:
-		return bad(name, "this device does not know whether the account's identity is the right one", "verify it with another device, or unlock the backup with the recovery key"), nil
-	}
-	return good(name, "this device knows the account's identity"), nil
-}
-
 // examineDevices looks for own devices that nobody compared.
 func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	const name = "own-devices"
@@ -195,29 +174,3 @@ func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	}
 	return good(name, fmt.Sprintf("%d, and none is unknown", len(devices))), nil
 }
-
-// examineBackup looks at the key backup.
-func (s *Session) examineBackup(ctx context.Context) (client.Finding, error) {
-	const name = "backup"
-	var b client.BackupInfo
-	v, err := s.backup(ctx)
-	if err == nil && v != nil {
-		b, err = s.Backup(ctx)
-	}
-	switch {
-	case err != nil:
-		return client.Finding{Name: name}, err
-	case !b.Exists:
-		return bad(name, "there is none: with the last device all keys are lost", "make a backup, and keep its recovery key"), nil
-	case !b.Unlocked:
-		return bad(name, fmt.Sprintf("there is one with %d keys, which this device cannot open", b.Keys), "unlock it with its recovery key"), nil
-	}
-	var unsaved []matrix.Backup
-	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { unsaved, err = s.machine.Unsaved(tx, maxUnsaved); return err }); err != nil {
-		return client.Finding{Name: name}, err
-	}
-	return good(name, fmt.Sprintf("%d keys are in it, %d wait", b.Keys, len(unsaved))), nil
-}
-
-// maxUnsaved bounds how far keys that wait are counted.
-const maxUnsaved = 1000

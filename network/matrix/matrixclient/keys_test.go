@@ -82,7 +82,7 @@ func TestBackup(t *testing.T) {
 	}
 	_, err := alice.s.UnlockBackup(t.Context(), client.NewSecret("EsTx"), nil)
 	wantKind(t, err, quinta.KindNotFound)
-	recovery, err := alice.s.CreateBackup(t.Context())
+	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("got %+v, %v, want a backup that is locked", b, err)
 	}
 	wrong := enters(t, p.URL, "bob", matrixclient.Network{}, memory.New(), true)
-	other, err := wrong.s.CreateBackup(t.Context())
+	other, err := wrong.s.CreateBackup(t.Context(), client.NewBackup{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,11 @@ func TestDoctor(t *testing.T) {
 		t.Fatalf("nothing was said about %s: %+v", name, found)
 		return client.Finding{}
 	}
-	for _, name := range []string{"server", "clock", "login", "sync", "device-keys", "one-time-keys", "identity", "own-devices"} {
+	if f := find("identity"); f.OK || !strings.Contains(f.Text, "no cross-signing identity") {
+		t.Errorf("got %+v, want that there is no identity", f)
+	}
+	alice.creates()
+	for _, name := range []string{"server", "clock", "login", "sync", "device-keys", "one-time-keys", "identity", "device-signature", "own-devices", "contacts"} {
 		if f := find(name); !f.OK {
 			t.Errorf("%s: got %+v, want it well", name, f)
 		}
@@ -143,7 +147,7 @@ func TestDoctor(t *testing.T) {
 	if f := find("backup"); f.OK {
 		t.Errorf("got %+v, want that there is no backup", f)
 	}
-	if _, err := alice.s.CreateBackup(t.Context()); err != nil {
+	if _, err := alice.s.CreateBackup(t.Context(), client.NewBackup{}); err != nil {
 		t.Fatal(err)
 	}
 	if f := find("backup"); !f.OK {
@@ -178,7 +182,8 @@ func TestDoctor(t *testing.T) {
 }
 
 // TestSecretStorage unlocks a backup whose key another program put into secret
-// storage, with that storage's recovery key and with its passphrase.
+// storage, with that storage's recovery key and with its passphrase, and with
+// the key of the backup itself.
 func TestSecretStorage(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL
@@ -186,11 +191,34 @@ func TestSecretStorage(t *testing.T) {
 	room := alice.invites()
 	alice.sends(room, "old one")
 	alice.sends(room, "old two")
-	recovery, err := alice.s.CreateBackup(t.Context())
+	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	backupKey, err := keybackup.ParseRecoveryKey(recovery.Reveal())
+	own, err := secretstorage.ParseKey(recovery.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var def struct{ Key string }
+	alice.gets(url, accountData+"m.secret_storage.default_key", &def)
+	var stored, version json.RawMessage
+	alice.gets(url, accountData+"m.megolm_backup.v1", &stored)
+	alice.gets(url, "/_matrix/client/v3/room_keys/version", &version)
+	var v struct {
+		Auth json.RawMessage `json:"auth_data"`
+	}
+	if err := json.Unmarshal(version, &v); err != nil {
+		t.Fatal(err)
+	}
+	auth, err := keybackup.ParseAuthData(v.Auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := secretstorage.ParseSecret(stored, def.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backupKey, err := secretstorage.OpenBackup(own, e, auth.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,9 +240,9 @@ func TestSecretStorage(t *testing.T) {
 		"m.secret_storage.key.k1":      desc,
 		"m.megolm_backup.v1":           json.RawMessage(secretstorage.SecretContent("k1", sealed)),
 	} {
-		alice.puts(url, "/_matrix/client/v3/user/@alice:hs1/account_data/"+typ, content)
+		alice.puts(url, accountData+typ, content)
 	}
-	for _, text := range []string{secretstorage.RecoveryKey(k), "a passphrase", recovery.Reveal()} {
+	for _, text := range []string{secretstorage.RecoveryKey(k), "a passphrase", keybackup.RecoveryKey(backupKey)} {
 		late := newDevice(t, url, room)
 		_, err := late.s.UnlockBackup(t.Context(), client.NewSecret("another passphrase"), nil)
 		wantKind(t, err, quinta.KindUnauthenticated)
@@ -224,3 +252,6 @@ func TestSecretStorage(t *testing.T) {
 		wantOpen(t, late, room)
 	}
 }
+
+// accountData is where alice's account data are.
+const accountData = "/_matrix/client/v3/user/@alice:hs1/account_data/"

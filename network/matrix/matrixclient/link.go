@@ -38,6 +38,8 @@ type link struct {
 	waits atomic.Bool
 	// due says whether a request is still to be carried out.
 	due func(ctx context.Context, id string) (bool, error)
+	// prove is how the user proves who he is, while he has an identity made.
+	prove atomic.Pointer[proof]
 }
 
 var _ client.Link[input, matrix.Req, matrix.Ans] = (*link)(nil)
@@ -57,6 +59,9 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 		if err != nil || !due {
 			return matrix.Ans{Failure: matrix.Unreached}, err
 		}
+	}
+	if req.Kind == matrix.ReqDeviceSigning {
+		return l.uploadIdentity(ctx, op, req)
 	}
 	a, err := l.call(ctx, op, request{method: req.Method, path: req.Path, body: req.Body, max: maxLarge})
 	if err == nil {

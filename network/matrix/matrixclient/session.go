@@ -44,6 +44,7 @@ type Session struct {
 	trouble error         // the last one that was repeated
 	flows   map[string]*flow
 	asked   chan *flow
+	needy   chan struct{}                            // wakes who tends the backup
 	sent    map[quinta.TxnID]chan<- quinta.MessageID // requests of verifications
 }
 
@@ -53,7 +54,7 @@ var (
 
 func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{
-		held: make(chan struct{}, 1), env: env, account: a, changed: make(chan struct{}), arrived: make(chan struct{}, 1), gapped: make(chan struct{}, 1), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked),
+		held: make(chan struct{}, 1), env: env, account: a, changed: make(chan struct{}), arrived: make(chan struct{}, 1), gapped: make(chan struct{}, 1), flows: map[string]*flow{}, asked: make(chan *flow, maxAsked), needy: make(chan struct{}, 1),
 		sent: map[quinta.TxnID]chan<- quinta.MessageID{},
 		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
 	}
@@ -159,6 +160,13 @@ func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	if err := s.catchUp(ctx); err != nil {
 		return s.explain(err)
 	}
+	if err := s.tendOnce(ctx); err != nil {
+		if ctx.Err() != nil {
+			return s.explain(ctx.Err())
+		}
+		// The backup is no condition for what is sent.
+		s.give([]e2ee.Event{{Kind: e2ee.EventTrouble, Detail: wire.Printable(err.Error())}})
+	}
 	return s.explain(s.loop.Flush(ctx))
 }
 
@@ -201,6 +209,7 @@ func (s *Session) troubled(err error, wait time.Duration) {
 func (s *Session) deliver(events []e2ee.Event) {
 	quiet := s.quiet
 	s.quiet = false
+	s.backupNeeded(events)
 	var out []e2ee.Event
 	for _, e := range events {
 		if s.verification(e) {

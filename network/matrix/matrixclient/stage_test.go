@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -274,5 +275,41 @@ func (p *person) puts(url, path string, content any) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		p.t.Fatalf("%s: got %s", path, resp.Status)
+	}
+}
+
+// gets asks the server for something as the person.
+func (p *person) gets(url, path string, out any) {
+	p.t.Helper()
+	p.asks(http.MethodGet, url+path, nil, out)
+}
+
+// posts asks the server for something as the person.
+func (p *person) posts(url, path string, in, out any) {
+	p.t.Helper()
+	b, err := json.Marshal(in)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.asks(http.MethodPost, url+path, bytes.NewReader(b), out)
+}
+
+func (p *person) asks(method, at string, body io.Reader, out any) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), method, at, body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+p.tokenOf())
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("%s: got %s", at, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		p.t.Fatal(err)
 	}
 }

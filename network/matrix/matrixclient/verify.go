@@ -10,12 +10,35 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/sas"
 )
 
-var _ client.Verifier = (*Session)(nil)
+var _ client.CodeVerifier = (*Session)(nil)
 
-// Verify implements client.Verifier. Another user is asked in the
+// Verify implements client.Verifier.
+func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(context.Context, client.ShortStrings) (bool, error)) error {
+	return s.VerifyBy(ctx, user, id, client.Comparison{Strings: compare})
+}
+
+// methods are those that a comparison has.
+func methods(by client.Comparison) []string {
+	var out []string
+	if by.Strings != nil {
+		out = append(out, sas.MethodSAS)
+	}
+	if by.Show != nil && by.Scanned != nil {
+		out = append(out, sas.MethodShowQR)
+	}
+	if by.Scan != nil {
+		out = append(out, sas.MethodScanQR)
+	}
+	if len(out) > 1 || len(out) == 1 && by.Strings == nil {
+		out = append(out, sas.MethodReciprocate)
+	}
+	return out
+}
+
+// VerifyBy implements client.CodeVerifier. Another user is asked in the
 // conversation of two with him, which is made if there is none; an own device
 // directly, and all own devices if id is empty.
-func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(context.Context, client.ShortStrings) (bool, error)) error {
+func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.DeviceID, by client.Comparison) error {
 	if err := s.awaitRun(ctx); err != nil {
 		return err
 	}
@@ -30,7 +53,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	if err := s.refresh(ctx, s.account.User); err != nil {
 		return err
 	}
-	f := &flow{user: user, device: id, ours: true, begun: s.env.Now(), in: make(chan letter, maxLetters)}
+	f := &flow{user: user, device: id, ours: true, begun: s.env.Now(), in: make(chan letter, maxLetters), methods: methods(by)}
 	var err error
 	if user == s.account.User {
 		err = s.askDevices(ctx, f)
@@ -52,7 +75,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	if err := s.post(ctx, f, machine, out); err != nil {
 		return err
 	}
-	return s.carry(ctx, f, machine, compare)
+	return s.carry(ctx, f, machine, by)
 }
 
 // askDevices chooses the own devices that are asked, and an id.
@@ -80,6 +103,11 @@ func (s *Session) askDevices(ctx context.Context, f *flow) error {
 
 // AwaitVerify implements client.Verifier.
 func (s *Session) AwaitVerify(ctx context.Context, accept func(quinta.Device) bool, compare func(context.Context, client.ShortStrings) (bool, error)) error {
+	return s.AwaitVerifyBy(ctx, accept, client.Comparison{Strings: compare})
+}
+
+// AwaitVerifyBy implements client.CodeVerifier.
+func (s *Session) AwaitVerifyBy(ctx context.Context, accept func(quinta.Device) bool, by client.Comparison) error {
 	if err := s.awaitRun(ctx); err != nil {
 		return err
 	}
@@ -94,7 +122,8 @@ func (s *Session) AwaitVerify(ctx context.Context, accept func(quinta.Device) bo
 			s.drop(f)
 			continue
 		}
-		err := s.answer(ctx, f, accept, compare)
+		f.methods = methods(by)
+		err := s.answer(ctx, f, accept, by)
 		s.drop(f)
 		if !errors.Is(err, errTurnedDown) {
 			return err
@@ -105,7 +134,7 @@ func (s *Session) AwaitVerify(ctx context.Context, accept func(quinta.Device) bo
 var errTurnedDown = errors.New("the request was turned down")
 
 // answer carries out a verification that somebody else asked for.
-func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device) bool, compare func(context.Context, client.ShortStrings) (bool, error)) error {
+func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device) bool, by client.Comparison) error {
 	const op = "verifying"
 	ctx, cancel := context.WithTimeout(ctx, sas.Lifetime)
 	defer cancel()
@@ -133,7 +162,7 @@ func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device
 	if err := s.post(ctx, f, machine, out); err != nil {
 		return err
 	}
-	return s.carry(ctx, f, machine, compare)
+	return s.carry(ctx, f, machine, by)
 }
 
 // runsWithin is how long a verification waits for Run to begin, as both are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -14,9 +15,35 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
+// A verdict is what the user says of a comparison.
+type verdict struct {
+	same bool
+	err  error
+}
+
+// A scan is what the user's camera saw.
+type scan struct {
+	code []byte
+	err  error
+}
+
+// A course is one verification on its way, with what the user is asked.
+type course struct {
+	s  *Session
+	f  *flow
+	m  *sas.Flow
+	by client.Comparison
+	// start says that this side may begin with short strings.
+	start         bool
+	asking, shown bool
+	scanning      bool
+	verdicts      chan verdict
+	scans         chan scan
+	compareCtx    context.Context
+}
+
 // carry carries a verification to its end.
-func (s *Session) carry(ctx context.Context, f *flow, m *sas.Flow, compare func(context.Context, client.ShortStrings) (bool, error)) (err error) {
-	const op = "verifying"
+func (s *Session) carry(ctx context.Context, f *flow, m *sas.Flow, by client.Comparison) (err error) {
 	defer func() {
 		if err != nil && m.State() != sas.StateCancelled && m.State() != sas.StateDone {
 			// The other side is told that it is over, even if ctx has ended.
@@ -25,34 +52,21 @@ func (s *Session) carry(ctx context.Context, f *flow, m *sas.Flow, compare func(
 			err = errors.Join(err, s.post(tell, f, m, m.Cancel()))
 		}
 	}()
-	type verdict struct {
-		same bool
-		err  error
-	}
-	verdicts := make(chan verdict, 1)
-	asking := false
 	begin := time.NewTimer(startAfter)
 	defer begin.Stop()
-	start := f.ours
 	compareCtx, stopCompare := context.WithCancel(ctx)
 	defer stopCompare()
+	c := &course{s: s, f: f, m: m, by: by, start: f.ours, verdicts: make(chan verdict, 1), scans: make(chan scan, 1), compareCtx: compareCtx}
 	for {
-		var out []sas.Message
-		var serr error
-		switch st := m.State(); {
-		case st == sas.StateReady && start:
-			out, serr = m.StartSAS()
-		case st == sas.StateCompare && !asking:
-			asking = true
-			shown := s.strings(f, m)
-			go func() { same, err := compare(compareCtx, shown); verdicts <- verdict{same, err} }()
-		case st == sas.StateDone:
+		switch m.State() {
+		case sas.StateDone:
 			return s.believe(ctx, f, m)
-		case st == sas.StateCancelled:
+		case sas.StateCancelled:
 			return cancelled(m)
 		}
-		if serr != nil {
-			return verifyError(op, serr)
+		out, err := c.proceed()
+		if err != nil {
+			return err
 		}
 		if len(out) > 0 {
 			if err := s.post(ctx, f, m, out); err != nil {
@@ -62,33 +76,119 @@ func (s *Session) carry(ctx context.Context, f *flow, m *sas.Flow, compare func(
 		}
 		select {
 		case l := <-f.in:
-			if err := s.post(ctx, f, m, m.Receive(l.from, l.typ, l.raw)); err != nil {
-				return err
-			}
-		case v := <-verdicts:
-			if v.err != nil {
-				return v.err
-			}
-			end := m.Mismatch
-			if v.same {
-				end = m.Confirm
-			}
-			out, err := end()
-			if err != nil {
-				if m.State() == sas.StateCancelled {
-					continue
-				}
-				return verifyError(op, err)
-			}
-			if err := s.post(ctx, f, m, out); err != nil {
-				return err
-			}
+			out = m.Receive(l.from, l.typ, l.raw)
+		case v := <-c.verdicts:
+			out, err = c.judge(v)
+		case k := <-c.scans:
+			out, err = c.scanned(k)
 		case <-begin.C:
-			start = true
+			c.start = true
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if posted := s.post(ctx, f, m, out); posted != nil || err != nil {
+			return errors.Join(err, posted)
+		}
 	}
+}
+
+// proceed does what is this side's turn, without waiting.
+func (c *course) proceed() ([]sas.Message, error) {
+	switch c.m.State() {
+	case sas.StateReady:
+		return c.ready()
+	case sas.StateCompare:
+		if !c.asking {
+			c.asking = true
+			shown := c.s.strings(c.f, c.m)
+			c.ask(func(ctx context.Context) (bool, error) { return c.by.Strings(ctx, shown) })
+		}
+	case sas.StateScanned:
+		if !c.asking {
+			c.asking = true
+			other, _ := c.m.Other()
+			c.ask(func(ctx context.Context) (bool, error) {
+				return c.by.Scanned(ctx, quinta.Device{User: c.f.user, ID: other.Device})
+			})
+		}
+	}
+	return nil, nil
+}
+
+// ready shows a code, waits for one, or begins with short strings if neither
+// is possible.
+func (c *course) ready() ([]sas.Message, error) {
+	const op = "verifying"
+	common := c.m.Common()
+	codes := false
+	if slices.Contains(common, sas.MethodShowQR) {
+		if !c.shown {
+			code, err := c.m.ShowQR()
+			if err == nil {
+				c.shown = true
+				err = c.by.Show(code)
+			}
+			if err != nil && !errors.Is(err, sas.ErrIdentity) {
+				return nil, verifyError(op, err)
+			}
+		}
+		codes = c.shown
+	}
+	if slices.Contains(common, sas.MethodScanQR) {
+		codes = true
+		if !c.scanning {
+			c.scanning = true
+			go func() { b, err := c.by.Scan(c.compareCtx); c.scans <- scan{b, err} }()
+		}
+	}
+	if codes || !c.start {
+		return nil, nil
+	}
+	if !slices.Contains(common, sas.MethodSAS) {
+		return nil, quinta.E(quinta.KindConflict, op, "the two sides have no way of comparing in common, or one of them has no identity that a code could show")
+	}
+	out, err := c.m.StartSAS()
+	if err != nil {
+		return nil, verifyError(op, err)
+	}
+	return out, nil
+}
+
+// ask asks the user, while the other side may still end it.
+func (c *course) ask(question func(context.Context) (bool, error)) {
+	go func() { same, err := question(c.compareCtx); c.verdicts <- verdict{same, err} }()
+}
+
+// judge takes what the user says.
+func (c *course) judge(v verdict) ([]sas.Message, error) {
+	if v.err != nil {
+		return nil, v.err
+	}
+	end := c.m.Mismatch
+	if v.same {
+		end = c.m.Confirm
+	}
+	out, err := end()
+	if err != nil && c.m.State() != sas.StateCancelled {
+		return nil, verifyError("verifying", err)
+	}
+	return out, nil
+}
+
+// scanned takes the code that the user scanned. A code of other keys ends the
+// verification, which carry reports.
+func (c *course) scanned(k scan) ([]sas.Message, error) {
+	if k.err != nil {
+		return nil, k.err
+	}
+	if c.m.State() != sas.StateReady {
+		return nil, nil // ended, or begun in another way
+	}
+	out, err := c.m.ScanQR(k.code)
+	if err != nil && !errors.Is(err, sas.ErrMismatch) {
+		return nil, &quinta.Error{Kind: quinta.KindInvalid, Op: "verifying", Err: err}
+	}
+	return out, nil
 }
 
 // strings are what the two people compare.
@@ -105,11 +205,16 @@ func (s *Session) strings(f *flow, m *sas.Flow) client.ShortStrings {
 	return out
 }
 
-// believe stores what was verified.
+// believe stores what was verified, signs it, and shares secrets between own
+// devices.
 func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 	other, _ := m.Other()
 	v := m.Verified()
-	return trustError("verifying", s.do(ctx, false, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
+	var known []matrix.DeviceInfo
+	if err := trustError("verifying", s.do(ctx, false, func(tx e2ee.Tx) (events []e2ee.Event, err error) {
+		if known, err = s.machine.Devices(tx, f.user); err != nil {
+			return nil, err
+		}
 		if !v.Master.IsZero() {
 			if events, err = s.machine.VerifyUser(tx, f.user, v.Master.String()); err != nil {
 				return nil, err
@@ -120,7 +225,18 @@ func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 		}
 		more, err := s.machine.Decide(tx, f.user, other.Device, v.Device.String(), matrix.Accept)
 		return append(events, more...), err
-	}))
+	})); err != nil {
+		return err
+	}
+	s.loop.Wake()
+	if err := s.waitALittle(ctx, func(tx e2ee.Tx) (bool, error) {
+		waits, err := s.machine.Signing(tx)
+		return !waits, err
+	}); err != nil || f.user != s.account.User {
+		return err
+	}
+	fresh := slices.ContainsFunc(known, func(d matrix.DeviceInfo) bool { return d.ID == other.Device && !d.Signed })
+	return s.shareSecrets(ctx, other.Device, fresh)
 }
 
 // cancelled is the error of a verification that came to nothing.

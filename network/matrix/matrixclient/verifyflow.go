@@ -42,6 +42,8 @@ type flow struct {
 	ours   bool
 	begun  time.Time
 	in     chan letter
+	// methods are what this side offers.
+	methods []string
 	// asked are the devices that got the request; one of them answers.
 	asked []quinta.DeviceID
 }
@@ -188,7 +190,7 @@ func (s *Session) newFlow(ctx context.Context, f *flow) (*sas.Flow, error) {
 	m, err := sas.New(s.env, sas.Config{
 		ID: f.id, InRoom: f.room != "", Own: own, TrustsMaster: trusts, OtherUser: f.user,
 		Device:  func(d quinta.DeviceID) (sas.Identity, bool) { id, ok := known[d]; return id, ok },
-		Methods: []string{sas.MethodSAS},
+		Methods: f.methods,
 	})
 	if err != nil {
 		return nil, verifyError("verifying", err)

@@ -28,7 +28,7 @@ func (s *Session) askInRoom(ctx context.Context, f *flow) error {
 	s.sent[txn] = sent
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); delete(s.sent, txn); s.mu.Unlock() }()
-	m := quinta.Message{Room: f.room, Txn: txn, Type: "m.room.message", Body: sas.RoomRequest(own, f.user, []string{sas.MethodSAS})}
+	m := quinta.Message{Room: f.room, Txn: txn, Type: "m.room.message", Body: sas.RoomRequest(own, f.user, f.methods)}
 	if err := s.put(ctx, m); err != nil {
 		return err
 	}
