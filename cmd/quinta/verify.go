@@ -41,7 +41,7 @@ Example: quinta verify @bob:example.org
                 in base64; base64 -d | qrencode -8 -t ANSIUTF8 draws it. The
                 answer, whether the other side scanned it, is yes or no
   --scan-code   scan the other side's code: its content in base64 is read from
-                standard input, such as of zbarimg --raw -Sbinary FILE | base64 -w0
+                standard input; zbarimg --raw -Sbinary FILE | base64 -w0 gives it
 `,
 	flags: func(fs *flag.FlagSet, o *options) {
 		fs.BoolVar(&o.wait, "wait", false, "")

@@ -2,6 +2,7 @@ package sas_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -248,4 +249,32 @@ func TestAttack20StartGlare(t *testing.T) {
 	}
 	s.carry(0, start)
 	s.cancelled(1, sas.CodeUnexpectedMessage)
+}
+
+// TestAttack21CodeOfUntrustedMaster has a device that does not know its own
+// master key to be the right one: by a code it vouches for it to nobody else,
+// neither by showing nor by scanning.
+func TestAttack21CodeOfUntrustedMaster(t *testing.T) {
+	t.Parallel()
+	untrusting := func(side int) *stage {
+		return newStage(t, "@alice:x", "@bob:x", func(i int, c *sas.Config) {
+			if i == side {
+				c.TrustsMaster = false
+			}
+		}).ready()
+	}
+	if _, err := untrusting(0).flow[0].ShowQR(); !errors.Is(err, sas.ErrIdentity) {
+		t.Errorf("showing: got %v, want ErrIdentity", err)
+	}
+	s := untrusting(1)
+	code, err := s.flow[0].ShowQR()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.flow[1].ScanQR(code)
+	if !errors.Is(err, sas.ErrMismatch) {
+		t.Fatalf("scanning: got %v, want ErrMismatch", err)
+	}
+	s.carry(1, out)
+	s.cancelled(1, sas.CodeKeyMismatch)
 }
