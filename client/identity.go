@@ -37,6 +37,16 @@ type IdentityInfo struct {
 	SignsThis, Complete bool
 }
 
+// A RecoveryKeeper is a Backer whose recovery key opens more than the backup,
+// and can be changed.
+type RecoveryKeeper interface {
+	Backer
+	// CreateBackupBy is CreateBackup as in says. A backup that this device uses
+	// stays and gets a new recovery key; one that it cannot open is an error of
+	// KindExists.
+	CreateBackupBy(ctx context.Context, in NewBackup) (recovery Secret, err error)
+}
+
 // A NewBackup says how a key backup is made.
 type NewBackup struct {
 	// Passphrase, if not empty, opens the backup as well as the recovery key,

@@ -252,10 +252,8 @@ type Backer interface {
 	// Backup says whether there is a backup and whether this device uses it.
 	Backup(ctx context.Context) (BackupInfo, error)
 	// CreateBackup makes a backup and puts all keys into it, now and from now
-	// on. It returns the recovery key, which is shown to the user once. A
-	// backup that this device uses stays and gets a new recovery key; one that
-	// it cannot open is an error of KindExists.
-	CreateBackup(ctx context.Context, in NewBackup) (recovery Secret, err error)
+	// on. It returns the recovery key, which is shown to the user once.
+	CreateBackup(ctx context.Context) (recovery Secret, err error)
 	// UnlockBackup takes in what a backup holds and uses it from now on;
 	// progress, if not nil, is called now and then. It returns how many keys
 	// were new. A wrong recovery key is an error of KindUnauthenticated.

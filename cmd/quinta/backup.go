@@ -34,18 +34,7 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 		switch {
 		case len(args) == 0:
 		case args[0] == "create":
-			in := client.NewBackup{Reset: a.opt.reset}
-			if a.opt.passphrase {
-				p, err := a.ask("a passphrase for the backup", a.opt.recoveryFD, "QUINTA_BACKUP_PASSPHRASE", true)
-				if err != nil {
-					return err
-				}
-				in.Passphrase = p
-			}
-			if in.Reset {
-				a.note("warning: what only the old recovery key opens is given up")
-			}
-			k, err := s.CreateBackup(ctx, in)
+			k, err := a.createBackup(ctx, s)
 			if quinta.KindOf(err) == quinta.KindExists {
 				return failed(exitFailed, "quinta keys backup unlock, or quinta keys backup create --reset", err)
 			}
@@ -86,4 +75,27 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 		}
 		return nil
 	})
+}
+
+// createBackup makes a backup as the flags say.
+func (a *app) createBackup(ctx context.Context, s client.Backer) (client.Secret, error) {
+	r, ok := client.As[client.RecoveryKeeper](s)
+	if !ok {
+		if a.opt.reset || a.opt.passphrase {
+			return client.Secret{}, misused("backups of this network have one recovery key, and no passphrase")
+		}
+		return s.CreateBackup(ctx)
+	}
+	in := client.NewBackup{Reset: a.opt.reset}
+	if a.opt.passphrase {
+		p, err := a.ask("a passphrase for the backup", a.opt.recoveryFD, "QUINTA_BACKUP_PASSPHRASE", true)
+		if err != nil {
+			return client.Secret{}, err
+		}
+		in.Passphrase = p
+	}
+	if in.Reset {
+		a.note("warning: what only the old recovery key opens is given up")
+	}
+	return r.CreateBackupBy(ctx, in)
 }

@@ -164,7 +164,10 @@ func TestSecretsGiven(t *testing.T) {
 		t.Error("all was asked for and is on the server: got that it was not given")
 	}
 	if in := func(u quinta.UserID) (m string) {
-		bob.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { m, err = bob.m.Membership(tx, "!r:x", u); return nil, err })
+		bob.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+			m, err = bob.m.Membership(tx, "!r:x", u)
+			return nil, err
+		})
 		return m
 	}; in("@alice:x") != "join" || in("@nobody:x") != "" {
 		t.Errorf("got memberships %q and %q", in("@alice:x"), in("@nobody:x"))

@@ -31,6 +31,7 @@ func TestQuintaHasASecondDevice(t *testing.T) {
 	// Each has a second device of the other make.
 	tablet := h.sits("login", "alice")
 	desktop := h.device("bob", "desktop")
+	desktop.Unlock(bob.recovery())
 	if tablet.User != alice.User || desktop.User != bob.User {
 		t.Fatalf("got %s and %s, want devices of %s and %s", tablet.User, desktop.User, alice.User, bob.User)
 	}
@@ -113,9 +114,11 @@ func sealKeys(t *testing.T, path, keys string) {
 func TestQuintaIsSignedOut(t *testing.T) {
 	h := cottage(t)
 	alice, bob, room := h.sitsWith(driver.Room{})
-	laptop := h.sits("login", "bob")
+	recovery := bob.recovery()
+	laptop := h.sits("login", "bob").unlocks(recovery)
 	desktop := h.device("bob", "desktop")
-	alice.UntilDevice(desktop, false)
+	desktop.Unlock(recovery)
+	alice.UntilDevice(desktop, true)
 	before := hears(t, room, bob, bob.writes(room, "to all"), "to all", alice, desktop)
 	laptop.holds(room, []string{"to all"})
 

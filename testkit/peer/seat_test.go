@@ -77,6 +77,28 @@ func (h *house) sits(how, name string) *seat {
 	return s
 }
 
+// recovery makes a key backup, with secret storage, and returns its recovery
+// key.
+func (s *seat) recovery(flags ...string) string {
+	s.t.Helper()
+	o := s.does(append([]string{"keys", "backup", "create"}, flags...)...)
+	var l struct {
+		Key string `json:"recovery_key"`
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(o.raw), &l); err != nil || l.Key == "" {
+		s.t.Fatalf("got %d bytes without a recovery key, %v", len(o.raw), err)
+	}
+	return l.Key
+}
+
+// unlocks takes the identity and the backup with a recovery key or passphrase.
+func (s *seat) unlocks(recovery string) *seat {
+	s.t.Helper()
+	s.env = append(s.env, "QUINTA_RECOVERY_KEY="+recovery)
+	s.does("keys", "backup", "unlock")
+	return s
+}
+
 // passphrase seals the files of keys.
 const passphrase = "horse staple for the keys"
 

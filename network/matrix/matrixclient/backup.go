@@ -20,7 +20,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
-var _ client.Backer = (*Session)(nil)
+var _ client.RecoveryKeeper = (*Session)(nil)
 
 const (
 	backupAlgorithm = "m.megolm_backup.v1.curve25519-aes-sha2"
@@ -97,10 +97,15 @@ func matchesBackup(v *version, k key.BackupPrivate) error {
 	return auth.Matches(k)
 }
 
-// CreateBackup implements client.Backer. One recovery key opens all: it is that
-// of secret storage, which holds the key of the backup and the private keys of
-// the identity.
-func (s *Session) CreateBackup(ctx context.Context, in client.NewBackup) (client.Secret, error) {
+// CreateBackup implements client.Backer.
+func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
+	return s.CreateBackupBy(ctx, client.NewBackup{})
+}
+
+// CreateBackupBy implements client.RecoveryKeeper. One recovery key opens all:
+// it is that of secret storage, which holds the key of the backup and the
+// private keys of the identity.
+func (s *Session) CreateBackupBy(ctx context.Context, in client.NewBackup) (client.Secret, error) {
 	v, err := s.backup(ctx)
 	if err != nil {
 		return client.Secret{}, err

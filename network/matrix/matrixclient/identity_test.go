@@ -193,7 +193,7 @@ func TestUnlockIdentity(t *testing.T) {
 			bob := meets(t, p.URL, "bob").runs()
 			room := alice.invites(bob)
 			alice.sends(room, "old one")
-			recovery, err := alice.s.CreateBackup(t.Context(), in)
+			recovery, err := alice.s.CreateBackupBy(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,13 +231,13 @@ func TestRecoveryKeyAnew(t *testing.T) {
 	room := alice.invites()
 	alice.sends(room, "old one")
 	alice.sends(room, "old two")
-	first, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	first, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var was, is struct{ Version string }
 	alice.gets(url, "/_matrix/client/v3/room_keys/version", &was)
-	second, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	second, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestRecoveryKeyAnew(t *testing.T) {
 	late := newDevice(t, url, room)
 	_, err = late.s.UnlockBackup(t.Context(), first, nil)
 	wantKind(t, err, quinta.KindUnauthenticated)
-	_, err = late.s.CreateBackup(t.Context(), client.NewBackup{})
+	_, err = late.s.CreateBackup(t.Context())
 	wantKind(t, err, quinta.KindExists)
 	if _, err := late.s.UnlockBackup(t.Context(), second, nil); err != nil {
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestRecoveryKeyAnew(t *testing.T) {
 	wantOpen(t, late, room)
 	// A device that has nothing gives all up, by a word of its user only.
 	last := newDevice(t, url, room)
-	if _, err := last.s.CreateBackup(t.Context(), client.NewBackup{Reset: true}); err != nil {
+	if _, err := last.s.CreateBackupBy(t.Context(), client.NewBackup{Reset: true}); err != nil {
 		t.Fatal(err)
 	}
 	if alice.gets(url, "/_matrix/client/v3/room_keys/version", &is); is == was {
@@ -272,7 +272,7 @@ func TestRecoveryInterrupted(t *testing.T) {
 	room := alice.invites()
 	alice.sends(room, "old one")
 	alice.sends(room, "old two")
-	first, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	first, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestRecoveryInterrupted(t *testing.T) {
 			_, _ = w.Write([]byte(`{"errcode":"M_FORBIDDEN","error":"not now"}`))
 			return true
 		})
-		_, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+		_, err := alice.s.CreateBackup(t.Context())
 		wantKind(t, err, quinta.KindForbidden)
 		p.Before(nil)
 		if lost > 5 {
@@ -297,7 +297,7 @@ func TestRecoveryInterrupted(t *testing.T) {
 			t.Fatalf("write %d lost: got %v with the recovery key from before", lost, err)
 		}
 	}
-	last, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	last, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestBackupLocked(t *testing.T) {
 	if got := reasons(early); got != "before-this-device before-this-device" {
 		t.Errorf("got reasons %q without a backup", got)
 	}
-	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	recovery, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestKeyOnDemand(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL
 	alice := meets(t, url, "alice").runs().creates()
-	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	recovery, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestKeyOnDemand(t *testing.T) {
 	}
 	room := alice.invites()
 	alice.sends(room, "while you were away")
-	if _, err := alice.s.CreateBackup(t.Context(), client.NewBackup{}); err != nil { // saves all keys
+	if _, err := alice.s.CreateBackup(t.Context()); err != nil { // saves all keys
 		t.Fatal(err)
 	}
 	laptop.runs()

@@ -82,7 +82,7 @@ func TestBackup(t *testing.T) {
 	}
 	_, err := alice.s.UnlockBackup(t.Context(), client.NewSecret("EsTx"), nil)
 	wantKind(t, err, quinta.KindNotFound)
-	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	recovery, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("got %+v, %v, want a backup that is locked", b, err)
 	}
 	wrong := enters(t, p.URL, "bob", matrixclient.Network{}, memory.New(), true)
-	other, err := wrong.s.CreateBackup(t.Context(), client.NewBackup{})
+	other, err := wrong.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestDoctor(t *testing.T) {
 	if f := find("backup"); f.OK {
 		t.Errorf("got %+v, want that there is no backup", f)
 	}
-	if _, err := alice.s.CreateBackup(t.Context(), client.NewBackup{}); err != nil {
+	if _, err := alice.s.CreateBackup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if f := find("backup"); !f.OK {
@@ -191,7 +191,7 @@ func TestSecretStorage(t *testing.T) {
 	room := alice.invites()
 	alice.sends(room, "old one")
 	alice.sends(room, "old two")
-	recovery, err := alice.s.CreateBackup(t.Context(), client.NewBackup{})
+	recovery, err := alice.s.CreateBackup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestVerifyOwnDeviceByCode(t *testing.T) {
 				room := old.invites()
 				old.sends(room, "old one")
 				old.sends(room, "old two")
-				if _, err := old.s.CreateBackup(t.Context(), client.NewBackup{}); err != nil {
+				if _, err := old.s.CreateBackup(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				late := newDevice(t, url, room)
