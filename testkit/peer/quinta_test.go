@@ -148,6 +148,58 @@ func TestQuintaSaysAndHears(t *testing.T) {
 	bob.holds(room, fromAlice, fromBob)
 }
 
+// most returns the largest number in [fits, not) for which try says true, of
+// which fits is known to be one and not is known to be none.
+func most(fits, not int, try func(n int) bool) int {
+	for fits+1 < not {
+		if n := (fits + not) / 2; try(n) {
+			fits = n
+		} else {
+			not = n
+		}
+	}
+	return fits
+}
+
+// TestQuintaLargest: of the largest text that fits into an event either side
+// reads every byte; one byte more is refused by name, on either side, and
+// nothing of it stays behind.
+func TestQuintaLargest(t *testing.T) {
+	h := cottage(t)
+	alice, bob, room := h.sitsWith(driver.Room{})
+	mark := func(n int) string { return strings.Repeat("x", n-8) + fmt.Sprintf("%08d", n) }
+
+	// The server bounds what the other make sends.
+	n := most(longest, 64<<10, func(n int) bool {
+		err := alice.Try("sendText", map[string]any{"room": room, "body": mark(n)}, nil)
+		var e *driver.Error
+		if err != nil && (!errors.As(err, &e) || e.Errcode != "M_TOO_LARGE") {
+			t.Fatalf("%d bytes: got %v, want them sent or M_TOO_LARGE", n, err)
+		}
+		return err == nil
+	})
+	theirs := mark(n)
+	// Quinta bounds what it sends itself, before it leaves.
+	n = most(longestOwn, 64<<10, func(n int) bool {
+		o := bob.runs(strings.NewReader(mark(n)+"\n"), "send", string(room), "-")
+		if o.code != 0 && (o.code != 1 || !strings.Contains(o.last().Error, "too large")) {
+			t.Fatalf("%d bytes: got code %d, %q, want them sent or too large", n, o.code, o.last().Error)
+		}
+		return o.code == 0
+	})
+	mine := mark(n)
+	t.Logf("the largest text has %d bytes from matrix-js-sdk and %d from quinta", len(theirs), len(mine))
+	bob.holds(room, []string{theirs}, []string{mine})
+	alice.ReadAll(room, []string{theirs, mine})
+	once(t, alice, room, []string{theirs, mine})
+	for _, l := range bob.reads(room) {
+		if len(l.Text) > max(len(theirs), len(mine)) {
+			t.Errorf("bob holds a text of %d bytes, which was refused", len(l.Text))
+		}
+	}
+	hears(t, room, bob, bob.writes(room, "and on"), "and on", alice)
+}
+
 // TestQuintaSendsFiles: files go sealed and come back as they were, both ways.
 func TestQuintaSendsFiles(t *testing.T) {
 	h := cottage(t)

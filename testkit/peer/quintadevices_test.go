@@ -3,17 +3,12 @@
 package peer_test
 
 import (
-	"crypto/rand"
-	"encoding/json"
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/keyexport"
-	"github.com/quinta-chat/quinta/internal/sessiondata"
 	"github.com/quinta-chat/quinta/testkit/peer/driver"
 )
 
@@ -52,61 +47,26 @@ func TestQuintaHasASecondDevice(t *testing.T) {
 		}
 	}
 
-	// From quinta to the other make, and back, through files of keys.
+	// From quinta to the other make, and back, through files of keys that each
+	// of them writes.
 	bob.does("keys", "export", bob.file("keys.txt"))
-	desktop.ImportKeys(keysOf(t, bob.file("keys.txt")))
+	theFile, err := os.ReadFile(bob.file("keys.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	desktop.ImportFile(string(theFile), passphrase)
 	for _, id := range []quinta.MessageID{mine, theirs} {
 		if e := desktop.ReadID(room, id); e.Body != "bob before" && e.Body != "alice before" {
 			t.Errorf("got %+v with the imported keys, want the text", e)
 		}
 	}
-	sealKeys(t, tablet.file("keys.txt"), alice.ExportKeys())
+	if err := os.WriteFile(tablet.file("keys.txt"), []byte(alice.ExportFile(passphrase)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if n := tablet.does("keys", "import", tablet.file("keys.txt")).last().Keys; n < 2 {
 		t.Errorf("got %d keys imported, want both", n)
 	}
 	tablet.holds(room, append([]string{"bob before", "alice before"}, all...))
-}
-
-// keysOf opens a file of keys and returns them as JSON.
-func keysOf(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sessions, skipped, err := keyexport.Open(b, passphrase)
-	if err != nil || skipped != 0 {
-		t.Fatalf("got %d sessions, %d passed over, %v", len(sessions), skipped, err)
-	}
-	var all []string
-	for _, s := range sessions {
-		all = append(all, string(s.Encode()))
-	}
-	return "[" + strings.Join(all, ",") + "]"
-}
-
-// sealKeys writes a file of keys from JSON.
-func sealKeys(t *testing.T, path, keys string) {
-	t.Helper()
-	var raw []json.RawMessage
-	if err := json.Unmarshal([]byte(keys), &raw); err != nil {
-		t.Fatal(err)
-	}
-	var sessions []keyexport.Session
-	for _, one := range raw {
-		s, err := sessiondata.Decode(one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sessions = append(sessions, s)
-	}
-	b, err := keyexport.Seal(rand.Reader, sessions, passphrase, keyexport.MinRounds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestQuintaIsSignedOut: a device that was signed out, by itself or by another

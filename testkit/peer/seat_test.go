@@ -69,7 +69,14 @@ type said struct {
 // sits makes a device of an account; how is "register" or "login".
 func (h *house) sits(how, name string) *seat {
 	h.t.Helper()
+	return h.sitsAt(h.node(name).URL(), how, name)
+}
+
+// sitsAt is sits for who knows the server under another address.
+func (h *house) sitsAt(url, how, name string) *seat {
+	h.t.Helper()
 	a := h.account(name)
+	a.Server = url
 	s := &seat{t: h.t, home: h.t.TempDir()}
 	s.env = append(os.Environ(), "QUINTA_HOME="+s.home, "QUINTA_PASSWORD="+a.Password, "QUINTA_EXPORT_PASSPHRASE="+passphrase)
 	in := s.does(how, "matrix", a.Server, name)
@@ -255,6 +262,12 @@ func (s *seat) tails() *tail {
 	}
 	cmd := exec.Command(path, "tail", "--json")
 	cmd.Env = s.env
+	return s.follows(cmd)
+}
+
+// follows starts a program that prints as "quinta tail" does, or nothing.
+func (s *seat) follows(cmd *exec.Cmd) *tail {
+	s.t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -24,6 +24,9 @@ import (
 const sideBySide = "5"
 
 func TestMain(m *testing.M) {
+	if home := os.Getenv(writerHome); home != "" {
+		os.Exit(writer(home))
+	}
 	if err := flag.Set("test.parallel", sideBySide); err != nil {
 		panic(err)
 	}

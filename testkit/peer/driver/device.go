@@ -103,7 +103,8 @@ func (d *Device) Stop() {
 	d.must("stop", none{}, nil)
 }
 
-// Crash ends the client without saving where it was in its sync.
+// Crash ends the client as killing its program does: in the middle of what it
+// does, without saving where it was in its sync. Its calls fail.
 func (d *Device) Crash() {
 	d.tb.Helper()
 	d.must("stop", map[string]bool{"save": false}, nil)

@@ -233,3 +233,18 @@ func (d *Device) ImportKeys(keys string) {
 	d.tb.Helper()
 	d.must("importKeys", map[string]string{"keys": keys}, nil)
 }
+
+// ExportFile returns the room keys of this device in a file under a
+// passphrase.
+func (d *Device) ExportFile(passphrase string) (file string) {
+	d.tb.Helper()
+	var r struct{ File string }
+	d.must("exportFile", map[string]string{"passphrase": passphrase}, &r)
+	return r.File
+}
+
+// ImportFile takes the room keys of such a file.
+func (d *Device) ImportFile(file, passphrase string) {
+	d.tb.Helper()
+	d.must("importFile", map[string]string{"file": file, "passphrase": passphrase}, nil)
+}

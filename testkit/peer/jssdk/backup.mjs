@@ -1,5 +1,6 @@
 // Key backup, secret storage on a new device, dehydrated devices, exported keys.
 
+import { OlmMachine } from "@matrix-org/matrix-sdk-crypto-wasm";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
 
@@ -57,5 +58,15 @@ export const calls = {
 
     async importKeys({ keys }) {
         await this.client.getCrypto().importRoomKeysAsJson(keys);
+    },
+
+    /** The room keys in a file under a passphrase, as the Rust crypto writes it. */
+    async exportFile({ passphrase, rounds = 100_000 }) {
+        return { file: OlmMachine.encryptExportedRoomKeys(await this.client.getCrypto().exportRoomKeysAsJson(), passphrase, rounds) };
+    },
+
+    /** Takes the room keys of such a file. */
+    async importFile({ passphrase, file }) {
+        await this.client.getCrypto().importRoomKeysAsJson(OlmMachine.decryptExportedRoomKeys(file, passphrase));
     },
 };

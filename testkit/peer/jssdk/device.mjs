@@ -15,6 +15,7 @@ export class Device {
         this.waiters = new Set();
         this.requests = [];
         this.secretKey = null;
+        this.calls = new Set();
         this.synced = 0;
         this.turns = 0;
     }
@@ -59,8 +60,16 @@ export class Device {
     async build() {
         const { server, session } = this.account;
         const store = new sdk.IndexedDBStore({ indexedDB: globalThis.indexedDB, dbName: `sync-${this.name}` });
+        const life = (this.life = { over: false });
+        const never = () => new Promise(() => {});
         this.client = sdk.createClient({
             baseUrl: server,
+            // After a crash nothing leaves any more, and no answer arrives.
+            fetchFn: async (...request) => {
+                if (life.over) return never();
+                const answer = await fetch(...request);
+                return life.over ? never() : answer;
+            },
             userId: session.user_id,
             deviceId: session.device_id,
             accessToken: session.access_token,
@@ -169,9 +178,17 @@ export class Device {
         });
     }
 
-    /** Ends the client as if its program were closed; with save: false, as if it were killed. */
+    /**
+     * Ends the client as if its program were closed; with save: false, as if it were killed: the line is cut in the
+     * middle of whatever it does, and its stores hold what was written by then.
+     */
     async stop({ save = true }) {
-        if (save) await this.client.store.save(true);
+        if (save) {
+            await this.client.store.save(true);
+        } else {
+            this.life.over = true;
+            for (const fail of this.calls) fail(new Error("the client was killed"));
+        }
         this.client.stopClient();
         this.client.removeAllListeners();
         this.requests = [];

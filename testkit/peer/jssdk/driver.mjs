@@ -4,10 +4,12 @@
 // device names a client of this process (made by register or login), timeout
 // is in milliseconds. Each line out answers one call, in any order: {id, ok:
 // true, result} or {id, ok: false, error, errcode?, status?}. Calls run side
-// by side. What the SDK logs goes to standard error. The process ends when
-// its input does.
+// by side. What the SDK warns of goes to standard error, all that it logs if
+// QUINTA_PEER_LOG is set. The process ends when its input does.
 
-for (const level of ["log", "debug", "info", "warn", "trace"]) console[level] = console.error;
+if (!process.env.QUINTA_PEER_LOG) Error.stackTraceLimit = 2;
+console.warn = console.error;
+for (const level of ["log", "debug", "info", "trace"]) console[level] = process.env.QUINTA_PEER_LOG ? console.error : () => {};
 await import("fake-indexeddb/auto");
 const { Device } = await import("./device.mjs");
 const { createInterface } = await import("node:readline");
@@ -20,21 +22,24 @@ function answer(message) {
 
 /** Runs one call and answers it, at the latest when its time is over. */
 async function serve({ id, device, call, args = {}, timeout = 30000 }) {
-    let timer;
+    let timer, target, fail;
     try {
         if (!devices.has(device)) devices.set(device, new Device(device));
-        const target = devices.get(device);
+        target = devices.get(device);
         if (!Device.calls.has(call)) throw new Error(`no call ${call}`);
         const late = new Promise((_, reject) => {
             timer = setTimeout(() => reject(new Error(`${call} took longer than ${timeout} ms; ${target.state()}`)), timeout);
         });
-        const result = await Promise.race([target[call](args), late]);
+        const killed = new Promise((_, reject) => (fail = reject));
+        if (call !== "stop") target.calls.add(fail);
+        const result = await Promise.race([target[call](args), late, killed]);
         answer({ id, ok: true, result: result ?? {} });
     } catch (e) {
         const cause = e?.cause?.message ? `: ${e.cause.message}` : "";
         answer({ id, ok: false, error: String(e?.message ?? e) + cause, errcode: e?.errcode, status: e?.httpStatus });
     } finally {
         clearTimeout(timer);
+        target?.calls.delete(fail);
     }
 }
 

@@ -46,7 +46,7 @@ const settled = (event) => !event.isBeingDecrypted() && !event.shouldAttemptDecr
  * from each stretch that it holds back to the one before.
  */
 async function older(device, roomId) {
-    let line = device.client.getRoom(roomId).getLiveTimeline();
+    let line = device.client.getRoom(roomId)?.getLiveTimeline();
     for (; line; line = line.getNeighbouringTimeline(sdk.Direction.Backward)) {
         while (line.getPaginationToken(sdk.Direction.Backward) !== null) {
             await device.client.paginateEventTimeline(line, { backwards: true, limit: 50 });
