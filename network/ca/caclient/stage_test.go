@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // password of everybody in these tests.
 var password = client.NewSecret("correct horse battery staple")

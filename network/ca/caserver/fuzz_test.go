@@ -94,7 +94,7 @@ func fuzzEnrolment(a *wire.LoginAnswer) (enrol []byte, other string, err error) 
 }
 
 // fuzzClient has an end for each call.
-var fuzzClient = &http.Client{Timeout: 30 * time.Second}
+var fuzzClient = &http.Client{Timeout: time.Minute}
 
 // call makes a call, below wire.Base or of EST, and returns the answer; a
 // status of zero takes any but a fault of the server.

@@ -41,7 +41,7 @@ func newShell(t *testing.T) *shell {
 // try runs a line of words and returns what it says.
 func (h *shell) try(line string) (string, bool) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Minute)
 	defer cancel()
 	words := strings.Fields(line)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)

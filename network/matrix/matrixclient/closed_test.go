@@ -45,7 +45,7 @@ func TestServerDeniesEncryption(t *testing.T) {
 	alice, bob := meets(t, pa.URL, "alice").runs(), meets(t, pb.URL, "bob").runs()
 
 	denyEncryption(pa)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	denied, err := alice.s.Create(ctx, client.NewRoom{Name: "denied", Invite: []quinta.UserID{"@bob:hs1"}})
 	if err == nil || denied == "" {

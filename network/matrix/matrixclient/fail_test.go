@@ -251,9 +251,13 @@ func TestUnreachableIsNamed(t *testing.T) {
 	s := quintatest.Start(t)
 	alice := meets(t, s.URL, "alice")
 	s.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	err := alice.s.Flush(ctx, nil)
+	err := alice.s.Flush(ctx, func(e e2ee.Event) {
+		if e.Kind == e2ee.EventTrouble {
+			cancel()
+		}
+	})
 	if err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v, want that the connection was refused", err)
 	}

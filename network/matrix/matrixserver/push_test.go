@@ -54,7 +54,7 @@ func (g *gateway) next(t *testing.T) object {
 	select {
 	case q := <-g.got:
 		return q["notification"].(object)
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no notification")
 		return nil
 	}
