@@ -40,10 +40,15 @@ lint:
 	GOOS=js GOARCH=wasm go build $(patsubst %,./%/...,$(wildcard e2ee client))
 	CGO_ENABLED=0 go build ./...
 
+# Each part is run, also after one whose bars do not hold.
 bench:
-	go run ./bench/crypto
-	go run ./bench/load -out bench/results
-	go test -run '^$$' -bench . -benchmem ./...
+	@status=0; \
+	go run ./bench/crypto -out bench/results || status=1; \
+	go run ./bench/client -out bench/results || status=1; \
+	go run ./bench/load -window 1s -out bench/results || status=1; \
+	go test -run '^$$' -bench . -benchmem -benchtime 100ms \
+		$$(grep -rl '^func Benchmark' --include='*_test.go' . | xargs -n1 dirname | sort -u) || status=1; \
+	exit $$status
 
 sim:
 	go test -timeout 24h $(SIMULATION) -run '^TestSimulation$$' -sim.seeds=100000

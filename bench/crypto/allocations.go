@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -30,6 +32,8 @@ func allocations() []allocation {
 		{id: "C6", name: "megolm-seal", measure: megolmSeal},
 		{id: "C6", name: "megolm-open", measure: megolmOpen},
 		{id: "C6b", name: "megolm-skip", measure: megolmSkip},
+		{id: "C8", name: "share-device", measure: shareDevice},
+		{id: "C15", name: "chain-again", measure: chainAgain},
 	}
 }
 
@@ -163,4 +167,33 @@ func megolmSkip() (float64, error) {
 		_, err := in.Export(1<<32 - 1)
 		return err
 	})
+}
+
+// shareDevice shares a new key with devices that have a session, and counts
+// for one device.
+func shareDevice() (n float64, err error) {
+	const devices = 100
+	ctx := context.Background()
+	c, err := newCrowd(ctx, devices, true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if _, err := c.share(ctx); err != nil {
+		return 0, err
+	}
+	n, err = perRun(func() error { _, err := c.share(ctx); return err })
+	return n / devices, err
+}
+
+func chainAgain() (float64, error) {
+	t, err := newTown(newP256, 1)
+	if err != nil {
+		return 0, err
+	}
+	op, err := t.verifiedAgain()
+	if err != nil {
+		return 0, err
+	}
+	return perRun(op)
 }

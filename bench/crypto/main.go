@@ -11,17 +11,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"time"
 
+	"github.com/quinta-chat/quinta/bench/machine"
 	"github.com/quinta-chat/quinta/testkit/peer/libolm"
 )
 
 func main() {
+	out := flag.String("out", "", "the folder for the results; without it they are only printed")
 	rounds := flag.Int("rounds", 7, "measure each operation this often and take the best")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 {
@@ -30,7 +35,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	ok, err := run(ctx, os.Stdout, *rounds)
+	var text bytes.Buffer
+	busy := machine.LoadAverage()
+	ok, err := run(ctx, io.MultiWriter(os.Stdout, &text), *rounds)
+	if err == nil && *out != "" {
+		err = machine.Keep(*out, "crypto", fmt.Sprintf("# Cryptography, %s\n\n%s, %s. Load average before the run: %.1f.\n\n```\n%s```\n",
+			time.Now().UTC().Format(time.DateOnly), machine.Name(), runtime.Version(), busy, text.Bytes()))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "crypto: error:", err)
 		os.Exit(1)
