@@ -1,28 +1,28 @@
 package caserver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
+	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
-	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/device"
 )
 
 // maxBody bounds a request body where the call does not say otherwise.
 const maxBody = 256 << 10
+
+// callTimeout bounds a call that neither waits for something to happen nor
+// carries a file.
+const callTimeout = 60 * time.Second
 
 // The rates of the calls, each for one user or, without a token, one address.
 var (
@@ -50,8 +50,9 @@ type call struct {
 // An endpoint is one call of the network.
 type endpoint struct {
 	handle func(*call) (any, error)
-	// open says that no token is needed.
-	open bool
+	// open says that no token is needed; long that the call waits for
+	// something to happen, or carries a file.
+	open, long bool
 	// rate bounds how often it is called.
 	rate server.Rate
 	// status is that of a success; zero means 200.
@@ -96,58 +97,42 @@ func (c *call) run(route string, e endpoint) (any, error) {
 			return nil, err
 		}
 	}
+	if !e.long {
+		ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
+		defer cancel()
+		c.r = c.r.WithContext(ctx)
+	}
 	return e.handle(c)
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
 
 // addr returns the address that the request came from, without the port.
-func (c *call) addr() string {
-	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		return c.r.RemoteAddr
-	}
-	return host
-}
+func (c *call) addr() string { return incoming.Addr(c.r) }
 
 var errToken = wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "the call needs a token of this network in the Authorization header")
 
 // authenticate finds whose token came with the request. A token of another
 // network's login is not one of this network.
 func (c *call) authenticate() error {
-	token, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
-	if token = strings.TrimSpace(token); !ok || token == "" {
+	o, err := incoming.Owner(c.Core, c.r, func(u quinta.UserID) bool { return c.accountOf(u) != "" })
+	if errors.Is(err, incoming.ErrNoToken) || errors.Is(err, incoming.ErrToken) {
 		return errToken
-	}
-	var o device.Owner
-	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		o, err = device.ByToken(tx, token)
-		return err
-	})
-	if errors.Is(err, device.ErrNoToken) || err == nil && c.accountOf(o.User) == "" {
-		return errToken
-	}
-	if err != nil {
-		return err
 	}
 	c.user, c.device = o.User, o.Device
-	if c.Now().UnixMilli()-o.Seen > device.SeenStep {
-		return c.Update(c.ctx(), func(tx *db.Tx) error { return device.Saw(tx, o.User, o.Device, c.addr()) })
-	}
-	return nil
+	return err
 }
 
 // readBody returns the whole body, at most limit bytes.
 func (c *call) readBody(limit int64) ([]byte, error) {
-	var b bytes.Buffer
-	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the body is larger than "+strconv.FormatInt(limit, 10)+" bytes")
-	}
-	if err != nil {
+	b, err := incoming.Body(c.w, c.r, limit)
+	switch {
+	case errors.Is(err, incoming.ErrLarge):
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
+	case err != nil:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")
 	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 // decode reads the body into v.
@@ -167,15 +152,11 @@ func (c *call) decodeUpTo(v any, limit int64) error {
 // paramInt returns a whole number from a query parameter, def if it is absent,
 // and lowered to max.
 func (c *call) paramInt(name string, def, max int64) (int64, error) {
-	s := c.r.URL.Query().Get(name)
-	if s == "" {
-		return def, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
+	n, ok := incoming.Int(c.r.URL.Query().Get(name), def, 0, max)
+	if !ok {
 		return 0, invalid(name + " is not a suitable number")
 	}
-	return min(n, max), nil
+	return n, nil
 }
 
 func invalid(text string) error {
@@ -202,28 +183,18 @@ func (c *call) write(status int, v any) {
 		c.Log.Error("ca: an answer cannot be written", "err", err)
 		status, raw = http.StatusInternalServerError, []byte("{}")
 	}
-	h := c.w.Header()
-	if h.Get("Content-Type") == "" {
-		h.Set("Content-Type", "application/json")
+	contentType := "application/json"
+	if _, failed := v.(*wire.Error); failed {
+		contentType = wire.ErrorType
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	c.w.WriteHeader(status)
-	if _, err := c.w.Write(raw); err != nil {
-		c.Log.Debug("ca: an answer was not taken", "err", err)
-	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	incoming.Write(c.w, c.Log, status, contentType, raw)
 }
 
 // send answers with bytes of another type.
 func (c *call) send(contentType string, raw []byte) (any, error) {
 	c.done = true
-	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(raw)))
-	h.Set("X-Content-Type-Options", "nosniff")
-	if _, err := c.w.Write(raw); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		c.Log.Debug("ca: an answer was not taken", "err", err)
-	}
+	incoming.Write(c.w, c.Log, http.StatusOK, contentType, raw)
 	return nil, nil
 }
 
@@ -233,13 +204,10 @@ func (c *call) fail(err error) {
 	if !ok {
 		we = c.translate(err)
 	}
-	if we.RetryAfter > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(int((we.RetryAfter+time.Second-1)/time.Second)))
-	}
+	incoming.RetryAfter(c.w.Header(), we.RetryAfter)
 	if we.Status == http.StatusUnauthorized {
 		c.w.Header().Set("WWW-Authenticate", c.scheme())
 	}
-	c.w.Header().Set("Content-Type", wire.ErrorType)
 	c.write(we.Status, we)
 }
 
@@ -271,18 +239,13 @@ func (c *call) translate(err error) *wire.Error {
 			return wire.NewError(f.status, f.code, strings.TrimPrefix(err.Error(), "ca: "))
 		}
 	}
-	kind := quinta.KindOf(err)
+	kind, text := incoming.Text(err)
 	row := wire.Kinds[kind]
 	if kind == quinta.KindInternal {
 		if c.ctx().Err() != nil {
 			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
 		}
 		c.Log.Error("ca: a call failed", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
-		return wire.NewError(row.Status, row.Code, "internal error")
-	}
-	text := kind.String()
-	if qe, ok := errors.AsType[*quinta.Error](err); ok && qe.Err != nil {
-		text = qe.Err.Error()
 	}
 	we := wire.NewError(row.Status, row.Code, text)
 	if kind == quinta.KindLimited {
@@ -294,20 +257,9 @@ func (c *call) translate(err error) *wire.Error {
 // checkPassword gives one answer for a wrong name and a wrong password, in the
 // same time.
 func (c *call) checkPassword(name account.Name, password string) error {
-	wait := c.Limits.Allow("login", c.addr(), server.RateLogin, 1)
-	wait = max(wait, c.Limits.Allow("login-account", string(name), server.RateLogin, 1))
-	if err := limited(wait); err != nil {
-		return err
-	}
-	var hash account.PasswordHash
-	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		hash, err = account.Stored(tx, name)
-		return err
-	}); err != nil {
-		return err
-	}
-	if !hash.Matches(password) {
+	wait, err := incoming.Password(c.ctx(), c.Core, c.addr(), name, password)
+	if errors.Is(err, incoming.ErrPassword) {
 		return wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "the user name or the password is wrong")
 	}
-	return nil
+	return errOr(err, limited(wait))
 }

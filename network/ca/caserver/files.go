@@ -13,8 +13,8 @@ import (
 )
 
 func (s *caServer) fileCalls() {
-	s.at(http.MethodPost, wire.PathFiles, endpoint{rate: rateFiles, status: http.StatusCreated, handle: (*call).postFile})
-	s.at(http.MethodGet, wire.PathFile, endpoint{rate: rateRead, handle: (*call).getFile})
+	s.at(http.MethodPost, wire.PathFiles, endpoint{long: true, rate: rateFiles, status: http.StatusCreated, handle: (*call).postFile})
+	s.at(http.MethodGet, wire.PathFile, endpoint{long: true, rate: rateRead, handle: (*call).getFile})
 }
 
 // postFile stores sealed bytes. What they are stands in the message that names

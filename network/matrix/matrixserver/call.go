@@ -6,22 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
-	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/device"
 )
 
 // maxBody bounds a request body where the endpoint does not say otherwise.
@@ -105,62 +101,28 @@ func (c *call) param(name string) string {
 // absent, and M_INVALID_PARAM if it is not a number from min to max; a number
 // above max is lowered to it.
 func (c *call) paramInt(name string, def, min, max int64) (int64, error) {
-	s := c.param(name)
-	if s == "" {
-		return def, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < min {
+	n, ok := incoming.Int(c.param(name), def, min, max)
+	if !ok {
 		return 0, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, name+" is not a suitable number")
 	}
-	return minInt(n, max), nil
-}
-
-func minInt(a, b int64) int64 {
-	if a < b {
-		return a
-	}
-	return b
+	return n, nil
 }
 
 // authenticate finds whose token came with the request.
 func (c *call) authenticate() error {
-	h := c.r.Header.Get("Authorization")
-	token, ok := strings.CutPrefix(h, "Bearer ")
-	if token = strings.TrimSpace(token); !ok || token == "" {
+	o, err := incoming.Owner(c.Core, c.r, func(u quinta.UserID) bool { return c.accountOf(u) != "" })
+	switch {
+	case errors.Is(err, incoming.ErrNoToken):
 		return wire.NewError(http.StatusUnauthorized, wire.CodeMissingToken, "the call needs an access token in the Authorization header")
-	}
-	var o device.Owner
-	err := c.Peek(c.ctx(), func(tx *db.Tx) (err error) {
-		o, err = device.ByToken(tx, token)
-		return err
-	})
-	if errors.Is(err, device.ErrNoToken) {
-		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is not known, or not any more").With("soft_logout", false)
-	}
-	if err != nil {
-		return err
-	}
-	if c.accountOf(o.User) == "" {
-		// A token of another network's login.
-		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is not one of this network").With("soft_logout", false)
+	case errors.Is(err, incoming.ErrToken):
+		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is not known, not any more, or not of this network").With("soft_logout", false)
 	}
 	c.user, c.device = o.User, o.Device
-	if c.Now().UnixMilli()-o.Seen > device.SeenStep {
-		addr := c.addr()
-		return c.Update(c.ctx(), func(tx *db.Tx) error { return device.Saw(tx, o.User, o.Device, addr) })
-	}
-	return nil
+	return err
 }
 
 // addr returns the address that the request came from, without the port.
-func (c *call) addr() string {
-	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		return c.r.RemoteAddr
-	}
-	return host
-}
+func (c *call) addr() string { return incoming.Addr(c.r) }
 
 // account returns the caller's account name.
 func (c *call) account() account.Name { return c.accountOf(c.user) }
@@ -183,21 +145,14 @@ func (c *call) readBody() ([]byte, error) {
 	if limit == 0 {
 		limit = maxBody
 	}
-	if c.r.ContentLength > limit {
+	b, err := incoming.Body(c.w, c.r, limit)
+	switch {
+	case errors.Is(err, incoming.ErrLarge):
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
-	}
-	var b bytes.Buffer
-	if c.r.ContentLength > 0 {
-		b.Grow(int(c.r.ContentLength) + bytes.MinRead)
-	}
-	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
-	}
-	if err != nil {
+	case err != nil:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "the body could not be read to its end")
 	}
-	c.body, c.gotBody = b.Bytes(), true
+	c.body, c.gotBody = b, true
 	return c.body, nil
 }
 
@@ -296,23 +251,16 @@ func (c *call) fail(err error) {
 			we = c.translate(err)
 		}
 	}
-	if we.RetryAfter > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(int((we.RetryAfter+time.Second-1)/time.Second)))
-	}
+	incoming.RetryAfter(c.w.Header(), we.RetryAfter)
 	c.write(we.Status, we)
 }
 
 // translate turns an error of the core into the network's.
 func (c *call) translate(err error) *wire.Error {
-	kind := quinta.KindOf(err)
+	kind, text := incoming.Text(err)
 	row := wire.Kinds[kind]
 	if kind == quinta.KindInternal {
 		c.Log.Error("matrix: a call failed", "method", c.r.Method, "route", c.route(), "err", err)
-		return wire.NewError(row.Status, row.Code, "internal error")
-	}
-	text := kind.String()
-	if qe, ok := errors.AsType[*quinta.Error](err); ok && qe.Err != nil {
-		text = qe.Err.Error()
 	}
 	we := wire.NewError(row.Status, row.Code, text)
 	if kind == quinta.KindLimited {
@@ -335,9 +283,6 @@ type empty struct{}
 
 // write writes v as the JSON answer. A json.RawMessage is written as it is.
 func (c *call) write(status int, v any) {
-	h := c.w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
 	raw, ok := v.(json.RawMessage)
 	if !ok {
 		var err error
@@ -346,11 +291,7 @@ func (c *call) write(status int, v any) {
 			status, raw = http.StatusInternalServerError, json.RawMessage(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
 		}
 	}
-	h.Set("Content-Length", strconv.Itoa(len(raw)))
-	c.w.WriteHeader(status)
-	if _, err := c.w.Write(raw); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		c.Log.Debug("matrix: the client went away", "route", c.route())
-	}
+	incoming.Write(c.w, c.Log, status, "application/json", raw)
 }
 
 // encode writes JSON without HTML's escapes.

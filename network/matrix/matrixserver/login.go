@@ -1,14 +1,15 @@
 package matrixserver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
-	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -73,22 +74,14 @@ func (c *call) loginName(user string) account.Name {
 // checkPassword gives one answer, M_FORBIDDEN, for a wrong name and a wrong
 // password, in the same time.
 func (c *call) checkPassword(name account.Name, password string) error {
-	wait := c.Limits.Allow("login", c.addr(), server.RateLogin, 1)
-	wait = max(wait, c.Limits.Allow("login-account", string(name), server.RateLogin, 1))
-	if err := limited(wait); err != nil {
-		return err
-	}
-	var hash account.PasswordHash
-	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		hash, err = account.Stored(tx, name)
-		return err
-	}); err != nil {
-		return err
-	}
-	if !hash.Matches(password) {
+	wait, err := incoming.Password(c.ctx(), c.Core, c.addr(), name, password)
+	if errors.Is(err, incoming.ErrPassword) {
 		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the user name or the password is wrong")
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return limited(wait)
 }
 
 type loginAnswer struct {

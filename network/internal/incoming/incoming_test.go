@@ -1,0 +1,158 @@
+package incoming_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
+	"github.com/quinta-chat/quinta/quintatest"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+)
+
+// everybody counts all tokens.
+func everybody(quinta.UserID) bool { return true }
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	core := quintatest.Start(t, quintatest.Clock(func() time.Time { return now })).Core
+	var token string
+	if err := core.Update(t.Context(), func(tx *db.Tx) (err error) {
+		if _, err = device.Put(tx, "alice@hs1", "PHONE", nil); err == nil {
+			token, err = device.NewToken(tx, core.Rand, "alice@hs1", "PHONE")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	request := func(authorization string) *http.Request {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.Header.Set("Authorization", authorization)
+		r.RemoteAddr = "192.0.2.7:1234"
+		return r
+	}
+	now = now.Add(time.Hour)
+	o, err := incoming.Owner(core, request("Bearer "+token), everybody)
+	if err != nil || o.User != "alice@hs1" || o.Device != "PHONE" {
+		t.Errorf("got %+v %v, want alice's phone", o, err)
+	}
+	if err := core.View(t.Context(), func(tx *db.Tx) error {
+		ds, err := device.List(tx, "alice@hs1")
+		if err != nil || len(ds) != 1 || ds[0].Seen != now.UnixMilli() {
+			t.Errorf("got %+v %v, want a device that was seen now", ds, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for authorization, want := range map[string]error{
+		"": incoming.ErrNoToken, "Bearer ": incoming.ErrNoToken, token: incoming.ErrNoToken, "Basic " + token: incoming.ErrNoToken, "Bearer x" + token: incoming.ErrToken,
+	} {
+		if _, err := incoming.Owner(core, request(authorization), everybody); !errors.Is(err, want) {
+			t.Errorf("%.10q: got %v, want %v", authorization, err, want)
+		}
+	}
+	if _, err := incoming.Owner(core, request("Bearer "+token), func(u quinta.UserID) bool { return u != "alice@hs1" }); !errors.Is(err, incoming.ErrToken) {
+		t.Errorf("another network's: got %v, want ErrToken", err)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	t.Parallel()
+	core := quintatest.Start(t, quintatest.RateLimits()).Core
+	if err := core.AddAccount(t.Context(), "alice", "right"); err != nil {
+		t.Fatal(err)
+	}
+	if wait, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "right"); wait != 0 || err != nil {
+		t.Errorf("got %s %v, want neither", wait, err)
+	}
+	for _, c := range [][2]string{{"alice", "wrong"}, {"bob", "right"}, {"", ""}} {
+		if _, err := incoming.Password(t.Context(), core, "192.0.2.8", account.Name(c[0]), c[1]); !errors.Is(err, incoming.ErrPassword) {
+			t.Errorf("%v: got %v, want ErrPassword", c, err)
+		}
+	}
+	for range 100 {
+		if wait, err := incoming.Password(t.Context(), core, "192.0.2.9", "alice", "wrong"); wait > 0 && err == nil {
+			return
+		}
+	}
+	t.Error("100 attempts and no limit")
+}
+
+func TestBody(t *testing.T) {
+	t.Parallel()
+	read := func(body io.Reader, length, limit int64) (string, error) {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", body)
+		r.ContentLength = length
+		b, err := incoming.Body(httptest.NewRecorder(), r, limit)
+		return string(b), err
+	}
+	for _, length := range []int64{5, -1} {
+		if got, err := read(strings.NewReader("hello"), length, 5); got != "hello" || err != nil {
+			t.Errorf("length %d: got %q %v", length, got, err)
+		}
+		if _, err := read(strings.NewReader("hello"), length, 4); !errors.Is(err, incoming.ErrLarge) {
+			t.Errorf("length %d: got %v, want ErrLarge", length, err)
+		}
+	}
+	cut := io.MultiReader(strings.NewReader("hel"), errReader{})
+	if _, err := read(cut, 5, 5); !errors.Is(err, incoming.ErrCut) {
+		t.Errorf("got %v, want ErrCut", err)
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestInt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text string
+		want int64
+		ok   bool
+	}{{"", 7, true}, {"1", 1, true}, {"50", 10, true}, {"0", 0, false}, {"-1", 0, false}, {"x", 0, false}, {"9223372036854775808", 0, false}, {"1.5", 0, false}} {
+		if got, ok := incoming.Int(c.text, 7, 1, 10); ok != c.ok || ok && got != c.want {
+			t.Errorf("%q: got %d %v, want %d %v", c.text, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+// TestTextTellsNothing: what failed inside is not for callers.
+func TestTextTellsNothing(t *testing.T) {
+	t.Parallel()
+	if kind, text := incoming.Text(errors.New("the disk at /secret")); kind != quinta.KindInternal || text != "internal error" {
+		t.Errorf("got %v %q", kind, text)
+	}
+	if kind, text := incoming.Text(quinta.E(quinta.KindExists, "account", "the name is taken")); kind != quinta.KindExists || text != "the name is taken" {
+		t.Errorf("got %v %q", kind, text)
+	}
+	if kind, text := incoming.Text(&quinta.Error{Kind: quinta.KindFull, Op: "x"}); kind != quinta.KindFull || text != kind.String() {
+		t.Errorf("got %v %q", kind, text)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	incoming.RetryAfter(w.Header(), 1500*time.Millisecond)
+	incoming.Write(w, slog.New(slog.DiscardHandler), 429, "application/json", []byte("{}"))
+	h := w.Result().Header
+	if w.Code != 429 || w.Body.String() != "{}" || h.Get("Retry-After") != "2" || h.Get("Content-Type") != "application/json" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Length") != "2" {
+		t.Errorf("got %d %q %v", w.Code, w.Body, h)
+	}
+	w = httptest.NewRecorder()
+	incoming.RetryAfter(w.Header(), 0)
+	if got := w.Header().Get("Retry-After"); got != "" {
+		t.Errorf("got %q, want none", got)
+	}
+}
