@@ -178,9 +178,14 @@ func with[T any](ctx context.Context, a *app, what string, fn func(ctx context.C
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t, ok := client.As[T](s)
 	if !ok {
-		return failed(exitFailed, "", fmt.Errorf("the network %s has no %s", ac.Network, what))
+		return cannot(ac, what)
 	}
 	return fn(ctx, t, ac)
+}
+
+// cannot says that a network lacks what a command needs.
+func cannot(ac *account, what string) error {
+	return failed(exitFailed, "", fmt.Errorf("the network %s has no %s", ac.Network, what))
 }
 
 // limited gives a command that talks to the server its time.

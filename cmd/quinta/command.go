@@ -37,7 +37,8 @@ func commands() []*command {
 		loginCommand, registerCommand, logoutCommand, accountsCommand,
 		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
-		devicesCommand, verifyCommand, keysCommand, renewCommand, revokeCommand, doctorCommand,
+		devicesCommand, verifyCommand, keysCommand, doctorCommand,
+		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand,
 		demoCommand, completionCommand(), manCommand(), versionCommand,
 	}
 }
@@ -53,7 +54,7 @@ type options struct {
 	keyFile                  string
 	passphrase               bool
 	name, topic              string
-	direct, clear            bool
+	direct, clear, legacy    bool
 	file, reply, edit        string
 	notice                   bool
 	react                    bool

@@ -28,20 +28,13 @@ Example: quinta fetch garden '$abc' --out photo.jpg
 `,
 	flags: func(fs *flag.FlagSet, o *options) { fs.StringVar(&o.out, "out", "", "") },
 	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 2, 2); err != nil {
-			return err
-		}
-		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+		return a.inRoom(ctx, args, 2, 2, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, rest []string) error {
 			f, ok := client.As[client.Fetcher](s)
 			r, ok2 := client.As[client.Reader](s)
 			if !ok || !ok2 {
-				return errors.New("this network has no files")
+				return cannot(ac, "files")
 			}
-			room, err := resolve(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
-			it, err := find1(ctx, r, room, quinta.MessageID(args[1]))
+			it, err := find1(ctx, r, room, quinta.MessageID(rest[0]))
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"time"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/timeline"
 )
@@ -48,14 +49,10 @@ func runRead(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	unreadable := false
-	if err := a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+	if err := a.inRoom(ctx, args, 1, 1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
 		r, ok := client.As[client.Reader](s)
 		if !ok {
-			return errors.New("this network keeps no timeline")
-		}
-		room, err := resolve(ctx, s, args[0])
-		if err != nil {
-			return err
+			return cannot(ac, "timeline on the device")
 		}
 		items, err := r.Read(ctx, room, q)
 		for more := err == nil; more && len(items) < q.Limit; {

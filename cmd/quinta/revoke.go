@@ -21,7 +21,7 @@ var revokeCommand = &command{
 	long: `Revokes a key of any device of the account, where the network has an authority
 that vouches for keys. Others see it at once and write to the key no more. There
 is no way back; the device needs a new login. KEY is a fingerprint or its
-beginning; 'quinta keys list' shows them.
+beginning; 'quinta certificates' shows them.
 
 Example: quinta revoke 3f0c91aa --reason key-compromise
 
@@ -85,7 +85,7 @@ func keyMeant(ctx context.Context, s client.Certified, want string) (client.KeyI
 	case len(want) < leastPrefix:
 		return client.KeyInfo{}, misused("give %d letters of the fingerprint at least", leastPrefix)
 	case len(found) == 0:
-		return client.KeyInfo{}, failed(exitNotFound, "'quinta keys list' shows the keys", errors.New("this account has no such key"))
+		return client.KeyInfo{}, failed(exitNotFound, "'quinta certificates' shows the keys", errors.New("this account has no such key"))
 	case len(found) > 1:
 		return client.KeyInfo{}, misused("%d keys begin so: give more of the fingerprint", len(found))
 	}

@@ -39,6 +39,22 @@ func (a *app) caughtUp(ctx context.Context, fn func(ctx context.Context, s clien
 	})
 }
 
+// inRoom does what caughtUp does for a command whose first argument is a room,
+// and which takes at least least arguments and at most most; rest are those
+// behind the room.
+func (a *app) inRoom(ctx context.Context, args []string, least, most int, fn func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, rest []string) error) error {
+	if err := need(args, least, most); err != nil {
+		return err
+	}
+	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+		room, err := resolve(ctx, s, args[0])
+		if err != nil {
+			return err
+		}
+		return fn(ctx, s, ac, room, args[1:])
+	})
+}
+
 var roomsCommand = &command{
 	name:  "rooms",
 	short: "list the rooms of the account",
@@ -105,14 +121,20 @@ Example: quinta create --name garden @bob:example.org
   --topic TEXT   what it is about
   --direct       it is a conversation of two people
   --clear        without encryption; there is no way back from it to a secret
+  --legacy       with one user of the CA network, in its weak old profile, which
+                 that user must choose too; what comes in it is marked
 `,
 	flags: func(fs *flag.FlagSet, o *options) {
 		fs.StringVar(&o.name, "name", "", "")
 		fs.StringVar(&o.topic, "topic", "", "")
 		fs.BoolVar(&o.direct, "direct", false, "")
 		fs.BoolVar(&o.clear, "clear", false, "")
+		fs.BoolVar(&o.legacy, "legacy", false, "")
 	},
 	run: func(ctx context.Context, a *app, args []string) error {
+		if a.opt.legacy {
+			return a.createLegacy(ctx, args)
+		}
 		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
 			in := client.NewRoom{Name: a.opt.name, Topic: a.opt.topic, Direct: a.opt.direct, Clear: a.opt.clear}
 			for _, u := range args {
@@ -125,6 +147,25 @@ Example: quinta create --name garden @bob:example.org
 			return a.roomResult(ctx, s, ac, "created", room)
 		})
 	},
+}
+
+// createLegacy chooses the weak profile for a conversation of two.
+func (a *app) createLegacy(ctx context.Context, args []string) error {
+	if len(args) != 1 || a.opt.name != "" || a.opt.topic != "" || a.opt.clear {
+		return misused("--legacy takes one USER, and neither --name, --topic nor --clear")
+	}
+	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+		p, ok := client.As[client.Profiled](s)
+		if !ok {
+			return cannot(ac, "legacy profile")
+		}
+		room, err := p.Legacy(ctx, quinta.UserID(args[0]))
+		if err != nil {
+			return err
+		}
+		a.note("warning: this conversation is weak: doc/security.md says what does not hold in it")
+		return a.roomResult(ctx, s, ac, "created", room)
+	})
 }
 
 // roomResult catches up, so that the change is known on this device too, and
@@ -143,15 +184,8 @@ var inviteCommand = &command{
 	short: "invite users to a room",
 	long:  "Invites users to a room.\n\nExample: quinta invite garden @carol:example.org\n",
 	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 2, -1); err != nil {
-			return err
-		}
-		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-			room, err := resolve(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
-			for _, u := range args[1:] {
+		return a.inRoom(ctx, args, 2, -1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, users []string) error {
+			for _, u := range users {
 				if err := s.Invite(ctx, room, quinta.UserID(u)); err != nil {
 					return fmt.Errorf("inviting %s: %w", printable(u), err)
 				}
@@ -192,14 +226,7 @@ var leaveCommand = &command{
 	short: "leave a room, or refuse an invitation",
 	long:  "Leaves a room, or refuses an invitation.\n\nExample: quinta leave garden\n",
 	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 1, 1); err != nil {
-			return err
-		}
-		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-			room, err := resolve(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
+		return a.inRoom(ctx, args, 1, 1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
 			if err := s.Leave(ctx, room); err != nil {
 				return err
 			}
@@ -214,14 +241,7 @@ var membersCommand = &command{
 	short: "list who is in a room",
 	long:  "Lists the members of a room.\n\nExample: quinta members garden\n",
 	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 1, 1); err != nil {
-			return err
-		}
-		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-			room, err := resolve(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
+		return a.inRoom(ctx, args, 1, 1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
 			list, err := s.Members(ctx, room)
 			for _, m := range list {
 				if a.opt.json {

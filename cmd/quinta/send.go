@@ -57,11 +57,7 @@ func runSend(ctx context.Context, a *app, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-		room, err := resolve(ctx, s, args[0])
-		if err != nil {
-			return err
-		}
+	return a.inRoom(ctx, args, 1, 2, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
 		txn, err := s.Send(ctx, room, d)
 		if err != nil {
 			return err
