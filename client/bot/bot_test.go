@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client/bot"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -26,35 +27,55 @@ const (
 
 var env = e2ee.Env{Now: time.Now, Rand: rand.Reader}
 
-// account makes an account without leaving a device behind that anybody uses.
-func account(t *testing.T, url, name string) {
+// A network is one on which bots run.
+type network struct {
+	client.Registrar
+	// echo is the name of the bot there.
+	echo quinta.UserID
+}
+
+var (
+	matrix   = network{matrixclient.Network{}, "@echo:hs1"}
+	ca       = network{caclient.Network{}, "echo@hs1"}
+	networks = []network{matrix, ca}
+)
+
+// server starts a server on which the bot has an account.
+func server(t *testing.T, name string) string {
 	t.Helper()
-	in := client.Credentials{Server: url, User: name, Password: client.NewSecret(password)}
-	if _, err := (matrixclient.Network{}).Register(t.Context(), memory.New(), env, in); err != nil {
+	s := quintatest.Start(t)
+	if err := s.Core.AddAccount(t.Context(), name, password); err != nil {
 		t.Fatal(err)
 	}
+	return s.URL
+}
+
+// A seat is what alice's session can do.
+type seat interface {
+	client.Talker
+	client.Keeper
 }
 
 // A talker is somebody who talks to the bot.
 type talker struct {
-	s        *matrixclient.Session
+	s        seat
 	messages chan quinta.Message
 	room     quinta.RoomID
 }
 
 // talks makes alice, and her encrypted room to which the bot is invited.
-func talks(t *testing.T, url string, in client.NewRoom) *talker {
+func talks(t *testing.T, n network, url string, in client.NewRoom) *talker {
 	t.Helper()
 	st := memory.New()
 	cred := client.Credentials{Server: url, User: "alice", Password: client.NewSecret(password)}
-	if _, err := (matrixclient.Network{}).Register(t.Context(), st, env, cred); err != nil {
+	if _, err := n.Register(t.Context(), st, env, cred); err != nil {
 		t.Fatal(err)
 	}
-	s, err := matrixclient.Network{}.Open(t.Context(), st, env)
+	s, err := n.Open(t.Context(), st, env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &talker{s: s.(*matrixclient.Session), messages: make(chan quinta.Message, 100)}
+	a := &talker{s: s.(seat), messages: make(chan quinta.Message, 100)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	joined := make(chan struct{}, 100)
@@ -80,19 +101,24 @@ func talks(t *testing.T, url string, in client.NewRoom) *talker {
 	return a
 }
 
-// waits returns when the bot is in the room.
+// waits returns when the bot is in the room and can be written to.
 func (a *talker) waits(t *testing.T, user quinta.UserID) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		members, err := a.s.Members(ctx, a.room)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range members {
-			if m.User == user && m.Membership == "join" {
-				tick.Stop()
+			if m.User != user || m.Membership != "join" {
+				continue
+			}
+			devices, err := a.s.Devices(ctx, user)
+			if err == nil && len(devices) > 0 {
 				return
 			}
 		}
@@ -130,12 +156,12 @@ func (a *talker) hears(t *testing.T) quinta.Message {
 }
 
 // runs runs a bot until the end of the test or stop.
-func runs(t *testing.T, cfg bot.Config, on func(bot.Message) error) (stop func()) {
+func runs(t *testing.T, n network, cfg bot.Config, on func(bot.Message) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	cfg.Log = func(line string) { t.Log(line) }
-	go func() { done <- bot.Run(ctx, matrixclient.Network{}, cfg, on) }()
+	go func() { done <- bot.Run(ctx, n, cfg, on) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -155,12 +181,20 @@ func echo(m bot.Message) error { return m.Reply("you said: " + m.Text) }
 
 func TestAnswersAndResumes(t *testing.T) {
 	t.Parallel()
-	url := quintatest.Start(t).URL
-	account(t, url, "echo")
-	a := talks(t, url, client.NewRoom{Invite: []quinta.UserID{"@echo:hs1"}})
+	for _, n := range networks {
+		t.Run(string(n.Name()), func(t *testing.T) {
+			t.Parallel()
+			answersAndResumes(t, n)
+		})
+	}
+}
+
+func answersAndResumes(t *testing.T, n network) {
+	url := server(t, "echo")
+	a := talks(t, n, url, client.NewRoom{Invite: []quinta.UserID{n.echo}})
 	cfg := bot.Config{Server: url, User: "echo", Password: password, Dir: filepath.Join(t.TempDir(), "state")}
-	stop := runs(t, cfg, echo)
-	a.waits(t, "@echo:hs1")
+	stop := runs(t, n, cfg, echo)
+	a.waits(t, n.echo)
 	a.says(t, "hello", false)
 	first := a.hears(t)
 	if first.Text != "you said: hello" || first.Kind != quinta.MessageNotice || !first.Encrypted || first.Relation.Kind != quinta.RelationReply {
@@ -169,7 +203,7 @@ func TestAnswersAndResumes(t *testing.T) {
 	stop()
 	a.says(t, "are you there", false)
 	cfg.Password = "" // the device is known: none is needed
-	runs(t, cfg, echo)
+	runs(t, n, cfg, echo)
 	second := a.hears(t)
 	if second.Text != "you said: are you there" || second.Device != first.Device {
 		t.Errorf("got %q of device %s, want the answer to what was said meanwhile, of device %s", second.Text, second.Device, first.Device)
@@ -178,12 +212,11 @@ func TestAnswersAndResumes(t *testing.T) {
 
 func TestInvitationsAreItsOwn(t *testing.T) {
 	t.Parallel()
-	url := quintatest.Start(t).URL
-	account(t, url, "shy")
-	a := talks(t, url, client.NewRoom{Invite: []quinta.UserID{"@shy:hs1"}})
+	url := server(t, "shy")
+	a := talks(t, matrix, url, client.NewRoom{Invite: []quinta.UserID{"@shy:hs1"}})
 	asked := make(chan client.RoomInfo, 10)
 	cfg := bot.Config{Server: url, User: "shy", Password: password, Dir: t.TempDir(), Invited: func(r client.RoomInfo) bool { asked <- r; return false }}
-	runs(t, cfg, echo)
+	runs(t, matrix, cfg, echo)
 	select {
 	case r := <-asked:
 		if r.ID != a.room || r.Inviter != "@alice:hs1" {
@@ -205,11 +238,10 @@ func TestInvitationsAreItsOwn(t *testing.T) {
 
 func TestClearRoomsByConsent(t *testing.T) {
 	t.Parallel()
-	url := quintatest.Start(t).URL
-	account(t, url, "echo")
-	a := talks(t, url, client.NewRoom{Invite: []quinta.UserID{"@echo:hs1"}, Clear: true})
+	url := server(t, "echo")
+	a := talks(t, matrix, url, client.NewRoom{Invite: []quinta.UserID{"@echo:hs1"}, Clear: true})
 	cfg := bot.Config{Server: url, User: "echo", Password: password, Dir: t.TempDir()}
-	stop := runs(t, cfg, func(m bot.Message) error {
+	stop := runs(t, matrix, cfg, func(m bot.Message) error {
 		t.Errorf("got a message in clear: %q", m.Text)
 		return nil
 	})
@@ -217,7 +249,7 @@ func TestClearRoomsByConsent(t *testing.T) {
 	a.says(t, "in clear", true)
 	stop()
 	cfg.Clear = true
-	runs(t, cfg, echo)
+	runs(t, matrix, cfg, echo)
 	a.says(t, "once more", true)
 	if m := a.hears(t); m.Encrypted || !strings.HasPrefix(m.Text, "you said: ") {
 		t.Errorf("got %+v, want an answer in clear", m)
@@ -226,38 +258,48 @@ func TestClearRoomsByConsent(t *testing.T) {
 
 func TestRefusesWrongPassword(t *testing.T) {
 	t.Parallel()
-	url := quintatest.Start(t).URL
-	account(t, url, "echo")
-	err := bot.Run(t.Context(), matrixclient.Network{}, bot.Config{Server: url, User: "echo", Password: "wrong", Dir: t.TempDir()}, echo)
+	url := server(t, "echo")
+	err := bot.Run(t.Context(), matrix, bot.Config{Server: url, User: "echo", Password: "wrong", Dir: t.TempDir()}, echo)
 	if quinta.KindOf(err) != quinta.KindUnauthenticated || strings.Contains(err.Error(), "wrong "+"horse") {
 		t.Errorf("got %v, want an error of kind %v", err, quinta.KindUnauthenticated)
 	}
 }
 
-// TestReadme builds and runs the program in README.md as it stands there; only
-// the address is another one.
+// TestReadme builds and runs the programs in README.md as they stand there;
+// only the address is another one.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Fatalf("building the program of the README: %v", err)
+		t.Fatalf("building the programs of the README: %v", err)
 	}
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var program string
+	programs := map[quinta.NetworkName]string{}
 	for _, part := range strings.Split(string(readme), "```go\n")[1:] {
-		if p, _, _ := strings.Cut(part, "```"); strings.Contains(p, "bot.Run(") {
-			program = p
+		p, _, _ := strings.Cut(part, "```")
+		for _, n := range networks {
+			if strings.Contains(p, "bot.Run(") && strings.Contains(p, string(n.Name())+"client.Network{}") {
+				programs[n.Name()] = p
+			}
 		}
 	}
-	if n := strings.Count(program, "\n"); n == 0 || n > 20 {
-		t.Fatalf("got a program of %d lines in README.md, want 1 to 20", n)
+	for _, n := range networks {
+		t.Run(string(n.Name()), func(t *testing.T) {
+			t.Parallel()
+			program := programs[n.Name()]
+			if n := strings.Count(program, "\n"); n == 0 || n > 20 {
+				t.Fatalf("got a program of %d lines in README.md, want 1 to 20", n)
+			}
+			runsReadme(t, goTool, n, program)
+		})
 	}
-	url := quintatest.Start(t).URL
-	account(t, url, "echo")
-	a := talks(t, url, client.NewRoom{Invite: []quinta.UserID{"@echo:hs1"}})
+}
+
+func runsReadme(t *testing.T, goTool string, n network, program string) {
+	url := server(t, "echo")
 	dir := t.TempDir()
 	program = strings.Replace(program, `"https://example.org"`, `"`+url+`"`, 1)
 	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
@@ -280,7 +322,8 @@ func TestReadme(t *testing.T) {
 		}
 		_ = run.Wait() // it was killed
 	})
-	a.waits(t, "@echo:hs1")
+	a := talks(t, n, url, client.NewRoom{Invite: []quinta.UserID{n.echo}})
+	a.waits(t, n.echo)
 	a.says(t, "hello", false)
 	if m := a.hears(t); m.Text != "you said: hello" || !m.Encrypted {
 		t.Errorf("got %q, want the sealed answer of the program", m.Text)
