@@ -86,6 +86,9 @@ func talks(t *testing.T, n network, url string, in client.NewRoom) *talker {
 				a.messages <- e.Message
 			case e.Kind == e2ee.EventRoom:
 				joined <- struct{}{}
+			case e.Kind == e2ee.EventFailed, e.Kind == e2ee.EventTrouble, e.Kind == e2ee.EventUndecryptable:
+				t.Logf("alice: %s %s", e.Reason, e.Detail)
+				t.Logf("DEBUG alice: %+v", e)
 			}
 		})
 	}()
@@ -118,7 +121,7 @@ func (a *talker) waits(t *testing.T, user quinta.UserID) {
 				continue
 			}
 			devices, err := a.s.Devices(ctx, user)
-			if err == nil && len(devices) > 0 {
+			if err == nil && len(devices) > 0 && devices[0].Fingerprint != "" {
 				return
 			}
 		}
