@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/olm"
@@ -41,7 +42,11 @@ const retired = -1
 // encode writes the sessions as length-prefixed fields: there are many
 // records, and each message changes one.
 func (p *peerRecord) encode() []byte {
-	var b []byte
+	size := 0
+	for _, s := range p.Sessions {
+		size += len(s.ID) + len(s.State) + 4*binary.MaxVarintLen64
+	}
+	b := make([]byte, 0, size)
 	for _, s := range p.Sessions {
 		b = binary.AppendUvarint(b, uint64(len(s.ID)))
 		b = append(b, s.ID...)
@@ -250,7 +255,9 @@ func (j *sealJob) run(l letter, own string) {
 	}
 	j.state = s.Encode()
 	body := make([]byte, 0, len(sealed.Body)*4/3+256)
-	body = fmt.Appendf(body, `{"algorithm":"%s","sender_key":"%s","ciphertext":{"%s":{"type":%d,"body":"`, algorithmOlm, own, j.to.Curve, sealed.Type)
+	body = append(append(body, `{"algorithm":"`+algorithmOlm+`","sender_key":"`...), own...)
+	body = append(append(body, `","ciphertext":{"`...), j.to.Curve...)
+	body = append(strconv.AppendInt(append(body, `":{"type":`...), int64(sealed.Type), 10), `,"body":"`...)
 	body = base64text.Append(body, sealed.Body)
 	j.content = append(body, `"}}}`...)
 }
