@@ -515,7 +515,7 @@ func TestAttack15CertificateNotInForce(t *testing.T) {
 	}
 	c = newCast(t)
 	raw := c.seal(content(), c.alice, c.bob)
-	c.crl(ca.Revoked{Serial: c.alice.Sign.SerialNumber, At: now.Add(-time.Minute), Reason: ca.ReasonSuperseded})
+	c.crl(ca.Revoked{Serial: c.alice.Sign.SerialNumber, At: now.Add(-10 * time.Minute), Reason: ca.ReasonSuperseded})
 	c.refused("retired", raw, c.bob, expect(), quinta.ReasonExpired)
 	// A certificate that is to encrypt does not sign.
 	wrong := *c.carol

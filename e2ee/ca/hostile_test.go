@@ -217,7 +217,7 @@ func TestMachineAttack15OldKeyUsed(t *testing.T) {
 		p.forge(b, ca.Item{Conv: conv, ID: id, From: alice, Device: "A1", Body: raw})
 		b.settle()
 	}
-	p.later(2 * time.Minute)
+	p.later(10 * time.Minute)
 	send("x1", p.now, 50)
 	b.told(quinta.ReasonExpired)
 	// Backdated to before the renewal it is older than what came since, or out of

@@ -23,6 +23,7 @@ const (
 	waitUser    = "user:"
 	waitConv    = "conv:"
 	waitSession = "session:"
+	waitTurn    = "turn:" // what came before it of the same device
 )
 
 // maxWaiting bounds the items that wait. Of more, the oldest are given up here;
@@ -178,7 +179,49 @@ func (w *work) wait(r *waitRecord, key, what string, why error) error {
 			return err
 		}
 	}
+	if what == waitKeys || strings.HasPrefix(what, waitSession) {
+		// It may wait for ever: what comes after it does not wait with it.
+		if err := w.passTurn(r, key); err != nil {
+			return err
+		}
+	} else if err := w.tx.Put(heldKey(&r.Item, key), []byte{1}); err != nil {
+		return err
+	}
 	return w.put(key, r)
+}
+
+// turnOf names the items of one device in one conversation.
+func turnOf(it *Item) string {
+	return waitTurn + string(it.Conv) + " " + string(it.From) + " " + string(it.Device)
+}
+
+// heldKey is where it is noted that an item holds up those after it.
+func heldKey(it *Item, key string) string { return "held/" + turnOf(it) + "\x00" + key }
+
+// firstHeld returns the item of the same device in the same conversation that
+// holds up the others, or "".
+func (w *work) firstHeld(it *Item) (string, error) {
+	if w.meta.Waiting == 0 {
+		return "", nil
+	}
+	prefix := "held/" + turnOf(it) + "\x00"
+	for e, err := range w.tx.All(prefix) {
+		if err != nil {
+			return "", err
+		}
+		return strings.TrimPrefix(e.Key, prefix), nil
+	}
+	return "", nil
+}
+
+// passTurn lets those go on that an item held up.
+func (w *work) passTurn(r *waitRecord, key string) error {
+	mark := heldKey(&r.Item, key)
+	if have, err := w.tx.Get(mark); err != nil || have == nil {
+		return err
+	}
+	w.retry(turnOf(&r.Item))
+	return w.tx.Delete(mark)
 }
 
 // missingKey is the reason for which there is no key to decrypt with.
@@ -198,6 +241,9 @@ func (w *work) unwait(r *waitRecord, key string) error {
 		if err := w.tx.Delete(waitIDKey(r.Item.Conv, r.Item.ID)); err != nil {
 			return err
 		}
+	}
+	if err := w.passTurn(r, key); err != nil {
+		return err
 	}
 	w.meta.Waiting--
 	return w.tx.Delete(key)
@@ -320,6 +366,11 @@ func (w *work) open(r *waitRecord, key string) (wait string, err error) {
 		return waitClock, fmt.Errorf("%w: it is slow by %s or more", ErrClock, it.Received.Sub(w.now).Truncate(time.Minute))
 	}
 	late := key != "" || r.Late
+	if first, err := w.firstHeld(it); err != nil {
+		return "", err
+	} else if first != "" && first != key {
+		return turnOf(it), nil
+	}
 	switch it.Form {
 	case FormSession:
 		return w.openPacket(it)

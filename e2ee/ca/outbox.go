@@ -197,8 +197,8 @@ func (w *work) renewSeal(key string, o *outEntry) error {
 
 // sealSecure seals a message of the secure profile.
 func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
-	self, err := w.self()
-	if err != nil || self.Sign == nil {
+	self, err := w.signing()
+	if err != nil || self == nil {
 		return err
 	}
 	a, err := w.audience(c.Members)
@@ -229,6 +229,21 @@ func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
 		return err
 	}
 	return w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
+}
+
+// signing returns this device if it can sign now. It cannot while its key is
+// being renewed: what the old key signed would come after its end.
+func (w *work) signing() (*Self, error) {
+	self, err := w.self()
+	if err != nil || self.Sign == nil {
+		return nil, err
+	}
+	id := KeyID(self.Sign)
+	busy, err := w.asked(func(r *reqRecord) bool { return r.Req.Key == id && (r.Req.Kind == ReqNonce || r.Req.Kind == ReqRenew) })
+	if err != nil || busy {
+		return nil, err
+	}
+	return self, nil
 }
 
 // recipientsOf are those whom a content names: all members but the sender, or
@@ -345,7 +360,7 @@ func (w *work) sent(r *reqRecord, o *outEntry, at time.Time) error {
 		if err := w.put(sentKey(o.Conv, o.ID), s); err != nil {
 			return err
 		}
-		if o.Form == FormCMS {
+		if o.Form == FormCMS && !o.Doubt {
 			if err := w.sessionSent(o.Conv, o.ID); err != nil {
 				return err
 			}

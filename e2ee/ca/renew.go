@@ -305,6 +305,11 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 			if err := w.ownOver(k.ID); err != nil {
 				return err
 			}
+		case info.State != stateActive && info.State != statePending && k.State == ownActive && info.Profile == ProfileSecure:
+			// It was renewed by a state of this store that is lost.
+			if err := w.ownOver(k.ID); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -152,7 +152,9 @@ func (w *work) sealSmall(key string, o *outEntry, c *convRecord, a *audience) (b
 
 // offerSession puts an offer into a message, where session mode is on.
 func (w *work) offerSession(o *outEntry, c *convRecord, a *audience) (json.RawMessage, error) {
-	if !w.talks(o.Conv, c) {
+	if !w.talks(o.Conv, c) || o.Doubt {
+		// Where an earlier seal may have been taken in, its offer is the one that
+		// the others have.
 		return o.Body, nil
 	}
 	list, err := w.sessions(o.Conv)

@@ -57,8 +57,8 @@ func (w *work) planTasks() error {
 
 // planTask seals one thing that is to be said.
 func (w *work) planTask(key string, t *taskRecord) error {
-	self, err := w.self()
-	if err != nil || self.Sign == nil {
+	self, err := w.signing()
+	if err != nil || self == nil {
 		return err
 	}
 	c, err := w.knownConv(t.Conv)

@@ -175,7 +175,13 @@ func (s *Status) judge(c *x509.Certificate, at, now time.Time) error {
 	if !ok {
 		return nil
 	}
-	if r.Reason == ReasonKeyCompromise || !at.Before(r.At) {
+	// The list has whole seconds, and the clock of who had his key renewed need
+	// not be the authority's.
+	slack := time.Second
+	if r.Reason == ReasonSuperseded {
+		slack = MaxAhead
+	}
+	if r.Reason == ReasonKeyCompromise || !at.Before(r.At.Add(slack)) {
 		return fmt.Errorf("%w: it was revoked on %s", ErrExpired, r.At.UTC().Format(time.RFC3339))
 	}
 	return nil

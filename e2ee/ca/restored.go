@@ -1,0 +1,100 @@
+package ca
+
+import (
+	"encoding/json"
+
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// Restored says that the store was put back to an old copy, or is a copy: what
+// it counts with may have been used since. No number and no counter of it is
+// used again: sessions are only read in, and the numbers of messages go on from
+// the time. What lies in the history since then is looked for, as on a new
+// device. A message that was on its way when the copy was made, and was taken in
+// since, is known by the server's word that its id is taken.
+//
+// The program calls it once, in the transaction in which it starts again. Keys
+// that were renewed since are lost with the state; then the device needs the
+// approval of another one, or to begin as a new one.
+func (m *Machine) Restored(tx e2ee.Tx) error {
+	_, err := m.run(tx, func(w *work) error {
+		if err := w.restoreSessions(); err != nil {
+			return err
+		}
+		if err := w.restoreOutbox(); err != nil {
+			return err
+		}
+		entries, err := w.entries("conv/")
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			c := &convRecord{}
+			if err := json.Unmarshal(e.Value, c); err != nil {
+				return damaged("conv/")
+			}
+			// The time in milliseconds is above what any device has counted to.
+			c.Seq = max(c.Seq, uint64(max(0, w.now.UnixMilli())))
+			if err := w.put(e.Key, c); err != nil {
+				return err
+			}
+		}
+		from := w.meta.Pos
+		w.meta.Unread, w.meta.Listed, w.meta.Acked = &from, false, from
+		w.meta.CRLDue, w.meta.Backup.Fetched = true, false
+		return w.outdate(w.m.user)
+	})
+	return err
+}
+
+// restoreSessions ends all sessions for writing.
+func (w *work) restoreSessions() error {
+	entries, err := w.entries("session/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		s := &sessionRecord{}
+		if err := json.Unmarshal(e.Value, s); err != nil {
+			return damaged("session/")
+		}
+		s.ReadOnly = true
+		if err := w.put(e.Key, s); err != nil {
+			return err
+		}
+	}
+	entries, err = w.entries("legacy/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		s := &legacySecretRecord{}
+		if err := json.Unmarshal(e.Value, s); err != nil {
+			return damaged("legacy/")
+		}
+		s.Ready = false
+		if err := w.put(e.Key, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreOutbox notes of all messages that another seal of them may be known.
+func (w *work) restoreOutbox() error {
+	entries, err := w.entries("outbox/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		o := &outEntry{}
+		if err := json.Unmarshal(e.Value, o); err != nil {
+			return damaged("outbox/")
+		}
+		o.Doubt, o.Seq = true, 0
+		if err := w.put(e.Key, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
