@@ -41,7 +41,7 @@ Example: quinta verify @bob:example.org
                 in base64; base64 -d | qrencode -8 -t ANSIUTF8 draws it. The
                 answer, whether the other side scanned it, is yes or no
   --scan-code   scan the other side's code: its content in base64 is read from
-                standard input; zbarimg --raw -Sbinary FILE | base64 -w0 gives it
+                standard input; zbarimg --raw -Sbinary FILE | base64 -w0 does so
 `,
 	flags: func(fs *flag.FlagSet, o *options) {
 		fs.BoolVar(&o.wait, "wait", false, "")
@@ -108,7 +108,7 @@ func (a *app) verify(ctx context.Context, s client.Verifier, ac *account, args [
 	if len(args) == 2 {
 		id = quinta.DeviceID(args[1])
 	}
-	a.note("asked; the other side must accept")
+	a.note("the other side must accept, or do the same there")
 	if by.Strings == nil {
 		return codes.VerifyBy(ctx, quinta.UserID(args[0]), id, by)
 	}
