@@ -97,3 +97,35 @@ func TestRefusedShareCounts(t *testing.T) {
 		}
 	}
 }
+
+// TestEventTwice has a server bring one event twice, in two syncs: it counts
+// once. Who reads the history gets it as often as he looks, and a message that
+// was seen there first is still told of when it comes.
+func TestEventTwice(t *testing.T) {
+	t.Parallel()
+	s, alice, bob := pair(t)
+	room := s.hs.rooms["!r:x"]
+	read := func(raw json.RawMessage) {
+		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return bob.m.Read(tx, "!r:x", []json.RawMessage{raw})
+		})
+	}
+	alice.says("!r:x", "once")
+	event := room.events[len(room.events)-1].raw
+	turn(bob)
+	bob.wantReads("@alice: once")
+	room.events = append(room.events, stamped{s.hs.next(), event})
+	turn(bob)
+	bob.wantReads()
+	read(event)
+	read(event)
+	bob.wantReads("@alice: once", "@alice: once")
+
+	alice.says("!r:x", "seen before it came")
+	read(room.events[len(room.events)-1].raw)
+	bob.wantReads("@alice: seen before it came")
+	turn(bob)
+	bob.wantReads("@alice: seen before it came")
+	turn(bob)
+	bob.wantReads()
+}

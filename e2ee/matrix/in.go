@@ -165,6 +165,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 // when the key comes, as with Receive.
 func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
+		w.reading = true
 		r, _, err := w.room(room)
 		if err != nil {
 			return err

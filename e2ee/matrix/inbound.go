@@ -166,11 +166,13 @@ type megolmContent struct {
 	RelatesTo  json.RawMessage `json:"m.relates_to"`
 }
 
-// A failure is why an event cannot be read. Kept says that a key may help.
+// A failure is why an event cannot be read. Kept says that a key may help,
+// told that it can be read and its user was told of it before.
 type failure struct {
 	reason quinta.Reason
 	detail string
 	kept   bool
+	told   bool
 }
 
 // decrypt opens an encrypted event of a room.
@@ -233,12 +235,15 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	if p.Room != room {
 		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "message of another room"}, nil
 	}
-	fresh, err := w.firstUse(c.SessionID, m.Index, e)
+	use, err := w.firstUse(c.SessionID, m.Index, e)
 	if err != nil {
 		return msg, nil, err
 	}
-	if !fresh {
+	if use == usedByAnother {
 		return msg, &failure{reason: quinta.ReasonReplayed}, nil
+	}
+	if use == toldBefore && !w.reading {
+		return msg, &failure{told: true}, nil
 	}
 	msg.Type, msg.Body, msg.Encrypted = p.Type, relate(p.Content, c.RelatesTo), true
 	describe(&msg, "")
@@ -282,19 +287,41 @@ func relate(content, relation json.RawMessage) json.RawMessage {
 	return mustJSON(has)
 }
 
-// firstUse notes that the index of a session was used by an event, and
-// reports whether no other event used it.
-func (w *work) firstUse(session string, index uint32, e roomEvent) (bool, error) {
+// A use says what is known of the index of a session.
+type use int
+
+const (
+	fresh         use = iota // no event used it
+	seenBefore               // this event did, out of the history
+	toldBefore               // this event did, and its user was told of it
+	usedByAnother            // another event did
+)
+
+// firstUse notes that the index of a session was used by an event, and reports
+// whether another event used it, or this one before. A server that brings an
+// event twice must not have it count twice; out of the history it may be read
+// as often as somebody looks.
+func (w *work) firstUse(session string, index uint32, e roomEvent) (use, error) {
 	key := "replay/" + session + "/" + hex32(index)
-	now := mustJSON([]any{e.ID, e.Time})
+	read, told := mustJSON([]any{e.ID, e.Time}), mustJSON([]any{e.ID, e.Time, true})
 	old, err := w.tx.Get(key)
 	if err != nil {
-		return false, err
+		return fresh, err
 	}
-	if old != nil {
-		return string(old) == string(now), nil
+	u := fresh
+	switch string(old) {
+	case "":
+	case string(read):
+		u = seenBefore
+	case string(told):
+		return toldBefore, nil
+	default:
+		return usedByAnother, nil
 	}
-	return true, w.tx.Put(key, now)
+	if w.reading {
+		return u, w.tx.Put(key, read)
+	}
+	return u, w.tx.Put(key, told)
 }
 
 // hex32 writes an index so that it sorts like the number.
@@ -343,6 +370,9 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 
 // report tells of an event that was opened, or why it was not.
 func (w *work) report(msg quinta.Message, f *failure) {
+	if f != nil && f.told {
+		return
+	}
 	if f != nil {
 		msg.Body = nil // sealed, and kept where it is needed
 		w.emit(e2ee.Event{Kind: e2ee.EventUndecryptable, Message: msg, Reason: f.reason, Detail: f.detail})

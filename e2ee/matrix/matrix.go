@@ -153,6 +153,8 @@ type work struct {
 	// bodies holds those of the requests that this call stored.
 	bodies map[string][]byte
 	events []e2ee.Event
+	// reading says that events come out of the history.
+	reading bool
 }
 
 // run does f on a unit of work and writes back what changed.

@@ -93,7 +93,7 @@ func (w *work) explain(room quinta.RoomID, session string, sender quinta.UserID,
 			return damaged("a record")
 		}
 		if e.Sender == sender {
-			w.report(message(room, e), &failure{quinta.ReasonWithheld, detail, true})
+			w.report(message(room, e), &failure{reason: quinta.ReasonWithheld, detail: detail, kept: true})
 		}
 	}
 	return nil
@@ -115,7 +115,7 @@ func (w *work) noKey(room quinta.RoomID, session string, e roomEvent) (*failure,
 		return nil, err
 	}
 	if found {
-		return &failure{quinta.ReasonWithheld, detail, true}, nil
+		return &failure{reason: quinta.ReasonWithheld, detail: detail, kept: true}, nil
 	}
 	if err := w.requestKey(room, session, e); err != nil {
 		return nil, err
@@ -126,11 +126,11 @@ func (w *work) noKey(room quinta.RoomID, session string, e roomEvent) (*failure,
 	}
 	switch {
 	case r.Joined != 0 && e.Time < r.Joined:
-		return &failure{quinta.ReasonNotAMemberThen, "", true}, nil
+		return &failure{reason: quinta.ReasonNotAMemberThen, kept: true}, nil
 	case e.Time < w.meta.Created && w.meta.BackupLocked:
-		return &failure{quinta.ReasonBackupLocked, "", true}, nil
+		return &failure{reason: quinta.ReasonBackupLocked, kept: true}, nil
 	case e.Time < w.meta.Created:
-		return &failure{quinta.ReasonBeforeThisDevice, "", true}, nil
+		return &failure{reason: quinta.ReasonBeforeThisDevice, kept: true}, nil
 	}
-	return &failure{quinta.ReasonNoKeyYet, "", true}, nil
+	return &failure{reason: quinta.ReasonNoKeyYet, kept: true}, nil
 }

@@ -15,17 +15,26 @@ func (r *run[In, Req, Ans]) title(d *device[In, Req, Ans], q Req) string {
 	if !r.trace {
 		return ""
 	}
-	s := r.world.Look(d.seat, q)
+	s := r.sight(d, q)
 	if s.Txn != "" {
 		return fmt.Sprintf("%s with %s", s.Name, s.Txn)
 	}
 	return s.Name
 }
 
+// sight returns what a request shows.
+func (r *run[In, Req, Ans]) sight(d *device[In, Req, Ans], q Req) (s Sight) {
+	err := d.store.view(func(tx e2ee.Tx) error { s = r.world.Look(tx, d.seat, q); return nil })
+	if err != nil {
+		panic(err) // there is no such error
+	}
+	return s
+}
+
 // look notes what a request shows: words in clear, keys that were used, and
 // what the sender knew when it sealed a message.
 func (r *run[In, Req, Ans]) look(d *device[In, Req, Ans], q Req) {
-	s := r.world.Look(d.seat, q)
+	s := r.sight(d, q)
 	if at := bytes.Index(s.Wire, []byte("words-")); at >= 0 {
 		r.violate(RuleSecret, "%s: %s has %q in clear", d.seat, s.Name, s.Wire[at:min(len(s.Wire), at+20)])
 	}
@@ -53,24 +62,14 @@ func (r *run[In, Req, Ans]) look(d *device[In, Req, Ans], q Req) {
 	}
 }
 
-// must reports whether a device is entitled to a message that was accepted at
-// pos, and may whether it can have become so.
-func must(spans []Span, m *sent, pos uint64) bool {
-	return slices.ContainsFunc(spans, func(s Span) bool { return s.From <= m.knows && (s.Open || s.To > pos) })
-}
-
-func may(spans []Span, m *sent, pos uint64) bool {
-	return slices.ContainsFunc(spans, func(s Span) bool { return s.From <= pos && (s.Open || s.To > m.knows) })
-}
-
 // check holds what everybody saw against the rules.
 func (r *run[In, Req, Ans]) check() {
-	accepted := map[quinta.TxnID]uint64{}
+	accepted := map[quinta.TxnID]Accepted{}
 	for _, a := range r.world.Accepted() {
 		if _, twice := accepted[a.Txn]; twice {
 			r.violate(RuleReads, "%s is at the server twice", a.Txn)
 		}
-		accepted[a.Txn] = a.Pos
+		accepted[a.Txn] = a
 	}
 	r.result.Count.Acknowledged = len(accepted)
 	for _, how := range r.world.Misused() {
@@ -85,7 +84,7 @@ func (r *run[In, Req, Ans]) check() {
 }
 
 // checkSent holds that what was said came to the server, in its order.
-func (r *run[In, Req, Ans]) checkSent(accepted map[quinta.TxnID]uint64) {
+func (r *run[In, Req, Ans]) checkSent(accepted map[quinta.TxnID]Accepted) {
 	last := map[Seat]int{}
 	for _, a := range r.world.Accepted() {
 		m := r.byTxn[a.Txn]
@@ -116,7 +115,7 @@ func (r *run[In, Req, Ans]) deviceAt(s Seat) *device[In, Req, Ans] {
 }
 
 // checkReads holds what one device read against what it had to.
-func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[quinta.TxnID]uint64) {
+func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[quinta.TxnID]Accepted) {
 	read, last := map[*sent]int{}, map[Seat]int{}
 	for _, e := range d.store.seen {
 		if e.Kind != e2ee.EventMessage {
@@ -139,14 +138,14 @@ func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[qui
 	if d.gone {
 		return
 	}
-	spans := r.world.Spans(d.seat)
 	for _, m := range r.sent {
-		pos, ok := accepted[m.txn]
+		a, ok := accepted[m.txn]
+		must, _ := r.world.Entitled(d.seat, a, m.knows)
 		// A store that was put back has lost keys, and sessions of both sides do
 		// not fit any more: what goes between the two until that is mended may
 		// be lost. When all is calm it is mended.
 		mended := m.last || !d.restored && !r.deviceAt(m.from).restored
-		if ok && read[m] == 0 && must(spans, m, pos) && mended {
+		if ok && read[m] == 0 && must && mended {
 			r.violate(RuleReads, "%s did not read %s of %s%s", d.seat, m.text, m.from, r.why(d, m))
 		}
 	}
@@ -164,7 +163,7 @@ func (r *run[In, Req, Ans]) why(d *device[In, Req, Ans], m *sent) string {
 }
 
 // checkSecret shows a device all that was ever sent.
-func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[quinta.TxnID]uint64) {
+func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[quinta.TxnID]Accepted) {
 	seen := slices.Clone(d.store.seen)
 	d.store.fuse = 0
 	if show, ok := r.world.Everything(d.seat); ok {
@@ -177,7 +176,6 @@ func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[qu
 			r.violate(RuleMachine, "%s: %v", d.seat, err)
 		}
 	}
-	spans := r.world.Spans(d.seat)
 	told := map[*sent]bool{}
 	for _, e := range seen {
 		m := r.byText[r.world.Text(e.Message)]
@@ -185,7 +183,8 @@ func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[qu
 			continue
 		}
 		told[m] = true
-		if pos, ok := accepted[m.txn]; ok && !may(spans, m, pos) {
+		a, ok := accepted[m.txn]
+		if _, may := r.world.Entitled(d.seat, a, m.knows); ok && !may {
 			r.violate(RuleSecret, "%s can read %s of %s", d.seat, m.text, m.from)
 		}
 	}

@@ -22,7 +22,7 @@ func (r *run[In, Req, Ans]) send(d *device[In, Req, Ans], luck *rand.Rand) {
 			r.tell("  %s: %s: lost", d.seat, r.title(d, q))
 			r.result.Count.Lost++
 			r.keep(d.seat, q)
-			r.done(d, q, r.world.Lost())
+			r.lose(d, q)
 			return
 		}
 		a := r.world.Handle(d.seat, q)
@@ -30,7 +30,7 @@ func (r *run[In, Req, Ans]) send(d *device[In, Req, Ans], luck *rand.Rand) {
 		case 1:
 			r.tell("  %s: %s: the answer is lost", d.seat, r.title(d, q))
 			r.result.Count.Lost++
-			r.done(d, q, r.world.Lost())
+			r.lose(d, q)
 			return
 		case 2, 3:
 			r.tell("  %s: %s: the answer is delayed", d.seat, r.title(d, q))
@@ -54,6 +54,13 @@ func (r *run[In, Req, Ans]) send(d *device[In, Req, Ans], luck *rand.Rand) {
 				return
 			}
 		}
+	}
+}
+
+// lose tells a machine, if it wants to know, that there was no answer.
+func (r *run[In, Req, Ans]) lose(d *device[In, Req, Ans], q Req) {
+	if a, told := r.world.Lost(); told {
+		r.done(d, q, a)
 	}
 }
 

@@ -35,10 +35,11 @@ func newMatrix(out sim.Outside) matrixWorld {
 	return n
 }
 
-func (n *matrixNet) Login(s sim.Seat)      { n.login(s) }
-func (n *matrixNet) Logout(s sim.Seat)     { n.logout(s) }
-func (n *matrixNet) Join(u quinta.UserID)  { n.member(u, "join") }
-func (n *matrixNet) Leave(u quinta.UserID) { n.member(u, "leave") }
+func (n *matrixNet) User(i int) quinta.UserID { return quinta.UserID(fmt.Sprintf("@u%d:x", i)) }
+func (n *matrixNet) Login(s sim.Seat)         { n.login(s) }
+func (n *matrixNet) Logout(s sim.Seat)        { n.logout(s) }
+func (n *matrixNet) Join(u quinta.UserID)     { n.member(u, "join") }
+func (n *matrixNet) Leave(u quinta.UserID)    { n.member(u, "leave") }
 
 func (n *matrixNet) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool) (matrixMachine, error) {
 	m := matrix.New(env, s.User, s.Device)
@@ -49,7 +50,7 @@ func (n *matrixNet) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool)
 }
 
 func (n *matrixNet) Handle(s sim.Seat, r matrix.Req) matrix.Ans { return n.handle(s, r) }
-func (n *matrixNet) Lost() matrix.Ans                           { return matrix.Ans{Failure: matrix.Unreached} }
+func (n *matrixNet) Lost() (matrix.Ans, bool)                   { return matrix.Ans{Failure: matrix.Unreached}, true }
 
 // since reads the position that a store has.
 func since(tx e2ee.Tx, s sim.Seat) (string, error) {
@@ -86,9 +87,8 @@ func (n *matrixNet) Renew(m matrixMachine, tx e2ee.Tx) error {
 	return m.(*matrix.Machine).Rotate(tx, theRoom)
 }
 
-func (n *matrixNet) Misused() []string           { return n.misused }
-func (n *matrixNet) Accepted() []sim.Accepted    { return n.accepted }
-func (n *matrixNet) Spans(s sim.Seat) []sim.Span { return n.users[s.User].devices[s.Device].spans }
+func (n *matrixNet) Misused() []string        { return n.misused }
+func (n *matrixNet) Accepted() []sim.Accepted { return n.accepted }
 func (n *matrixNet) Published(u quinta.UserID) []string {
 	var out []string
 	for id, d := range n.users[u].devices {
@@ -117,9 +117,20 @@ func (n *matrixNet) Knows(tx e2ee.Tx, s sim.Seat) (uint64, error) {
 	return strconv.ParseUint(at, 10, 64)
 }
 
+// Entitled are the devices that the sender knew as those of members, and that
+// are still such when the message comes to the server. Those that came or went
+// in between may be or not.
+func (n *matrixNet) Entitled(s sim.Seat, m sim.Accepted, knows uint64) (must, may bool) {
+	for _, p := range n.users[s.User].devices[s.Device].spans {
+		must = must || p.from <= knows && (p.open || p.to > m.Pos)
+		may = may || p.from <= m.Pos && (p.open || p.to > knows)
+	}
+	return must, may
+}
+
 // Look parses what a request carries: the indices of Megolm and of Olm, and
 // the one-time keys of pre-key messages.
-func (n *matrixNet) Look(s sim.Seat, r matrix.Req) sim.Sight {
+func (n *matrixNet) Look(_ e2ee.Tx, s sim.Seat, r matrix.Req) sim.Sight {
 	if old, ok := n.seen[r.Path+string(r.Body)]; ok {
 		return old
 	}

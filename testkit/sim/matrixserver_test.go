@@ -47,7 +47,13 @@ type device struct {
 	all      map[string]string // every one-time key that was ever uploaded
 	inbox    []stamped
 	txns     map[string]answer
-	spans    []sim.Span
+	spans    []span
+}
+
+// A span is a time in which a device may read; an open one has no end.
+type span struct {
+	from, to uint64
+	open     bool
 }
 
 type answer struct{ request, body string }
@@ -94,12 +100,12 @@ func (s *homeserver) span(u quinta.UserID) {
 	for _, d := range a.devices {
 		in := d.keys != nil && a.membership == "join"
 		n := len(d.spans)
-		was := n > 0 && d.spans[n-1].Open
+		was := n > 0 && d.spans[n-1].open
 		switch {
 		case in && !was:
-			d.spans = append(d.spans, sim.Span{From: s.pos, Open: true})
+			d.spans = append(d.spans, span{from: s.pos, open: true})
 		case was && !in:
-			d.spans[n-1].Open, d.spans[n-1].To = false, s.pos
+			d.spans[n-1].open, d.spans[n-1].to = false, s.pos
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (r *run[In, Req, Ans]) violate(rule, format string, args ...any) {
 // play carries out the script, lets all become calm, and checks the rules.
 func (r *run[In, Req, Ans]) play() {
 	for i, n := range r.script.Devices {
-		u := quinta.UserID(fmt.Sprintf("@u%d:x", i))
+		u := r.world.User(i)
 		for range n {
 			r.login(u)
 		}

@@ -23,6 +23,8 @@ func (s Seat) String() string { return string(s.User) + "/" + string(s.Device) }
 // used by one goroutine. Everything that happens at the server has a position,
 // which grows.
 type World[In, Req, Ans any] interface {
+	// User returns the name of the n-th user.
+	User(n int) quinta.UserID
 	// Login makes the server know a new device; Logout makes it forget one.
 	Login(s Seat)
 	Logout(s Seat)
@@ -36,10 +38,11 @@ type World[In, Req, Ans any] interface {
 	Machine(tx e2ee.Tx, env e2ee.Env, s Seat, restored bool) (Machine[In, Req, Ans], error)
 	// Handle has the server take a request: its effect and the answer.
 	Handle(s Seat, r Req) Ans
-	// Lost is the answer of a server that was not reached.
-	Lost() Ans
-	// Ask returns from where a device goes on to receive, Fetch what the
-	// server has for it from there.
+	// Lost is the answer of a server that was not reached, if machines are told
+	// of that.
+	Lost() (Ans, bool)
+	// Ask returns from where a device goes on to receive, which is empty before
+	// the first time, and Fetch what the server has for it from there.
 	Ask(tx e2ee.Tx, s Seat) (string, error)
 	Fetch(s Seat, from string) In
 	// Everything returns all that was ever sent to the conversation, in the
@@ -52,16 +55,19 @@ type World[In, Req, Ans any] interface {
 	Text(m quinta.Message) string
 	// Renew has a machine take new keys for what it sends next.
 	Renew(m Machine[In, Req, Ans], tx e2ee.Tx) error
-	// Look says what a request shows to who sees it on its way.
-	Look(s Seat, r Req) Sight
+	// Look says what a request shows to who sees it on its way. tx is the store
+	// of its sender.
+	Look(tx e2ee.Tx, s Seat, r Req) Sight
 	// Misused lists keys that the server gave out twice, or saw used so.
 	Misused() []string
 
 	// Knows returns the position up to which a device knows what happened at
 	// the server.
 	Knows(tx e2ee.Tx, s Seat) (uint64, error)
-	// Spans returns when a device was entitled to read, by position.
-	Spans(s Seat) []Span
+	// Entitled says whether a device must be able to read a message that was
+	// accepted, and whether it may, if its sender knew what happened up to a
+	// position when it was sealed.
+	Entitled(s Seat, m Accepted, knows uint64) (must, may bool)
 	// Accepted returns the messages that the server took, in order.
 	Accepted() []Accepted
 	// Listed returns the devices of a user that a machine would send to, and
@@ -72,12 +78,6 @@ type World[In, Req, Ans any] interface {
 
 // A Machine is a machine of a world.
 type Machine[In, Req, Ans any] = e2ee.Machine[In, Req, Ans]
-
-// A Span is a time from one position to another; an open one has no end.
-type Span struct {
-	From, To uint64
-	Open     bool
-}
 
 // An Accepted is a message at the server.
 type Accepted struct {
