@@ -39,12 +39,19 @@ type own struct {
 // own makes an account and a device of our own client on it, connected.
 func (h *house) own(name string) *own {
 	h.t.Helper()
+	return h.owns(name, matrixclient.Network{}.Register)
+}
+
+// owns makes a device of our own client on an account, connected; enter
+// registers or logs in.
+func (h *house) owns(name string, enter func(context.Context, client.Store, e2ee.Env, client.Credentials) (quinta.Device, error)) *own {
+	h.t.Helper()
 	env := e2ee.Env{Now: time.Now, Rand: rand.Reader}
 	a := h.account(name)
 	in := client.Credentials{Server: a.Server, User: name, Password: client.NewSecret(a.Password), DeviceName: "own"}
 	st := memory.New()
 	var n matrixclient.Network
-	if _, err := n.Register(h.t.Context(), st, env, in); err != nil {
+	if _, err := enter(h.t.Context(), st, env, in); err != nil {
 		h.t.Fatal(err)
 	}
 	s, err := n.Open(h.t.Context(), st, env)

@@ -16,6 +16,12 @@ func (d *Device) Bootstrap() (recoveryKey string) {
 	return r.RecoveryKey
 }
 
+// BootstrapBy is Bootstrap with a recovery key that is made of a passphrase.
+func (d *Device) BootstrapBy(passphrase string) {
+	d.tb.Helper()
+	d.must("bootstrap", map[string]string{"passphrase": passphrase}, nil)
+}
+
 // ResetIdentity replaces the cross-signing keys, giving the password.
 func (d *Device) ResetIdentity() {
 	d.tb.Helper()
@@ -70,7 +76,13 @@ func (d *Device) UntilUserVerified(user quinta.UserID, verified bool) {
 // by its owner, or not.
 func (d *Device) UntilDevice(other *Device, signed bool) {
 	d.tb.Helper()
-	d.must("untilDevice", map[string]any{"user": other.User, "device": other.ID, "signed": signed}, nil)
+	d.UntilDeviceID(other.User, other.ID, signed)
+}
+
+// UntilDeviceID is UntilDevice for a device that is not in a peer program.
+func (d *Device) UntilDeviceID(user quinta.UserID, device quinta.DeviceID, signed bool) {
+	d.tb.Helper()
+	d.must("untilDevice", map[string]any{"user": user, "device": device, "signed": signed}, nil)
 }
 
 // UntilKnown returns when this client knows exactly these devices of user.
@@ -119,6 +131,37 @@ func (d *Device) AskVerification(target Target) Flow {
 	var f Flow
 	d.must("askVerification", target, &f.flow)
 	return f
+}
+
+// AcceptVerification waits to be asked by user, and agrees.
+func (d *Device) AcceptVerification(user quinta.UserID) Flow {
+	d.tb.Helper()
+	var f Flow
+	d.must("acceptVerification", map[string]any{"user": user}, &f.flow)
+	return f
+}
+
+// ShowCode makes a code for the other side to scan when that has agreed, and
+// returns its bytes.
+func (d *Device) ShowCode(f Flow) []byte {
+	d.tb.Helper()
+	var r struct{ Code []byte }
+	d.must("showCode", f.flow, &r)
+	return r.Code
+}
+
+// ConfirmScan says that the other side scanned the code, once it has, and
+// waits for the end.
+func (d *Device) ConfirmScan(f Flow) {
+	d.tb.Helper()
+	d.must("confirmScan", f.flow, nil)
+}
+
+// ScanCode scans the code of the other side when that has agreed, and waits
+// for the end.
+func (d *Device) ScanCode(f Flow, code []byte) {
+	d.tb.Helper()
+	d.must("scanCode", map[string]any{"flow": f.Flow, "code": code}, nil)
 }
 
 // StartVerification begins with emoji when the other side has agreed.
@@ -187,6 +230,12 @@ func (v *Verification) Different() (asker, asked string) {
 func (d *Device) Unlock(recoveryKey string) {
 	d.tb.Helper()
 	d.must("unlock", map[string]string{"recoveryKey": recoveryKey}, nil)
+}
+
+// UnlockBy is Unlock with the passphrase of secret storage.
+func (d *Device) UnlockBy(passphrase string) {
+	d.tb.Helper()
+	d.must("unlock", map[string]string{"passphrase": passphrase}, nil)
 }
 
 // Restore takes the room keys from the backup and returns how many there were

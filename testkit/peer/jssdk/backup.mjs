@@ -5,10 +5,11 @@ import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/CryptoEvent.js";
 import { decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/recovery-key.js";
 
 export const calls = {
-    /** Takes the identity from secret storage with the recovery key, and signs this device with it. */
-    async unlock({ recoveryKey }) {
+    /** Takes the identity from secret storage with the recovery key or the passphrase, and signs this device with it. */
+    async unlock({ recoveryKey, passphrase }) {
         const crypto = this.client.getCrypto();
-        this.secretKey = decodeRecoveryKey(recoveryKey);
+        if (passphrase) this.passphrase = passphrase;
+        else this.secretKey = decodeRecoveryKey(recoveryKey);
         if (!(await crypto.userHasCrossSigningKeys(this.account.session.user_id, true))) throw new Error("the user has no identity");
         await crypto.bootstrapCrossSigning({
             authUploadDeviceSigningKeys: async () => {

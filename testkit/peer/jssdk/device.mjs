@@ -3,6 +3,7 @@
 import * as sdk from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import { AllDevicesIsolationMode, CryptoEvent, OnlySignedDevicesIsolationMode } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { deriveRecoveryKeyFromPassphrase } from "matrix-js-sdk/lib/crypto-api/key-passphrase.js";
 import * as rooms from "./rooms.mjs";
 import * as trust from "./trust.mjs";
 import * as backup from "./backup.mjs";
@@ -16,6 +17,7 @@ export class Device {
         this.requests = [];
         this.secretKey = null;
         this.calls = new Set();
+        this.passphrase = "";
         this.synced = 0;
         this.turns = 0;
     }
@@ -78,10 +80,14 @@ export class Device {
             // when a sync leaves messages out, but not one that is just being
             // fetched: what is in that then stands in the room twice.
             timelineSupport: true,
-            verificationMethods: ["m.sas.v1"],
+            verificationMethods: ["m.sas.v1", "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"],
             cryptoCallbacks: {
                 getSecretStorageKey: async ({ keys }) => {
                     const id = Object.keys(keys)[0];
+                    const from = keys[id]?.passphrase;
+                    if (this.passphrase && from) {
+                        return [id, await deriveRecoveryKeyFromPassphrase(this.passphrase, from.salt, from.iterations, from.bits)];
+                    }
                     return this.secretKey && id ? [id, this.secretKey] : null;
                 },
                 cacheSecretStorageKey: (_id, _info, key) => {

@@ -43,11 +43,11 @@ function run(device, request, verifier) {
 }
 
 export const calls = {
-    /** Makes cross-signing keys, secret storage and a key backup; answers the recovery key. */
-    async bootstrap() {
+    /** Makes cross-signing keys, secret storage and a key backup; answers the recovery key, which is made of the passphrase if there is one. */
+    async bootstrap({ passphrase }) {
         const crypto = this.client.getCrypto();
         await crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: (request) => this.interactive(request) });
-        const made = await crypto.createRecoveryKeyFromPassphrase();
+        const made = await crypto.createRecoveryKeyFromPassphrase(passphrase);
         await crypto.bootstrapSecretStorage({
             createSecretStorageKey: async () => made,
             setupNewSecretStorage: true,
@@ -162,6 +162,31 @@ export const calls = {
             return alive(request).phase === VerificationPhase.Done;
         });
         return { cancelled: "" };
+    },
+
+    /** Waits for the other side's agreement and makes a code for it to scan; answers its bytes. */
+    async showCode({ flow }) {
+        const request = this.requests[flow];
+        await this.until(() => alive(request).phase === VerificationPhase.Ready);
+        const bytes = await request.generateQRCode();
+        if (!bytes) throw new Error("there is nothing that a code could show");
+        return { code: Buffer.from(bytes).toString("base64") };
+    },
+
+    /** Waits until the other side has scanned the code, confirms it, and waits for the end. */
+    async confirmScan({ flow }) {
+        const request = this.requests[flow];
+        const callbacks = await this.until(() => alive(request).verifier?.getReciprocateQrCodeCallbacks());
+        callbacks.confirm();
+        await this.until(() => alive(request).phase === VerificationPhase.Done);
+    },
+
+    /** Waits for the other side's agreement, scans its code, and waits for the end. */
+    async scanCode({ flow, code }) {
+        const request = this.requests[flow];
+        await this.until(() => alive(request).phase === VerificationPhase.Ready);
+        const verifier = await request.scanQRCode(Uint8ClampedArray.from(Buffer.from(code, "base64")));
+        await verifier.verify();
     },
 
     /** Waits until the flow is cancelled, and says why. */
