@@ -69,6 +69,12 @@ func wakeUps(ctx context.Context, o *options, w *world, r *report) error {
 	}
 	l := newLedger()
 	ss := w.senders(l, "wake")
+	c0, err := w.costs(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, 2*o.window)
 	defer cancel()
 	took := make([][]time.Duration, clients)
@@ -87,6 +93,13 @@ func wakeUps(ctx context.Context, o *options, w *world, r *report) error {
 	}
 	all := slices.Concat(took...)
 	slices.Sort(all)
+	c1, err := w.costs(whole)
+	if err != nil {
+		return err
+	}
+	t := tally{took: all, wall: time.Since(began)}
+	t.add(c0, c1)
+	r.add(t.sample(opWake, w.store.kind, w.users))
 	r.value(w.store.kind, valueWake50, ms(percentile(all, 50)), "ms")
 	r.value(w.store.kind, valueWake99, ms(percentile(all, 99)), "ms")
 	return nil

@@ -89,13 +89,18 @@ func (w *world) drive(ctx context.Context, t *tally, d time.Duration, op func(ct
 	if err != nil {
 		return err
 	}
+	t.add(c0, c1)
+	return nil
+}
+
+// add adds what was used between two looks at the counters.
+func (t *tally) add(c0, c1 costs) {
 	t.server += c1.server - c0.server
 	t.dbTime += c1.db - c0.db
 	t.syncs += c1.syncs - c0.syncs
 	t.own += c1.own - c0.own
 	t.busy += c1.busy - c0.busy
 	t.whole += c1.whole - c0.whole
-	return nil
 }
 
 // costs are counters of the server and the database.

@@ -25,6 +25,7 @@ const (
 	opDrain      = "sync draining 40 messages"
 	opRoom       = "room send of 1 KB"
 	opIssue      = "certificate issued"
+	opWake       = "long poll woken by a message"
 	opStore1     = "store alone: enqueue"
 	opStore50    = "store alone: fan-out to 50"
 	opStoreClaim = "store alone: claim"

@@ -3,6 +3,7 @@ package db_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -122,5 +123,46 @@ func TestErrorInAView(t *testing.T) {
 		}); err == nil {
 			t.Fatal("a panic was lost")
 		}
+	}
+}
+
+// TestDatabaseIsFull: when the database says that its disk is full, nothing of
+// the group is kept and its callers hear why; reading goes on, and writing too
+// once there is room.
+func TestDatabaseIsFull(t *testing.T) {
+	t.Parallel()
+	d := stores.Open(t, stores.Config(t, "postgres"), notes)
+	if err := d.Update(t.Context(), func(tx *db.Tx) error {
+		if err := tx.Do(`CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+			IF NEW.word = ''much'' THEN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END IF;
+			RETURN NEW; END'`); err != nil {
+			return err
+		}
+		if err := tx.Do(`CREATE TRIGGER no_space BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION no_space()`); err != nil {
+			return err
+		}
+		return later(tx, 1, "before")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i, write := range []func(*db.Tx, int64, string) error{later, put} {
+		errs := group(t, d,
+			func(tx *db.Tx) error { return later(tx, 2, "lost") },
+			func(tx *db.Tx) error { return write(tx, 3, "much") },
+			func(tx *db.Tx) error { return put(tx, 4, "lost") })
+		if quinta.KindOf(errs[0]) != quinta.KindFull || quinta.KindOf(errs[1]) != quinta.KindFull {
+			t.Errorf("%d: got %v, want that there is no room", i, errs)
+		}
+		if errs[2] == nil { // begun after the failure, in a transaction of its own
+			if err := d.Update(t.Context(), func(tx *db.Tx) error { return tx.Do(`DELETE FROM note WHERE id = 4`) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := fmt.Sprint(words(t, d)); got != "[before]" {
+			t.Errorf("%d: got %s, want only what was there before", i, got)
+		}
+	}
+	if err := d.Update(t.Context(), func(tx *db.Tx) error { return put(tx, 5, "after") }); err != nil {
+		t.Errorf("after there was room again: %v", err)
 	}
 }

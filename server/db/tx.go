@@ -327,6 +327,22 @@ func assign(dest any, c cell) error {
 		n, err := c.integer()
 		*d = n
 		return err
+	case *quinta.UserID:
+		return assignText(d, c)
+	case *quinta.RoomID:
+		return assignText(d, c)
+	case *quinta.MessageID:
+		return assignText(d, c)
+	case *quinta.DeviceID:
+		return assignText(d, c)
+	case *quinta.TxnID:
+		return assignText(d, c)
+	case **string:
+		if *d = nil; !c.null() {
+			s := c.text()
+			*d = &s
+		}
+		return nil
 	case *quinta.Pos:
 		if c.null() {
 			return errNull
@@ -383,6 +399,14 @@ func assign(dest any, c cell) error {
 		return err
 	}
 	return fmt.Errorf("db: cannot scan into a %T", dest)
+}
+
+func assignText[T ~string](d *T, c cell) error {
+	if c.null() {
+		return errNull
+	}
+	*d = T(c.text())
+	return nil
 }
 
 func validUTF8(s string) bool { return utf8.ValidString(s) }

@@ -1,8 +1,10 @@
 package room
 
 import (
+	"cmp"
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
+	"slices"
 )
 
 // State returns the current state of a room, in the order of the log.
@@ -56,8 +58,11 @@ func StateLog(tx *db.Tx, room quinta.RoomID, typ, key string) ([]*Event, error) 
 // StateOfType returns the current state events of one type, in the order of
 // the log.
 func StateOfType(tx *db.Tx, room quinta.RoomID, typ string) ([]*Event, error) {
-	return collect(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
-		WHERE s.room = $1 AND s.type = $2 ORDER BY e.pos`, room, typ)
+	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_state s JOIN room_event e ON e.room = s.room AND e.pos = s.pos
+		WHERE s.room = $1 AND s.type = $2`, room, typ)
+	// Pointers are sorted faster than the rows of a large room.
+	slices.SortFunc(list, func(a, b *Event) int { return cmp.Compare(a.Pos, b.Pos) })
+	return list, err
 }
 
 // StateOfTypeAt returns the state events of one type right after position

@@ -47,18 +47,20 @@ func (c *call) getMembers() (any, error) {
 		if err != nil {
 			return err
 		}
-		keep := list[:0]
-		for _, e := range list {
-			m, _ := textMember(e.Content, "membership")
-			if (want == "" || m == want) && (not == "" || m != not) {
-				keep = append(keep, e)
-			}
+		if want != "" || not != "" {
+			list = slices.DeleteFunc(list, func(e *room.Event) bool {
+				m, _ := textMember(e.Content, "membership")
+				return want != "" && m != want || not != "" && m == not
+			})
 		}
 		r := &reader{user: c.user, device: c.device, plain: true, bare: true}
-		chunk, err = r.renderAll(tx, keep)
+		chunk, err = r.renderAll(tx, list)
 		return err
 	})
-	return map[string]any{"chunk": chunk}, err
+	if err != nil {
+		return nil, err
+	}
+	return appendChunk(chunk)
 }
 
 // getJoinedMembers: "GET /rooms/{roomId}/joined_members".

@@ -2,6 +2,7 @@ package matrixserver
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
@@ -23,6 +24,57 @@ type clientEvent struct {
 	Unsigned *unsigned        `json:"unsigned,omitempty"`
 }
 
+// appendChunk writes {"chunk": list}, of which the contents are copied as they
+// were kept: a large room has thousands.
+func appendChunk(list []*clientEvent) (json.RawMessage, error) {
+	size := 16
+	for _, e := range list {
+		size += 256 + len(e.Content)
+	}
+	b := append(make([]byte, 0, size), `{"chunk":[`...)
+	for i, e := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = e.append(b); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, `]}`...), nil
+}
+
+// append writes an event as encode does.
+func (e *clientEvent) append(b []byte) ([]byte, error) {
+	if !e.Unsigned.ageOnly() || len(e.Content) == 0 {
+		raw, err := encode(e)
+		return append(b, raw...), err
+	}
+	text := func(name, s string) { b = appendText(appendMember(b, name), s) }
+	b = append(b, '{')
+	b = append(appendMember(b, "content"), e.Content...)
+	if e.ID != "" {
+		text("event_id", string(e.ID))
+	}
+	b = strconv.AppendInt(appendMember(b, "origin_server_ts"), e.Time, 10)
+	if e.Redacts != "" {
+		text("redacts", string(e.Redacts))
+	}
+	if e.Room != "" {
+		text("room_id", string(e.Room))
+	}
+	text("sender", string(e.Sender))
+	if e.StateKey != nil {
+		text("state_key", *e.StateKey)
+	}
+	text("type", e.Type)
+	if e.Unsigned != nil {
+		b = append(appendMember(b, "unsigned"), `{"age":`...)
+		b = append(strconv.AppendInt(b, e.Unsigned.Age, 10), '}')
+	}
+	return append(b, '}'), nil
+}
+
 // unsigned is what the server adds to an event for the one who reads it.
 type unsigned struct {
 	Age         int64            `json:"age"`
@@ -33,6 +85,12 @@ type unsigned struct {
 	RedactedBy  *clientEvent     `json:"redacted_because,omitempty"`
 	Relations   map[string]any   `json:"m.relations,omitempty"`
 	Txn         quinta.TxnID     `json:"transaction_id,omitempty"`
+}
+
+// ageOnly reports whether there is nothing but the age, or nothing at all.
+func (u *unsigned) ageOnly() bool {
+	return u == nil || u.Membership == "" && u.PrevContent == nil && u.PrevSender == "" && u.Replaces == "" &&
+		u.RedactedBy == nil && len(u.Relations) == 0 && u.Txn == ""
 }
 
 // A reader is the device that events are written for.
