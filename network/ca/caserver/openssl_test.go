@@ -199,76 +199,78 @@ func TestOpensslBothKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	dave.sign, dave.enc = dave.enrol(ca.UseSign, second), dave.enrol(ca.UseEncrypt, p256(t))
-	all := []*user{bob, carol, dave}
-	var members []quinta.UserID
-	for _, u := range all {
-		members = append(members, u.ID)
-	}
 	conv := quinta.RoomID("conversation-of-both-kinds")
-	bob.put("/conversations/"+string(conv), wire.ConversationRequest{Members: members, Profile: wire.ProfileSecure}).want(201)
+	bob.put("/conversations/"+string(conv), wire.ConversationRequest{Members: []quinta.UserID{bob.ID, carol.ID, dave.ID}, Profile: wire.ProfileSecure}).want(201)
 	h.trust(s)
-	for _, u := range all {
-		name := strings.TrimSuffix(string(u.ID), "@hs1")
-		h.pair(name, u.enc)
-		h.pair(name+"sign", u.sign)
-		out := h.run("openssl x509 -in " + name + ".crt -noout -text")
+	for _, u := range []*user{bob, carol, dave} {
+		h.pair(u.local(), u.enc)
+		h.pair(u.local()+"sign", u.sign)
+		out := h.run("openssl x509 -in " + u.local() + ".crt -noout -text")
 		if want := "Public-Key: (3072 bit)"; (u == carol) != strings.Contains(out, want) {
-			t.Errorf("%s: got %s", name, out)
+			t.Errorf("%s: got %s", u.ID, out)
 		}
-		h.run("openssl verify -x509_strict -crl_check -purpose any -CAfile root.crt -untrusted mid.crt -CRLfile list.crl " + name + ".crt " + name + "sign.crt")
+		h.run("openssl verify -x509_strict -crl_check -purpose any -CAfile root.crt -untrusted mid.crt -CRLfile list.crl " + u.local() + ".crt " + u.local() + "sign.crt")
 	}
-	for _, from := range []*user{bob, dave} {
-		var to []*user
-		args := ""
-		for _, u := range all {
-			if u == from {
-				continue
-			}
-			to = append(to, u)
-			name := strings.TrimSuffix(string(u.ID), "@hs1")
-			args += " -recip " + name + ".crt"
-			if u == carol {
-				args += " -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256"
-			}
+	for from, to := range map[*user][]*user{bob: {carol, dave}, dave: {bob, carol}} {
+		h.opensOurs(from, conv, to)
+		h.writesTheirs(from, conv, to)
+	}
+}
+
+func (u *user) local() string { return strings.TrimSuffix(string(u.ID), "@hs1") }
+
+// last fetches and acknowledges what waits, and returns the last of it.
+func (u *user) last() wire.Item {
+	u.s.t.Helper()
+	items, next := u.mail(0)
+	u.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
+	if len(items) == 0 {
+		u.s.t.Fatalf("nothing waits for %s", u.ID)
+	}
+	return items[len(items)-1]
+}
+
+// opensOurs sends a message that openssl opens for each recipient.
+func (h *shell) opensOurs(from *user, conv quinta.RoomID, to []*user) {
+	h.t.Helper()
+	from.says(conv, quinta.MessageID("ours-"+from.local()), "to both kinds", to...)
+	for _, u := range to {
+		h.write("m.der", u.last().Body)
+		h.run("openssl cms -decrypt -inform DER -in m.der -recip " + u.local() + ".crt -inkey " + u.local() + ".key -out s.der")
+		h.run("openssl cms -verify -inform DER -in s.der -CAfile ca.crt -purpose any -out inner.json")
+		if got := string(h.read("inner.json")); !strings.Contains(got, `"text":"to both kinds"`) {
+			h.t.Errorf("from %s to %s: got %s", from.ID, u.ID, got)
 		}
-		sender := strings.TrimSuffix(string(from.ID), "@hs1")
-		// Ours, opened by openssl.
-		ours := quinta.MessageID("ours-" + sender)
-		from.says(conv, ours, "to both kinds", to...)
-		for _, u := range to {
-			items, next := u.mail(0)
-			u.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
-			name := strings.TrimSuffix(string(u.ID), "@hs1")
-			h.write("m.der", items[len(items)-1].Body)
-			h.run("openssl cms -decrypt -inform DER -in m.der -recip " + name + ".crt -inkey " + name + ".key -out s.der")
-			h.run("openssl cms -verify -inform DER -in s.der -CAfile ca.crt -purpose any -out inner.json")
-			if got := string(h.read("inner.json")); !strings.Contains(got, `"text":"to both kinds"`) {
-				t.Errorf("from %s to %s: got %s", sender, name, got)
-			}
+	}
+}
+
+// writesTheirs has openssl write a message that each recipient opens.
+func (h *shell) writesTheirs(from *user, conv quinta.RoomID, to []*user) {
+	h.t.Helper()
+	id := quinta.MessageID("theirs-" + from.local())
+	d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS}
+	c := ca.Content{V: 1, From: from.ID, FromKey: from.sign.id(), Conv: conv, ID: id, Seq: 9, Time: from.s.clock.Now().UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}
+	recipients := ""
+	for _, u := range to {
+		c.To = append(c.To, u.ID)
+		d.Keys = append(d.Keys, u.enc.id())
+		recipients += " -recip " + u.local() + ".crt"
+		if _, ok := u.enc.key.(*rsa.PrivateKey); ok {
+			recipients += " -keyopt rsa_padding_mode:oaep -keyopt rsa_oaep_md:sha256"
 		}
-		// Openssl's, opened by us.
-		pss := ""
-		if from == dave {
-			pss = " -keyopt rsa_padding_mode:pss"
-		}
-		id := quinta.MessageID("theirs-" + sender)
-		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS}
-		c := ca.Content{V: 1, From: from.ID, FromKey: from.sign.id(), Conv: conv, ID: id, Seq: 9, Time: s.clock.Now().UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}
-		for _, u := range to {
-			c.To = append(c.To, u.ID)
-			d.Keys = append(d.Keys, u.enc.id())
-		}
-		h.write("inner.json", jsonOf(t, c))
-		h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer " + sender + "sign.crt -inkey " + sender + "sign.key" + pss + " -outform DER -out s.der")
-		h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der" + args)
-		d.Body = h.read("m.der")
-		from.deliver(conv, id, d).want(200)
-		for _, u := range to {
-			items, next := u.mail(0)
-			u.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
-			if got, err := u.open(items[len(items)-1]); got != "from openssl" || err != nil {
-				t.Errorf("%s's of %s: got %q %v", u.ID, sender, got, err)
-			}
+	}
+	pss := ""
+	if _, ok := from.sign.key.(*rsa.PrivateKey); ok {
+		pss = " -keyopt rsa_padding_mode:pss"
+	}
+	h.write("inner.json", jsonOf(h.t, c))
+	h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer " + from.local() + "sign.crt -inkey " + from.local() + "sign.key" + pss + " -outform DER -out s.der")
+	h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der" + recipients)
+	d.Body = h.read("m.der")
+	from.deliver(conv, id, d).want(200)
+	for _, u := range to {
+		if got, err := u.open(u.last()); got != "from openssl" || err != nil {
+			h.t.Errorf("%s's of %s: got %q %v", u.ID, from.ID, got, err)
 		}
 	}
 }
