@@ -37,6 +37,36 @@ type IdentityInfo struct {
 	SignsThis, Complete bool
 }
 
+// EnsureIdentity gives the account of a device that has just logged in an
+// identity if it has none and this is its only device: the other devices of an
+// account would not be signed by it. It returns what there is in the end; a
+// Session without identities has none, and that is no error.
+func EnsureIdentity(ctx context.Context, s Session, password Secret) (IdentityInfo, error) {
+	k, ok := As[IdentityKeeper](s)
+	if !ok {
+		return IdentityInfo{}, nil
+	}
+	id, err := k.Identity(ctx)
+	if err != nil || id.Exists {
+		return id, err
+	}
+	if d, ok := As[Keeper](s); ok {
+		devices, err := d.Devices(ctx, "")
+		if err != nil {
+			return id, err
+		}
+		for _, one := range devices {
+			if !one.Self && one.Fingerprint != "" {
+				return id, nil
+			}
+		}
+	}
+	if err := k.CreateIdentity(ctx, password); err != nil {
+		return id, err
+	}
+	return k.Identity(ctx)
+}
+
 // A RecoveryKeeper is a Backer whose recovery key opens more than the backup,
 // and can be changed.
 type RecoveryKeeper interface {

@@ -128,7 +128,14 @@ func open(ctx context.Context, n client.Network, cfg Config, st client.Store) (c
 	if _, err := n.Login(ctx, st, env, client.Credentials{Server: cfg.Server, User: cfg.User, Password: client.NewSecret(cfg.Password), DeviceName: name}); err != nil {
 		return nil, err
 	}
-	return n.Open(ctx, st, env)
+	if s, err = n.Open(ctx, st, env); err != nil {
+		return nil, err
+	}
+	// The bot works without an identity, too; others then have to compare it.
+	if _, err := client.EnsureIdentity(ctx, s, client.NewSecret(cfg.Password)); err != nil && cfg.Log != nil {
+		cfg.Log("no identity: " + err.Error())
+	}
+	return s, nil
 }
 
 // bot is a bot that runs.

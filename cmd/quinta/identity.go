@@ -94,19 +94,21 @@ func (a *app) identityResult(ac *account, id client.IdentityInfo) {
 	}
 }
 
-// makeIdentity gives a new account its identity. The account stands without
-// one, too; then it is said how to make it.
-func (a *app) makeIdentity(ctx context.Context, n client.Network, st client.Store, password client.Secret) error {
-	opened, err := n.Open(ctx, unclosed{st}, a.env)
+// settleIdentity sees to it that a new device is one that others trust: an
+// account that has no identity gets one, and what is left to do is said.
+func (a *app) settleIdentity(ctx context.Context, n client.Network, st client.Store, password client.Secret) error {
+	s, err := n.Open(ctx, unclosed{st}, a.env)
 	if err != nil {
 		return err
 	}
-	if s, ok := client.As[client.IdentityKeeper](opened); ok {
-		if err := s.CreateIdentity(ctx, password); err != nil {
-			a.note("warning: the account has no identity that signs its devices: %v; make one with 'quinta keys identity create'", err)
-		}
+	user := oneLine(string(s.Self().User))
+	switch id, err := client.EnsureIdentity(ctx, s, password); {
+	case err != nil:
+		a.note("warning: the account has no identity that signs its devices: %v; make one with 'quinta keys identity create'", err)
+	case id.Exists && !id.SignsThis:
+		a.note("this device is not signed by the account's identity, and others may send it no keys: verify it (quinta verify %s), or unlock with the recovery key (quinta keys backup unlock)", user)
 	}
-	return opened.Close()
+	return s.Close()
 }
 
 // An unclosed store outlives the session that is opened over it.
@@ -114,17 +116,3 @@ type unclosed struct{ client.Store }
 
 // Close leaves the store open.
 func (unclosed) Close() error { return nil }
-
-// warnUnsigned says what a new device of an account with an identity lacks.
-func (a *app) warnUnsigned(ctx context.Context, n client.Network, st client.Store) error {
-	opened, err := n.Open(ctx, unclosed{st}, a.env)
-	if err != nil {
-		return err
-	}
-	if s, ok := client.As[client.IdentityKeeper](opened); ok {
-		if id, err := s.Identity(ctx); err == nil && id.Exists && !id.SignsThis {
-			a.note("this device is not signed by the account's identity, and others may send it no keys: verify it (quinta verify %s), or unlock with the recovery key (quinta keys backup unlock)", oneLine(string(s.Self().User)))
-		}
-	}
-	return opened.Close()
-}

@@ -35,7 +35,9 @@ var loginCommand = &command{
 	name:  "login",
 	args:  "NETWORK SERVER USER [--flag ...]",
 	short: "log a new device in",
-	long: `Logs a new device in and keeps it below the home folder, encrypted.
+	long: `Logs a new device in and keeps it below the home folder, encrypted. If it is
+the account's first one, and the network has them, the account gets its
+cross-signing keys; a later one has to be verified or unlocked.
 
 Example: quinta login matrix https://example.org alice
 
@@ -47,7 +49,7 @@ Example: quinta login matrix https://example.org alice
 			if err != nil {
 				return d, err
 			}
-			return d, a.warnUnsigned(ctx, n, st)
+			return d, a.settleIdentity(ctx, n, st, in.Password)
 		})
 	},
 }

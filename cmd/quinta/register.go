@@ -31,7 +31,7 @@ QUINTA_REGISTRATION_TOKEN.
 			if err != nil {
 				return d, err
 			}
-			return d, a.makeIdentity(ctx, n, st, in.Password)
+			return d, a.settleIdentity(ctx, n, st, in.Password)
 		})
 	},
 }
