@@ -138,6 +138,11 @@ func (p *postgresDB) listen(ctx context.Context, c *pgx.Conn, ready chan struct{
 	}
 }
 
+// notifyEvery is how often other nodes are told at most: under load there are
+// hundreds of commits a second, and each word to others comes back to its
+// speaker too.
+const notifyEvery = 5 * time.Millisecond
+
 // notify sends what was collected, several keys at a time. What an earlier
 // connection did not get through is made good by waking everybody.
 func (p *postgresDB) notify(ctx context.Context, c *pgx.Conn) error {
@@ -156,6 +161,11 @@ func (p *postgresDB) notify(ctx context.Context, c *pgx.Conn) error {
 			if _, err := c.Exec(ctx, "SELECT pg_notify($1, $2)", channel, payload); err != nil {
 				return err
 			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(notifyEvery):
 		}
 	}
 }
