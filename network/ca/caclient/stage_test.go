@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,8 +53,6 @@ type person struct {
 	env  e2ee.Env
 	net  caclient.Network
 	stop func()
-	// asked says that a question was put in a story.
-	asked atomic.Bool
 
 	mu     sync.Mutex
 	events []e2ee.Event
