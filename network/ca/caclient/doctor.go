@@ -20,8 +20,12 @@ var _ client.Doctor = (*Session)(nil)
 // maxSkew is how far clocks may be apart: by more, messages are refused.
 const maxSkew = ca.MaxAhead
 
-// Examine implements client.Doctor. If the server is not reached, or the
-// device is not logged in any more, that is the last finding.
+// lookWithin bounds each thing that is looked at.
+const lookWithin = 20 * time.Second
+
+// Examine implements client.Doctor. If the server is not reached, the
+// device is not logged in any more, or the clock is wrong, no more is looked
+// at.
 func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	const op = "examining the server"
 	_, header, err := s.link.call(ctx, op, open(get(wire.PathRoots)))
@@ -42,10 +46,15 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 		return append(out, bad("login", "the server takes this device for another one", "do not use this store; log in again")), nil
 	}
 	out = append(out, good("login", fmt.Sprintf("%s on device %s", s.account.User, s.account.Device)))
+	if !out[1].OK {
+		return out, nil // by a wrong clock all that follows would be wrong too
+	}
 	for _, look := range []func(context.Context) (client.Finding, error){
 		s.examineRevocations, s.examineKeys, s.examineDevices, s.examineUnread, s.examineBackup,
 	} {
-		found, err := look(ctx)
+		within, cancel := context.WithTimeout(ctx, lookWithin)
+		found, err := look(within)
+		cancel()
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
