@@ -2,7 +2,9 @@ package caclient
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -22,7 +24,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	if own {
 		user = s.account.User
 	}
-	known, err := s.known(ctx, user)
+	known, err := s.known(ctx, user, "")
 	if err != nil {
 		return nil, err
 	}
@@ -88,18 +90,29 @@ func grouped(s string) string {
 	return b.String()
 }
 
+// appearWithin bounds the wait for a device that is named and not known: word
+// of it may be on its way.
+const appearWithin = 10 * time.Second
+
 // known returns what the machine knows of a user's devices, after it has asked
-// for them.
-func (s *Session) known(ctx context.Context, user quinta.UserID) (out []ca.DeviceInfo, err error) {
+// for them if it had to. If id is not empty it waits for that device.
+func (s *Session) known(ctx context.Context, user quinta.UserID, id quinta.DeviceID) (out []ca.DeviceInfo, err error) {
 	const op = "asking for devices"
-	devices := func(tx e2ee.Tx) (bool, error) {
+	there := func(tx e2ee.Tx) (bool, error) {
 		out, err = s.machine.Devices(tx, user)
-		return len(out) > 0, err
+		return slices.ContainsFunc(out, func(d ca.DeviceInfo) bool { return id == "" || d.ID == id && d.Fingerprint != "" }), err
 	}
-	if err := s.carry(ctx, op, &errand{kind: ca.ReqKeys, what: string(user)}, func(tx e2ee.Tx) error { return s.machine.Track(tx, user) }, devices); err != nil {
+	within := ctx
+	if id != "" {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, appearWithin)
+		defer cancel()
+	}
+	err = s.carry(within, op, &errand{kind: ca.ReqKeys, what: string(user)}, func(tx e2ee.Tx) error { return s.machine.Track(tx, user) }, there)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	return out, s.look(ctx, func(tx e2ee.Tx) error { _, err := devices(tx); return err })
+	return out, s.look(ctx, func(tx e2ee.Tx) error { _, err := there(tx); return err })
 }
 
 // device returns one device of a user, or the only one if id is empty.
@@ -110,7 +123,7 @@ func (s *Session) device(ctx context.Context, op string, user quinta.UserID, id 
 	if user == s.account.User && id == s.account.Device {
 		return ca.DeviceInfo{}, quinta.E(quinta.KindInvalid, op, "this is the device itself")
 	}
-	list, err := s.known(ctx, user)
+	list, err := s.known(ctx, user, id)
 	if err != nil {
 		return ca.DeviceInfo{}, err
 	}

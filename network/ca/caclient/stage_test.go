@@ -3,7 +3,6 @@ package caclient_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -302,24 +301,6 @@ func (p *person) shown(room quinta.RoomID) []string {
 		out = append(out, line)
 	}
 	return out
-}
-
-// tokenOf returns the access token of a person, out of the store.
-func (p *person) tokenOf() string {
-	p.t.Helper()
-	var a struct {
-		Token string `json:"token"`
-	}
-	if err := p.st.View(p.t.Context(), func(tx e2ee.Tx) error {
-		b, err := tx.Get("link/account")
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(b, &a)
-	}); err != nil {
-		p.t.Fatal(err)
-	}
-	return a.Token
 }
 
 // wantKind fails the test unless err is of the kind.
