@@ -36,6 +36,8 @@ const (
 type delay struct {
 	wait  time.Duration
 	until time.Time
+	// since is when the first try failed.
+	since time.Time
 }
 
 // over reports whether the time has come.
@@ -48,6 +50,8 @@ type lanes struct {
 	failing map[string]*delay
 	// all is the rest that the whole loop takes.
 	all delay
+	// last is when a request was last answered.
+	last time.Time
 }
 
 // keep forgets the lanes that have nothing due.
@@ -59,10 +63,17 @@ func (s *lanes) keep(due map[string]bool) {
 	}
 }
 
-// passed notes that a request of the lane was answered.
-func (s *lanes) passed(name string) {
+// passed notes that a request of the lane was answered. What has failed only
+// since the one before was answered may have failed for the server, which is
+// back: it need not wait.
+func (s *lanes) passed(name string, now time.Time) {
 	delete(s.failing, name)
-	s.all = delay{}
+	for _, f := range s.failing {
+		if f.since.After(s.last) {
+			f.until = now
+		}
+	}
+	s.all, s.last = delay{}, now
 }
 
 // next returns when the first of the lanes may try again; the zero time if one
@@ -101,7 +112,7 @@ type round struct {
 func (l *Loop[In, Req, Ans]) round(ctx context.Context) (round, error) {
 	due, err := l.due(ctx)
 	if err != nil || len(due) == 0 {
-		l.lanes = lanes{}
+		l.lanes = lanes{last: l.lanes.last}
 		return round{}, err
 	}
 	names := map[string]bool{}
@@ -131,7 +142,7 @@ func (l *Loop[In, Req, Ans]) round(ctx context.Context) (round, error) {
 			continue
 		}
 		failed = 0
-		l.lanes.passed(name)
+		l.lanes.passed(name, time.Now())
 		if err := l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Done(tx, req, ans) }); err != nil {
 			return r, err
 		}
@@ -148,7 +159,7 @@ func (l *Loop[In, Req, Ans]) round(ctx context.Context) (round, error) {
 func (l *Loop[In, Req, Ans]) failed(ctx context.Context, name string, cause error, rest bool) error {
 	f := l.lanes.failing[name]
 	if f == nil {
-		f = &delay{}
+		f = &delay{since: time.Now()}
 		if l.lanes.failing == nil {
 			l.lanes.failing = map[string]*delay{}
 		}
@@ -164,11 +175,12 @@ func (l *Loop[In, Req, Ans]) failed(ctx context.Context, name string, cause erro
 		// What is asked of one request is meant for all, but not for ever.
 		l.lanes.all.until = time.Now().Add(min(pause, maxBackOff))
 	case rest:
-		all, err := l.pause(ctx, cause, &l.lanes.all.wait)
+		l.lanes.all.wait = grown(l.lanes.all.wait)
+		all, err := l.jitter(l.lanes.all.wait)
 		if err != nil {
 			return err
 		}
-		l.lanes.all.until = time.Now().Add(min(all, maxBackOff))
+		l.lanes.all.until = time.Now().Add(all)
 	}
 	if l.Trouble != nil {
 		l.Trouble(cause, pause)

@@ -178,6 +178,32 @@ func TestServerDownIsNotStormed(t *testing.T) {
 	}
 }
 
+// TestServerIsBack: when a server that was away answers one request, the others
+// that failed meanwhile do not wait until it is their time.
+func TestServerIsBack(t *testing.T) {
+	t.Parallel()
+	w := &slipWire{}
+	l, _ := newLanes(t, w, "1 kitchen", "2 garden", "3 attic", "4 hall")
+	down := 6
+	w.fail = func(req string, _ int) error {
+		if down > 0 {
+			down--
+			// Each of the first was told to wait for long, the last was not.
+			after := 10 * time.Minute
+			if strings.HasSuffix(req, "hall=hi") {
+				after = time.Millisecond
+			}
+			return &client.RetryError{After: after, Err: errDown}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := l.Flush(ctx); err != nil {
+		t.Errorf("got %v after %q, want all answered long before their time", err, w.did)
+	}
+}
+
 // TestLimitedServerIsLeftAlone: when the server asks to wait, all requests
 // wait, not only the one that it said it of.
 func TestLimitedServerIsLeftAlone(t *testing.T) {

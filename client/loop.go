@@ -252,12 +252,15 @@ func (l *Loop[In, Req, Ans]) pause(ctx context.Context, cause error, wait *time.
 	if k := quinta.KindOf(cause); k != quinta.KindUnavailable && k != quinta.KindLimited {
 		return 0, cause
 	}
-	*wait = min(max(minBackOff, 2**wait), maxBackOff)
+	*wait = grown(*wait)
 	if re, ok := errors.AsType[*RetryError](cause); ok && re.After > 0 {
 		return min(re.After, retryAtMost), nil
 	}
 	return l.jitter(*wait)
 }
+
+// grown returns the wait after the one that was.
+func grown(wait time.Duration) time.Duration { return min(max(minBackOff, 2*wait), maxBackOff) }
 
 // sleep returns at a time, which may be zero for never, or when wake has
 // something, or with the error of ctx when that ended.
