@@ -198,6 +198,15 @@ type Keeper interface {
 	Acknowledge(ctx context.Context, user quinta.UserID) error
 }
 
+// A Restorer is a Session that can be told that its store is an old copy.
+type Restorer interface {
+	Session
+	// Restored says that the store was put back to an old copy, or is a copy of
+	// that of a device that is in use. Nothing that may have been used since
+	// seals again. It is called before anything is sent.
+	Restored(ctx context.Context) error
+}
+
 // A DeviceInfo is a device and how far it is known.
 type DeviceInfo struct {
 	quinta.Device

@@ -49,6 +49,13 @@ func (n *matrixNet) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool)
 	return m, nil
 }
 
+// Restorable is a copy that has received: one from before that may lack the
+// device's keys.
+func (n *matrixNet) Restorable(tx e2ee.Tx, s sim.Seat) (bool, error) {
+	at, err := since(tx, s)
+	return at != "", err
+}
+
 func (n *matrixNet) Handle(s sim.Seat, r matrix.Req) matrix.Ans { return n.handle(s, r) }
 func (n *matrixNet) Lost() (matrix.Ans, bool)                   { return matrix.Ans{Failure: matrix.Unreached}, true }
 

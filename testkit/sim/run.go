@@ -169,7 +169,7 @@ func (r *run[In, Req, Ans]) step(s Step) {
 	case OpRenew:
 		r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx) })
 	case OpBackup:
-		r.backup(d)
+		d.backup = d.store.clone()
 	case OpRestore:
 		r.restore(d)
 	}
@@ -240,16 +240,16 @@ func (r *run[In, Req, Ans]) start(d *device[In, Req, Ans]) {
 	d.told = d.restored
 }
 
-// backup copies a store. One from before the device first received may lack
-// its keys: put back it would be another device.
-func (r *run[In, Req, Ans]) backup(d *device[In, Req, Ans]) {
-	if _, from, ok := r.fetch(d); ok && from != "" {
-		d.backup = d.store.clone()
-	}
-}
-
 func (r *run[In, Req, Ans]) restore(d *device[In, Req, Ans]) {
 	if d.backup == nil {
+		return
+	}
+	good := false
+	err := d.backup.view(func(tx e2ee.Tx) (err error) { good, err = r.world.Restorable(tx, d.seat); return err })
+	if err != nil {
+		r.violate(RuleMachine, "%s: an old copy: %v", d.seat, err)
+	}
+	if !good {
 		return
 	}
 	d.store, d.restored, d.told = d.backup.clone(), true, false

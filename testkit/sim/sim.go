@@ -36,6 +36,9 @@ type World[In, Req, Ans any] interface {
 	// starts, over the store of tx. A restored store was put back to an old
 	// copy, and the program was told so.
 	Machine(tx e2ee.Tx, env e2ee.Env, s Seat, restored bool) (Machine[In, Req, Ans], error)
+	// Restorable reports whether an old copy of a store still has the keys of
+	// the device: put back otherwise, it would be another device.
+	Restorable(tx e2ee.Tx, s Seat) (bool, error)
 	// Handle has the server take a request: its effect and the answer.
 	Handle(s Seat, r Req) Ans
 	// Lost is the answer of a server that was not reached, if machines are told
