@@ -95,7 +95,13 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 // planConversations asks for the conversations once, for the history of those
 // that a new device has not read, and for what is outdated.
 func (w *work) planConversations() error {
-	if !w.meta.Listed && !w.early(w.meta.ListAfter) {
+	self, err := w.self()
+	if err != nil {
+		return err
+	}
+	// What came before this device could decrypt lies in the history; what comes
+	// afterwards is sealed for it.
+	if !w.meta.Listed && !w.early(w.meta.ListAfter) && self.Encrypt != nil {
 		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
 			return err
 		}

@@ -63,6 +63,9 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 		if in.After != w.meta.Pos {
 			return ErrOutOfOrder
 		}
+		if err := w.keptEvents(); err != nil {
+			return err
+		}
 		for i := range in.Items {
 			it := &in.Items[i]
 			if it.Pos <= w.meta.Pos {

@@ -75,7 +75,7 @@ func TestStoryRecoveryKey(t *testing.T) {
 // told, and her device seals the messages again by itself.
 func TestStoryNoKey(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []ca.Policy{{}, {Sessions: true}} {
+	for _, policy := range []ca.Policy{{Resealing: ca.ResealPinned}, {Resealing: ca.ResealPinned, Sessions: true}} {
 		p, a, _, conv := unread(t, policy, nil)
 		fresh := p.login(bob, "B2", policy)
 		if got := len(fresh.take(e2ee.EventMessage)); got != 0 {
@@ -121,8 +121,10 @@ func TestResealPolicy(t *testing.T) {
 		decide ca.Decision
 		want   []string
 	}{
-		{ca.Policy{Resealing: ca.ResealVerified}, ca.Accept, []string{"one", "two", "three"}},
-		{ca.Policy{Resealing: ca.ResealVerified}, ca.Reject, nil},
+		{ca.Policy{}, ca.Accept, []string{"one", "two", "three"}},
+		{ca.Policy{}, ca.Skip, nil},
+		{ca.Policy{}, ca.Reject, nil},
+		{ca.Policy{Resealing: ca.ResealPinned}, ca.Reject, []string{"one", "two", "three"}}, // too late
 		{ca.Policy{Resealing: ca.ResealNever}, ca.Accept, nil},
 	} {
 		p, a, _, _ := unread(t, c.policy, nil)
@@ -134,7 +136,9 @@ func TestResealPolicy(t *testing.T) {
 			t.Errorf("%+v: alice was told of %d, want 3", c, got)
 		}
 		fresh.settle()
-		fresh.reads()
+		if c.policy.Resealing != ca.ResealPinned {
+			fresh.reads()
+		}
 		a.trust(fresh, c.decide)
 		a.settle()
 		fresh.settle()

@@ -39,11 +39,12 @@ type Resealing int
 
 // The ways to answer a request to seal again.
 const (
+	// ResealVerified: only for devices that the user has verified. An authority
+	// that makes a device up for a peer gets nothing of the past.
+	ResealVerified Resealing = iota
 	// ResealPinned: for every device whose key is certified, not rejected and
 	// not in doubt.
-	ResealPinned Resealing = iota
-	// ResealVerified: only for devices that the user has verified.
-	ResealVerified
+	ResealPinned
 	// ResealNever: for none.
 	ResealNever
 )
@@ -131,6 +132,8 @@ type meta struct {
 	Unread    *quinta.Pos `json:"unread,omitempty"`
 	// Backup is the state of the sealed backup.
 	Backup backupState `json:"backup"`
+	// Untold counts the events that are kept until a call that returns events.
+	Untold int `json:"untold,omitempty"`
 	// Waiting counts the items that wait to be opened.
 	Waiting int `json:"waiting,omitempty"`
 	// ClockWaits says that something waits for the clock to be put right, and

@@ -32,6 +32,8 @@ type outEntry struct {
 	// Doubt says that an earlier seal may have been taken in: a conflict then
 	// means that it was.
 	Doubt bool `json:"doubt,omitempty"`
+	// Told says that the user knows that it waits.
+	Told bool `json:"told,omitempty"`
 	// Tries counts refusals in a row.
 	Tries int `json:"tries,omitempty"`
 	// After is when it is tried again, in Unix milliseconds.
@@ -205,6 +207,9 @@ func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
 	if err != nil || a.wait || a.blocked != "" {
 		return err
 	}
+	if peer, two := w.peerOf(o.Conv, c); two && !a.has(peer) {
+		return w.waitForPeer(key, o, peer)
+	}
 	small, err := w.sealSmall(key, o, c, a)
 	if err != nil || small {
 		return err
@@ -229,6 +234,23 @@ func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
 		return err
 	}
 	return w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
+}
+
+// has reports whether a user has a device that a message would be for, or that
+// it is kept from on purpose.
+func (a *audience) has(user quinta.UserID) bool {
+	return len(a.withheld) > 0 || slices.ContainsFunc(a.recipients, func(r recipient) bool { return r.target.User == user })
+}
+
+// waitForPeer keeps a message that nobody could read yet. The user is told once,
+// and the server says when the peer has a key.
+func (w *work) waitForPeer(key string, o *outEntry, peer quinta.UserID) error {
+	if o.Told {
+		return nil
+	}
+	o.Told = true
+	w.emit(e2ee.Event{Kind: e2ee.EventTrouble, User: peer, Detail: "a message waits until " + string(peer) + " has a key to read it with"})
+	return w.put(key, o)
 }
 
 // signing returns this device if it can sign now. It cannot while its key is

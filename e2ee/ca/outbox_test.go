@@ -309,3 +309,40 @@ func TestNothingInClear(t *testing.T) {
 		t.Error("something left in clear")
 	}
 }
+
+// TestPeerWithoutKey: a message to somebody who has no key to read it with waits
+// for him; its sender is told.
+func TestPeerWithoutKey(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, 11)
+	a := p.login(alice, "A1", ca.Policy{})
+	conv := a.direct(bob)
+	a.says(conv, "hello")
+	a.settle()
+	if has(a.take(), e2ee.EventTrouble, "waits until "+string(bob)) == nil || len(p.history[conv]) != 0 {
+		t.Fatal("a message left that nobody can read, or nobody was told")
+	}
+	b := p.login(bob, "B1", ca.Policy{})
+	a.settle()
+	b.settle()
+	b.reads("hello")
+	if e := a.take(e2ee.EventSent); len(e) != 1 {
+		t.Errorf("got %+v, want it sent", e)
+	}
+}
+
+// TestOutboxOfALostConversation: what cannot be sent any more is told, with the
+// next page that comes.
+func TestOutboxOfALostConversation(t *testing.T) {
+	t.Parallel()
+	p, a, _, conv := couple(t, ca.Policy{})
+	a.says(conv, "one")
+	p.bend = func(_ *device, r ca.Req) (ca.Ans, bool) { return refuse(ca.CodeStaleKeys, ""), r.Kind == ca.ReqMessage }
+	a.post(conv, "two")
+	p.convs[conv].Members = []quinta.UserID{bob}
+	a.settle()
+	a.settle()
+	if e := a.take(e2ee.EventFailed); len(e) != 1 || e[0].Message.Text != "two" {
+		t.Errorf("got %+v, want that it failed", e)
+	}
+}

@@ -88,6 +88,9 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 		if err := w.plan(); err != nil {
 			return err
 		}
+		if err := w.keepEvents(); err != nil {
+			return err
+		}
 		list, err := w.queue()
 		for _, r := range list {
 			out = append(out, r.Req)
@@ -95,6 +98,41 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 		return err
 	})
 	return out, err
+}
+
+// keepEvents keeps what there is to tell until a call that returns events.
+func (w *work) keepEvents() error {
+	for _, e := range w.events {
+		w.meta.Untold++
+		if err := w.put("event/"+w.next(), &e); err != nil {
+			return err
+		}
+	}
+	w.events = nil
+	return nil
+}
+
+// keptEvents tells what was kept.
+func (w *work) keptEvents() error {
+	if w.meta.Untold == 0 {
+		return nil
+	}
+	w.meta.Untold = 0
+	entries, err := w.entries("event/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var ev e2ee.Event
+		if err := json.Unmarshal(e.Value, &ev); err != nil {
+			return damaged("event/")
+		}
+		w.emit(ev)
+		if err := w.tx.Delete(e.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // plan makes the requests that are due and not made yet.
@@ -119,6 +157,9 @@ func (w *work) plan() error {
 // is ignored, as it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
+		if err := w.keptEvents(); err != nil {
+			return err
+		}
 		var r reqRecord
 		found, err := w.get("req/"+req.ID, &r)
 		if err != nil || !found {

@@ -139,10 +139,10 @@ func (w *work) reseals(d *deviceRecord) bool {
 	switch w.m.policy.Resealing {
 	case ResealNever:
 		return false
-	case ResealVerified:
-		return d.trust() == quinta.TrustVerified && d.New == nil
+	case ResealPinned:
+		return d.trust() != quinta.TrustRejected && d.New == nil
 	}
-	return d.trust() != quinta.TrustRejected && d.New == nil
+	return d.trust() == quinta.TrustVerified && d.New == nil
 }
 
 // saySigned signs and seals what this device says.
