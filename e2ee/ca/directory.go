@@ -507,6 +507,18 @@ func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
 	return err
 }
 
+// Current reports whether what is known of a user's keys is what the authority
+// said last: nothing says that they have changed since.
+func (m *Machine) Current(tx e2ee.Tx, user quinta.UserID) (bool, error) {
+	var ok bool
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(user)
+		ok = err == nil && u.Fetched != 0 && !u.Outdated
+		return err
+	})
+	return ok, err
+}
+
 // Devices returns the devices of a user that the authority lists with a valid
 // key, by id.
 func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) {

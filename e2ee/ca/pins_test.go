@@ -252,7 +252,18 @@ func TestNewDevice(t *testing.T) {
 	a.take()
 	second := p.login(bob, "B2", ca.Policy{})
 	own := p.login(alice, "A2", ca.Policy{})
+	a.poll()
+	current := func() (ok bool) {
+		a.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { ok, err = a.m.Current(tx, bob); return nil, err })
+		return ok
+	}
+	if current() {
+		t.Error("the keys count as current before they were looked up again")
+	}
 	a.settle()
+	if !current() {
+		t.Error("the keys do not count as current")
+	}
 	events := a.take()
 	for _, want := range []struct {
 		user quinta.UserID

@@ -106,6 +106,7 @@ func TestStoryWithout(t *testing.T) {
 		t.Fatalf("got %d and %v, want to ask for three", n, err)
 	}
 	told := alice.sees("notice that nobody could read", func(e e2ee.Event) bool { return e.Kind == e2ee.EventUnread })
+	verifies(t, alice, bob) // what is past goes to a verified device only
 	if told.User != "bob@hs1" || told.Message.Room != room {
 		t.Errorf("got %+v, want it from bob for the conversation", told)
 	}
