@@ -33,6 +33,9 @@ type userRecord struct {
 	// Gone says that the server has no such user.
 	Gone    bool                              `json:"gone,omitempty"`
 	Devices map[quinta.DeviceID]*deviceRecord `json:"devices"`
+	// Refused are keys that are listed as valid and are not, of which the user
+	// was told.
+	Refused []string `json:"refused,omitempty"`
 	// Legacy are the valid records of the legacy profile.
 	Legacy []legacyKey `json:"legacy,omitempty"`
 	dirty  bool
@@ -240,7 +243,8 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) error {
 		if k.State == stateActive {
 			_, err := v.Verify(c, who.Use, w.now, w.now)
 			l.valid = err == nil
-			if err != nil && id != w.m.user {
+			if err != nil && id != w.m.user && !slices.Contains(u.Refused, k.ID) && len(u.Refused) < maxDevices {
+				u.Refused = append(u.Refused, k.ID)
 				w.emit(e2ee.Event{Kind: e2ee.EventTrouble, User: id, Device: k.Device, Detail: "a key that the authority lists is refused: " + err.Error()})
 			}
 		}
@@ -299,6 +303,7 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 		d.pastPins()
 		d.Sign, d.Encrypt = sign, enc
 	}
+	d.pastLines(id, keys)
 	if fresh && before && !self && (d.Sign != nil && d.Sign.Listed || d.Encrypt != nil && d.Encrypt.Listed) {
 		w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: id, Device: device, Detail: "new"})
 	}
@@ -330,6 +335,29 @@ func (d *deviceRecord) past(id, first string) {
 	}
 	if d.Past[id] == "" && len(d.Past) < maxPast {
 		d.Past[id] = first
+	}
+}
+
+// pastLines takes in the keys that follow on one of the device's by proven
+// renewals and are valid no more: what they signed while they were is believed.
+func (d *deviceRecord) pastLines(id quinta.UserID, keys []listed) {
+	for i := range keys {
+		k := &keys[i]
+		if k.valid || d.Past[k.ID] != "" || k.ID == d.Sign.id() || k.ID == d.Encrypt.id() {
+			continue
+		}
+		for _, before := range lineOf(id, k, keys)[1:] {
+			first := d.Past[before.ID]
+			for _, p := range []*pin{d.Sign, d.Encrypt} {
+				if p != nil && p.ID == before.ID {
+					first = p.First
+				}
+			}
+			if first != "" {
+				d.past(k.ID, first)
+				break
+			}
+		}
 	}
 }
 

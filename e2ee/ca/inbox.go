@@ -359,7 +359,7 @@ func (w *work) open(r *waitRecord, key string) (wait string, err error) {
 	if err := c.admits(it, w.m.user); err != nil {
 		return "", err
 	}
-	if !slices.Contains(c.Members, it.From) {
+	if c.Left || !slices.Contains(c.Members, it.From) {
 		// Somebody came or went: the next message must be for the right people.
 		if err := w.refresh(it.Conv, c); err != nil {
 			return "", err
@@ -546,7 +546,7 @@ func (w *work) receiveKeyChange(it *Item) error {
 		w.meta.CRLDue = true
 	}
 	u, err := w.user(k.Username)
-	if err != nil || u.Fetched == 0 && k.Username != w.m.user {
+	if err != nil || u.Fetched == 0 && !u.Outdated && k.Username != w.m.user {
 		return err // nobody whose keys are needed yet
 	}
 	return w.outdate(k.Username)

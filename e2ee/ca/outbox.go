@@ -358,7 +358,7 @@ func (w *work) staleKeys(r *reqRecord, o *outEntry, ans Ans) error {
 			return err
 		}
 	}
-	if o.Tries > 2 { // a server that does not mean it is not asked without end
+	if o.Tries > 1 { // a server that does not mean it is not asked without end
 		o.After = w.now.Add(again).UnixMilli()
 	}
 	w.meta.CRLDue = true

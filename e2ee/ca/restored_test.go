@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 )
@@ -116,4 +117,93 @@ func (d *device) pending() (n int) {
 	d.p.t.Helper()
 	d.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { n, err = d.m.Pending(tx); return nil, err })
 	return n
+}
+
+// TestRenewedThenRemoved: a device renews its keys, says something, and is
+// removed before the other one has looked: what it said before is read.
+func TestRenewedThenRemoved(t *testing.T) {
+	t.Parallel()
+	p, a, b, conv := couple(t, ca.Policy{})
+	second := p.login(alice, "A2", ca.Policy{})
+	a.says(conv, "one")
+	b.settle()
+	b.reads("one")
+	p.later(time.Hour)
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Renew(tx) })
+	a.settle()
+	a.says(conv, "two")
+	p.later(time.Minute)
+	for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+		id := a.keys("active", use)[0].ID
+		second.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, second.m.Revoke(tx, id, "cessation") })
+	}
+	second.flush()
+	b.settle()
+	b.reads("two")
+	if list := b.devices(alice); len(list) != 1 || list[0].ID != "A2" {
+		t.Errorf("got %+v, want the second device alone", list)
+	}
+}
+
+// TestKeysChangeWhileAsked: a list that was asked for before the keys changed
+// does not count as current.
+func TestKeysChangeWhileAsked(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, 12)
+	a := p.login(alice, "A1", ca.Policy{})
+	b, second := p.login(bob, "B1", ca.Policy{}), p.login(bob, "B2", ca.Policy{})
+	a.settle()
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Track(tx, bob) })
+	due := a.due()
+	answers := []ca.Ans{}
+	for _, r := range due {
+		answers = append(answers, p.do(a, r))
+	}
+	id := second.keys("active", ca.UseEncrypt)[0].ID
+	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, b.m.Revoke(tx, id, "cessation") })
+	b.flush()
+	a.poll()
+	for i, r := range due {
+		a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return a.m.Done(tx, r, answers[i]) })
+	}
+	a.flush()
+	conv := a.direct(bob)
+	tries := 0
+	p.bend = func(d *device, r ca.Req) (ca.Ans, bool) {
+		if d == a && r.Kind == ca.ReqMessage {
+			tries++
+		}
+		return ca.Ans{}, false
+	}
+	a.says(conv, "one")
+	if tries != 1 {
+		t.Errorf("got %d tries, want that the revoked key was known", tries)
+	}
+}
+
+// TestAddedAgain: a user who left a conversation and is added again is in it
+// when the next message comes.
+func TestAddedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, 13)
+	a, b := p.login(alice, "A1", ca.Policy{}), p.login(bob, "B1", ca.Policy{})
+	var conv quinta.RoomID
+	a.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		conv, err = a.m.Create(tx, []quinta.UserID{bob})
+		return nil, err
+	})
+	a.says(conv, "one")
+	b.settle()
+	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, b.m.Leave(tx, conv) })
+	b.settle()
+	a.says(conv, "without")
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Add(tx, conv, []quinta.UserID{bob}) })
+	a.flush()
+	p.later(2 * time.Minute)
+	a.says(conv, "two")
+	b.settle()
+	b.reads("one", "two")
+	b.says(conv, "three")
+	a.settle()
+	a.reads("three")
 }
