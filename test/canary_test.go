@@ -204,6 +204,7 @@ func TestCanarySecretsStayWhereTheyBelong(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
+	more, carol := canaryCA(t, s, bin, homes, file)
 	metrics := canaryMetrics(t, s)
 	alice.runs(0, nil, "logout")
 	s.Stop()
@@ -214,7 +215,7 @@ func TestCanarySecretsStayWhereTheyBelong(t *testing.T) {
 		newCanary(t, "passphrase of the store", []byte(canaryStore)),
 		newCanary(t, "access token of alice", []byte(tokens[0])), newCanary(t, "access token of bob", []byte(tokens[1])),
 	}
-	all = append(all, sessions...)
+	all = append(append(all, sessions...), more...)
 	logged, err := os.ReadFile(log.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +226,7 @@ func TestCanarySecretsStayWhereTheyBelong(t *testing.T) {
 	for where, b := range map[string][]byte{
 		"the server's log": logged, "the server's output": []byte(s.Log()), "the metrics": metrics,
 		"what alice's client said": alice.errors.Bytes(), "what bob's client said": bob.errors.Bytes(),
+		"what carol's client said": carol.errors.Bytes(),
 	} {
 		for _, c := range all {
 			if c.in(b) {
@@ -235,6 +237,58 @@ func TestCanarySecretsStayWhereTheyBelong(t *testing.T) {
 	for _, root := range []string{s.Config().Data, homes} {
 		canaryFiles(t, root, all)
 	}
+}
+
+// canaryCA has two people talk on the CA network, with what can go wrong
+// there, and returns the secrets of it, and the client of one of them.
+func canaryCA(t *testing.T, s *quintad.Server, bin, homes, file string) ([]canary, *canaryHome) {
+	t.Helper()
+	carol := &canaryHome{t: t, quinta: bin, dir: filepath.Join(homes, "carol")}
+	dave := &canaryHome{t: t, quinta: bin, dir: filepath.Join(homes, "dave")}
+	carol.runs(0, nil, "register", "ca", s.URL(), "carol", "--passphrase")
+	dave.runs(0, nil, "register", "ca", s.URL(), "dave", "--passphrase")
+	room := carol.runs(0, nil, "create", "--direct", "dave@hs1")
+	carol.runs(0, nil, "send", room, canaryText)
+	id := carol.runs(0, nil, "send", room, "--file", file)
+	if got := dave.runs(0, nil, "read", room); !strings.Contains(got, canaryText) {
+		t.Fatalf("dave read %q, want the text", got)
+	}
+	dave.runs(0, nil, "fetch", room, id, "--out", filepath.Join(t.TempDir(), "out"))
+	made := carol.runs(0, nil, "keys", "backup", "create", "--json")
+	var backup struct {
+		Recovery string `json:"recovery_key"`
+	}
+	if err := json.Unmarshal([]byte(made), &backup); err != nil || backup.Recovery == "" {
+		t.Fatalf("got %q, %v, want a recovery key", made, err)
+	}
+	carol.runs(0, nil, "renew")
+	carol.runs(5, []string{"QUINTA_RECOVERY_KEY=" + backup.Recovery + " x"}, "keys", "backup", "unlock")
+	carol.runs(1, []string{"QUINTA_PASSPHRASE=" + canaryStore + "x"}, "rooms")
+	token := carol.token()
+	for path, password := range map[string]string{
+		"/ca/v1/devices?token=" + token:               canaryPassword,
+		"/ca/v1/keys/" + token:                        canaryPassword,
+		"/.well-known/est/sign.X/simpleenroll":        canaryPassword,
+		"/.well-known/est/sign.X/simpleenroll?wrong=": canaryPassword + "x",
+	} {
+		q, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+path, strings.NewReader(canaryText))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.SetBasicAuth("carol", password)
+		resp, err := client.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(&carol.errors, io.LimitReader(resp.Body, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	carol.errors.WriteString(s.Command("ca", "show", "--audit", "1000"))
+	dave.runs(0, nil, "logout")
+	carol.errors.Write(dave.errors.Bytes())
+	return []canary{newCanary(t, "access token of carol", []byte(token)), newCanary(t, "recovery key of carol", []byte(backup.Recovery))}, carol
 }
 
 // fails is runs for a command whose home is not looked at; it ends with the

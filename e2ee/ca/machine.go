@@ -2,7 +2,7 @@ package ca
 
 import (
 	"bytes"
-	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -277,13 +277,14 @@ func (w *work) next() string {
 
 func (w *work) emit(e e2ee.Event) { w.events = append(w.events, e) }
 
-// newID returns an id that was never used: 128 random bits.
+// newID returns an id that was never used: 128 random bits in hex, so that no
+// id begins with a sign which a command line takes for that of a flag.
 func (w *work) newID() (quinta.MessageID, error) {
 	var b [16]byte
 	if _, err := io.ReadFull(w.m.env.Rand, b[:]); err != nil {
 		return "", fmt.Errorf("ca: making an id: %w", err)
 	}
-	return quinta.MessageID(base64.RawURLEncoding.EncodeToString(b[:])), nil
+	return quinta.MessageID(hex.EncodeToString(b[:])), nil
 }
 
 // Since returns the position after which the mailbox is to be asked for. It
