@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -98,17 +99,52 @@ func resumes(t *testing.T, n caclient.Network, st client.Store, env e2ee.Env) *p
 // disk returns a store in a file of the test.
 func disk(t *testing.T) client.Store {
 	t.Helper()
-	dir := t.TempDir()
+	_, st := diskIn(t)
+	return st
+}
+
+// diskIn returns a store and the folder that it is in.
+func diskIn(t *testing.T) (dir string, st client.Store) {
+	t.Helper()
+	dir = t.TempDir()
 	key, err := sqlite.KeyFile(filepath.Join(dir, "store.key"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := sqlite.Open(filepath.Join(dir, "store"), key)
+	opened, err := sqlite.Open(filepath.Join(dir, "store"), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { st.Close() })
-	return st
+	t.Cleanup(func() { opened.Close() })
+	return dir, opened
+}
+
+// readDir returns the files of a folder.
+func readDir(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, f := range list {
+		if out[f.Name()], err = os.ReadFile(filepath.Join(dir, f.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// eventsOf returns the events of a kind that came so far.
+func (p *person) eventsOf(k e2ee.EventKind) (out []e2ee.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.events {
+		if e.Kind == k {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // kinds are the kinds of store.
