@@ -50,7 +50,7 @@ bench:
 	go run ./bench/crypto -out bench/results || status=1; \
 	go run ./bench/client -out bench/results || status=1; \
 	go run ./bench/load -window 1s -out bench/results || status=1; \
-	go test -run '^$$' -bench . -benchmem -benchtime 100ms \
+	go test -run '^$$' -bench . -benchmem -benchtime 10ms \
 		$$(grep -rl '^func Benchmark' --include='*_test.go' . | xargs -n1 dirname | sort -u) || status=1; \
 	exit $$status
 
