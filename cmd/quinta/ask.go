@@ -19,8 +19,9 @@ var askCommand = &command{
 	name:  "ask",
 	short: "ask senders to seal again what cannot be read here",
 	long: `Tells the senders of all messages that cannot be read here, because their keys
-are lost, that no device of the account could. Their devices may then seal them
-again by themselves. Where there is a backup, unlock it first.
+are lost, that no device of the account could. The device of a sender who has
+verified this device then seals them again by itself. Where there is a backup,
+unlock it first.
 
 Example: quinta ask
 `,
