@@ -282,7 +282,7 @@ func (w *work) anyWaiting() (bool, error) {
 		if err := json.Unmarshal(e.Value, &r); err != nil {
 			return false, damaged("wait/")
 		}
-		if r.For != waitKeys {
+		if r.For != waitKeys && !strings.HasPrefix(r.For, waitSession) {
 			return true, nil
 		}
 	}

@@ -129,7 +129,7 @@ func (w *work) prune() error {
 	// Neither a wrong clock nor a server's false time alone makes this device
 	// forget.
 	old := min(now, w.meta.Heard) - (MaxAge + 2*maxBackdate).Milliseconds()
-	for _, prefix := range []string{"mid/", "sent/", "packet/"} {
+	for _, prefix := range []string{"mid/", "sent/", "packet/", "answered/", "session/", "legacy/"} {
 		entries, err := w.entries(prefix)
 		if err != nil {
 			return err
