@@ -72,7 +72,7 @@ func openPostgres(ctx context.Context, d *DB) (backend, error) {
 // prove refuses a database in which a commit is not durable.
 func (p *postgresDB) prove() error {
 	var fsync, encoding string
-	if err := p.w.p.deadline(time.Now().Add(connectTimeout)); err != nil {
+	if err := p.w.p.deadline(time.Now().Add(2 * connectTimeout)); err != nil {
 		return explainPostgres(p.cfg, err)
 	}
 	if err := p.w.query("SELECT current_setting('fsync'), current_setting('server_encoding')", nil, func(s scanner) bool {
