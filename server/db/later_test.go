@@ -43,7 +43,7 @@ func group(t *testing.T, d *db.DB, fns ...func(*db.Tx) error) []error {
 	for i, fn := range fns {
 		queued := d.Waiting()
 		wg.Go(func() { errs[i] = d.Update(context.Background(), fn) })
-		for until := time.Now().Add(10 * time.Second); d.Waiting() == queued; {
+		for until := time.Now().Add(time.Minute); d.Waiting() == queued; {
 			if time.Now().After(until) {
 				t.Fatal("a request does not queue")
 			}

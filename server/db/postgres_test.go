@@ -50,7 +50,7 @@ func TestConnectionsAreKilled(t *testing.T) {
 	if err := d.Update(t.Context(), func(tx *db.Tx) error { return put(tx, 5, "again") }); err != nil {
 		t.Errorf("after the loss of an idle connection: %v", err)
 	}
-	until := time.Now().Add(20 * time.Second)
+	until := time.Now().Add(time.Minute)
 	for {
 		var n int
 		err := d.View(t.Context(), func(tx *db.Tx) error { return tx.Row(`SELECT COUNT(*) FROM note`).Scan(&n) })
@@ -77,7 +77,7 @@ func TestReaderGivesUp(t *testing.T) {
 		var s string
 		return tx.Row(`SELECT CAST(pg_sleep(20) AS TEXT)`).Scan(&s)
 	})
-	if !errors.Is(err, context.Canceled) || time.Since(began) > 10*time.Second {
+	if !errors.Is(err, context.Canceled) || time.Since(began) > 15*time.Second {
 		t.Errorf("got %v after %s, want that the context ended", err, time.Since(began))
 	}
 	for i := range 5 {
