@@ -32,7 +32,11 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	at := map[quinta.DeviceID]int{}
 	for _, d := range known {
 		at[d.ID] = len(out)
-		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: d.Trust, Fingerprint: grouped(d.Fingerprint),
+		trust := d.Trust
+		if own && d.ID == s.account.Device {
+			trust = quinta.TrustVerified // a device knows its own keys
+		}
+		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: trust, Fingerprint: grouped(d.Fingerprint),
 			Own: own, Self: own && d.ID == s.account.Device})
 	}
 	if !own {

@@ -135,18 +135,6 @@ func readDir(t *testing.T, dir string) map[string][]byte {
 	return out
 }
 
-// eventsOf returns the events of a kind that came so far.
-func (p *person) eventsOf(k e2ee.EventKind) (out []e2ee.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.events {
-		if e.Kind == k {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
 // kinds are the kinds of store.
 var kinds = map[string]func(*testing.T) client.Store{
 	"memory": func(*testing.T) client.Store { return memory.New() },
