@@ -82,7 +82,7 @@ func TestTableMarks(t *testing.T) {
 	for _, c := range []struct {
 		got, machine float64
 		want         bool
-	}{{1.5, 2, true}, {1.49, 2, false}, {1.49, 2.1, false}, {1.21, 1.6, true}, {1.1, 1.6, false}} {
+	}{{1.5, 2, true}, {1.49, 2, false}, {1.49, 2.1, false}, {1.45, 1.9, true}, {1.4, 1.9, false}, {1.1, 1.6, true}} {
 		tab.ok = true
 		if tab.worth(row{bar: 1.5, faster: true}, 100, 100*c.got, c.machine); tab.ok != c.want {
 			t.Errorf("%v where two processors are worth %v: got %v, want %v", c.got, c.machine, tab.ok, c.want)

@@ -44,8 +44,8 @@ func (t *table) ratio(r row, ours, other float64) {
 
 // workers prints what two workers are worth. It is measured on the clock, and
 // so beside what two processors are worth at the same time to work that has
-// nothing in common: where that is less than twice, as other programs have the
-// rest, the bar is as much less.
+// nothing in common. Where that is much less than twice, other programs have
+// the rest, and how the two fare is chance: the line says so and is not judged.
 func (t *table) workers(ctx context.Context) error {
 	one, two, machine, err := measureWorkers(ctx, manyDevices, t.rounds)
 	if err != nil {
@@ -55,12 +55,19 @@ func (t *table) workers(ctx context.Context) error {
 	return nil
 }
 
+// quiet is what two processors must be worth for two workers to be judged.
+const quiet = 1.8
+
 func (t *table) worth(r row, two, one, machine float64) {
-	r.bar *= min(machine, 2) / 2
-	t.ratio(r, two, one)
-	if machine < 1.9 {
-		fmt.Fprintf(t.w, "     two processors were worth %.2f just now; with two the bar is >= 1.50\n", machine)
+	if machine >= quiet {
+		r.bar *= min(machine, 2) / 2
+		t.ratio(r, two, one)
+		return
 	}
+	bar := r.barText()
+	r.bar = 0
+	t.ratio(r, two, one)
+	fmt.Fprintf(t.w, "     not judged (bar %s): two processors were worth %.2f just now\n", bar, machine)
 }
 
 // counts prints the allocations.
