@@ -362,6 +362,10 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 	if err := w.saveKey(k); err != nil {
 		return false, err
 	}
+	if k.Use == UseEncrypt {
+		// Others may have sealed for it before the answer came here.
+		w.retry(waitKeys)
+	}
 	for _, o := range slices.Clone(w.keys) {
 		if o != k && o.Profile == k.Profile && o.Use == k.Use && o.State == ownActive && !o.valid(w.now) {
 			if err := w.ownOver(o.ID); err != nil {

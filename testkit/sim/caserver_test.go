@@ -71,8 +71,10 @@ type taken struct {
 func newAuthority(out sim.Outside) *authority {
 	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}}
 	rootKey, key := a.newKey(), a.newKey()
-	root := sure(ca.NewRoot(a.rand, theDomain, rootKey, a.now()))
-	a.issuer = &ca.Issuer{Root: root, Cert: sure(ca.NewIntermediate(a.rand, theDomain, key, root, rootKey, a.now())), Key: key, Rand: a.rand}
+	// From the day before: clocks may be set back a little.
+	since := a.now().Add(-24 * time.Hour)
+	root := sure(ca.NewRoot(a.rand, theDomain, rootKey, since))
+	a.issuer = &ca.Issuer{Root: root, Cert: sure(ca.NewIntermediate(a.rand, theDomain, key, root, rootKey, since)), Key: key, Rand: a.rand}
 	return a
 }
 
