@@ -328,3 +328,15 @@ func TestOtherDevice(t *testing.T) {
 		t.Errorf("got %v, want ErrOtherDevice", err)
 	}
 }
+
+// TestAuthorityClockSetBack: a certificate that begins before the authority's own
+// does, since its clock was set back, is taken.
+func TestAuthorityClockSetBack(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, 14)
+	p.later(-time.Minute)
+	a := p.login(alice, "A1", ca.Policy{})
+	if len(a.keys("active", ca.UseSign)) != 1 || len(a.keys("active", ca.UseEncrypt)) != 1 {
+		t.Errorf("got %+v, want the certificates taken", a.take())
+	}
+}
