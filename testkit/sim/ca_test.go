@@ -142,11 +142,12 @@ func (n *caNet) Accepted() []sim.Accepted {
 func (n *caNet) Knows(e2ee.Tx, sim.Seat) (uint64, error) { return math.MaxUint64, nil }
 
 // Entitled are the devices whose keys a message was sealed for; the sender has
-// it anyway.
+// it anyway. One that never got to know the conversation before its user left
+// it cannot judge the message, and need not show it.
 func (n *caNet) Entitled(s sim.Seat, m sim.Accepted, _ uint64) (must, may bool) {
 	for _, t := range n.messages {
 		if t.item.Pos == quinta.Pos(m.Pos) {
-			return t.sealedFor[s] && t.seat != s, t.sealedFor[s] || t.seat == s
+			return t.sealedFor[s] && t.seat != s && n.told[s], t.sealedFor[s] || t.seat == s
 		}
 	}
 	return false, false

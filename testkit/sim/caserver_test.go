@@ -42,6 +42,8 @@ type authority struct {
 	messages []*taken
 	byID     map[quinta.MessageID]*taken
 	misused  []string
+	// told are the devices that got to know the conversation.
+	told map[sim.Seat]bool
 }
 
 // A keyRow is a key in the directory.
@@ -69,7 +71,7 @@ type taken struct {
 }
 
 func newAuthority(out sim.Outside) *authority {
-	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}}
+	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}, told: map[sim.Seat]bool{}}
 	rootKey, key := a.newKey(), a.newKey()
 	// From the day before: clocks may be set back a little.
 	since := a.now().Add(-24 * time.Hour)
@@ -123,11 +125,13 @@ func (a *authority) handle(s sim.Seat, r ca.Req) ca.Ans {
 		if !slices.Contains(a.members, s.User) {
 			return ca.Ans{}
 		}
+		a.told[s] = true
 		return ca.Ans{Conversations: []ca.Conversation{a.conversation()}}
 	case ca.ReqConversation:
 		if r.Conv != theConversation || !slices.Contains(a.members, s.User) {
 			return refuse(ca.CodeNotFound)
 		}
+		a.told[s] = true
 		c := a.conversation()
 		return ca.Ans{Conversation: &c}
 	case ca.ReqMessage:
