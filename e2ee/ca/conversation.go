@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
@@ -92,8 +93,12 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 	return nil, w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
 }
 
-// planConversations asks for the conversations once, for the history of those
-// that a new device has not read, and for what is outdated.
+// listEvery is how often the conversations are asked for, since a server tells
+// nobody that he was added before somebody speaks.
+const listEvery = time.Hour
+
+// planConversations asks for the conversations at first and now and then, and
+// for those that are outdated.
 func (w *work) planConversations() error {
 	self, err := w.self()
 	if err != nil {
@@ -101,7 +106,9 @@ func (w *work) planConversations() error {
 	}
 	// What came before this device could decrypt lies in the history; what comes
 	// afterwards is sealed for it.
-	if !w.meta.Listed && !w.early(w.meta.ListAfter) && self.Encrypt != nil {
+	age := w.now.UnixMilli() - w.meta.ListedAt
+	due := !w.meta.Listed || age >= listEvery.Milliseconds() || age < 0
+	if due && !w.early(w.meta.ListAfter) && self.Encrypt != nil {
 		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
 			return err
 		}
@@ -139,11 +146,15 @@ func (w *work) doneConversations(_ *reqRecord, ans Ans) error {
 		w.trouble("the conversations", ans)
 		return nil
 	}
-	w.meta.Listed = true
+	first := !w.meta.Listed
+	w.meta.Listed, w.meta.ListedAt = true, w.now.UnixMilli()
 	for i := range ans.Conversations {
 		if _, err := w.takeConversation(&ans.Conversations[i]); err != nil {
 			return err
 		}
+	}
+	if !first {
+		return nil
 	}
 	return w.beginHistory()
 }

@@ -123,11 +123,12 @@ type meta struct {
 	CRLAfter   int64 `json:"crlAfter,omitempty"`
 	CRLDue     bool  `json:"crlDue,omitempty"`
 	RootsDue   bool  `json:"rootsDue,omitempty"`
-	// Listed says that the conversations were asked for once, ListAfter when
-	// they may be again, in Unix milliseconds, and Unread is up
+	// Listed says that the conversations were asked for, ListedAt when, and
+	// ListAfter when they may be again, in Unix milliseconds; Unread is up
 	// to where some device of the user had read when this one began, if its
 	// history is still to be looked at.
 	Listed    bool        `json:"listed,omitempty"`
+	ListedAt  int64       `json:"listedAt,omitempty"`
 	ListAfter int64       `json:"listAfter,omitempty"`
 	Unread    *quinta.Pos `json:"unread,omitempty"`
 	// Backup is the state of the sealed backup.

@@ -346,3 +346,22 @@ func TestOutboxOfALostConversation(t *testing.T) {
 		t.Errorf("got %+v, want that it failed", e)
 	}
 }
+
+// TestAddedInSilence: who is added to a conversation knows of it after a while,
+// also if nobody speaks.
+func TestAddedInSilence(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, 15)
+	a, b := p.login(alice, "A1", ca.Policy{}), p.login(bob, "B1", ca.Policy{})
+	var conv quinta.RoomID
+	a.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) {
+		conv, err = a.m.Create(tx, []quinta.UserID{bob})
+		return nil, err
+	})
+	a.flush()
+	p.later(2 * time.Hour)
+	b.settle()
+	b.says(conv, "i am here")
+	a.settle()
+	a.reads("i am here")
+}

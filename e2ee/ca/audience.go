@@ -1,0 +1,100 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// A recipient is one key that a message is sealed for.
+type recipient struct {
+	target Target
+	cert   *x509.Certificate
+	id     string
+}
+
+// audience is for whom a message is sealed.
+type audience struct {
+	recipients []recipient
+	withheld   []string
+	// blocked is a user whose verified key changed.
+	blocked quinta.UserID
+	// wait says that something must be looked up first.
+	wait bool
+}
+
+// audience returns for whom a message to users is sealed: every valid device
+// of each, and of this user, this device included.
+func (w *work) audience(users []quinta.UserID) (*audience, error) {
+	a := &audience{}
+	v, err := w.verifier()
+	if err != nil {
+		return nil, err
+	}
+	all := append([]quinta.UserID{w.m.user}, users...)
+	slices.Sort(all)
+	for _, id := range slices.Compact(all) {
+		u, ok, err := w.known(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			a.wait = true
+			continue
+		}
+		for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
+			if err := w.admitDevice(a, v, id, device, u.Devices[device]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	self, err := w.self()
+	if err != nil {
+		return nil, err
+	}
+	if self.Encrypt == nil {
+		a.wait = true
+		return a, nil
+	}
+	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, KeyID(self.Encrypt)})
+	slices.SortFunc(a.recipients, func(x, y recipient) int { return bytes.Compare([]byte(x.id), []byte(y.id)) })
+	slices.Sort(a.withheld)
+	return a, nil
+}
+
+// admitDevice adds one device to an audience.
+func (w *work) admitDevice(a *audience, v *Verifier, id quinta.UserID, device quinta.DeviceID, d *deviceRecord) error {
+	if id == w.m.user && device == w.m.device {
+		return nil
+	}
+	if d.New != nil {
+		if d.New.Encrypt != nil && d.New.Encrypt.Listed || d.New.Sign != nil && d.New.Sign.Listed {
+			a.blocked = id
+		}
+		return nil
+	}
+	if d.Encrypt == nil || !d.Encrypt.Listed {
+		return nil
+	}
+	c, err := d.Encrypt.cert()
+	if err != nil {
+		return err
+	}
+	_, err = v.Verify(c, UseEncrypt, w.now, w.now)
+	switch {
+	case errors.Is(err, ErrNoStatus):
+		a.wait = true
+	case err != nil:
+		// The server may still count it as valid: it is left out on purpose.
+		a.withheld = append(a.withheld, d.Encrypt.ID)
+	case !w.admits(id, d):
+		a.withheld = append(a.withheld, d.Encrypt.ID)
+	default:
+		a.recipients = append(a.recipients, recipient{Target{id, device}, c, d.Encrypt.ID})
+	}
+	return nil
+}
