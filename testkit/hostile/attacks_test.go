@@ -3,9 +3,9 @@
 // package go over the wire, against the client as it is; the others are tests
 // of the part that meets them, where it cannot be reached from a server.
 //
-//	 1  a member whom nobody added        TestAttack01GhostMember
-//	 2  a device that the user has not    TestAttack02GhostDevice; e2ee/matrix TestShareOnlySigned
-//	 3  identifiers mixed up              e2ee/sas attack_test.go
+//	 1  a member whom nobody added        TestAttack01GhostMember; e2ee/matrix TestAttack01GhostUser
+//	 2  a device that the user has not    TestAttack02GhostDevice; e2ee/matrix TestAttack02ServerAddsDevice
+//	 3  identifiers mixed up              e2ee/sas attack_test.go; e2ee/matrix TestAttack03DeviceNamedAsKey
 //	 4  foreign forwarded keys            TestAttack04ForwardedKey; e2ee/matrix TestAttack04Forwarded
 //	 5  keys outside of Olm               TestAttack05KeyInClear; e2ee/matrix TestAttack05OverOlmOnly
 //	 6  a planted secret                  TestAttack06FakedSecret; e2ee/matrix TestAttack06FakedSecret
