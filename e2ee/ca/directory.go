@@ -179,10 +179,15 @@ func (w *work) doneKeys(r *reqRecord, ans Ans) error {
 				return err
 			}
 		}
-		if err := w.takeKeys(id, u, ans.Keys.Keys); err != nil {
+		early, err := w.takeKeys(id, u, ans.Keys.Keys)
+		if err != nil {
 			return err
 		}
 		u.Gone, u.Fetched = false, w.now.UnixMilli()
+		if early {
+			u.After = w.now.Add(again).UnixMilli()
+			return nil
+		}
 	}
 	if u.Generation == r.Generation {
 		u.Outdated = false
@@ -209,11 +214,14 @@ type listed struct {
 	valid bool
 }
 
-// takeKeys compares what the authority lists with what is pinned.
-func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) error {
+// takeKeys compares what the authority lists with what is pinned. It reports
+// whether something is listed as valid that is not yet so by the clock of this
+// device: then the clock is slow, and the keys have to be looked up again when
+// it was put right.
+func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) (early bool, err error) {
 	v, err := w.verifier()
 	if err != nil {
-		return err
+		return false, err
 	}
 	byDevice := map[quinta.DeviceID][]listed{}
 	u.Legacy = nil
@@ -240,6 +248,7 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) error {
 		if k.State == stateActive {
 			_, err := v.Verify(c, who.Use, w.now, w.now)
 			l.valid = err == nil
+			early = early || err != nil && c.NotBefore.After(w.now)
 			if err != nil && id != w.m.user && !slices.Contains(u.Refused, k.ID) && len(u.Refused) < maxDevices {
 				u.Refused = append(u.Refused, k.ID)
 				w.emit(e2ee.Event{Kind: e2ee.EventTrouble, User: id, Device: k.Device, Detail: "a key that the authority lists is refused: " + err.Error()})
@@ -254,10 +263,10 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) error {
 	}
 	for _, device := range slices.Sorted(maps.Keys(byDevice)) {
 		if err := w.takeDevice(id, device, u, byDevice[device]); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return early, nil
 }
 
 // takeDevice compares what the authority lists of one device with its pins.

@@ -70,10 +70,10 @@ func TestClockWrong(t *testing.T) {
 				bob.catchesUp()
 			}
 			bob.reads("today")
+			alice.reads("with a wrong clock")
 			if n := bob.saw("today"); n != 1 {
 				t.Errorf("got the message %d times, want once", n)
 			}
-			// What was to be sent is kept, and leaves when its time has come.
 			if n := bob.count(e2ee.EventFailed); n != 0 {
 				t.Errorf("got %d messages given up, want none", n)
 			}
