@@ -21,7 +21,11 @@ type fault struct {
 	pkg string
 }
 
-const machine = "e2ee/matrix/"
+// The folders of the machines.
+const (
+	machine = "e2ee/matrix/"
+	ca      = "e2ee/ca/"
+)
 
 var faults = []fault{
 	{name: "Olm: the MAC is not checked", file: "e2ee/olm/message.go", old: "if !k.Verify(m.raw[:signed], m.raw[signed:]) {", new: "if k.Verify(m.raw[:signed], m.raw[signed:]) && false {", test: "."},
@@ -64,6 +68,12 @@ var faults = []fault{
 	{name: "after a restore an Olm session seals on", file: machine + "olm.go", old: "s.Received != retired && (best", new: "(best", test: "TestRestored"},
 	{name: "an event that comes twice counts twice", file: machine + "inbound.go", old: "if use == toldBefore && !w.reading {", new: "if false {", test: "TestEventTwice"},
 	{name: "cross-signing by anybody", file: machine + "trust.go", old: "&& verifyBy(selfSigning, id, pub)", new: "", test: "TestForgedCrossSigning"},
+	{name: "CA: the sender need not be whom the certificate names", file: ca + "message.go", old: "c.From != id.User || ", new: "", test: "Test(Machine)?Attack.*"},
+	{name: "CA: a message is moved to another conversation", file: ca + "message.go", old: "case c.Conv != x.Conv:", new: "case false:", test: "Test(Machine)?Attack.*"},
+	{name: "CA: numbers may come again", file: ca + "memory.go", old: "if !l.take(c.Seq, late) {", new: "if !l.take(c.Seq, late) && false {", test: "Test(Machine)?Attack.*"},
+	{name: "CA: a revocation list may be old", file: ca + "verify.go", old: "if s == nil || now.After(s.next) {", new: "if s == nil {", test: "Test(Machine)?Attack.*"},
+	{name: "CA: another key follows without a proof", file: ca + "directory.go", old: "k.Renewal.Proves(Identity{User: id, Device: k.Device, Use: Use(k.Use)}, keys[i].cert.PublicKey, k.cert.PublicKey) != nil", new: "k.Renewal == nil", test: "TestForgedRenewal"},
+	{name: "CA: a changed key of a verified user holds nothing back", file: ca + "outbox.go", old: `blocked != "" && c.Profile == ProfileSecure`, new: `blocked != "" && false`, test: "TestAttack10KeySwapped"},
 }
 
 // TestFaultsAreCaught plants each fault and runs the test that must see it.
