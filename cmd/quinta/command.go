@@ -37,7 +37,7 @@ func commands() []*command {
 		loginCommand, registerCommand, logoutCommand, accountsCommand,
 		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
-		devicesCommand, verifyCommand, keysCommand, doctorCommand,
+		devicesCommand, verifyCommand, keysCommand, doctorCommand, restoredCommand,
 		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand,
 		demoCommand, completionCommand(), manCommand(), versionCommand,
 	}
