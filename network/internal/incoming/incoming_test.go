@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,9 @@ func everybody(quinta.UserID) bool { return true }
 
 func TestOwner(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	core := quintatest.Start(t, quintatest.Clock(func() time.Time { return now })).Core
+	var clock atomic.Int64 // read by the server as well
+	clock.Store(time.Now().UnixMilli())
+	core := quintatest.Start(t, quintatest.Clock(func() time.Time { return time.UnixMilli(clock.Load()) })).Core
 	var token string
 	if err := core.Update(t.Context(), func(tx *db.Tx) (err error) {
 		if _, err = device.Put(tx, "alice@hs1", "PHONE", nil); err == nil {
@@ -40,14 +42,14 @@ func TestOwner(t *testing.T) {
 		r.RemoteAddr = "192.0.2.7:1234"
 		return r
 	}
-	now = now.Add(time.Hour)
+	now := clock.Add(time.Hour.Milliseconds())
 	o, err := incoming.Owner(core, request("Bearer "+token), everybody)
 	if err != nil || o.User != "alice@hs1" || o.Device != "PHONE" {
 		t.Errorf("got %+v %v, want alice's phone", o, err)
 	}
 	if err := core.View(t.Context(), func(tx *db.Tx) error {
 		ds, err := device.List(tx, "alice@hs1")
-		if err != nil || len(ds) != 1 || ds[0].Seen != now.UnixMilli() {
+		if err != nil || len(ds) != 1 || ds[0].Seen != now {
 			t.Errorf("got %+v %v, want a device that was seen now", ds, err)
 		}
 		return nil
