@@ -59,7 +59,9 @@ func idleMemory(ctx context.Context, o *options, kind string, r *report) (err er
 func wakeUps(ctx context.Context, o *options, w *world, r *report) error {
 	const rest = 100 * time.Millisecond
 	n := len(w.seats)
-	receiver := func(i int) *seat { return w.seats[n-1-2*i*devicesEach%n] }
+	// Each receives on a device of its own, from the last one downwards.
+	apart := max(n/clients/devicesEach*devicesEach, 1)
+	receiver := func(i int) *seat { return w.seats[n-1-i*apart] }
 	var waiting []*seat
 	for i := range clients {
 		waiting = append(waiting, receiver(i))
