@@ -7,6 +7,10 @@
 // requests leave only after that commit. So a crash at any point repeats a
 // request with the same bytes and never uses a message key twice.
 //
+// What every machine needs for that state is here as well: [Load], [Store] and
+// [Records] for values in JSON, a [Queue] for what keeps its order, and
+// [ErrDamaged] for what cannot be read. The example shows the frame.
+//
 // The systems themselves are the packages below this one. None of them reads
 // a clock, a source of randomness, a file or a socket: they get an [Env].
 package e2ee
@@ -63,7 +67,7 @@ const (
 	EventUndecryptable
 	// EventKeyChanged: a user's or device's identity is not the pinned one.
 	EventKeyChanged
-	// EventVerification: a verification was asked for, or moved on.
+	// EventVerification: a verification was asked for, or advanced.
 	EventVerification
 	// EventDevice: a device of a known user appeared, changed or went.
 	EventDevice
@@ -81,10 +85,11 @@ const (
 	// EventTrouble: the server is not reached or asks to wait; Detail says
 	// why. What is due is tried again by itself.
 	EventTrouble
-	// EventUnread: User says that no device of his could read Message, which
-	// this device sent; Device is the one that asks for it.
+	// EventUnread: User reports that none of their devices could read Message,
+	// which this device sent; Device is the one that asks for it.
 	EventUnread
-	// EventSecret: a secret came from an own verified device; Detail names it.
+	// EventSecret: a secret came from a verified device of the user's own; Detail
+	// names it.
 	EventSecret
 )
 
