@@ -10,8 +10,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
-	"errors"
 
+	"github.com/quinta-chat/quinta/internal/cbc"
 	"github.com/quinta-chat/quinta/internal/hmacsha256"
 )
 
@@ -20,7 +20,7 @@ const MACSize = 8
 
 // ErrPadding is returned for a ciphertext that is not whole blocks, or whose
 // padding is wrong. Show it to nobody as anything other than a bad MAC.
-var ErrPadding = errors.New("aessha2: bad length or padding")
+var ErrPadding = cbc.ErrPadding
 
 // Keys are the keys of one message: AES key, HMAC key, IV.
 type Keys struct{ b [80]byte }
@@ -44,39 +44,16 @@ func (k *Keys) block() cipher.Block {
 }
 
 // CiphertextSize returns the length of the ciphertext of n bytes.
-func CiphertextSize(n int) int { return n + aes.BlockSize - n%aes.BlockSize }
+func CiphertextSize(n int) int { return cbc.Size(n) }
 
 // Encrypt appends the ciphertext of plaintext to dst.
 func (k *Keys) Encrypt(dst, plaintext []byte) []byte {
-	start := len(dst)
-	dst = append(dst, plaintext...)
-	pad := byte(CiphertextSize(len(plaintext)) - len(plaintext))
-	for range pad {
-		dst = append(dst, pad)
-	}
-	cipher.NewCBCEncrypter(k.block(), k.b[64:]).CryptBlocks(dst[start:], dst[start:])
-	return dst
+	return cbc.Seal(dst, k.block(), k.b[64:], plaintext)
 }
 
 // Decrypt returns the plaintext of ciphertext, or [ErrPadding].
 func (k *Keys) Decrypt(ciphertext []byte) ([]byte, error) {
-	if len(ciphertext) == 0 || len(ciphertext)%aes.BlockSize != 0 {
-		return nil, ErrPadding
-	}
-	out := make([]byte, len(ciphertext))
-	cipher.NewCBCDecrypter(k.block(), k.b[64:]).CryptBlocks(out, ciphertext)
-	pad := int(out[len(out)-1])
-	good := subtle.ConstantTimeLessOrEq(1, pad) & subtle.ConstantTimeLessOrEq(pad, aes.BlockSize)
-	for i := 1; i <= aes.BlockSize; i++ {
-		inside := subtle.ConstantTimeLessOrEq(i, pad)
-		equal := subtle.ConstantTimeByteEq(out[len(out)-i], byte(pad))
-		good &= equal | (inside ^ 1)
-	}
-	if good != 1 {
-		clear(out)
-		return nil, ErrPadding
-	}
-	return out[:len(out)-pad], nil
+	return cbc.Open(k.block(), k.b[64:], ciphertext)
 }
 
 // MAC returns the truncated MAC of b.
