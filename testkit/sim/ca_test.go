@@ -18,7 +18,7 @@ type (
 	caMachine = sim.Machine[ca.In, ca.Req, ca.Ans]
 )
 
-// A caNet is one conversation of several under a certificate authority.
+// A caNet is the conversations of several users under a certificate authority.
 type caNet struct {
 	*authority
 	txns map[quinta.MessageID]quinta.TxnID
@@ -31,6 +31,10 @@ func newCA(out sim.Outside) caWorld {
 }
 
 func (n *caNet) User(i int) quinta.UserID { return quinta.UserID(fmt.Sprintf("u%d@%s", i, theDomain)) }
+
+func (n *caNet) Room(i int) quinta.RoomID {
+	return quinta.RoomID(fmt.Sprintf("g_simulation_of_all_%d", i))
+}
 
 func (n *caNet) Login(s sim.Seat) { n.boxes[s] = nil }
 
@@ -45,11 +49,14 @@ func (n *caNet) Logout(s sim.Seat) {
 	}
 }
 
-func (n *caNet) Join(u quinta.UserID) { n.next(); n.members = append(n.members, u) }
-
-func (n *caNet) Leave(u quinta.UserID) {
+func (n *caNet) Join(room quinta.RoomID, u quinta.UserID) {
 	n.next()
-	n.members = slices.DeleteFunc(n.members, func(m quinta.UserID) bool { return m == u })
+	n.members[room] = append(n.members[room], u)
+}
+
+func (n *caNet) Leave(room quinta.RoomID, u quinta.UserID) {
+	n.next()
+	n.members[room] = slices.DeleteFunc(n.members[room], func(m quinta.UserID) bool { return m == u })
 }
 
 // Machine tells a new device that it is one. No device seals old messages
@@ -120,19 +127,23 @@ func (n *caNet) Everything(s sim.Seat) (func(caMachine, e2ee.Tx) ([]e2ee.Event, 
 	}, true
 }
 
-func (n *caNet) Message(txn quinta.TxnID, text string) quinta.Message {
-	return quinta.Message{Room: theConversation, Txn: txn, Kind: quinta.MessageText, Text: text}
+func (n *caNet) Message(room quinta.RoomID, txn quinta.TxnID, text string) quinta.Message {
+	return quinta.Message{Room: room, Txn: txn, Kind: quinta.MessageText, Text: text}
 }
 
 func (n *caNet) Text(m quinta.Message) string { return m.Text }
 
-func (n *caNet) Renew(m caMachine, tx e2ee.Tx) error { return m.(*ca.Machine).Renew(tx) }
-func (n *caNet) Misused() []string                   { return n.misused }
+// Renew renews the keys of the device, which are those of all conversations.
+func (n *caNet) Renew(m caMachine, tx e2ee.Tx, _ quinta.RoomID) error {
+	return m.(*ca.Machine).Renew(tx)
+}
+
+func (n *caNet) Misused() []string { return n.misused }
 
 func (n *caNet) Accepted() []sim.Accepted {
 	var out []sim.Accepted
 	for _, t := range n.messages {
-		out = append(out, sim.Accepted{Txn: n.txns[t.item.ID], Pos: uint64(t.item.Pos)})
+		out = append(out, sim.Accepted{Room: t.item.Conv, Txn: n.txns[t.item.ID], Pos: uint64(t.item.Pos)})
 	}
 	return out
 }
@@ -147,7 +158,7 @@ func (n *caNet) Knows(e2ee.Tx, sim.Seat) (uint64, error) { return math.MaxUint64
 func (n *caNet) Entitled(s sim.Seat, m sim.Accepted, _ uint64) (must, may bool) {
 	for _, t := range n.messages {
 		if t.item.Pos == quinta.Pos(m.Pos) {
-			return t.sealedFor[s] && t.seat != s && n.told[s], t.sealedFor[s] || t.seat == s
+			return t.sealedFor[s] && t.seat != s && n.told[told{s, t.item.Conv}], t.sealedFor[s] || t.seat == s
 		}
 	}
 	return false, false

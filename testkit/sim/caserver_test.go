@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	theDomain       = "hs1"
-	theConversation = "g_simulation_of_all"
+	theDomain = "hs1"
 )
 
 // An authority is what a CA machine sees of its server, in memory: the
-// directory of keys, the conversation and the mail drop. Every write has a
+// directory of keys, the conversations and the mail drop. Every write has a
 // position.
 type authority struct {
-	now     func() time.Time
-	rand    io.Reader
-	issuer  *ca.Issuer
-	pos     quinta.Pos
-	members []quinta.UserID
+	now    func() time.Time
+	rand   io.Reader
+	issuer *ca.Issuer
+	pos    quinta.Pos
+	// members are the users in each conversation, in order.
+	members map[quinta.RoomID][]quinta.UserID
 	boxes   map[sim.Seat][]letter
 	keys    []*keyRow
 	nonces  map[string]string
@@ -42,8 +42,13 @@ type authority struct {
 	messages []*taken
 	byID     map[quinta.MessageID]*taken
 	misused  []string
-	// told are the devices that got to know the conversation.
-	told map[sim.Seat]bool
+	// told are the devices that got to know a conversation.
+	told map[told]bool
+}
+
+type told struct {
+	seat sim.Seat
+	room quinta.RoomID
 }
 
 // A keyRow is a key in the directory.
@@ -71,7 +76,7 @@ type taken struct {
 }
 
 func newAuthority(out sim.Outside) *authority {
-	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}, told: map[sim.Seat]bool{}}
+	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}, told: map[told]bool{}, members: map[quinta.RoomID][]quinta.UserID{}}
 	rootKey, key := a.newKey(), a.newKey()
 	// From the day before: clocks may be set back a little.
 	since := a.now().Add(-24 * time.Hour)
@@ -122,17 +127,18 @@ func (a *authority) handle(s sim.Seat, r ca.Req) ca.Ans {
 	case ca.ReqKeys:
 		return ca.Ans{Keys: &ca.KeyList{User: r.User, Keys: a.listed(r.User)}}
 	case ca.ReqConversations:
-		if !slices.Contains(a.members, s.User) {
-			return ca.Ans{}
+		var out []ca.Conversation
+		for _, id := range slices.Sorted(maps.Keys(a.members)) {
+			if a.member(id, s.User) {
+				out = append(out, a.conversation(s, id))
+			}
 		}
-		a.told[s] = true
-		return ca.Ans{Conversations: []ca.Conversation{a.conversation()}}
+		return ca.Ans{Conversations: out}
 	case ca.ReqConversation:
-		if r.Conv != theConversation || !slices.Contains(a.members, s.User) {
+		if !a.member(r.Conv, s.User) {
 			return refuse(ca.CodeNotFound)
 		}
-		a.told[s] = true
-		c := a.conversation()
+		c := a.conversation(s, r.Conv)
 		return ca.Ans{Conversation: &c}
 	case ca.ReqMessage:
 		return a.deliver(s, r)
@@ -147,8 +153,15 @@ func (a *authority) handle(s sim.Seat, r ca.Req) ca.Ans {
 	return refuse("unknown call " + string(r.Kind))
 }
 
-func (a *authority) conversation() ca.Conversation {
-	return ca.Conversation{Conv: theConversation, Profile: ca.ProfileSecure, Members: slices.Sorted(slices.Values(a.members))}
+// member reports whether a user is in a conversation.
+func (a *authority) member(id quinta.RoomID, u quinta.UserID) bool {
+	return slices.Contains(a.members[id], u)
+}
+
+// conversation describes a conversation to a device, which knows it then.
+func (a *authority) conversation(s sim.Seat, id quinta.RoomID) ca.Conversation {
+	a.told[told{s, id}] = true
+	return ca.Conversation{Conv: id, Profile: ca.ProfileSecure, Members: slices.Sorted(slices.Values(a.members[id]))}
 }
 
 // list is the present list of revoked certificates.
@@ -323,7 +336,7 @@ func (a *authority) retire(s sim.Seat, id string) ca.Ans {
 // deliver takes a message in, by the rules of the mail drop: it must be sealed
 // for every valid key of every member, and for no other.
 func (a *authority) deliver(s sim.Seat, r ca.Req) ca.Ans {
-	if r.Conv != theConversation || !slices.Contains(a.members, s.User) {
+	if !a.member(r.Conv, s.User) {
 		return refuse(ca.CodeNotFound)
 	}
 	sum := sha256.Sum256(encode([]any{s, r.Deliver}))
@@ -333,7 +346,7 @@ func (a *authority) deliver(s sim.Seat, r ca.Req) ca.Ans {
 		}
 		return ca.Ans{Delivered: &t.ans}
 	}
-	keys, ans := a.targets(s, r.Deliver)
+	keys, ans := a.targets(s, r)
 	if ans.Code != "" {
 		return ans
 	}
@@ -360,12 +373,13 @@ func (a *authority) deliver(s sim.Seat, r ca.Req) ca.Ans {
 
 // targets returns the keys that a delivery is for, one of each device, or says
 // which are missing and which are not good.
-func (a *authority) targets(s sim.Seat, d *ca.Deliver) ([]*keyRow, ca.Ans) {
+func (a *authority) targets(s sim.Seat, r ca.Req) ([]*keyRow, ca.Ans) {
+	d := r.Deliver
 	ans := ca.Ans{Code: ca.CodeStaleKeys, Detail: "seal it anew"}
 	covered := map[sim.Seat]*keyRow{}
 	for _, id := range d.Keys {
 		k := a.key(id)
-		if k == nil || k.Use == "sign" || !slices.Contains(a.members, k.User) || a.state(k) != "active" && a.state(k) != "grace" {
+		if k == nil || k.Use == "sign" || !a.member(r.Conv, k.User) || a.state(k) != "active" && a.state(k) != "grace" {
 			ans.Stale = append(ans.Stale, id)
 			continue
 		}
@@ -376,7 +390,7 @@ func (a *authority) targets(s sim.Seat, d *ca.Deliver) ([]*keyRow, ca.Ans) {
 		if covered[k.seat] == k {
 			out = append(out, k)
 		}
-		needed := d.Kind == ca.KindMessage && k.Use != "sign" && a.state(k) == "active" && k.seat != s && slices.Contains(a.members, k.User)
+		needed := d.Kind == ca.KindMessage && k.Use != "sign" && a.state(k) == "active" && k.seat != s && a.member(r.Conv, k.User)
 		if needed && covered[k.seat] == nil && !slices.Contains(d.Withheld, k.ID) {
 			ans.Missing = append(ans.Missing, k.ID)
 		}
@@ -387,11 +401,11 @@ func (a *authority) targets(s sim.Seat, d *ca.Deliver) ([]*keyRow, ca.Ans) {
 	return out, ca.Ans{}
 }
 
-// history is a page of the conversation, newest first.
+// history is a page of a conversation, newest first.
 func (a *authority) history(r ca.Req) *ca.History {
 	h := &ca.History{}
 	for _, t := range slices.Backward(a.messages) {
-		if r.Before != 0 && t.item.Pos >= r.Before {
+		if t.item.Conv != r.Conv || r.Before != 0 && t.item.Pos >= r.Before {
 			continue
 		}
 		if len(h.Items) == r.Limit {

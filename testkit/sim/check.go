@@ -83,19 +83,31 @@ func (r *run[In, Req, Ans]) check() {
 	r.checkLists()
 }
 
+// A line is what one device says in one conversation: the rule of order holds
+// within it.
+type line struct {
+	from Seat
+	room quinta.RoomID
+}
+
+func (m *sent) line() line { return line{m.from, m.room} }
+
 // checkSent holds that what was said came to the server, in its order.
 func (r *run[In, Req, Ans]) checkSent(accepted map[quinta.TxnID]Accepted) {
-	last := map[Seat]int{}
+	last := map[line]int{}
 	for _, a := range r.world.Accepted() {
 		m := r.byTxn[a.Txn]
 		if m == nil {
 			r.violate(RuleReads, "nobody said %s", a.Txn)
 			continue
 		}
-		if d := r.deviceAt(m.from); m.n < last[m.from] && !d.restored {
+		if a.Room != m.room {
+			r.violate(RuleReads, "%s, said in %s, came to %s", m.txn, m.room, a.Room)
+		}
+		if d := r.deviceAt(m.from); m.n < last[m.line()] && !d.restored {
 			r.violate(RuleOrder, "%s: %s came to the server after what was said later", m.from, m.text)
 		}
-		last[m.from] = m.n
+		last[m.line()] = m.n
 	}
 	for _, m := range r.sent {
 		d := r.deviceAt(m.from)
@@ -116,7 +128,7 @@ func (r *run[In, Req, Ans]) deviceAt(s Seat) *device[In, Req, Ans] {
 
 // checkReads holds what one device read against what it had to.
 func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[quinta.TxnID]Accepted) {
-	read, last := map[*sent]int{}, map[Seat]int{}
+	read, last := map[*sent]int{}, map[line]int{}
 	for _, e := range d.store.seen {
 		if e.Kind != e2ee.EventMessage {
 			continue
@@ -130,10 +142,13 @@ func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[qui
 		if read[m]++; read[m] > 1 {
 			r.violate(RuleReads, "%s read %s %d times", d.seat, m.text, read[m])
 		}
-		if m.n < last[m.from] && !d.restored {
+		if e.Message.Room != m.room {
+			r.violate(RuleReads, "%s read %s of %s in %s", d.seat, m.text, m.room, e.Message.Room)
+		}
+		if m.n < last[m.line()] && !d.restored {
 			r.violate(RuleOrder, "%s read %s of %s after what was said later", d.seat, m.text, m.from)
 		}
-		last[m.from] = m.n
+		last[m.line()] = m.n
 	}
 	if d.gone {
 		return
@@ -193,13 +208,7 @@ func (r *run[In, Req, Ans]) checkSecret(d *device[In, Req, Ans], accepted map[qu
 // checkLists holds what each device knows of the others against the server.
 func (r *run[In, Req, Ans]) checkLists() {
 	for _, d := range r.active() {
-		if !r.joined[d.seat.User] {
-			continue
-		}
-		for _, u := range slices.Sorted(maps.Keys(r.joined)) {
-			if !r.joined[u] {
-				continue
-			}
+		for _, u := range r.peers(d.seat.User) {
 			var got []string
 			err := d.store.view(func(tx e2ee.Tx) (err error) { got, err = r.world.Listed(d.m, tx, u); return err })
 			if err != nil {
@@ -210,4 +219,16 @@ func (r *run[In, Req, Ans]) checkLists() {
 			}
 		}
 	}
+}
+
+// peers returns the users that share a conversation with u, u among them, in
+// order.
+func (r *run[In, Req, Ans]) peers(u quinta.UserID) []quinta.UserID {
+	all := map[quinta.UserID]bool{}
+	for _, in := range r.members {
+		if in[u] {
+			maps.Copy(all, in)
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }

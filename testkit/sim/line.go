@@ -191,8 +191,10 @@ func (r *run[In, Req, Ans]) calm() {
 	}
 	everybody := func(last bool) {
 		for _, d := range r.active() {
-			if r.joined[d.seat.User] {
-				r.say(d, last)
+			for _, room := range r.rooms() {
+				if r.members[room][d.seat.User] {
+					r.say(d, room, last)
+				}
 			}
 		}
 		r.settle()
@@ -205,9 +207,11 @@ func (r *run[In, Req, Ans]) calm() {
 	pass(10 * time.Minute)
 	if r.result.Count.Restores > 0 {
 		// A store that was put back lacks keys that came to it in between. At
-		// the latest with the next keys of a sender it reads him again.
+		// the latest with the next keys of a sender it reads them again.
 		for _, d := range r.active() {
-			r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx) })
+			for _, room := range r.rooms() {
+				r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx, room) })
+			}
 		}
 	}
 	everybody(true)

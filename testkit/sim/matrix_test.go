@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -20,7 +21,7 @@ type (
 	matrixMachine = sim.Machine[matrix.In, matrix.Req, matrix.Ans]
 )
 
-// A matrixNet is one encrypted room of a homeserver.
+// A matrixNet is the encrypted rooms of a homeserver.
 type matrixNet struct {
 	*homeserver
 	seen map[string]sim.Sight // by request: they are shown again and again
@@ -29,17 +30,16 @@ type matrixNet struct {
 var _ matrixWorld = (*matrixNet)(nil)
 
 func newMatrix(out sim.Outside) matrixWorld {
-	n := &matrixNet{&homeserver{now: out.Now, users: map[quinta.UserID]*account{}, given: map[string]bool{}}, map[string]sim.Sight{}}
-	empty := ""
-	n.event("@admin:x", "m.room.encryption", &empty, map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10})
-	return n
+	return &matrixNet{&homeserver{now: out.Now, users: map[quinta.UserID]*account{}, rooms: map[quinta.RoomID]*room{}, given: map[string]bool{}}, map[string]sim.Sight{}}
 }
 
 func (n *matrixNet) User(i int) quinta.UserID { return quinta.UserID(fmt.Sprintf("@u%d:x", i)) }
+func (n *matrixNet) Room(i int) quinta.RoomID { return quinta.RoomID(fmt.Sprintf("!r%d:x", i)) }
 func (n *matrixNet) Login(s sim.Seat)         { n.login(s) }
 func (n *matrixNet) Logout(s sim.Seat)        { n.logout(s) }
-func (n *matrixNet) Join(u quinta.UserID)     { n.member(u, "join") }
-func (n *matrixNet) Leave(u quinta.UserID)    { n.member(u, "leave") }
+
+func (n *matrixNet) Join(r quinta.RoomID, u quinta.UserID)  { n.member(r, u, "join") }
+func (n *matrixNet) Leave(r quinta.RoomID, u quinta.UserID) { n.member(r, u, "leave") }
 
 func (n *matrixNet) Machine(tx e2ee.Tx, env e2ee.Env, s sim.Seat, restored bool) (matrixMachine, error) {
 	m := matrix.New(env, s.User, s.Device)
@@ -75,23 +75,32 @@ func (n *matrixNet) Fetch(s sim.Seat, from string) matrix.In {
 }
 
 func (n *matrixNet) Everything(sim.Seat) (func(matrixMachine, e2ee.Tx) ([]e2ee.Event, error), bool) {
-	var all []json.RawMessage
-	for _, e := range n.events {
-		all = append(all, e.raw)
-	}
 	return func(m matrixMachine, tx e2ee.Tx) ([]e2ee.Event, error) {
-		return m.(*matrix.Machine).Read(tx, theRoom, all)
+		var out []e2ee.Event
+		for _, id := range slices.Sorted(maps.Keys(n.rooms)) {
+			var all []json.RawMessage
+			for _, e := range n.rooms[id].events {
+				all = append(all, e.raw)
+			}
+			events, err := m.(*matrix.Machine).Read(tx, id, all)
+			if err != nil {
+				return out, err
+			}
+			out = append(out, events...)
+		}
+		return out, nil
 	}, true
 }
 
-func (n *matrixNet) Message(txn quinta.TxnID, text string) quinta.Message {
-	return quinta.Message{Room: theRoom, Txn: txn, Type: "m.room.message", Body: encode(map[string]string{"msgtype": "m.text", "body": text})}
+func (n *matrixNet) Message(room quinta.RoomID, txn quinta.TxnID, text string) quinta.Message {
+	return quinta.Message{Room: room, Txn: txn, Type: "m.room.message", Body: encode(map[string]string{"msgtype": "m.text", "body": text})}
 }
 
 func (n *matrixNet) Text(m quinta.Message) string { return m.Text }
 
-func (n *matrixNet) Renew(m matrixMachine, tx e2ee.Tx) error {
-	return m.(*matrix.Machine).Rotate(tx, theRoom)
+// Renew has the machine take a new key, of a room that it knows by then.
+func (n *matrixNet) Renew(m matrixMachine, tx e2ee.Tx, room quinta.RoomID) error {
+	return m.(*matrix.Machine).Rotate(tx, room)
 }
 
 func (n *matrixNet) Misused() []string        { return n.misused }
@@ -128,7 +137,7 @@ func (n *matrixNet) Knows(tx e2ee.Tx, s sim.Seat) (uint64, error) {
 // are still such when the message comes to the server. Those that came or went
 // in between may be or not.
 func (n *matrixNet) Entitled(s sim.Seat, m sim.Accepted, knows uint64) (must, may bool) {
-	for _, p := range n.users[s.User].devices[s.Device].spans {
+	for _, p := range n.users[s.User].devices[s.Device].spans[m.Room] {
 		must = must || p.from <= knows && (p.open || p.to > m.Pos)
 		may = may || p.from <= m.Pos && (p.open || p.to > knows)
 	}

@@ -16,16 +16,13 @@ import (
 	"github.com/quinta-chat/quinta/testkit/sim"
 )
 
-// theRoom is the one room of a world.
-const theRoom = "!r:x"
-
 // A homeserver is what a Matrix machine sees of its server, in memory. Every
 // write has a position.
 type homeserver struct {
 	now      func() time.Time
 	pos      uint64
 	users    map[quinta.UserID]*account
-	events   []stamped
+	rooms    map[quinta.RoomID]*room
 	accepted []sim.Accepted
 	misused  []string
 	given    map[string]bool // one-time keys
@@ -34,10 +31,23 @@ type homeserver struct {
 type account struct {
 	devices map[quinta.DeviceID]*device
 	changed uint64
-	// membership is that in the room; joined and left are when it began.
+}
+
+// A room is an encrypted one.
+type room struct {
+	events  []stamped
+	members map[quinta.UserID]*member
+}
+
+// A member is what a user is in a room; joined and left are the positions at
+// which that began.
+type member struct {
 	membership   string
 	joined, left uint64
 }
+
+// in reports whether the user of m is in the room.
+func (m *member) in() bool { return m != nil && m.membership == "join" }
 
 type device struct {
 	keys     json.RawMessage
@@ -47,7 +57,7 @@ type device struct {
 	all      map[string]string // every one-time key that was ever uploaded
 	inbox    []stamped
 	txns     map[string]answer
-	spans    []span
+	spans    map[quinta.RoomID][]span // by room
 }
 
 // A span is a time in which a device may read; an open one has no end.
@@ -81,7 +91,7 @@ func (s *homeserver) account(u quinta.UserID) *account {
 func (s *homeserver) names() []quinta.UserID { return slices.Sorted(maps.Keys(s.users)) }
 
 func (s *homeserver) login(at sim.Seat) {
-	s.account(at.User).devices[at.Device] = &device{all: map[string]string{}, txns: map[string]answer{}}
+	s.account(at.User).devices[at.Device] = &device{all: map[string]string{}, txns: map[string]answer{}, spans: map[quinta.RoomID][]span{}}
 }
 
 // logout forgets the keys of a device, and keeps what tells about it.
@@ -96,30 +106,41 @@ func (s *homeserver) logout(at sim.Seat) {
 
 // span notes who may read from now on: a device with keys of a member.
 func (s *homeserver) span(u quinta.UserID) {
-	a := s.users[u]
-	for _, d := range a.devices {
-		in := d.keys != nil && a.membership == "join"
-		n := len(d.spans)
-		was := n > 0 && d.spans[n-1].open
-		switch {
-		case in && !was:
-			d.spans = append(d.spans, span{from: s.pos, open: true})
-		case was && !in:
-			d.spans[n-1].open, d.spans[n-1].to = false, s.pos
+	for _, d := range s.users[u].devices {
+		for id, r := range s.rooms {
+			in, spans := d.keys != nil && r.members[u].in(), d.spans[id]
+			n := len(spans)
+			was := n > 0 && spans[n-1].open
+			switch {
+			case in && !was:
+				d.spans[id] = append(spans, span{from: s.pos, open: true})
+			case was && !in:
+				spans[n-1].open, spans[n-1].to = false, s.pos
+			}
 		}
 	}
 }
 
-// event appends an event to the room.
-func (s *homeserver) event(sender quinta.UserID, typ string, stateKey *string, content any) string {
-	pos := s.next()
-	id := fmt.Sprint("$", pos)
-	e := map[string]any{"type": typ, "sender": sender, "event_id": id, "origin_server_ts": s.now().UnixMilli(), "content": content}
+// room returns a room, which is made encrypted when it is first named.
+func (s *homeserver) room(id quinta.RoomID) *room {
+	if s.rooms[id] == nil {
+		s.rooms[id] = &room{members: map[quinta.UserID]*member{}}
+		empty := ""
+		s.event(id, "@admin:x", "m.room.encryption", &empty, map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10})
+	}
+	return s.rooms[id]
+}
+
+// event appends an event to a room.
+func (s *homeserver) event(id quinta.RoomID, sender quinta.UserID, typ string, stateKey *string, content any) string {
+	r, pos := s.room(id), s.next()
+	event := fmt.Sprint("$", pos)
+	e := map[string]any{"type": typ, "sender": sender, "event_id": event, "origin_server_ts": s.now().UnixMilli(), "content": content}
 	if stateKey != nil {
 		e["state_key"] = *stateKey
 	}
-	s.events = append(s.events, stamped{pos, encode(e)})
-	return id
+	r.events = append(r.events, stamped{pos, encode(e)})
+	return event
 }
 
 func encode(v any) json.RawMessage {
@@ -130,15 +151,38 @@ func encode(v any) json.RawMessage {
 	return b
 }
 
-func (s *homeserver) member(u quinta.UserID, membership string) {
-	a, key := s.account(u), string(u)
-	s.event(u, "m.room.member", &key, map[string]string{"membership": membership})
-	if a.membership = membership; membership == "join" {
-		a.joined = s.pos
+func (s *homeserver) member(id quinta.RoomID, u quinta.UserID, membership string) {
+	r, key := s.room(id), string(u)
+	s.account(u)
+	s.event(id, u, "m.room.member", &key, map[string]string{"membership": membership})
+	m := r.members[u]
+	if m == nil {
+		m = &member{}
+		r.members[u] = m
+	}
+	if m.membership = membership; m.in() {
+		m.joined = s.pos
 	} else {
-		a.left = s.pos
+		m.left = s.pos
 	}
 	s.span(u)
+}
+
+// share reports whether two users are in a room together, since when at the
+// latest, and when they last ceased to be.
+func (s *homeserver) share(u, v quinta.UserID) (now bool, began, ended uint64) {
+	for _, r := range s.rooms {
+		a, b := r.members[u], r.members[v]
+		switch {
+		case a.in() && b.in():
+			if at := max(a.joined, b.joined); !now || at < began {
+				now, began = true, at
+			}
+		case a != nil && b != nil:
+			ended = max(ended, a.left, b.left)
+		}
+	}
+	return now, began, ended
 }
 
 // sync answers /sync.
@@ -151,8 +195,7 @@ func (s *homeserver) sync(at sim.Seat, since string) []byte {
 		}
 		from = n
 	}
-	me := s.users[at.User]
-	dev := me.devices[at.Device]
+	dev := s.users[at.User].devices[at.Device]
 	dev.inbox = slices.DeleteFunc(dev.inbox, func(m stamped) bool { return m.pos <= from })
 	to := s.pos
 	inbox := []json.RawMessage{}
@@ -165,38 +208,26 @@ func (s *homeserver) sync(at sim.Seat, since string) []byte {
 	}
 	var changed, left []quinta.UserID
 	for _, id := range s.names() {
-		a := s.users[id]
-		share := id == at.User || me.membership == "join" && a.membership == "join"
+		a, self := s.users[id], id == at.User
+		now, began, ended := s.share(id, at.User)
 		switch {
 		case since == "":
-		case share && (a.changed > from && a.changed <= to || id != at.User && max(a.joined, me.joined) > from):
+		case (now || self) && (a.changed > from && a.changed <= to || !self && began > from):
 			changed = append(changed, id)
-		case !share && max(a.left, me.left) > from && a.joined > 0 && me.joined > 0:
+		case !now && !self && ended > from:
 			left = append(left, id)
 		}
 	}
-	end := to
-	if me.membership != "join" {
-		end = min(to, me.left)
-	}
-	events, state := []json.RawMessage{}, []json.RawMessage{}
-	for _, e := range s.events {
-		switch {
-		case e.pos > from && e.pos <= end:
-			events = append(events, e.raw)
-		case e.pos <= from && me.joined > from && bytes.Contains(e.raw, []byte(`"state_key"`)):
-			// The room is new to this device: its state from before.
-			state = append(state, e.raw)
+	joined, gone := map[quinta.RoomID]any{}, map[quinta.RoomID]any{}
+	for id, r := range s.rooms {
+		me := r.members[at.User]
+		switch body, ok := r.since(me, from, to); {
+		case !ok:
+		case me.in():
+			joined[id] = body
+		default:
+			gone[id] = body
 		}
-	}
-	rooms := map[string]any{}
-	body := map[string]any{theRoom: map[string]any{"state": map[string]any{"events": state}, "timeline": map[string]any{"events": events}}}
-	switch {
-	case len(events) == 0 || me.membership == "":
-	case me.membership == "join":
-		rooms["join"] = body
-	default:
-		rooms["leave"] = body
 	}
 	unused := []string{}
 	if dev.fallback != nil && !dev.used {
@@ -207,8 +238,30 @@ func (s *homeserver) sync(at sim.Seat, since string) []byte {
 		"device_lists":                     map[string]any{"changed": changed, "left": left},
 		"device_one_time_keys_count":       map[string]int{"signed_curve25519": len(dev.oneTime)},
 		"device_unused_fallback_key_types": unused,
-		"rooms":                            rooms,
+		"rooms":                            map[string]any{"join": joined, "leave": gone},
 	})
+}
+
+// since returns the part of a /sync that tells a member what happened in the
+// room between two positions, or false if nothing did.
+func (r *room) since(me *member, from, to uint64) (any, bool) {
+	if me == nil {
+		return nil, false
+	}
+	if !me.in() {
+		to = min(to, me.left)
+	}
+	events, state := []json.RawMessage{}, []json.RawMessage{}
+	for _, e := range r.events {
+		switch {
+		case e.pos > from && e.pos <= to:
+			events = append(events, e.raw)
+		case e.pos <= from && me.joined > from && bytes.Contains(e.raw, []byte(`"state_key"`)):
+			// The room is new to this device: its state from before.
+			state = append(state, e.raw)
+		}
+	}
+	return map[string]any{"state": map[string]any{"events": state}, "timeline": map[string]any{"events": events}}, len(events) > 0
 }
 
 var refused = func(code string) matrix.Ans { return matrix.Ans{Failure: matrix.Refused, Code: code} }
@@ -243,18 +296,20 @@ func (s *homeserver) handle(at sim.Seat, req matrix.Req) matrix.Ans {
 	case "sendToDevice/m.room.encrypted", "sendToDevice/m.room.encrypted/", "sendToDevice/m.room_key_request", "sendToDevice/m.room_key.withheld":
 		s.sendToDevice(at.User, parts[1], body)
 		ans = struct{}{}
-	case "rooms/" + theRoom:
-		if s.users[at.User].membership != "join" {
-			return refused("M_FORBIDDEN")
-		}
-		if parts[2] == "members" {
-			ans = s.members()
-			break
-		}
-		ans = map[string]string{"event_id": s.event(at.User, parts[3], nil, json.RawMessage(req.Body))}
-		s.accepted = append(s.accepted, sim.Accepted{Txn: quinta.TxnID(parts[4]), Pos: s.pos})
 	default:
-		return refused("M_UNRECOGNIZED")
+		id := quinta.RoomID(parts[1])
+		r := s.rooms[id]
+		switch {
+		case parts[0] != "rooms":
+			return refused("M_UNRECOGNIZED")
+		case r == nil || !r.members[at.User].in():
+			return refused("M_FORBIDDEN")
+		case parts[2] == "members":
+			ans = r.list()
+		default:
+			ans = map[string]string{"event_id": s.event(id, at.User, parts[3], nil, json.RawMessage(req.Body))}
+			s.accepted = append(s.accepted, sim.Accepted{Room: id, Txn: quinta.TxnID(parts[4]), Pos: s.pos})
+		}
 	}
 	out := encode(ans)
 	if req.Method == "PUT" {
@@ -366,12 +421,11 @@ func (s *homeserver) sendToDevice(from quinta.UserID, typ string, body map[strin
 	}
 }
 
-func (s *homeserver) members() any {
+// list answers /members.
+func (r *room) list() any {
 	chunk := []json.RawMessage{}
-	for _, u := range s.names() {
-		if m := s.users[u].membership; m != "" {
-			chunk = append(chunk, encode(map[string]any{"type": "m.room.member", "state_key": u, "sender": u, "content": map[string]string{"membership": m}}))
-		}
+	for _, u := range slices.Sorted(maps.Keys(r.members)) {
+		chunk = append(chunk, encode(map[string]any{"type": "m.room.member", "state_key": u, "sender": u, "content": map[string]string{"membership": r.members[u].membership}}))
 	}
 	return map[string]any{"chunk": chunk}
 }

@@ -40,8 +40,8 @@ func (f *faulty) Everything(s sim.Seat) (func(matrixMachine, e2ee.Tx) ([]e2ee.Ev
 	return func(m matrixMachine, tx e2ee.Tx) ([]e2ee.Event, error) { return show(m.(*faultyMachine).Machine, tx) }, ok
 }
 
-func (f *faulty) Renew(m matrixMachine, tx e2ee.Tx) error {
-	return f.matrixWorld.Renew(m.(*faultyMachine).Machine, tx)
+func (f *faulty) Renew(m matrixMachine, tx e2ee.Tx, room quinta.RoomID) error {
+	return f.matrixWorld.Renew(m.(*faultyMachine).Machine, tx, room)
 }
 
 func (f *faulty) Listed(m matrixMachine, tx e2ee.Tx, u quinta.UserID) ([]string, error) {

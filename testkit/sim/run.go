@@ -18,7 +18,7 @@ type run[In, Req, Ans any] struct {
 	clock   time.Time
 	sources uint64 // of randomness, one for each life of a program
 	devices []*device[In, Req, Ans]
-	joined  map[quinta.UserID]bool
+	members map[quinta.RoomID]map[quinta.UserID]bool
 	names   int
 	sent    []*sent
 	byTxn   map[quinta.TxnID]*sent
@@ -58,6 +58,7 @@ type copied[Req any] struct {
 type sent struct {
 	n     int
 	from  Seat
+	room  quinta.RoomID
 	txn   quinta.TxnID
 	text  string
 	last  bool // said when all was calm again
@@ -73,7 +74,7 @@ const maxOld = 50
 
 func newRun[In, Req, Ans any](s Script, trace bool, world func(Outside) World[In, Req, Ans]) *run[In, Req, Ans] {
 	r := &run[In, Req, Ans]{
-		script: s, clock: startsAt, joined: map[quinta.UserID]bool{}, trace: trace, result: new(Result),
+		script: s, clock: startsAt, members: map[quinta.RoomID]map[quinta.UserID]bool{}, trace: trace, result: new(Result),
 		byTxn: map[quinta.TxnID]*sent{}, byText: map[string]*sent{}, uses: map[string]string{},
 	}
 	r.world = world(Outside{r.now, r.random()})
@@ -106,12 +107,13 @@ func (r *run[In, Req, Ans]) violate(rule, format string, args ...any) {
 // play carries out the script, lets all become calm, and checks the rules.
 func (r *run[In, Req, Ans]) play() {
 	for i, n := range r.script.Devices {
-		u := r.world.User(i)
 		for range n {
-			r.login(u)
+			r.login(r.world.User(i))
 		}
-		if i < r.script.Joined {
-			r.join(u)
+	}
+	for c := range r.script.Rooms {
+		for i := range r.script.Joined {
+			r.join(r.world.Room(c), r.world.User((c+i)%len(r.script.Devices)))
 		}
 	}
 	r.settle()
@@ -138,9 +140,10 @@ func (r *run[In, Req, Ans]) step(s Step) {
 	all := r.active()
 	d := all[s.Who%len(all)]
 	luck := rand.New(rand.NewPCG(s.Luck, 0))
+	room := r.world.Room(int(s.Luck % uint64(r.script.Rooms)))
 	switch s.Op {
 	case OpSay:
-		r.say(d, false)
+		r.say(d, room, false)
 	case OpSend:
 		r.send(d, luck)
 	case OpReceive:
@@ -163,11 +166,11 @@ func (r *run[In, Req, Ans]) step(s Step) {
 			r.logout(d)
 		}
 	case OpJoin:
-		r.join(d.seat.User)
+		r.join(room, d.seat.User)
 	case OpLeave:
-		r.leave(d.seat.User)
+		r.leave(room, d.seat.User)
 	case OpRenew:
-		r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx) })
+		r.update(d, "renew", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, r.world.Renew(d.m, tx, room) })
 	case OpBackup:
 		d.backup = d.store.clone()
 	case OpRestore:
@@ -206,26 +209,32 @@ func (r *run[In, Req, Ans]) logout(d *device[In, Req, Ans]) {
 	r.tell("  %s is removed", d.seat)
 }
 
-func (r *run[In, Req, Ans]) join(u quinta.UserID) {
-	if !r.joined[u] {
-		r.joined[u] = true
-		r.world.Join(u)
-		r.tell("  %s joins", u)
+func (r *run[In, Req, Ans]) join(room quinta.RoomID, u quinta.UserID) {
+	if r.members[room] == nil {
+		r.members[room] = map[quinta.UserID]bool{}
+	}
+	if !r.members[room][u] {
+		r.members[room][u] = true
+		r.world.Join(room, u)
+		r.tell("  %s joins %s", u, room)
 	}
 }
 
-func (r *run[In, Req, Ans]) leave(u quinta.UserID) {
-	n := 0
-	for _, in := range r.joined {
-		if in {
-			n++
-		}
+func (r *run[In, Req, Ans]) leave(room quinta.RoomID, u quinta.UserID) {
+	if r.members[room][u] && len(r.members[room]) > 1 {
+		delete(r.members[room], u)
+		r.world.Leave(room, u)
+		r.tell("  %s leaves %s", u, room)
 	}
-	if r.joined[u] && n > 1 {
-		r.joined[u] = false
-		r.world.Leave(u)
-		r.tell("  %s leaves", u)
+}
+
+// rooms returns the conversations in their order.
+func (r *run[In, Req, Ans]) rooms() []quinta.RoomID {
+	var out []quinta.RoomID
+	for c := range r.script.Rooms {
+		out = append(out, r.world.Room(c))
 	}
+	return out
 }
 
 // start begins a new life of a device: what was on its way to the old one is
@@ -282,11 +291,11 @@ func (r *run[In, Req, Ans]) lives(d *device[In, Req, Ans], what string, err erro
 }
 
 // say hands a message to a machine.
-func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], last bool) {
+func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], room quinta.RoomID, last bool) {
 	n := len(r.sent) + 1
-	m := &sent{n: n, from: d.seat, txn: quinta.TxnID(fmt.Sprintf("txn%d", n)), text: fmt.Sprintf("words-%d", n), last: last}
+	m := &sent{n: n, from: d.seat, room: room, txn: quinta.TxnID(fmt.Sprintf("txn%d", n)), text: fmt.Sprintf("words-%d", n), last: last}
 	_, err := d.store.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return nil, d.m.Send(tx, r.world.Message(m.txn, m.text))
+		return nil, d.m.Send(tx, r.world.Message(room, m.txn, m.text))
 	})
 	switch {
 	case errors.Is(err, errCrash):
@@ -297,12 +306,12 @@ func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], last bool) {
 		r.start(d)
 	case err != nil:
 		r.tell("  %s cannot say anything: %v", d.seat, err)
-		if last && r.joined[d.seat.User] {
+		if last && r.members[room][d.seat.User] {
 			r.violate(RuleReads, "%s cannot send when all is calm: %v", d.seat, err)
 		}
 		return
 	default:
-		r.tell("  %s says %s", d.seat, m.text)
+		r.tell("  %s says %s in %s", d.seat, m.text, room)
 		r.result.Count.Sent++
 	}
 	r.sent = append(r.sent, m)

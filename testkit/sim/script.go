@@ -21,8 +21,8 @@ const (
 	OpWait              // time passes
 	OpLogin             // the user takes another device
 	OpLogout            // the device is removed
-	OpJoin              // the user comes into the conversation
-	OpLeave             // the user leaves it
+	OpJoin              // the user comes into a conversation
+	OpLeave             // the user leaves one
 	OpRenew             // take new keys
 	OpBackup            // copy the store
 	OpRestore           // put the store back to the copy
@@ -34,8 +34,8 @@ var opNames = [ops]string{"say", "send", "receive", "late", "crash", "restart", 
 // weights say how often an operation is drawn.
 var weights = [ops]int{OpSay: 18, OpSend: 28, OpReceive: 28, OpLate: 3, OpCrash: 6, OpRestart: 2, OpWait: 5, OpLogin: 2, OpLogout: 1, OpJoin: 3, OpLeave: 1, OpRenew: 2, OpBackup: 2, OpRestore: 1}
 
-// A Step is one thing that happens. Who chooses among the devices that there
-// are then; Luck decides all else about it. So a step means much the same when
+// A Step is one thing that happens. Who chooses among the devices that exist
+// then; Luck decides all else about it, the conversation among it. So a step means much the same when
 // others are taken out before it.
 type Step struct {
 	Op   Op
@@ -51,7 +51,10 @@ type Script struct {
 	Seed uint64
 	// Devices is how many devices each user has at first.
 	Devices []int
-	// Joined is how many of the users are in the conversation at first.
+	// Rooms is how many conversations there are.
+	Rooms int
+	// Joined is how many of the users are in each conversation at first; the
+	// first user of a conversation is the one of its number.
 	Joined int
 	Steps  []Step
 }
@@ -71,6 +74,9 @@ func Generate(seed uint64) Script {
 		s.Devices = append(s.Devices, 1+r.IntN(2))
 	}
 	s.Joined = 2 + r.IntN(len(s.Devices)-1)
+	// Half of the scripts have one conversation, the others two or three; drawn
+	// apart, so that a seed has the same steps either way.
+	s.Rooms = max(1, rand.New(rand.NewPCG(seed, 0x51c)).IntN(4))
 	total := 0
 	for _, w := range weights {
 		total += w
@@ -92,7 +98,7 @@ func (s Script) String() string {
 	for i, st := range s.Steps {
 		words[i] = st.String()
 	}
-	return fmt.Sprintf("seed %d, devices %v, %d of the users joined, steps: %s", s.Seed, s.Devices, s.Joined, strings.Join(words, " "))
+	return fmt.Sprintf("seed %d, devices %v, conversations %d with %d of the users, steps: %s", s.Seed, s.Devices, s.Rooms, s.Joined, strings.Join(words, " "))
 }
 
 // Shrink returns the script with as many steps taken out as can be while

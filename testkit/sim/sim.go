@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -18,20 +19,42 @@ type Seat struct {
 // String returns "user/device".
 func (s Seat) String() string { return string(s.User) + "/" + string(s.Device) }
 
-// A World is one network with one conversation, for one run: the server, in
-// memory and without faults of its own, and the machines that it makes. It is
-// used by one goroutine. Everything that happens at the server has a position,
-// which grows.
+// A World is one network for one run: its server, in memory and without faults
+// of its own, the machines of its devices, and the judge of what they show. It
+// is used by one goroutine.
 type World[In, Req, Ans any] interface {
-	// User returns the name of the n-th user.
+	Server[In, Req, Ans]
+	Program[In, Req, Ans]
+	Judge[In, Req, Ans]
+}
+
+// A Server is what the devices of a world talk to. Everything that happens at
+// the server has a position, which grows.
+type Server[In, Req, Ans any] interface {
+	// User returns the name of the n-th user, and Room that of the n-th
+	// conversation.
 	User(n int) quinta.UserID
+	Room(n int) quinta.RoomID
 	// Login makes the server know a new device; Logout makes it forget one.
 	Login(s Seat)
 	Logout(s Seat)
-	// Join and Leave bring a user into the conversation and out of it.
-	Join(u quinta.UserID)
-	Leave(u quinta.UserID)
+	// Join and Leave bring a user into a conversation and out of it.
+	Join(room quinta.RoomID, u quinta.UserID)
+	Leave(room quinta.RoomID, u quinta.UserID)
+	// Handle has the server take a request: its effect and the answer.
+	Handle(s Seat, r Req) Ans
+	// Lost is the answer of a server that was not reached, if machines are told
+	// of that.
+	Lost() (Ans, bool)
+	// Ask returns the position from which a device continues to receive, which
+	// is empty before the first time, and Fetch what the server has for it from
+	// there.
+	Ask(tx e2ee.Tx, s Seat) (string, error)
+	Fetch(s Seat, from string) In
+}
 
+// A Program is what a device runs.
+type Program[In, Req, Ans any] interface {
 	// Machine returns the machine of a device as its program makes it when it
 	// starts, over the store of tx. A restored store was put back to an old
 	// copy, and the program was told so.
@@ -39,31 +62,27 @@ type World[In, Req, Ans any] interface {
 	// Restorable reports whether an old copy of a store still has the keys of
 	// the device: put back otherwise, it would be another device.
 	Restorable(tx e2ee.Tx, s Seat) (bool, error)
-	// Handle has the server take a request: its effect and the answer.
-	Handle(s Seat, r Req) Ans
-	// Lost is the answer of a server that was not reached, if machines are told
-	// of that.
-	Lost() (Ans, bool)
-	// Ask returns from where a device goes on to receive, which is empty before
-	// the first time, and Fetch what the server has for it from there.
-	Ask(tx e2ee.Tx, s Seat) (string, error)
-	Fetch(s Seat, from string) In
-	// Everything returns all that was ever sent to the conversation, in the
+	// Message makes a message to a conversation, and Text returns the words of
+	// one.
+	Message(room quinta.RoomID, txn quinta.TxnID, text string) quinta.Message
+	Text(m quinta.Message) string
+	// Renew has a machine take new keys for what it sends next to a
+	// conversation.
+	Renew(m Machine[In, Req, Ans], tx e2ee.Tx, room quinta.RoomID) error
+}
+
+// A Judge knows what the devices of a world must and may see, and what can be
+// seen of them from outside. [PairJudge] is the part of one that a network
+// without lists of devices does not have to write.
+type Judge[In, Req, Ans any] interface {
+	// Everything returns all that was ever sent to any conversation, in the
 	// form in which the machine of s takes it in, or false if there is nothing.
 	Everything(s Seat) (func(m Machine[In, Req, Ans], tx e2ee.Tx) ([]e2ee.Event, error), bool)
-
-	// Message makes a message to the conversation, and Text returns the words
-	// of one.
-	Message(txn quinta.TxnID, text string) quinta.Message
-	Text(m quinta.Message) string
-	// Renew has a machine take new keys for what it sends next.
-	Renew(m Machine[In, Req, Ans], tx e2ee.Tx) error
-	// Look says what a request shows to who sees it on its way. tx is the store
-	// of its sender.
+	// Look says what a request shows to anyone who sees it on its way. tx is
+	// the store of its sender.
 	Look(tx e2ee.Tx, s Seat, r Req) Sight
-	// Misused lists keys that the server gave out twice, or saw used so.
+	// Misused lists keys that the server gave out twice, or saw used twice.
 	Misused() []string
-
 	// Knows returns the position up to which a device knows what happened at
 	// the server.
 	Knows(tx e2ee.Tx, s Seat) (uint64, error)
@@ -79,13 +98,30 @@ type World[In, Req, Ans any] interface {
 	Published(u quinta.UserID) []string
 }
 
+// A PairJudge is embedded in the world of a network whose machines keep no
+// lists of devices, and whose senders seal with what the server has when it
+// takes a message.
+type PairJudge[In, Req, Ans any] struct{}
+
+// Knows returns the highest position: the sender never lags behind.
+func (PairJudge[In, Req, Ans]) Knows(e2ee.Tx, Seat) (uint64, error) { return math.MaxUint64, nil }
+
+// Listed returns nothing.
+func (PairJudge[In, Req, Ans]) Listed(Machine[In, Req, Ans], e2ee.Tx, quinta.UserID) ([]string, error) {
+	return nil, nil
+}
+
+// Published returns nothing.
+func (PairJudge[In, Req, Ans]) Published(quinta.UserID) []string { return nil }
+
 // A Machine is a machine of a world.
 type Machine[In, Req, Ans any] = e2ee.Machine[In, Req, Ans]
 
 // An Accepted is a message at the server.
 type Accepted struct {
-	Txn quinta.TxnID
-	Pos uint64
+	Room quinta.RoomID
+	Txn  quinta.TxnID
+	Pos  uint64
 }
 
 // A Sight is what a request shows.
@@ -109,13 +145,13 @@ type Use struct {
 	For string
 }
 
-// An Outside is what a world gets of the outside.
+// An Outside is a world's clock and randomness.
 type Outside struct {
 	Now  func() time.Time
 	Rand io.Reader
 }
 
-// A Network is a world that can be played, for whoever does not know its types.
+// A Network is a world that can be played by callers that do not know its types.
 type Network struct {
 	Name string
 	play func(s Script, trace bool) *Result
