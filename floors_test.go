@@ -17,8 +17,9 @@ const module = "github.com/quinta-chat/quinta"
 // A floor says what the packages that match it may import. The first floor
 // that matches a package is its floor.
 type floor struct {
-	// pkg is a path below the module; "*" stands for one path element, a
-	// final "..." for any number of them.
+	// pkg is a path below the module; "*" stands for one path element, "*"
+	// and more text for an element with that ending, a final "..." for any
+	// number of elements.
 	pkg string
 	// own lists the packages of this module that it may import, as patterns.
 	own []string
@@ -60,7 +61,8 @@ var floors = []floor{
 	{pkg: "client/...", own: []string{"", "key", "e2ee", "e2ee/*", "client", "client/..."}, mods: primitives},
 
 	{pkg: "network/internal/...", own: []string{"", "key", "internal/...", "server", "server/*", "network/internal/..."}, mods: []string{"golang.org/x/time"}},
-	{pkg: "network/all", own: []string{"", "server", "client", "network/*/..."}},
+	{pkg: "network/all/servers", own: []string{"server", "network/*/*server"}},
+	{pkg: "network/all/clients", own: []string{"client", "network/*/*client"}},
 	{pkg: "network/*/wire/...", own: []string{"", "key", "internal/...", "e2ee", "e2ee/$system", "network/$1/wire/..."}, mods: []string{"*"}},
 	{pkg: "network/*/$1client/...", own: []string{"", "key", "internal/...", "client", "client/...", "e2ee", "e2ee/$system", "network/$1/wire/...", "network/$1/$1client/...", "network/internal/..."}, mods: []string{"*"}},
 	{pkg: "network/*/$1server/...", own: []string{"", "key", "internal/...", "server", "server/*", "e2ee", "e2ee/$system", "network/$1/wire/...", "network/$1/$1server/...", "network/internal/..."}, mods: []string{"*"}},
@@ -69,6 +71,8 @@ var floors = []floor{
 	{pkg: "quintatest", own: []string{"..."}, mods: []string{"*"}},
 	{pkg: "bench/...", own: []string{"..."}, mods: []string{"*"}},
 	{pkg: "test", own: []string{"..."}, mods: []string{"*"}},
+	{pkg: "cmd/internal/...", own: []string{"", "internal/...", "cmd/internal/..."}},
+	{pkg: "cmd/quinta", own: []string{"", "key", "internal/...", "e2ee", "client", "client/...", "network/all/clients", "cmd/internal/..."}, mods: []string{"*"}},
 	{pkg: "cmd/...", own: []string{"..."}, mods: []string{"*"}},
 }
 
@@ -154,7 +158,7 @@ func TestFloorsRefuse(t *testing.T) {
 		{"server/room", module + "/e2ee", false},
 		{"server/room", "net/http", false},
 		{"server", module + "/server/room", true},
-		{"server", module + "/network/all", false},
+		{"server", module + "/network/all/servers", false},
 		{"client", module + "/server", false},
 		{"client", module + "/network/matrix/wire", false},
 		{"client/store/sqlite", "github.com/ncruces/go-sqlite3", true},
@@ -166,8 +170,17 @@ func TestFloorsRefuse(t *testing.T) {
 		{"network/matrix/matrixserver", module + "/e2ee/megolm", true},
 		{"network/matrix/matrixserver", module + "/e2ee/ca", false},
 		{"network/matrix/matrixserver", module + "/network/ca/wire", false},
-		{"network/all", module + "/network/matrix/matrixserver", true},
-		{"cmd/quintad", module + "/network/all", true},
+		{"network/all/servers", module + "/network/matrix/matrixserver", true},
+		{"network/all/servers", module + "/network/matrix/matrixclient", false},
+		{"network/all/clients", module + "/network/ca/caclient", true},
+		{"network/all/clients", module + "/network/ca/caserver", false},
+		{"network/all", module + "/network/ca/caclient", false},
+		{"cmd/quintad", module + "/network/all/servers", true},
+		{"cmd/quintad", module + "/network/all/clients", true},
+		{"cmd/quinta", module + "/network/all/clients", true},
+		{"cmd/quinta", module + "/network/all/servers", false},
+		{"cmd/quinta", module + "/server", false},
+		{"cmd/internal/cli", module + "/client", false},
 		{"cmd/quintad", module + "/testkit/peer", false},
 		{"nowhere", "time", false},
 	} {
@@ -272,6 +285,9 @@ func match(pat, pkg string) (star string, ok bool) {
 			if star == "" {
 				star = b[i]
 			}
+			continue
+		}
+		if ending, ok := strings.CutPrefix(a[i], "*"); ok && strings.HasSuffix(b[i], ending) {
 			continue
 		}
 		if a[i] != b[i] {

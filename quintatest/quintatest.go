@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -78,7 +78,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 	if cfg.SecretsURL == "" && cfg.DB.Path == "" {
 		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "secrets.key")}).String()
 	}
-	core, err := server.Open(t.Context(), cfg, all.Servers)
+	core, err := server.Open(t.Context(), cfg, servers.All())
 	if err != nil {
 		t.Fatal(err)
 	}

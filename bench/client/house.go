@@ -13,7 +13,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/bench/machine"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -68,7 +68,7 @@ func (h *house) seed(ctx context.Context, data string) (err error) {
 	core, err := server.Open(ctx, server.Config{
 		Name: machine.ServerName, DB: db.Config{Path: filepath.Join(data, "quinta.db"), Now: time.Now},
 		BlobURL: (&url.URL{Scheme: "file", Path: filepath.Join(data, "media")}).String(), Now: time.Now, Rand: rand.Reader,
-	}, all.Servers)
+	}, servers.All())
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/bench/machine"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -89,7 +89,7 @@ func (w *world) close(ctx context.Context) error {
 // seed writes accounts, devices, tokens and device keys straight into the
 // store: to hash ten thousand passwords would take longer than all the rest.
 func (w *world) seed(ctx context.Context, more func(*server.Core) error) (err error) {
-	core, err := server.Open(ctx, server.Config{Name: machine.ServerName, DB: w.store.config(), BlobURL: w.store.media(), Now: time.Now, Rand: rand.Reader}, all.Servers)
+	core, err := server.Open(ctx, server.Config{Name: machine.ServerName, DB: w.store.config(), BlobURL: w.store.media(), Now: time.Now, Rand: rand.Reader}, servers.All())
 	if err != nil {
 		return err
 	}

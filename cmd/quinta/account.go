@@ -15,7 +15,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/sqlite"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/clients"
 )
 
 // An account is a folder below accounts/ in the home: account.json says
@@ -105,7 +105,7 @@ func (a *app) chosen() (*account, error) {
 // networkNamed finds a network's client half.
 func networkNamed(name quinta.NetworkName) (client.Network, error) {
 	var names []string
-	for _, n := range all.Clients {
+	for _, n := range clients.All() {
 		if n.Name() == name {
 			return n, nil
 		}

@@ -4,204 +4,23 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-
-	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/client"
-	"github.com/quinta-chat/quinta/client/store/memory"
-	"github.com/quinta-chat/quinta/e2ee"
-	"github.com/quinta-chat/quinta/network/all"
-	"github.com/quinta-chat/quinta/server"
-	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/room"
 )
 
 var demoCommand = &command{
 	name:  "demo",
-	short: "see two people talk, and what the server sees of it",
-	long: `Starts a server inside this process and two people who talk through it. For
-each message it shows what was written, what the server stored, and what was
-read. Nothing is left behind.
+	short: "how to see two people talk, and what the server sees",
+	long: `The demo runs a server, and this program contains none: it is a command of the
+server program. It starts a server inside its own process and two people who
+talk through it, and shows what was written, what the server stored, and what
+was read.
+
+Example: quintad demo
 `,
 	flags: func(fs *flag.FlagSet, o *options) {},
 	run: func(ctx context.Context, a *app, args []string) error {
 		if err := need(args, 0, 0); err != nil {
 			return err
 		}
-		ctx, cancel := a.limited(ctx)
-		defer cancel()
-		return a.demo(ctx)
+		return failed(exitFailed, "run: quintad demo", errors.New("the demo needs a server, which this program does not contain"))
 	},
-}
-
-// demoTalk is what the two say.
-var demoTalk = []struct{ who, text string }{
-	{"alice", "Are we alone here?"},
-	{"bob", "The server carries this, and cannot read it."},
-	{"alice", "Then meet me at the quinta. 🌳"},
-}
-
-// demoLine is one message of the demo in JSON.
-type demoLine struct {
-	head
-	Sender quinta.UserID `json:"sender"`
-	Wrote  string        `json:"wrote"`
-	Stored string        `json:"stored"`
-	Read   string        `json:"read"`
-}
-
-func (a *app) demo(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "quinta-demo-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	core, url, stop, err := a.demoServer(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	a.say("A server runs at %s, for the length of this demo.", url)
-
-	cast := map[string]*player{}
-	for _, name := range []string{"alice", "bob"} {
-		p, err := a.demoPlayer(ctx, url, name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		defer p.close()
-		cast[name] = p
-	}
-	alice, bob := cast["alice"], cast["bob"]
-	id, err := alice.s.Create(ctx, client.NewRoom{Name: "demo", Invite: []quinta.UserID{bob.s.Self().User}})
-	if err != nil {
-		return err
-	}
-	if _, err := bob.s.Join(ctx, string(id)); err != nil {
-		return err
-	}
-	for _, line := range demoTalk {
-		from, to := cast[line.who], bob
-		if from == bob {
-			to = alice
-		}
-		if _, err := from.s.Send(ctx, id, client.Text(line.text)); err != nil {
-			return err
-		}
-		m, err := to.next(ctx)
-		if err != nil {
-			return err
-		}
-		stored, err := storedForm(ctx, core, id, m.ID)
-		if err != nil {
-			return err
-		}
-		if a.opt.json {
-			a.emit(demoLine{newHead("demo"), m.Sender, line.text, stored, m.Text})
-		}
-		a.say("\n%s wrote:         %s\nthe server stored:   %.120s...\n%s read:  %s", m.Sender, line.text, stored, to.s.Self().User, m.Text)
-	}
-	a.say("\nTry it yourself: go run ./cmd/quintad serve, and then quinta help register")
-	return nil
-}
-
-// demoServer starts a server for the demo.
-func (a *app) demoServer(ctx context.Context, dir string) (*server.Core, string, func() error, error) {
-	core, err := server.Open(ctx, server.Config{
-		Name: "demo", DB: db.Config{Path: filepath.Join(dir, "quinta.db")}, Registration: server.RegistrationOpen,
-		Now: a.env.Now, Rand: a.env.Rand, Log: slog.New(slog.DiscardHandler),
-	}, all.Servers)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", nil, errors.Join(err, core.Close())
-	}
-	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan error, 1)
-	go func() { done <- core.Serve(sctx, l, core.Handler(http.NotFoundHandler()), nil) }()
-	stop := func() error {
-		cancel()
-		return errors.Join(<-done, core.Close())
-	}
-	return core, "http://" + l.Addr().String(), stop, nil
-}
-
-// A player is one user of the demo.
-type player struct {
-	s     client.Talker
-	got   chan quinta.Message
-	ended chan error
-	stop  context.CancelFunc
-}
-
-func (a *app) demoPlayer(ctx context.Context, url, name string) (*player, error) {
-	for _, n := range all.Clients {
-		r, ok := n.(client.Registrar)
-		if !ok {
-			continue
-		}
-		st := memory.New()
-		if _, err := r.Register(ctx, st, a.env, client.Credentials{Server: url, User: name, Password: client.NewSecret("demo " + name), DeviceName: "demo"}); err != nil {
-			return nil, err
-		}
-		s, err := n.Open(ctx, st, a.env)
-		if err != nil {
-			return nil, err
-		}
-		t, ok := client.As[client.Talker](s)
-		if !ok {
-			return nil, errors.Join(errors.New("the network has no rooms"), s.Close())
-		}
-		rctx, stop := context.WithCancel(ctx)
-		p := &player{s: t, got: make(chan quinta.Message, 10), ended: make(chan error, 1), stop: stop}
-		go func() {
-			p.ended <- s.Run(rctx, func(e e2ee.Event) {
-				if e.Kind == e2ee.EventMessage && e.Message.Kind == quinta.MessageText && e.Message.Sender != s.Self().User {
-					p.got <- e.Message
-				}
-			})
-		}()
-		return p, nil
-	}
-	return nil, errors.New("no network has accounts that can be made")
-}
-
-// next waits for a message.
-func (p *player) next(ctx context.Context) (quinta.Message, error) {
-	select {
-	case m := <-p.got:
-		return m, nil
-	case err := <-p.ended:
-		return quinta.Message{}, errors.Join(errors.New("the session ended"), err)
-	case <-ctx.Done():
-		return quinta.Message{}, ctx.Err()
-	}
-}
-
-func (p *player) close() {
-	p.stop()
-	p.s.Close()
-}
-
-// storedForm returns what the server keeps of a message.
-func storedForm(ctx context.Context, core *server.Core, id quinta.RoomID, msg quinta.MessageID) (string, error) {
-	var out string
-	err := core.View(ctx, func(tx *db.Tx) error {
-		e, err := room.ByID(tx, id, msg)
-		if err == nil && e == nil {
-			err = errors.New("the server does not have the message")
-		}
-		if err == nil {
-			out = string(e.Content)
-		}
-		return err
-	})
-	return out, err
 }

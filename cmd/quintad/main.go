@@ -67,6 +67,7 @@ var storeCommands = []*command{
 }
 
 var otherCommands = []*command{
+	&demoCommand,
 	&configPrintCommand,
 	&configCheckCommand,
 	&versionCommand,

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -26,7 +26,7 @@ var runNetwork = operation[networkOrder, string]{"network", func(ctx context.Con
 
 // networkCommands makes a subcommand of every command of a network.
 func networkCommands() (out []*command) {
-	for _, n := range all.Servers {
+	for _, n := range servers.All() {
 		for _, c := range n.Commands {
 			out = append(out, networkCommand(c))
 		}

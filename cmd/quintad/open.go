@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -91,7 +91,7 @@ func open(ctx context.Context, c *config.Config, cfg server.Config) (*opened, er
 		}
 	}
 	var err error
-	if o.core, err = server.Open(ctx, cfg, all.Servers); err != nil {
+	if o.core, err = server.Open(ctx, cfg, servers.All()); err != nil {
 		return nil, errors.Join(err, o.unlock())
 	}
 	return o, nil

@@ -23,7 +23,7 @@ import (
 	"github.com/quinta-chat/quinta/client/store/sqlite"
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
-	"github.com/quinta-chat/quinta/network/all"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/quintatest"
@@ -120,7 +120,7 @@ func (o *old) restored(c *server.Config) {
 		o.t.Fatal(err)
 	}
 	c.DB.Path = o.path("fresh", "quinta.db")
-	if _, err := server.Restore(o.t.Context(), *c, all.Servers, f); err != nil {
+	if _, err := server.Restore(o.t.Context(), *c, servers.All(), f); err != nil {
 		o.t.Fatal(err)
 	}
 }
