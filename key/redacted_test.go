@@ -66,7 +66,7 @@ func everyPrivate(t *testing.T) []private {
 		agreement[key.Identity](t), agreement[key.OneTime](t), agreement[key.Fallback](t),
 		agreement[key.Base](t), agreement[key.Ratchet](t), agreement[key.Backup](t),
 		agreement[key.Verification](t),
-		symmetric[key.SecretStorage](t), symmetric[key.Attachment](t), symmetric[key.Dehydration](t),
+		symmetric[key.SecretStorage](t), symmetric[key.Attachment](t), symmetric[key.Dehydration](t), symmetric[key.Conversation](t),
 	}
 }
 

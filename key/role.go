@@ -9,7 +9,7 @@ type SigningRole interface{ signingRole() string }
 type AgreementRole interface{ agreementRole() string }
 
 // A SymmetricRole is what a symmetric key is for: one of [SecretStorage],
-// [Attachment], [Dehydration].
+// [Attachment], [Dehydration], [Conversation].
 type SymmetricRole interface{ symmetricRole() string }
 
 // Roles of Ed25519 keys.
@@ -69,11 +69,14 @@ type (
 	Attachment struct{}
 	// Dehydration seals the private state of a dehydrated device.
 	Dehydration struct{}
+	// Conversation seals messages under one key object of a key server.
+	Conversation struct{}
 )
 
 func (SecretStorage) symmetricRole() string { return "secret storage key" }
 func (Attachment) symmetricRole() string    { return "attachment key" }
 func (Dehydration) symmetricRole() string   { return "dehydration key" }
+func (Conversation) symmetricRole() string  { return "conversation key" }
 
 // Short names for the key pairs.
 type (
@@ -106,4 +109,5 @@ type (
 	SecretStorageKey = Symmetric[SecretStorage]
 	AttachmentKey    = Symmetric[Attachment]
 	DehydrationKey   = Symmetric[Dehydration]
+	ConversationKey  = Symmetric[Conversation]
 )

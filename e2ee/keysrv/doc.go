@@ -1,0 +1,86 @@
+// Package keysrv implements end-to-end encryption with keys that a key server
+// hands out: the system of the XMPP network.
+//
+// A message travels as a [Packet]: the id of a key object and a sealed payload.
+// The key object ([Object]) names its suite. In the default mode, sealed, the
+// creator's device makes the key and wraps it for each device ([Wrap], HPKE);
+// the server hands each device its own copy and cannot read any. In the mode
+// escrow the server holds the key itself; the name says so wherever a
+// conversation is shown.
+//
+// The forms have no state:
+//
+//   - [Cipher] seals and opens payloads, [Seal] and [Open] the envelope in them;
+//   - [Statement] is what the creator of a sealed key signs; it commits to the
+//     key, so that no copy of another key passes for it;
+//   - [Device] is a device's public keys, signed by itself, and [Approval] the
+//     word of an older device of the same user for it;
+//   - [NewProof] and [ParseProof] are proofs of possession (RFC 9449);
+//   - [SegmentSealer] and [SegmentOpener] encrypt files in segments of 64 KiB.
+//
+// All members of a conversation hold the same key. So a payload proves that it
+// comes from a member and binds the names that the XMPP server gave; it does not
+// prove to one member which other member wrote it.
+//
+// Bytes in JSON are base64 with padding; times are Unix milliseconds in what is
+// signed or sealed, and RFC 3339 in what a server answers.
+//
+// This package reads no clock, file or socket.
+package keysrv
+
+import (
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+)
+
+// What goes wrong, for errors.Is. ReasonOf gives the reason that people see.
+var (
+	// ErrMalformed: not a packet, object, device or proof of this system.
+	ErrMalformed = errors.New("keysrv: malformed")
+	// ErrUnsupported: well formed, in a suite or version that is not read.
+	ErrUnsupported = errors.New("keysrv: unsupported suite or form")
+	// ErrTampered: authentication failed. There is one error for every way in
+	// which it can fail.
+	ErrTampered = errors.New("keysrv: the message is not authentic")
+	// ErrReplayed: seen before.
+	ErrReplayed = errors.New("keysrv: the message was seen before")
+	// ErrMismatch: the key or the payload does not belong to the claimed
+	// sender, device or conversation.
+	ErrMismatch = errors.New("keysrv: the key does not belong to this sender, device or conversation")
+	// ErrNotPermitted: the key server does not give this key to this account.
+	ErrNotPermitted = errors.New("keysrv: the key server does not give this key")
+	// ErrNoKey: no copy of the key was made for this device yet.
+	ErrNoKey = errors.New("keysrv: there is no copy of the key for this device yet")
+	// ErrExpired: the key object had expired when the message was sent.
+	ErrExpired = errors.New("keysrv: the key object has expired")
+	// ErrDowngrade: a weaker mode or suite than the conversation has.
+	ErrDowngrade = errors.New("keysrv: a weaker mode or suite than the conversation has")
+	// ErrUntrusted: no approved device of the user vouches for the keys.
+	ErrUntrusted = errors.New("keysrv: no known device of the user vouches for this one")
+	// ErrProof: the proof of possession is wrong or not for this request.
+	ErrProof = errors.New("keysrv: the proof of possession is wrong")
+)
+
+// ReasonOf returns the reason for which a message cannot be read.
+func ReasonOf(err error) quinta.Reason {
+	for _, r := range []struct {
+		err    error
+		reason quinta.Reason
+	}{
+		{ErrReplayed, quinta.ReasonReplayed},
+		{ErrMismatch, quinta.ReasonSenderMismatch},
+		{ErrUntrusted, quinta.ReasonSenderMismatch},
+		{ErrNotPermitted, quinta.ReasonNotPermitted},
+		{ErrNoKey, quinta.ReasonNoKeyYet},
+		{ErrExpired, quinta.ReasonExpired},
+		{ErrDowngrade, quinta.ReasonUnsupported},
+		{ErrUnsupported, quinta.ReasonUnsupported},
+		{ErrTampered, quinta.ReasonTampered},
+	} {
+		if errors.Is(err, r.err) {
+			return r.reason
+		}
+	}
+	return quinta.ReasonMalformed
+}
