@@ -253,11 +253,15 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// TestObjectsDoNotPrint prints an escrow object every way but as what goes over
-// the wire.
+// TestObjectsDoNotPrint prints an escrow object every way; only Encode shows the
+// key.
 func TestObjectsDoNotPrint(t *testing.T) {
 	t.Parallel()
 	o := keysrv.Object{ID: "object1", Mode: keysrv.ModeEscrow, Key: bytes.Repeat([]byte("K"), 32)}
+	raw, err := json.Marshal(o)
+	if err != nil || bytes.Contains(raw, []byte("S0tL")) || !bytes.Contains(o.Encode(), []byte("S0tL")) {
+		t.Errorf("got %s, %v, want no key", raw, err)
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 		for _, v := range []any{o, &o, []keysrv.Object{o}, struct{ O keysrv.Object }{o}} {
 			if out := fmt.Sprintf(verb, v); strings.Contains(out, "KKKK") || strings.Contains(out, "75 75") || strings.Contains(out, "4b4b") || strings.Contains(out, "0x4b") {

@@ -4,9 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -173,5 +173,22 @@ func (o Object) Format(s fmt.State, _ rune) {
 	io.WriteString(s, "key object "+o.ID+" ("+string(o.Mode)+", "+string(o.Suite)+")")
 }
 
-// LogValue keeps the key out of logs.
-func (o Object) LogValue() slog.Value { return slog.StringValue("key object " + o.ID) }
+// objectJSON is an object with its key.
+type objectJSON Object
+
+// Encode returns the JSON of an object with its key, for the one device that
+// may have it.
+func (o *Object) Encode() []byte {
+	b, err := json.Marshal((*objectJSON)(o))
+	if err != nil {
+		panic("keysrv: internal error: " + err.Error())
+	}
+	return b
+}
+
+// MarshalJSON writes an object without its key, so that no log shows it; use
+// Encode.
+func (o Object) MarshalJSON() ([]byte, error) {
+	o.Key = nil
+	return json.Marshal(objectJSON(o))
+}

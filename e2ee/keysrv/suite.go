@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/cbc"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -148,18 +149,11 @@ func (c *Cipher) Open(b Binding, payload []byte) ([]byte, error) {
 }
 
 func (c *Cipher) sealCBC(rand io.Reader, plain []byte) ([]byte, error) {
-	pad := aes.BlockSize - len(plain)%aes.BlockSize
-	out := make([]byte, aes.BlockSize+len(plain)+pad)
-	if _, err := io.ReadFull(rand, out[:aes.BlockSize]); err != nil {
+	out := make([]byte, aes.BlockSize, aes.BlockSize+cbc.Size(len(plain)))
+	if _, err := io.ReadFull(rand, out); err != nil {
 		return nil, fmt.Errorf("keysrv: making a vector: %w", err)
 	}
-	body := out[aes.BlockSize:]
-	copy(body, plain)
-	for i := len(plain); i < len(body); i++ {
-		body[i] = byte(pad)
-	}
-	cipher.NewCBCEncrypter(c.block, out[:aes.BlockSize]).CryptBlocks(body, body)
-	return out, nil
+	return cbc.Seal(out, c.block, out[:aes.BlockSize], plain), nil
 }
 
 // openCBC opens a legacy payload. There is one error for all that can be wrong
@@ -168,17 +162,9 @@ func (c *Cipher) openCBC(payload []byte) ([]byte, error) {
 	if len(payload) < 2*aes.BlockSize || len(payload)%aes.BlockSize != 0 {
 		return nil, fmt.Errorf("%w: the payload is not a vector and whole blocks", ErrMalformed)
 	}
-	plain := make([]byte, len(payload)-aes.BlockSize)
-	cipher.NewCBCDecrypter(c.block, payload[:aes.BlockSize]).CryptBlocks(plain, payload[aes.BlockSize:])
-	pad := int(plain[len(plain)-1])
-	good := pad >= 1 && pad <= aes.BlockSize
-	for i := 1; i <= aes.BlockSize; i++ {
-		if i <= pad && int(plain[len(plain)-i]) != pad {
-			good = false
-		}
-	}
-	if !good {
+	plain, err := cbc.Open(c.block, payload[:aes.BlockSize], payload[aes.BlockSize:])
+	if err != nil {
 		return nil, ErrTampered
 	}
-	return plain[:len(plain)-pad], nil
+	return plain, nil
 }
