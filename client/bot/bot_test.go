@@ -53,7 +53,8 @@ func server(t *testing.T, name string) string {
 // A seat is what alice's session can do.
 type seat interface {
 	client.Talker
-	client.Keeper
+	client.MemberLister
+	client.DeviceJudge
 }
 
 // A talker is somebody who talks to the bot.

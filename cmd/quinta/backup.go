@@ -24,7 +24,7 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 	if len(args) > 1 || len(args) == 1 && args[0] != "create" && args[0] != "unlock" {
 		return misused("keys backup takes nothing, 'create' or 'unlock'")
 	}
-	return with(ctx, a, "key backup", func(ctx context.Context, s client.Backer, ac *account) error {
+	return with(ctx, a, "key backup", func(ctx context.Context, s client.BackupKeeper, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
@@ -78,7 +78,7 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 }
 
 // createBackup makes a backup as the flags say.
-func (a *app) createBackup(ctx context.Context, s client.Backer) (client.Secret, error) {
+func (a *app) createBackup(ctx context.Context, s client.BackupKeeper) (client.Secret, error) {
 	r, ok := client.As[client.RecoveryKeeper](s)
 	if !ok {
 		if a.opt.reset || a.opt.passphrase {

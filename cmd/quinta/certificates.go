@@ -19,7 +19,7 @@ Example: quinta certificates --json | jq -r 'select(.state == "active") | .key'
 		if err := need(args, 0, 0); err != nil {
 			return err
 		}
-		return a.certified(ctx, func(ctx context.Context, s client.Certified, ac *account) error {
+		return a.certified(ctx, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
 			list, err := s.Keys(ctx)
 			for _, k := range list {
 				a.showKey("key", ac, k)

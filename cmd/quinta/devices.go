@@ -49,7 +49,7 @@ Example: quinta devices accept @bob:example.org JLAFKJWSCS
 var verdicts = map[string]quinta.Trust{"accept": quinta.TrustVerified, "reject": quinta.TrustRejected, "reset": quinta.TrustUnknown}
 
 func runDevices(ctx context.Context, a *app, args []string) error {
-	return with(ctx, a, "list of devices", func(ctx context.Context, s client.Keeper, ac *account) error {
+	return with(ctx, a, "list of devices", func(ctx context.Context, s client.DeviceJudge, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
@@ -95,7 +95,7 @@ func runDevices(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-func (a *app) listDevices(ctx context.Context, s client.Keeper, ac *account, user quinta.UserID) error {
+func (a *app) listDevices(ctx context.Context, s client.DeviceJudge, ac *account, user quinta.UserID) error {
 	list, err := s.Devices(ctx, user)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ Example: quinta renew
 		if err := need(args, 0, 0); err != nil {
 			return err
 		}
-		return a.certified(ctx, func(ctx context.Context, s client.Certified, ac *account) error {
+		return a.certified(ctx, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
 			if p, ok := client.As[client.Approver](s); ok {
 				if err := p.Retry(ctx); err != nil {
 					return err
@@ -45,8 +45,8 @@ Example: quinta renew
 
 // certified opens a session with keys of an authority, catches up with the
 // server, and runs fn.
-func (a *app) certified(ctx context.Context, fn func(ctx context.Context, s client.Certified, ac *account) error) error {
-	return with(ctx, a, vouched, func(ctx context.Context, s client.Certified, ac *account) error {
+func (a *app) certified(ctx context.Context, fn func(ctx context.Context, s client.CertificateHolder, ac *account) error) error {
+	return with(ctx, a, vouched, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {

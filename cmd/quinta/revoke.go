@@ -40,14 +40,14 @@ Example: quinta revoke 3f0c91aa --reason key-compromise
 		if !slices.Contains(client.RevokeReasons, a.opt.reason) {
 			return misused("--reason is one of: %s", strings.Join(client.RevokeReasons, ", "))
 		}
-		return a.certified(ctx, func(ctx context.Context, s client.Certified, ac *account) error {
+		return a.certified(ctx, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
 			return a.revoke(ctx, s, ac, args[0])
 		})
 	},
 }
 
 // revoke revokes the key that a person means, and shows what became of it.
-func (a *app) revoke(ctx context.Context, s client.Certified, ac *account, want string) error {
+func (a *app) revoke(ctx context.Context, s client.CertificateHolder, ac *account, want string) error {
 	k, err := keyMeant(ctx, s, want)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (a *app) revoke(ctx context.Context, s client.Certified, ac *account, want 
 }
 
 // keyMeant finds a key of the account by the beginning of its fingerprint.
-func keyMeant(ctx context.Context, s client.Certified, want string) (client.KeyInfo, error) {
+func keyMeant(ctx context.Context, s client.CertificateHolder, want string) (client.KeyInfo, error) {
 	list, err := s.Keys(ctx)
 	if err != nil {
 		return client.KeyInfo{}, err

@@ -155,7 +155,7 @@ func (a *app) createLegacy(ctx context.Context, args []string) error {
 		return misused("--legacy takes one USER, and neither --name, --topic nor --clear")
 	}
 	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-		p, ok := client.As[client.Profiled](s)
+		p, ok := client.As[client.ProfileChooser](s)
 		if !ok {
 			return cannot(ac, "legacy profile")
 		}
@@ -242,7 +242,11 @@ var membersCommand = &command{
 	long:  "Lists the members of a room.\n\nExample: quinta members garden\n",
 	run: func(ctx context.Context, a *app, args []string) error {
 		return a.inRoom(ctx, args, 1, 1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
-			list, err := s.Members(ctx, room)
+			lister, ok := client.As[client.MemberLister](s)
+			if !ok {
+				return cannot(ac, "list of members")
+			}
+			list, err := lister.Members(ctx, room)
 			for _, m := range list {
 				if a.opt.json {
 					a.emit(memberLine{newHead("member"), ac.User, room, m.User, m.Name, m.Membership})

@@ -13,7 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
-var _ client.Backer = (*Session)(nil)
+var _ client.BackupKeeper = (*Session)(nil)
 
 // backup returns the server's sealed backup, or nil if there is none.
 func (s *Session) backup(ctx context.Context, op string) (*ca.Backup, error) {
@@ -31,7 +31,7 @@ func (s *Session) backup(ctx context.Context, op string) (*ca.Backup, error) {
 	return &ca.Backup{Sealed: b.Sealed, Tag: b.Tag}, nil
 }
 
-// Backup implements client.Backer.
+// Backup implements client.BackupKeeper.
 func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	const op = "looking for the key backup"
 	b, err := s.backup(ctx, op)
@@ -49,7 +49,7 @@ func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	return out, nil
 }
 
-// CreateBackup implements client.Backer. The recovery key is 24 words. A
+// CreateBackup implements client.BackupKeeper. The recovery key is 24 words. A
 // backup that is there gives way to the new one.
 func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 	const op = "making a key backup"
@@ -94,7 +94,7 @@ func secretFor(op string, sealed []byte, typed client.Secret) (*ca.BackupSecret,
 	return ca.FromRecovery(k), nil
 }
 
-// UnlockBackup implements client.Backer.
+// UnlockBackup implements client.BackupKeeper.
 func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, progress func(done, all int)) (int, error) {
 	const op = "unlocking the key backup"
 	b, err := s.backup(ctx, op)

@@ -337,7 +337,7 @@ func TestSmallPackets(t *testing.T) {
 	p := middle.Start(t, quintatest.Start(t).URL)
 	alice, bob := meets(t, p.URL, "alice").runs(), meets(t, p.URL, "bob").runs()
 	room := alice.talks(bob)
-	if err := alice.s.Small(t.Context(), room, true); err != nil {
+	if err := alice.s.SetSessionMode(t.Context(), room, true); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"carries the offer", "small", "small again"} {
@@ -354,12 +354,12 @@ func TestSmallPackets(t *testing.T) {
 	if forms[wire.FormSession] != 2 || forms[wire.FormCMS] != 1 {
 		t.Errorf("got %v, want one message and two packets", forms)
 	}
-	if err := alice.s.Small(t.Context(), room, false); err != nil {
+	if err := alice.s.SetSessionMode(t.Context(), room, false); err != nil {
 		t.Fatal(err)
 	}
 	alice.sends(room, "a whole message")
 	bob.reads("a whole message")
-	wantKind(t, alice.s.Small(t.Context(), "g_aaaaaaaaaaaaaaaaaaaaaa", true), quinta.KindNotFound)
+	wantKind(t, alice.s.SetSessionMode(t.Context(), "g_aaaaaaaaaaaaaaaaaaaaaa", true), quinta.KindNotFound)
 	never(t, p, "small again", "carries the offer")
 }
 

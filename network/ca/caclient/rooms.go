@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	_ client.Talker   = (*Session)(nil)
-	_ client.Profiled = (*Session)(nil)
+	_ client.Talker         = (*Session)(nil)
+	_ client.MemberLister   = (*Session)(nil)
+	_ client.ProfileChooser = (*Session)(nil)
 )
 
 // roomRecord is what this package keeps of a conversation.
@@ -144,13 +145,13 @@ func (s *Session) make(ctx context.Context, op string, fn func(tx e2ee.Tx) (quin
 	return id, err
 }
 
-// Legacy implements client.Profiled.
+// Legacy implements client.ProfileChooser.
 func (s *Session) Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error) {
 	return s.make(ctx, "choosing the legacy profile", func(tx e2ee.Tx) (quinta.RoomID, error) { return s.machine.ChooseLegacy(tx, user) })
 }
 
-// Small implements client.Profiled.
-func (s *Session) Small(ctx context.Context, room quinta.RoomID, on bool) error {
+// SetSessionMode implements client.ProfileChooser.
+func (s *Session) SetSessionMode(ctx context.Context, room quinta.RoomID, on bool) error {
 	return s.change(ctx, "choosing session mode", func(tx e2ee.Tx) error { return s.machine.SetSessions(tx, room, on) })
 }
 
@@ -193,7 +194,7 @@ func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
 		})
 }
 
-// Members implements client.Talker.
+// Members implements client.MemberLister.
 func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Member, error) {
 	const op = "asking for the members"
 	if !wire.CheckConv(room) {

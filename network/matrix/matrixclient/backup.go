@@ -55,7 +55,7 @@ func (s *Session) backup(ctx context.Context) (*version, error) {
 	return &v, nil
 }
 
-// Backup implements client.Backer.
+// Backup implements client.BackupKeeper.
 func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	v, err := s.backup(ctx)
 	if err != nil || v == nil {
@@ -97,7 +97,7 @@ func matchesBackup(v *version, k key.BackupPrivate) error {
 	return auth.Matches(k)
 }
 
-// CreateBackup implements client.Backer.
+// CreateBackup implements client.BackupKeeper.
 func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 	return s.CreateBackupBy(ctx, client.NewBackup{})
 }
@@ -314,7 +314,7 @@ func (s *Session) savePart(ctx context.Context, version string, to key.BackupPub
 	return s.st.Update(ctx, func(tx e2ee.Tx) error { return s.machine.Saved(tx, part) })
 }
 
-// UnlockBackup implements client.Backer. recovery is the key of the backup
+// UnlockBackup implements client.BackupKeeper. recovery is the key of the backup
 // itself, or the recovery key or passphrase of secret storage; then the
 // cross-signing keys that are stored there are taken as well, and this device
 // becomes one that others trust.

@@ -15,7 +15,10 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
-var _ client.Talker = (*Session)(nil)
+var (
+	_ client.Talker       = (*Session)(nil)
+	_ client.MemberLister = (*Session)(nil)
+)
 
 // Rooms implements client.Talker. It does not speak to the server.
 func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
@@ -199,7 +202,7 @@ func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
 	return s.link.ask(ctx, "leaving a room", http.MethodPost, path("rooms", string(room), "leave"), struct{}{}, nil)
 }
 
-// Members implements client.Talker.
+// Members implements client.MemberLister.
 func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Member, error) {
 	const op = "asking for the members"
 	a, err := s.link.call(ctx, op, request{method: http.MethodGet, path: path("rooms", string(room), "members"), max: maxLarge})

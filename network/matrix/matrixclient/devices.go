@@ -14,9 +14,9 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
-var _ client.Keeper = (*Session)(nil)
+var _ client.DeviceJudge = (*Session)(nil)
 
-// Devices implements client.Keeper. It asks the server for the devices anew;
+// Devices implements client.DeviceJudge. It asks the server for the devices anew;
 // of another account only those are listed that can be written to.
 func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.DeviceInfo, error) {
 	const op = "listing devices"
@@ -106,7 +106,7 @@ func (s *Session) refresh(ctx context.Context, user quinta.UserID) error {
 	return s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) { return s.machine.Current(tx, user) })
 }
 
-// Rename implements client.Keeper.
+// Rename implements client.DeviceJudge.
 func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) error {
 	const op = "naming a device"
 	if err := s.link.ask(ctx, op, http.MethodPut, path("devices", string(id)), map[string]string{"display_name": name}, nil); err != nil {
@@ -122,7 +122,7 @@ func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) e
 	})
 }
 
-// SignOut implements client.Keeper.
+// SignOut implements client.DeviceJudge.
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
 	const op = "signing a device out"
 	return s.link.interact(ctx, op, map[string]any{}, request{method: http.MethodDelete, path: path("devices", string(id))}, s.withPassword(password), nil)
@@ -144,7 +144,7 @@ func (s *Session) withPassword(password client.Secret) func(stage string) map[st
 	}
 }
 
-// Judge implements client.Keeper.
+// Judge implements client.DeviceJudge.
 func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.DeviceID, t quinta.Trust) error {
 	const op = "judging a device"
 	if user == "" {
@@ -173,7 +173,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 	}))
 }
 
-// Acknowledge implements client.Keeper.
+// Acknowledge implements client.DeviceJudge.
 func (s *Session) Acknowledge(ctx context.Context, user quinta.UserID) error {
 	return trustError("acknowledging an identity", s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		id, err := s.machine.UserIdentity(tx, user)

@@ -14,11 +14,11 @@ import (
 )
 
 var (
-	_ client.Keeper   = (*Session)(nil)
-	_ client.Verifier = (*Session)(nil)
+	_ client.DeviceJudge = (*Session)(nil)
+	_ client.Verifier    = (*Session)(nil)
 )
 
-// Devices implements client.Keeper.
+// Devices implements client.DeviceJudge.
 func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.DeviceInfo, error) {
 	own := user == "" || user == s.account.User
 	if own {
@@ -148,13 +148,13 @@ func (s *Session) device(ctx context.Context, op string, user quinta.UserID, id 
 	return found[0], nil
 }
 
-// Rename implements client.Keeper. The network has no call for it: a device
+// Rename implements client.DeviceJudge. The network has no call for it: a device
 // keeps the name that it was given when it logged in.
 func (s *Session) Rename(context.Context, quinta.DeviceID, string) error {
 	return quinta.E(quinta.KindInvalid, "naming a device", "on this network a device keeps the name that it logged in with")
 }
 
-// SignOut implements client.Keeper. The device's keys are revoked. Of this
+// SignOut implements client.DeviceJudge. The device's keys are revoked. Of this
 // device see Logout.
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
 	const op = "signing a device out"
@@ -170,7 +170,7 @@ func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password clie
 	return s.link.ask(ctx, op, del(path(wire.PathDevice, string(id))), wire.RemoveRequest{Password: password.Reveal()}, nil)
 }
 
-// Judge implements client.Keeper.
+// Judge implements client.DeviceJudge.
 func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.DeviceID, t quinta.Trust) error {
 	const op = "judging a device"
 	decision, ok := map[quinta.Trust]ca.Decision{
@@ -195,7 +195,7 @@ func (s *Session) decide(ctx context.Context, op string, d ca.DeviceInfo, decisi
 	}))
 }
 
-// Acknowledge implements client.Keeper.
+// Acknowledge implements client.DeviceJudge.
 func (s *Session) Acknowledge(ctx context.Context, user quinta.UserID) error {
 	return s.change(ctx, "acknowledging a changed key", func(tx e2ee.Tx) error { return s.machine.Acknowledge(tx, user) })
 }

@@ -12,12 +12,12 @@ import (
 )
 
 var (
-	_ client.Certified = (*Session)(nil)
-	_ client.Approver  = (*Session)(nil)
-	_ client.Asker     = (*Session)(nil)
+	_ client.CertificateHolder = (*Session)(nil)
+	_ client.Approver          = (*Session)(nil)
+	_ client.Asker             = (*Session)(nil)
 )
 
-// Keys implements client.Certified.
+// Keys implements client.CertificateHolder.
 func (s *Session) Keys(ctx context.Context) ([]client.KeyInfo, error) {
 	const op = "asking for the keys"
 	var list wire.KeyList
@@ -52,7 +52,7 @@ func (s *Session) valid(tx e2ee.Tx) (active, made []string, err error) {
 	return active, made, err
 }
 
-// Renew implements client.Certified.
+// Renew implements client.CertificateHolder.
 func (s *Session) Renew(ctx context.Context) ([]client.KeyInfo, error) {
 	const op = "renewing the keys"
 	nonce, renew := &errand{kind: ca.ReqNonce}, &errand{kind: ca.ReqRenew}
@@ -88,7 +88,7 @@ func (s *Session) Renew(ctx context.Context) ([]client.KeyInfo, error) {
 	return slices.DeleteFunc(all, func(k client.KeyInfo) bool { return !slices.Contains(fresh, k.ID) }), nil
 }
 
-// Revoke implements client.Certified.
+// Revoke implements client.CertificateHolder.
 func (s *Session) Revoke(ctx context.Context, id, reason string) error {
 	const op = "revoking a key"
 	if reason == "" {
