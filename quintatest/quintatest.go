@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -30,6 +32,9 @@ type Server struct {
 	// Core is the server itself, for tests that look inside or make accounts
 	// without the network.
 	Core *server.Core
+	// Streams are the open listeners of the networks that take raw
+	// connections, each on a free port of loopback.
+	Streams []server.Stream
 
 	stop func()
 }
@@ -52,12 +57,35 @@ func RateLimits() Option { return func(c *server.Config) { c.RateLimits = true }
 // Clock hands the server another clock.
 func Clock(now func() time.Time) Option { return func(c *server.Config) { c.Now = now } }
 
+// Networks lets only these networks run; the default is all.
+func Networks(names ...quinta.NetworkName) Option {
+	return func(c *server.Config) { c.Networks = names }
+}
+
+// Setting gives a setting of a network a value.
+func Setting(name, value string) Option {
+	return func(c *server.Config) {
+		c.Settings = maps.Clone(c.Settings)
+		if c.Settings == nil {
+			c.Settings = map[string]string{}
+		}
+		c.Settings[name] = value
+	}
+}
+
 // Configure changes the configuration at will.
 func Configure(fn func(*server.Config)) Option { return fn }
 
 // Start starts a server with the name "hs1", open registration and no rate
 // limits, and stops it at the end of the test.
 func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	return StartNetworks(t, servers.All(), opts...)
+}
+
+// StartNetworks is Start with a list of networks of its own, such as one with
+// a network that is being tested.
+func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Server {
 	t.Helper()
 	cfg := server.Config{
 		Name:         "hs1",
@@ -78,19 +106,26 @@ func Start(t testing.TB, opts ...Option) *Server {
 	if cfg.SecretsURL == "" && cfg.DB.Path == "" {
 		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "secrets.key")}).String()
 	}
-	core, err := server.Open(t.Context(), cfg, servers.All())
+	core, err := server.Open(t.Context(), cfg, networks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free := func(quinta.NetworkName, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
+	l, err := free("", "")
 	if err != nil {
+		core.Close()
+		t.Fatal(err)
+	}
+	streams, err := core.Listen(free)
+	if err != nil {
+		l.Close()
 		core.Close()
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- core.Serve(ctx, l, core.Handler(http.NotFoundHandler()), nil) }()
-	s := &Server{URL: "http://" + l.Addr().String(), Core: core}
+	s := &Server{URL: "http://" + l.Addr().String(), Core: core, Streams: streams}
 	stopped := false
 	s.stop = func() {
 		if stopped {
@@ -107,6 +142,19 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	t.Cleanup(s.stop)
 	return s
+}
+
+// Addr returns the address, "host:port", of the network's first stream
+// listener. It ends the test if there is none.
+func (s *Server) Addr(t testing.TB, network quinta.NetworkName) string {
+	t.Helper()
+	for _, st := range s.Streams {
+		if st.Network == network {
+			return st.Addr.String()
+		}
+	}
+	t.Fatalf("the network %q takes no raw connections", network)
+	return ""
 }
 
 // Stop stops the server before the end of the test, as a SIGTERM would.

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // A keeper is a front that notes what it is told, in the store, so that what
 // is rolled back is seen.
 type keeper struct {
-	front
+	bare
 	fail error
 }
 
@@ -40,11 +39,7 @@ func (k *keeper) note(tx *db.Tx, what string, name account.Name) error {
 // withKeepers opens a core with two keepers, and one front that is none.
 func withKeepers(t *testing.T, fail error) *server.Core {
 	t.Helper()
-	none := front{http.NotFound}
-	network := func(f server.Front) server.Network {
-		return server.Network{Name: "n", New: func(*server.Core) (server.Front, error) { return f, nil }}
-	}
-	c, err := server.Open(t.Context(), config(t), []server.Network{network(none), network(&keeper{front: none}), network(&keeper{front: none, fail: fail})})
+	c, err := server.Open(t.Context(), config(t), []server.Network{network("none", bare{}), network("first", &keeper{}), network("second", &keeper{fail: fail})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,13 +37,13 @@ type CommandInput struct {
 	Flags map[string]string
 }
 
-// A runner runs one command on its front.
-type runner func(ctx context.Context, in CommandInput) (string, error)
+// An order runs one command on its front.
+type order func(ctx context.Context, in CommandInput) (string, error)
 
 // contribute notes the commands of a network.
 func (c *Core) contribute(n Network, f Front) {
 	if c.commands == nil {
-		c.commands = map[string]runner{}
+		c.commands = map[string]order{}
 	}
 	for _, cmd := range n.Commands {
 		c.commands[cmd.Name] = func(ctx context.Context, in CommandInput) (string, error) {

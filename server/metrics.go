@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/quinta-chat/quinta"
 )
 
 // Metrics count what a server does, for Prometheus. A nil one counts nothing.
@@ -15,6 +17,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	open     *prometheus.GaugeVec
+	crowded  *prometheus.CounterVec
 }
 
 // NewMetrics makes metrics; Config.Metrics hands them to one core.
@@ -28,8 +32,14 @@ func NewMetrics() *Metrics {
 			Name: "quinta_request_seconds", Help: "Time to answer, by call; long polls include their wait.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 30},
 		}, []string{"method", "route"}),
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "quinta_connections", Help: "Open connections that are raw or were taken over from HTTP, by network.",
+		}, []string{"network"}),
+		crowded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "quinta_connections_refused_total", Help: "Connections that were refused since there were too many.",
+		}, []string{"network"}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.seconds, m.open, m.crowded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -48,6 +58,20 @@ func (m *Metrics) of(c *Core) {
 		func() float64 { return float64(c.Hub.Waiting()) }))
 }
 
+// connections counts connections that were opened, or closed if n is negative.
+func (m *Metrics) connections(network quinta.NetworkName, n int) {
+	if m != nil {
+		m.open.WithLabelValues(string(network)).Add(float64(n))
+	}
+}
+
+// refused counts a connection that was not let in.
+func (m *Metrics) refused(network quinta.NetworkName) {
+	if m != nil {
+		m.crowded.WithLabelValues(string(network)).Inc()
+	}
+}
+
 // request counts one answered request.
 func (m *Metrics) request(verb, route string, status int, took time.Duration) {
 	if m == nil {
@@ -55,7 +79,9 @@ func (m *Metrics) request(verb, route string, status int, took time.Duration) {
 	}
 	verb = method(verb)
 	m.requests.WithLabelValues(verb, route, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(verb, route).Observe(took.Seconds())
+	if status != http.StatusSwitchingProtocols { // that is how long the connection was open
+		m.seconds.WithLabelValues(verb, route).Observe(took.Seconds())
+	}
 }
 
 // ServeHTTP answers in the text form of Prometheus.

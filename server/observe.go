@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/quinta-chat/quinta"
 )
 
 // SetRoute tells the log and the metrics which call is being answered: the
@@ -17,6 +19,13 @@ func SetRoute(w http.ResponseWriter, route string) {
 	}
 }
 
+// answeredBy notes which network answers, as SetRoute does the call.
+func answeredBy(w http.ResponseWriter, network quinta.NetworkName) {
+	if r, ok := w.(*recorder); ok {
+		r.network = network
+	}
+}
+
 // noRoute stands for a path that no call has.
 const noRoute = "none"
 
@@ -24,11 +33,11 @@ const noRoute = "none"
 // it took; nothing that it held.
 func (c *Core) observe(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w, route: noRoute, deadline: http.NewResponseController(w), patience: c.WriteTimeout}
+		rec := &recorder{ResponseWriter: w, core: c, from: r.RemoteAddr, route: noRoute, deadline: http.NewResponseController(w), patience: c.WriteTimeout}
 		rec.until(time.Time{}) // that of the last request on the connection
 		began := time.Now()
 		defer func() {
-			rec.soon() // what is buffered goes out after this
+			rec.end()
 			took := time.Since(began)
 			if rec.status == 0 {
 				rec.status = http.StatusOK
@@ -57,8 +66,15 @@ func method(s string) string {
 // take each piece of it: who does not read holds nothing for ever.
 type recorder struct {
 	http.ResponseWriter
-	route  string
-	status int
+	core    *Core
+	from    string // the client's address
+	network quinta.NetworkName
+	route   string
+	status  int
+	// place is the one that Reserve took; taken says that the connection was
+	// taken over from HTTP.
+	place *place
+	taken bool
 
 	deadline *http.ResponseController
 	patience time.Duration

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
+	"sync"
 	"time"
+
+	"github.com/quinta-chat/quinta"
 )
 
 // The timeouts of the listener. A front bounds its own waits.
@@ -20,20 +22,19 @@ const (
 	idleTimeout   = 2 * time.Minute
 	writeTimeout  = 2 * time.Minute // for each piece of an answer
 	maxHeader     = 64 << 10
-	// StopTimeout bounds how long a stop waits for requests that run.
+	// StopTimeout is the default of Config.StopTimeout.
 	StopTimeout = 10 * time.Second
 )
 
-// Handler returns what the listener serves: every front under its paths, and
-// home for the rest.
+// Handler returns what the listener serves: every front that runs under its
+// paths, and home for the rest.
 func (c *Core) Handler(home http.Handler) http.Handler {
 	return c.behind(c.observe(c.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, f := range c.fronts {
-			for _, p := range f.Paths() {
-				if strings.HasPrefix(r.URL.Path, p) {
-					f.ServeHTTP(w, r)
-					return
-				}
+		for i := range c.routes {
+			if at := &c.routes[i]; at.matches(r.URL.Path) {
+				answeredBy(w, at.seat.name)
+				at.web.ServeHTTP(w, r)
+				return
 			}
 		}
 		home.ServeHTTP(w, r)
@@ -59,12 +60,14 @@ func (c *Core) guard(h http.Handler) http.Handler {
 	})
 }
 
-// Serve serves h on l until ctx ends, and then stops: no new connections,
-// long polls answered, requests that run finished, at most StopTimeout. It
-// does not close the core. cert may be nil for plain HTTP.
+// Serve serves h on l, and the streams that [Core.Listen] opened, and lets the
+// runners run, until ctx ends. Then it stops: no new connections, long polls
+// answered, requests that run finished, connections closed, at most
+// Config.StopTimeout. It does not close the core. cert may be nil for plain
+// HTTP. Serve is called once.
 func (c *Core) Serve(ctx context.Context, l net.Listener, h http.Handler, cert *tls.Config) error {
 	if cert != nil {
-		l = tls.NewListener(l, cert)
+		l = tls.NewListener(l, c.asking(cert))
 	}
 	s := &http.Server{
 		Handler:           h,
@@ -76,15 +79,37 @@ func (c *Core) Serve(ctx context.Context, l net.Listener, h http.Handler, cert *
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()
+	sctx, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var accepting sync.WaitGroup
+	for _, stream := range c.streams {
+		accepting.Go(func() { c.serveStream(sctx, stream) })
+	}
+	endRuns := c.run(context.WithoutCancel(ctx))
+	var err error
 	select {
-	case err := <-failed:
-		return err
+	case err = <-failed:
+		failed <- http.ErrServerClosed
 	case <-ctx.Done():
 	}
 	close(c.draining)
-	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopTimeout)
+	end := time.Now().Add(c.StopTimeout)
+	err = errors.Join(err, closeStreams(c.streams))
+	accepting.Wait()
+	c.conns.close()
+	runs := endRuns()
+	return errors.Join(err, c.drain(s, failed, end, cut, runs))
+}
+
+// drain ends what runs, and returns at the end at the latest. Shortly before
+// it, what still runs is cut off.
+func (c *Core) drain(s *http.Server, failed <-chan error, end time.Time, cut func(), runs <-chan struct{}) error {
+	patience := time.Until(end)
+	quiet := make(chan struct{})
+	go func() { c.conns.busy.Wait(); close(quiet) }()
+	soon, cancel := context.WithTimeout(context.Background(), patience-patience/10)
 	defer cancel()
-	err := s.Shutdown(sctx)
+	err := s.Shutdown(soon)
 	if errors.Is(err, context.DeadlineExceeded) {
 		c.Log.Warn("server: requests still running at the end of the stop were cut off")
 		err = s.Close()
@@ -92,5 +117,64 @@ func (c *Core) Serve(ctx context.Context, l net.Listener, h http.Handler, cert *
 	if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
 		err = errors.Join(err, serr)
 	}
+	select {
+	case <-quiet:
+	case <-soon.Done():
+		c.Log.Warn("server: connections still open at the end of the stop were cut off", "connections", c.conns.cut())
+	}
+	cut()
+	last, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	for what, done := range map[string]<-chan struct{}{"connections": quiet, "runners": runs} {
+		select {
+		case <-done:
+		case <-last.Done():
+			c.Log.Error("server: the store closes under what did not end in time", "what", what)
+		}
+	}
 	return err
+}
+
+// asking returns the TLS configuration, which asks for client certificates if
+// a front that runs can use them.
+func (c *Core) asking(cert *tls.Config) *tls.Config {
+	for _, s := range c.running {
+		if a, ok := s.front.(CertificateAsker); ok && a.AsksCertificates() {
+			cert = cert.Clone()
+			cert.ClientAuth = tls.RequestClientCert
+			return cert
+		}
+	}
+	return cert
+}
+
+// run begins every runner, and the sweeps. end asks them to end; what it
+// returns is closed when all have.
+func (c *Core) run(ctx context.Context) (end func() <-chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.sweepAlways(ctx) })
+	for _, s := range c.running {
+		if r, ok := s.front.(Runner); ok {
+			wg.Go(func() { c.runOne(ctx, s.name, r) })
+		}
+	}
+	return func() <-chan struct{} {
+		cancel()
+		ended := make(chan struct{})
+		go func() { wg.Wait(); close(ended) }()
+		return ended
+	}
+}
+
+// runOne runs one runner. Its failure, or its panic, is its own.
+func (c *Core) runOne(ctx context.Context, name quinta.NetworkName, r Runner) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.Log.Error("server: a runner failed", "network", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+		c.Log.Error("server: a runner failed", "network", name, "err", err)
+	}
 }

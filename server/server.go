@@ -3,8 +3,10 @@
 //
 // A network's server half is a [Front]: it parses its own wire, composes the
 // function sets (account, device, directory, prekey, mailbox, room, vault,
-// blob, feed) in one core.Update, and answers after the commit. [Open] makes
-// a [Core], [Core.Serve] runs it.
+// blob, feed) in one core.Update, and answers after the commit. It serves HTTP
+// as a [Web], raw connections as a [StreamFront], and acts by itself as a
+// [Runner]; what an operator can set is a [Setting]. [Open] makes a [Core] and
+// starts nothing, [Core.Serve] runs it.
 package server
 
 import (
@@ -13,11 +15,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -70,9 +70,13 @@ type Config struct {
 	SecretsURL string
 	// BlobFaults fails steps of the media store's folder, for tests.
 	BlobFaults func(op string) error
-	// PrivateGateways lets push gateways have addresses that are not public,
-	// and plain http.
-	PrivateGateways bool
+	// Networks are the networks that run; empty means all. One that does not run
+	// answers nothing and does nothing, but what it keeps for an account still
+	// goes with the account.
+	Networks []quinta.NetworkName
+	// Settings are the values of the networks' own settings, by name; one that
+	// is missing has its default.
+	Settings map[string]string
 	// MaxUpload bounds a file in bytes; zero means 100 MiB.
 	MaxUpload int64
 	// Proxies are the reverse proxies whose word about a client's address
@@ -81,35 +85,19 @@ type Config struct {
 	// WriteTimeout bounds how long a client may take to accept a piece of an
 	// answer; zero means two minutes.
 	WriteTimeout time.Duration
+	// MaxConnections bounds connections that are raw or were taken over from
+	// HTTP, such as websockets; zero means 10,000. MaxConnectionsPerAddress
+	// bounds those of one address (of a /64 of IPv6); zero means 256. Proxies
+	// have the first bound only.
+	MaxConnections, MaxConnectionsPerAddress int
+	// StopTimeout bounds a stop; zero means ten seconds.
+	StopTimeout time.Duration
 	// Metrics, if not nil, count what the server does.
 	Metrics *Metrics
 	// Now is the clock, Rand a secure source of random bytes.
 	Now  func() time.Time
 	Rand io.Reader
 	Log  *slog.Logger
-}
-
-// A Network is one network's server half before it runs: one line in the list
-// of networks.
-type Network struct {
-	Name quinta.NetworkName
-	// Schemas are the tables that only this network has.
-	Schemas []db.Schema
-	// New makes the front-end over an open core.
-	New func(*Core) (Front, error)
-	// Commands are what an operator can do with this network alone.
-	Commands []Command
-}
-
-// A Front is a running server half that speaks HTTP.
-type Front interface {
-	http.Handler
-	// Paths are the path prefixes that the front answers, each with a slash
-	// at both ends.
-	Paths() []string
-	// Close ends what the front does besides answering requests. It is
-	// called after the last request and before the store closes.
-	Close() error
 }
 
 // A Core is an open server without its listener.
@@ -122,12 +110,15 @@ type Core struct {
 	// Secrets seals what the server keeps secret; nil if no key was given.
 	Secrets *secret.Keeper
 
+	// fronts are those of all networks, running those of the ones that run.
 	fronts   []Front
-	commands map[string]runner
+	running  []seat
+	routes   []route
+	settings map[string]string
+	commands map[string]order
+	streams  []Stream
+	conns    connections
 	draining chan struct{}
-
-	stopSweep context.CancelFunc
-	sweeping  sync.WaitGroup
 }
 
 // schemas are the tables of the function sets.
@@ -188,6 +179,22 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		}
 		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: path}).String()
 	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = maxConnections
+	}
+	if cfg.MaxConnectionsPerAddress == 0 {
+		cfg.MaxConnectionsPerAddress = maxConnectionsPerAddress
+	}
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = StopTimeout
+	}
+	if err := CheckNames(networks, nil, nil); err != nil {
+		return nil, err
+	}
+	settings, err := settle(networks, cfg.Settings)
+	if err != nil {
+		return nil, err
+	}
 	all := schemas
 	for _, n := range networks {
 		all = append(all[:len(all):len(all)], n.Schemas...)
@@ -196,7 +203,8 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), draining: make(chan struct{})}
+	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), settings: settings, draining: make(chan struct{})}
+	c.conns.core = c
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
 	if cfg.SecretsURL != "" {
 		if c.Secrets, err = secret.Open(ctx, cfg.SecretsURL, cfg.Rand); err != nil {
@@ -210,19 +218,31 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	if err := c.seat(networks); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.Metrics.of(c)
+	return c, nil
+}
+
+// seat makes the fronts of the networks.
+func (c *Core) seat(networks []Network) error {
+	var seats []seat
 	for _, n := range networks {
 		f, err := n.New(c)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("starting %s: %w", n.Name, err), c.Close())
+			return fmt.Errorf("opening %s: %w", n.Name, err)
 		}
 		c.fronts = append(c.fronts, f)
 		c.contribute(n, f)
+		seats = append(seats, seat{n.Name, f})
 	}
-	c.Metrics.of(c)
-	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.stopSweep = cancel
-	c.sweeping.Go(func() { c.sweepAlways(sctx) })
-	return c, nil
+	var err error
+	if c.running, err = running(seats, c.Networks); err != nil {
+		return err
+	}
+	c.routes, err = routes(c.running)
+	return err
 }
 
 // ErrNoName says that a store is new and that no name was given for it.
@@ -262,11 +282,7 @@ func (c *Core) Draining() <-chan struct{} { return c.draining }
 
 // Close closes the fronts and the store.
 func (c *Core) Close() error {
-	if c.stopSweep != nil {
-		c.stopSweep()
-		c.sweeping.Wait()
-	}
-	var errs []error
+	errs := []error{closeStreams(c.streams)} // open still if nothing served them
 	for _, f := range c.fronts {
 		errs = append(errs, f.Close())
 	}

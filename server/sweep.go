@@ -18,13 +18,14 @@ const (
 	sweepRows = 500
 )
 
-// A Periodic is a Front that does something now and then by itself, such as
-// ending what has run out.
+// A Periodic is a Front with small periodic work, such as expiring keys. It
+// needs no goroutine of its own, unlike a [Runner].
 type Periodic interface {
 	Front
-	// Periodically does what is due. It is called about once a minute, and on every
-	// node: it does each thing in a transaction that looks whether the thing
-	// is still to be done.
+	// Periodically does what is due. [Core.Serve] calls it about once a minute,
+	// on every node, while the network runs; an offline command never does. It
+	// does each thing in a transaction that checks whether the thing is still
+	// to be done.
 	Periodically(ctx context.Context) error
 }
 
@@ -45,8 +46,8 @@ func (c *Core) sweepAlways(ctx context.Context) {
 }
 
 // Sweep removes what nobody will ask for again, such as acknowledged messages
-// and old idempotency ids, and lets the fronts do what is due. A running core
-// does so by itself.
+// and old idempotency ids, and lets the fronts do what is due. [Core.Serve]
+// calls it about once a minute.
 func (c *Core) Sweep(ctx context.Context) error {
 	for _, sweep := range []func(*db.Tx, int) (bool, error){mailbox.Sweep, prekey.Sweep} {
 		for more := true; more; {
@@ -59,8 +60,8 @@ func (c *Core) Sweep(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, f := range c.fronts {
-		if p, ok := f.(Periodic); ok {
+	for _, s := range c.running {
+		if p, ok := s.front.(Periodic); ok {
 			errs = append(errs, p.Periodically(ctx))
 		}
 	}

@@ -14,17 +14,19 @@ var configPrintCommand = command{
 	line: "print all settings",
 	usage: `
 Config print prints every setting in the form of a configuration file, with
-what it does and where its value comes from. Passwords are left out.
+what it does and where its value comes from. Passwords and other secrets are
+left out.
 
     quintad config print > quintad.conf
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
 		return func(_ context.Context, p *program, c *config.Config, _ []string) error {
 			var b strings.Builder
-			for _, k := range config.Keys {
+			for _, k := range p.settings.Keys() {
 				fmt.Fprintf(&b, "# %s: %s\n# from: %s\n", k.Arg, k.Help, c.Origin(k.Name))
 				v := k.Get(c)
-				if c.Origin(k.Name) == "default" {
+				// What is not shown must not be read back as a value.
+				if c.Origin(k.Name) == "default" || k.Secret {
 					b.WriteString("# ")
 				}
 				fmt.Fprintf(&b, "%s = %s\n\n", k.Name, v)
@@ -37,7 +39,7 @@ what it does and where its value comes from. Passwords are left out.
 
 var configCheckCommand = command{
 	name: "config check",
-	line: "check the settings without a start",
+	line: "check the settings without starting",
 	usage: `
 Config check reads all settings as a start would, and the certificate if one
 is set, and says what is wrong with them.

@@ -187,7 +187,7 @@ func withStore(ctx context.Context, p *program, c *config.Config, alone func(*se
 	stopTimer := time.AfterFunc(takeover, cancel)
 	defer cancel()
 	for {
-		o, err := open(ctx, c, coreConfig(c, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+		o, err := p.open(ctx, c, coreConfig(c, slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
 		if err == nil {
 			stopTimer.Stop()
 			return errors.Join(alone(o.core), o.close())

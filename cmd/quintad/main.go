@@ -20,6 +20,8 @@ import (
 	"syscall"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/network/all/servers"
+	"github.com/quinta-chat/quinta/server"
 )
 
 // The exit codes.
@@ -34,6 +36,21 @@ type program struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
 	environ        []string
+
+	networks []server.Network
+	settings *config.Table
+	// commands are all subcommands, in the order in which people meet them.
+	commands []*command
+}
+
+// newProgram makes a program that knows these networks.
+func newProgram(networks []server.Network) (*program, error) {
+	var own []string
+	for _, c := range slices.Concat(storeCommands, otherCommands) {
+		own = append(own, c.name)
+	}
+	settings, err := config.New(networks, append(own, "help"))
+	return &program{networks: networks, settings: settings, commands: slices.Concat(storeCommands, networkCommands(networks), otherCommands)}, err
 }
 
 // A command is one subcommand.
@@ -45,13 +62,10 @@ type command struct {
 	usage string
 	// args is how many arguments it takes besides flags.
 	args int
-	// flags defines flags besides the settings, or is nil. It returns what
-	// run gets.
+	// prepare defines the flags of the command itself on fs and returns the
+	// function that runs the command, which sees their values.
 	prepare func(fs *flag.FlagSet) func(ctx context.Context, p *program, c *config.Config, args []string) error
 }
-
-// commands are all subcommands, in the order in which people meet them.
-var commands = slices.Concat(storeCommands, networkCommands(), otherCommands)
 
 // storeCommands and otherCommands are those of the program itself; those of
 // the networks stand between.
@@ -79,7 +93,11 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	// What the server writes is for its user alone.
 	syscall.Umask(0o077)
-	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	p, err := newProgram(servers.All())
+	if err != nil {
+		panic("quintad: internal error: " + err.Error())
+	}
+	p.stdin, p.stdout, p.stderr, p.environ = os.Stdin, os.Stdout, os.Stderr, os.Environ()
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
@@ -132,30 +150,30 @@ func (p *program) say(what, text string) {
 // dispatch finds the subcommand, parses its flags and runs it.
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		fmt.Fprint(p.stderr, overview())
+		fmt.Fprint(p.stderr, p.overview())
 		return &misuse{"no command was given", "to try the server: quintad serve"}
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(p.stdout, overview())
+		fmt.Fprint(p.stdout, p.overview())
 		return nil
 	}
-	cmd, rest := find(args)
+	cmd, rest := p.find(args)
 	if cmd == nil {
 		return &misuse{fmt.Sprintf("there is no command %.60q", strings.Join(args[:min(len(args), 2)], " ")), "\"quintad help\" lists the commands"}
 	}
 	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	given := config.Flags(fs)
+	given := p.settings.Flags(fs)
 	run := cmd.prepare(fs)
 	words, err := parse(fs, rest)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(p.stdout, cmd.help())
+		fmt.Fprint(p.stdout, p.help(cmd))
 		return err
 	}
 	usage := "quintad " + cmd.name + " --help"
 	if err != nil {
-		return unknownFlag(err, usage)
+		return p.unknownFlag(err, usage)
 	}
 	if len(words) != cmd.args {
 		return &misuse{fmt.Sprintf("%s takes %d arguments, and %d were given", cmd.name, cmd.args, len(words)), usage}
@@ -168,20 +186,20 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 }
 
 // unknownFlag says which flag a misspelt one may be.
-func unknownFlag(err error, usage string) error {
+func (p *program) unknownFlag(err error, usage string) error {
 	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !ok {
 		return &misuse{err.Error(), usage}
 	}
-	if n := config.Nearest(name); n != "" {
+	if n := p.settings.Nearest(name); n != "" {
 		usage = "did you mean --" + n + "?"
 	}
 	return &misuse{fmt.Sprintf("unknown flag --%.60s", name), usage}
 }
 
 // find returns the command that args begin with, and the arguments after it.
-func find(args []string) (*command, []string) {
-	for _, c := range commands {
+func (p *program) find(args []string) (*command, []string) {
+	for _, c := range p.commands {
 		words := strings.Fields(c.name)
 		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == c.name {
 			return c, args[len(words):]

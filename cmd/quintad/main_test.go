@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/quinta-chat/quinta/network/all/servers"
 )
 
 func TestFlagsStandAnywhere(t *testing.T) {
@@ -44,8 +46,9 @@ func TestFlagsStandAnywhere(t *testing.T) {
 // that has its name, and that its flags are described.
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	for _, c := range commands {
-		help := c.help()
+	p := newTestProgram(t)
+	for _, c := range p.commands {
+		help := p.help(c)
 		if !strings.Contains(help, "\n    quintad "+c.name) {
 			t.Errorf("%s has no example", c.name)
 		}
@@ -59,17 +62,28 @@ func TestUsage(t *testing.T) {
 				t.Errorf("%s: the usage says nothing of --%s", c.name, f.Name)
 			}
 		})
-		if !strings.Contains(overview(), c.name) {
+		if !strings.Contains(p.overview(), c.name) {
 			t.Errorf("the overview says nothing of %s", c.name)
 		}
 	}
 }
 
-// ask runs the program with args and returns the code and what it wrote.
+// newTestProgram makes the program with all networks and no environment.
+func newTestProgram(t *testing.T) *program {
+	t.Helper()
+	p, err := newProgram(servers.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// runProgram runs the program with args and returns the code and what it wrote.
 func runProgram(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
-	p := &program{stdout: &out, stderr: &errs}
+	p := newTestProgram(t)
+	p.stdout, p.stderr = &out, &errs
 	code = p.run(t.Context(), args)
 	return code, out.String(), errs.String()
 }
@@ -198,7 +212,8 @@ func TestDeepDataFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 60))
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, errs syncWriter
-	p := &program{stdout: &out, stderr: &errs, environ: nil}
+	p := newTestProgram(t)
+	p.stdout, p.stderr = &out, &errs
 	ended := make(chan int, 1)
 	out.ready = make(chan struct{})
 	go func() { ended <- p.run(ctx, []string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}) }()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
-	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -25,8 +24,8 @@ var runNetwork = operation[networkOrder, string]{"network", func(ctx context.Con
 }}
 
 // networkCommands makes a subcommand of every command of a network.
-func networkCommands() (out []*command) {
-	for _, n := range servers.All() {
+func networkCommands(networks []server.Network) (out []*command) {
+	for _, n := range networks {
 		for _, c := range n.Commands {
 			out = append(out, networkCommand(c))
 		}

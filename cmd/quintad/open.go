@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
-	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -39,7 +38,8 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 		Rand:         rand.Reader,
 		Log:          log,
 
-		PrivateGateways: c.PrivateGateways,
+		Networks: c.Networks,
+		Settings: c.Settings,
 	}
 	if c.Database != "" {
 		cfg.DB = db.Config{URL: string(c.Database)}
@@ -79,7 +79,7 @@ type opened struct {
 }
 
 // open takes the data folder, which is made if missing, and opens the core.
-func open(ctx context.Context, c *config.Config, cfg server.Config) (*opened, error) {
+func (p *program) open(ctx context.Context, c *config.Config, cfg server.Config) (*opened, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
@@ -91,7 +91,7 @@ func open(ctx context.Context, c *config.Config, cfg server.Config) (*opened, er
 		}
 	}
 	var err error
-	if o.core, err = server.Open(ctx, cfg, servers.All()); err != nil {
+	if o.core, err = server.Open(ctx, cfg, p.networks); err != nil {
 		return nil, errors.Join(err, o.unlock())
 	}
 	return o, nil

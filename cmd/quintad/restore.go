@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
-	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -69,7 +68,7 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	if c.Blobs == "" {
 		cfg.BlobURL = folderURL(filepath.Join(dir, mediaFolder))
 	}
-	head, err := server.Restore(ctx, cfg, servers.All(), f)
+	head, err := server.Restore(ctx, cfg, p.networks, f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], plain(err))
 	}

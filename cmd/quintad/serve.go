@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 	"github.com/quinta-chat/quinta/server"
 )
@@ -28,8 +29,9 @@ listens on loopback and keeps all data in ./quinta-data.
     quintad serve
     quintad serve --name chat.example.org --listen 127.0.0.1:8008 --public-url https://chat.example.org
 
-Once it serves it prints "quintad: ready URL", and before that "quintad: admin
-URL" if it has an admin listener.
+Once it serves it prints "quintad: ready URL". Before that it prints "quintad:
+admin URL" if it has an admin listener, and "quintad: NETWORK tcp://HOST:PORT"
+for every listener of a network that takes raw connections.
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return serve },
 }
@@ -39,8 +41,13 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 	if c.Database.HasPassword() && c.Origin("database") == "command line" {
 		p.say("hint", "the password of the database is seen in the list of processes: give the URL in QUINTA_DATABASE or in the configuration file")
 	}
+	for _, k := range p.settings.Keys() {
+		if k.Secret && c.Origin(k.Name) == "command line" {
+			p.say("hint", "the value of --"+k.Name+" is seen in the list of processes: give it in "+k.Env()+" or in the configuration file")
+		}
+	}
 	if c.Database != "" && c.Blobs == "" {
-		p.say("hint", "media lie in the data folder of this node, where other nodes cannot read them: for several nodes set blobs")
+		p.say("hint", "media are stored in the data folder of this node, where other nodes cannot read them: for several nodes set blobs")
 	}
 	cert, err := loadTLS(c)
 	if err != nil {
@@ -51,7 +58,7 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 	if c.AdminListen != "" {
 		cfg.Metrics = server.NewMetrics()
 	}
-	o, err := open(ctx, c, cfg)
+	o, err := p.open(ctx, c, cfg)
 	if err != nil {
 		return err
 	}
@@ -88,6 +95,15 @@ func run(ctx context.Context, p *program, c *config.Config, core *server.Core, c
 			return errors.Join(err, l.Close())
 		}
 		sides = append(sides, admin)
+	}
+	streams, err := core.Listen(func(_ quinta.NetworkName, addr string) (net.Listener, error) {
+		return listen(addr, "the settings of the network")
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	for _, s := range streams {
+		fmt.Fprintf(p.stdout, "quintad: %s %s\n", s.Network, s.URL())
 	}
 	go giveBack(ctx)
 	scheme := "http"

@@ -23,9 +23,5 @@ func loadTLS(c *config.Config) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the certificate %s with the key %s cannot be used: %w", c.TLSCert, c.TLSKey, err)
 	}
-	ask := tls.NoClientCert
-	if c.ClientCertificates {
-		ask = tls.RequestClientCert
-	}
-	return &tls.Config{ClientAuth: ask, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
 }

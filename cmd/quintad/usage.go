@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"strings"
-
-	"github.com/quinta-chat/quinta/cmd/quintad/config"
 )
 
 // overview is the text of "quintad help".
-func overview() string {
+func (p *program) overview() string {
 	var b strings.Builder
 	b.WriteString(`Quintad is a server for end-to-end encrypted chats.
 
@@ -22,7 +20,7 @@ To try it, with all data in ./quinta-data:
 Commands:
 
 `)
-	for _, c := range commands {
+	for _, c := range p.commands {
 		fmt.Fprintf(&b, "    %-16s %s\n", c.name, c.line)
 	}
 	b.WriteString("\n\"quintad COMMAND --help\" tells more.\n")
@@ -30,7 +28,7 @@ Commands:
 }
 
 // help is the text of "quintad COMMAND --help".
-func (c *command) help() string {
+func (p *program) help(c *command) string {
 	var b strings.Builder
 	b.WriteString(strings.TrimPrefix(c.usage, "\n"))
 	b.WriteString(`
@@ -40,7 +38,7 @@ name in capitals with "_" for "-", an environment variable:
     --config FILE
         the configuration file: lines like "listen = 127.0.0.1:8008"
 `)
-	for _, k := range config.Keys {
+	for _, k := range p.settings.Keys() {
 		fmt.Fprintf(&b, "    --%s %s\n        %s", k.Name, k.Arg, k.Help)
 		if k.Default != "" {
 			fmt.Fprintf(&b, " (default %s)", k.Default)

@@ -43,7 +43,7 @@ func addCommand(c *config.Config) string {
 		switch {
 		case key == "config" && c.File() != "":
 			return cmd + " --config " + c.File()
-		case key == "data" && c.Data != config.Lookup("data").Default:
+		case key == "data" && c.Origin(key) != "default":
 			cmd += " --data " + c.Data
 		case key == "database" && c.Database != "":
 			cmd = "QUINTA_DATABASE=... " + cmd

@@ -2,10 +2,11 @@
 // them a command-line flag, an environment variable and a key of the
 // configuration file.
 //
-// [Flags] puts the keys on a flag set, and [Given.Load] makes a [Config] of
-// what the command line, the environment and the file say; the command line
-// wins over the environment, the environment over the file. A setting that is
-// not understood is an [*Error] that says where it stands.
+// [New] makes the [Table] of quintad's own keys and of the settings that the
+// networks bring. [Table.Flags] puts the keys on a flag set, and [Given.Load]
+// makes a [Config] of what the command line, the environment and the file say;
+// the command line wins over the environment, the environment over the file. A
+// setting that is not understood is an [*Error] that says where it is.
 package config
 
 import (
@@ -14,9 +15,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -42,18 +43,17 @@ type Config struct {
 	PublicURL string
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
-	// PrivateGateways lets push gateways have addresses that are not public, and
-	// plain http.
-	PrivateGateways bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.
 	TLSCert, TLSKey string
-	// ClientCertificates asks clients for a certificate over TLS.
-	ClientCertificates bool
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	LogLevel       slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string
+	// Networks are the networks that run; empty means all.
+	Networks []quinta.NetworkName
+	// Settings are the settings of the networks, by name.
+	Settings Settings
 
 	origins map[string]string
 	file    string
@@ -82,20 +82,36 @@ type Error struct {
 // Error returns "where: text".
 func (e *Error) Error() string { return e.Where + ": " + e.Text }
 
+// Settings are values of settings, some of which are secret: none is printed.
+type Settings map[string]string
+
+// String returns "[redacted]".
+func (s Settings) String() string { return "[redacted]" }
+
+// GoString returns what String does.
+func (s Settings) GoString() string { return s.String() }
+
+// LogValue returns what String does.
+func (s Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText returns what String does.
+func (s Settings) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // commandLine is the origin of a value that was given as a flag.
 const commandLine = "command line"
 
 // Given is what stood on a command line.
 type Given struct {
+	table  *Table
 	values map[string]string
 	file   string
 }
 
 // Flags defines the flag of every key on fs, and --config. What fs parses
 // lands in the Given.
-func Flags(fs *flag.FlagSet) *Given {
-	g := &Given{values: map[string]string{}}
-	for _, k := range Keys {
+func (t *Table) Flags(fs *flag.FlagSet) *Given {
+	g := &Given{table: t, values: map[string]string{}}
+	for _, k := range t.keys {
 		fs.Func(k.Name, k.Help, func(s string) error {
 			g.values[k.Name] = s
 			return nil
@@ -116,19 +132,19 @@ func (g *Given) Load(environ []string) (*Config, error) {
 			env[name] = value
 		}
 	}
-	c := &Config{origins: map[string]string{}, file: g.file}
+	c := &Config{origins: map[string]string{}, file: g.file, Settings: Settings{}}
 	if c.file == "" {
 		c.file = env[EnvFile]
 	}
-	for _, k := range Keys {
+	for _, k := range g.table.keys {
 		if err := k.Set(c, k.Default); err != nil {
 			panic("config: internal error: the default of " + k.Name + ": " + err.Error())
 		}
 	}
-	if err := c.readFile(); err != nil {
+	if err := c.readFile(g.table); err != nil {
 		return nil, err
 	}
-	for _, k := range Keys {
+	for _, k := range g.table.keys {
 		// A variable that is set to nothing counts as not set.
 		if v := env[k.Env()]; v != "" {
 			if err := c.set(k, v, k.Env()); err != nil {
@@ -158,7 +174,7 @@ func (c *Config) set(k *Key, value, origin string) error {
 }
 
 // readFile reads the configuration file, if there is one.
-func (c *Config) readFile() error {
+func (c *Config) readFile(t *Table) error {
 	if c.file == "" {
 		return nil
 	}
@@ -172,10 +188,10 @@ func (c *Config) readFile() error {
 	}
 	for _, l := range lines {
 		where := fmt.Sprintf("%s line %d", c.file, l.number)
-		k := Lookup(l.key)
+		k := t.Lookup(l.key)
 		if k == nil {
 			e := &Error{Where: where, Text: fmt.Sprintf("unknown key %.60q", l.key), Hint: "\"quintad config print\" lists the keys"}
-			if n := Nearest(l.key); n != "" {
+			if n := t.Nearest(l.key); n != "" {
 				e.Hint = fmt.Sprintf("did you mean %q?", n)
 			}
 			return e
@@ -200,13 +216,4 @@ func (c *Config) check() error {
 		return &Error{Where: c.Origin(have), Text: have + " is set and " + lack + " is not: TLS needs both", Misused: c.Origin(have) == commandLine}
 	}
 	return nil
-}
-
-// Lookup returns the key of that name, or nil.
-func Lookup(name string) *Key {
-	i := slices.IndexFunc(Keys, func(k *Key) bool { return k.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return Keys[i]
 }

@@ -12,8 +12,21 @@ import (
 	"testing"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
 )
+
+// table is the table of the program.
+func table(t testing.TB) *config.Table {
+	t.Helper()
+	tab, err := config.New(servers.All(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+func keys(t testing.TB) []*config.Key { return table(t).Keys() }
 
 // load reads a configuration file with that text, with flags and environment.
 func load(t *testing.T, text string, environ []string, args ...string) (*config.Config, error) {
@@ -24,7 +37,7 @@ func load(t *testing.T, text string, environ []string, args ...string) (*config.
 	}
 	fs := flag.NewFlagSet("test", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	g := config.Flags(fs)
+	g := table(t).Flags(fs)
 	if err := fs.Parse(append([]string{"--config", path}, args...)); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +51,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Data != "./quinta-data" || c.Listen != "127.0.0.1:8008" || c.Registration != server.RegistrationClosed ||
-		!c.RateLimits || c.PrivateGateways || c.AdminListen != "" || c.Database != "" || c.TLSCert != "" || c.MaxUpload != 100<<20 ||
+		!c.RateLimits || c.AdminListen != "" || c.Database != "" || c.TLSCert != "" || c.MaxUpload != 100<<20 ||
 		c.LogLevel != slog.LevelInfo || len(c.TrustedProxies) != 0 {
 		t.Errorf("got %+v", c)
 	}
@@ -48,7 +61,7 @@ func TestDefaults(t *testing.T) {
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
 	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "rate-limits": "off", "private-gateways": "on", "public-url": "https://example.org",
-	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "log-level": "warn", "log-format": "json",
+	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "log-level": "warn", "log-format": "json",
 }
 
 // TestEveryKeyEverywhere sets every key in the file, by the environment and by
@@ -57,7 +70,7 @@ func TestEveryKeyEverywhere(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	var environ, args []string
-	for _, k := range config.Keys {
+	for _, k := range keys(t) {
 		v := example[k.Name]
 		if v == "" || v == k.Default {
 			t.Fatalf("%s has no example", k.Name)
@@ -83,7 +96,7 @@ func TestEveryKeyEverywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, k := range config.Keys {
+			for _, k := range keys(t) {
 				if got := k.Get(c); got != example[k.Name] {
 					t.Errorf("%s: got %q, want %q", k.Name, got, example[k.Name])
 				}
@@ -124,6 +137,7 @@ func TestRefused(t *testing.T) {
 		{"public-url = example.org", "not an address for clients", ""},
 		{"public-url = https://u:p@example.org", "not an address for clients", ""},
 		{"trusted-proxies = 10.0.0.0/99", "neither an address nor a network", ""},
+		{"networks = matrix,irc", `"irc" is not a network: the networks are matrix`, ""},
 		{"log-level = loud", "none of debug", ""},
 		{"log-format = xml", "none of text, json", ""},
 		{"tls-key = k.pem", "tls-key is set and tls-cert is not", ""},
@@ -159,6 +173,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		"postgres://user:geheim@host/name",
 		"postgres://user@host/name?password=geheim",
 		"postgres://host/name?sslpassword=geheim&x=1",
+		"base64key://geheim",
+		"base64key:geheim",
 		"s3://bucket?secretAccessKey=geheim",
 		"geheim",
 		"::geheim\x7f://",
@@ -193,7 +209,7 @@ func TestNearest(t *testing.T) {
 		"registraton": "registration", "Registration": "registration", "data-dir": "data", "admin": "admin-listen",
 		"adminlisten": "admin-listen", "loglevel": "log-level", "": "", "zzzzzzzz": "", "max_upload": "max-upload",
 	} {
-		if got := config.Nearest(name); got != want {
+		if got := table(t).Nearest(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
 	}
@@ -209,7 +225,7 @@ func FuzzFile(f *testing.F) {
 		}
 		// What was understood prints as a file that is understood the same.
 		var again strings.Builder
-		for _, k := range config.Keys {
+		for _, k := range keys(t) {
 			if k.Name != "database" && k.Name != "blobs" && k.Name != "secrets" {
 				fmt.Fprintf(&again, "%s = %q\n", k.Name, k.Get(c))
 			}
@@ -218,7 +234,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", again.String(), err)
 		}
-		for _, k := range config.Keys {
+		for _, k := range keys(t) {
 			if k.Name != "database" && k.Name != "blobs" && k.Name != "secrets" && k.Get(c) != k.Get(d) {
 				t.Errorf("%s: got %q, want %q", k.Name, k.Get(d), k.Get(c))
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// A Secret is a URL that may hold a password. It prints without it.
+// A Secret is a URL that may hold a password or a key. It prints without it.
 type Secret string
 
 // String returns the URL with "xxxxx" for a password, and "[redacted]" for
@@ -30,6 +30,9 @@ func (s Secret) redact() (string, bool) {
 	u, err := url.Parse(string(s))
 	if err != nil || u.Scheme == "" {
 		return "[redacted]", true
+	}
+	if u.Scheme == "base64key" {
+		return "base64key://xxxxx", true // the URL is the key
 	}
 	_, found := u.User.Password()
 	q := u.Query()
@@ -69,6 +72,8 @@ type Key struct {
 	Default string
 	// Arg stands for the value in usage texts; Help is one line.
 	Arg, Help string
+	// Secret says that the value is never shown.
+	Secret bool
 	// Set parses a value into the Config; Get writes it without secrets.
 	Set func(c *Config, s string) error
 	Get func(c *Config) string
@@ -76,11 +81,12 @@ type Key struct {
 
 // Env returns the environment variable of the key.
 func (k *Key) Env() string {
-	return "QUINTA_" + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_"))
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_"))
 }
 
-// Keys are all settings, in the order in which people meet them.
-var Keys = []*Key{
+// ownKeys are the settings of quintad itself, in the order in which people
+// meet them.
+var ownKeys = []*Key{
 	text("data", "./quinta-data", "DIR", "the folder with all that the server keeps", func(c *Config) *string { return &c.Data }, filled),
 	text("listen", "127.0.0.1:8008", "ADDR", "the address for clients, host:port; port 0 takes a free one", func(c *Config) *string { return &c.Listen }, listenAddr),
 	text("name", "", "SERVER_NAME", "what stands behind the colon of user ids; fixed with the first start", func(c *Config) *string { return &c.Name }, optional(server.CheckName)),
@@ -127,12 +133,7 @@ var Keys = []*Key{
 			c.Secrets = Secret(s)
 			return nil
 		},
-		Get: func(c *Config) string {
-			if strings.HasPrefix(string(c.Secrets), "base64key:") {
-				return "base64key://xxxxx"
-			}
-			return c.Secrets.String()
-		},
+		Get: func(c *Config) string { return c.Secrets.String() },
 	},
 	{
 		Name: "max-upload", Default: "100", Arg: "MIB", Help: "how large a file of a user may be, in MiB",
@@ -147,11 +148,9 @@ var Keys = []*Key{
 		Get: func(c *Config) string { return strconv.FormatInt(c.MaxUpload>>20, 10) },
 	},
 	onOff("rate-limits", "on", "limits per account and address", func(c *Config) *bool { return &c.RateLimits }),
-	onOff("private-gateways", "off", "let users name push gateways on addresses that are not public, or without TLS: for a gateway in your own network", func(c *Config) *bool { return &c.PrivateGateways }),
 	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
 	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
 	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),
-	onOff("client-certificates", "off", "ask clients for a certificate over TLS, as EST renewal uses it; browsers may then ask their users", func(c *Config) *bool { return &c.ClientCertificates }),
 	text("admin-listen", "", "ADDR", "the address for health and metrics, host:port; without it there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
 	{
 		Name: "trusted-proxies", Arg: "ADDR,...", Help: "addresses or networks whose X-Forwarded-For tells the client's address",
@@ -220,8 +219,8 @@ func onOff(name, def, help string, field func(*Config) *bool) *Key {
 	return &Key{
 		Name: name, Default: def, Arg: "on|off", Help: help,
 		Set: func(c *Config, s string) error {
-			if s != "on" && s != "off" {
-				return fmt.Errorf("%.40q is neither on nor off", s)
+			if err := server.CheckSwitch(s); err != nil {
+				return err
 			}
 			*field(c) = s == "on"
 			return nil

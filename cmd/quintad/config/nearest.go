@@ -3,18 +3,18 @@ package config
 import "strings"
 
 // Nearest returns the key that name may be a misspelling of, or "".
-func Nearest(name string) string {
+func (t *Table) Nearest(name string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	if len(name) > 64 {
 		return ""
 	}
 	best, least := "", 1+max(2, len(name)/3)
-	for _, k := range Keys {
+	for _, k := range t.keys {
 		if d := distance(name, k.Name); d < least {
 			best, least = k.Name, d
 		}
 	}
-	for _, k := range Keys {
+	for _, k := range t.keys {
 		if best == "" && len(name) >= 4 && (strings.HasPrefix(name, k.Name) || strings.HasPrefix(k.Name, name)) {
 			best = k.Name
 		}

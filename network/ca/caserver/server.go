@@ -24,15 +24,23 @@ import (
 
 // Network is the CA server half.
 var Network = server.Network{
-	Name:     "ca",
-	Schemas:  []db.Schema{schema},
+	Name:    "ca",
+	Schemas: []db.Schema{schema},
+	Settings: []server.Setting{
+		server.Switch(clientCertificates, "off", "ask clients for a certificate in the TLS handshake, as EST renewal needs it; browsers may then ask their users"),
+	},
 	New:      func(c *server.Core) (server.Front, error) { return newServer(c), nil },
 	Commands: commands,
 }
 
+// clientCertificates is the setting that lets EST clients authenticate with
+// the certificate that they renew.
+const clientCertificates = "client-certificates"
+
 var (
-	_ server.AccountKeeper = (*caServer)(nil)
-	_ server.Periodic      = (*caServer)(nil)
+	_ server.CertificateAsker = (*caServer)(nil)
+	_ server.AccountKeeper    = (*caServer)(nil)
+	_ server.Periodic         = (*caServer)(nil)
 )
 
 // A caServer answers the calls of the network.
@@ -77,6 +85,10 @@ func newServer(c *server.Core) *caServer {
 
 // Paths are the prefixes of the network's own calls and of EST.
 func (s *caServer) Paths() []string { return []string{"/ca/", wire.ESTBase + "/"} }
+
+// AsksCertificates reports whether the operator wants clients to be asked for
+// a certificate.
+func (s *caServer) AsksCertificates() bool { return s.Setting(clientCertificates) == "on" }
 
 // Close has nothing to end.
 func (s *caServer) Close() error { return nil }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/mailbox"
@@ -26,8 +25,6 @@ const (
 	// maxCrowds bounds what one look deals with.
 	maxCrowds = 10_000
 )
-
-var _ server.Periodic = (*homeserver)(nil)
 
 // Periodically looks through the mailboxes.
 func (s *homeserver) Periodically(ctx context.Context) error {

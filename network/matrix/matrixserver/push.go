@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
 	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
@@ -50,28 +48,22 @@ func notePush(tx *db.Tx, e *room.Event) error {
 	return tx.Do(`INSERT INTO matrix_push_event (pos, room) VALUES ($1, $2)`, e.Pos, e.Room)
 }
 
-// A postman delivers notifications to push gateways until it is closed.
+// A postman delivers notifications to push gateways while it runs.
 type postman struct {
 	s    *homeserver
 	http *http.Client
-	stop context.CancelFunc
-	wg   sync.WaitGroup
 }
 
 func newPostman(s *homeserver) *postman {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	if !s.PrivateGateways {
+	if s.Setting(privateGateways) == "off" {
 		dialer.Control = publicOnly
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &postman{s: s, stop: cancel, http: &http.Client{
+	return &postman{s: s, http: &http.Client{
 		Timeout:       pushTimeout,
 		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	w := s.Hub.Wait(pushKey)
-	p.wg.Go(func() { p.run(ctx, w) })
-	return p
 }
 
 // publicOnly refuses connections to addresses that are not public: users name
@@ -91,13 +83,10 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 // sharedSpace is the address space of carriers (RFC 6598).
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-func (p *postman) close() {
-	p.stop()
-	p.wg.Wait()
-	p.http.CloseIdleConnections()
-}
-
-func (p *postman) run(ctx context.Context, w *feed.Waiter) {
+// run delivers what is due until ctx ends.
+func (p *postman) run(ctx context.Context) {
+	defer p.http.CloseIdleConnections()
+	w := p.s.Hub.Wait(pushKey)
 	defer w.Close()
 	for ctx.Err() == nil {
 		next, err := p.round(ctx)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
-	"github.com/quinta-chat/quinta/server"
 )
 
 // A gateway is a push gateway that fails as often as it is told.
@@ -109,11 +108,11 @@ func TestPushers(t *testing.T) {
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-	}, quintatest.Configure(func(c *server.Config) { c.PrivateGateways = true }))
+	}, quintatest.Setting("private-gateways", "on"))
 }
 
 func TestPusherGoesWithItsDevice(t *testing.T) {
-	s := newStage(t, quintatest.Configure(func(c *server.Config) { c.PrivateGateways = true }))
+	s := newStage(t, quintatest.Setting("private-gateways", "on"))
 	bob := s.register("bob")
 	phone := bob.login("PHONE")
 	g := newGateway(t)
@@ -164,7 +163,7 @@ func TestPusherIsRefused(t *testing.T) {
 
 func TestPushIsTriedAgain(t *testing.T) {
 	var skew atomic.Int64
-	s := newStage(t, quintatest.Configure(func(c *server.Config) { c.PrivateGateways = true }),
+	s := newStage(t, quintatest.Setting("private-gateways", "on"),
 		quintatest.Clock(func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }))
 	alice, bob := s.register("alice"), s.register("bob")
 	g := newGateway(t)

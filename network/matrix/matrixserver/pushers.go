@@ -127,7 +127,7 @@ func (c *call) postPusher() (any, error) {
 // checkGateway checks the address of a push gateway.
 func (c *call) checkGateway(address string) error {
 	u, err := url.Parse(address)
-	ok := err == nil && u.Host != "" && u.User == nil && u.Path == pushPath && (u.Scheme == "https" || u.Scheme == "http" && c.PrivateGateways)
+	ok := err == nil && u.Host != "" && u.User == nil && u.Path == pushPath && (u.Scheme == "https" || u.Scheme == "http" && c.Setting(privateGateways) == "on")
 	if !ok {
 		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the url of a pusher is an https address with the path "+pushPath)
 	}

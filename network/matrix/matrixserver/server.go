@@ -12,6 +12,7 @@
 package matrixserver
 
 import (
+	"context"
 	"net/http"
 	"sync/atomic"
 
@@ -23,10 +24,21 @@ import (
 var Network = server.Network{
 	Name:    "matrix",
 	Schemas: []db.Schema{schema},
-	New:     func(c *server.Core) (server.Front, error) { return newServer(c) },
+	Settings: []server.Setting{
+		server.Switch(privateGateways, "off", "let users name push gateways with private addresses, or without TLS: for a gateway in your own network"),
+	},
+	New: func(c *server.Core) (server.Front, error) { return newServer(c) },
 }
 
-var _ server.AccountKeeper = (*homeserver)(nil)
+// privateGateways is the setting that lets users name any push gateway.
+const privateGateways = "private-gateways"
+
+var (
+	_ server.Web           = (*homeserver)(nil)
+	_ server.Runner        = (*homeserver)(nil)
+	_ server.Periodic      = (*homeserver)(nil)
+	_ server.AccountKeeper = (*homeserver)(nil)
+)
 
 // homeserver answers the client-server API.
 type homeserver struct {
@@ -78,9 +90,14 @@ func newServer(c *server.Core) (*homeserver, error) {
 // Paths are the prefixes of the client-server API.
 func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-known/matrix/"} }
 
+// Run delivers notifications to push gateways until ctx ends.
+func (s *homeserver) Run(ctx context.Context) error {
+	s.post.run(ctx)
+	return nil
+}
+
 // Close ends the timers.
 func (s *homeserver) Close() error {
-	s.post.close()
 	s.typing.close()
 	return nil
 }
