@@ -12,17 +12,18 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // A town has one authority, whose keys are P-256, and devices whose keys are
 // of one kind.
 type town struct {
 	now    time.Time
-	issuer *ca.Issuer
-	v      *ca.Verifier
-	alice  *ca.Self
-	bob    *ca.Self
+	issuer *cert.Issuer
+	v      *cert.Verifier
+	alice  *seal.Self
+	bob    *seal.Self
 	others []*x509.Certificate
 }
 
@@ -42,15 +43,15 @@ func newTown(newKey func() (crypto.Signer, error), most int) (*town, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := ca.NewRoot(rand.Reader, "bench", rootKey, t.now)
+	root, err := cert.NewRoot(rand.Reader, "bench", rootKey, t.now)
 	if err != nil {
 		return nil, err
 	}
-	mid, err := ca.NewIntermediate(rand.Reader, "bench", key, root, rootKey, t.now)
+	mid, err := cert.NewIntermediate(rand.Reader, "bench", key, root, rootKey, t.now)
 	if err != nil {
 		return nil, err
 	}
-	t.issuer = &ca.Issuer{Root: root, Cert: mid, Key: key, Rand: rand.Reader}
+	t.issuer = &cert.Issuer{Root: root, Cert: mid, Key: key, Rand: rand.Reader}
 	if t.v, err = t.verifier(); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func newTown(newKey func() (crypto.Signer, error), most int) (*town, error) {
 	}
 	t.others = append(t.others, t.bob.Encrypt)
 	for i := 1; i < most; i++ {
-		c, err := t.certify(ca.Identity{User: "bob@bench", Device: quinta.DeviceID(fmt.Sprintf("B%d", i)), Use: ca.UseEncrypt}, k)
+		c, err := t.certify(cert.Identity{User: "bob@bench", Device: quinta.DeviceID(fmt.Sprintf("B%d", i)), Use: cert.UseEncrypt}, k)
 		if err != nil {
 			return nil, err
 		}
@@ -76,8 +77,8 @@ func newTown(newKey func() (crypto.Signer, error), most int) (*town, error) {
 }
 
 // verifier is one that has seen nothing yet but the list of what is revoked.
-func (t *town) verifier() (*ca.Verifier, error) {
-	v := ca.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
+func (t *town) verifier() (*cert.Verifier, error) {
+	v := cert.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
 	raw, err := t.issuer.NewCRL(1, nil, t.now, t.now.Add(24*time.Hour))
 	if err != nil {
 		return nil, err
@@ -85,25 +86,25 @@ func (t *town) verifier() (*ca.Verifier, error) {
 	return v, v.SetCRL(raw)
 }
 
-func (t *town) certify(id ca.Identity, k crypto.Signer) (*x509.Certificate, error) {
-	raw, err := ca.NewRequest(rand.Reader, id, k)
+func (t *town) certify(id cert.Identity, k crypto.Signer) (*x509.Certificate, error) {
+	raw, err := cert.NewRequest(rand.Reader, id, k)
 	if err != nil {
 		return nil, err
 	}
-	r, err := ca.ParseRequest(raw, id)
+	r, err := cert.ParseRequest(raw, id)
 	if err != nil {
 		return nil, err
 	}
-	return t.issuer.Issue(r, t.now, ca.Validity)
+	return t.issuer.Issue(r, t.now, cert.Validity)
 }
 
-func (t *town) person(user quinta.UserID, device quinta.DeviceID, k crypto.Signer) (*ca.Self, error) {
-	s := &ca.Self{SignKey: k, EncryptKey: k, Chain: []*x509.Certificate{t.issuer.Cert}}
+func (t *town) person(user quinta.UserID, device quinta.DeviceID, k crypto.Signer) (*seal.Self, error) {
+	s := &seal.Self{SignKey: k, EncryptKey: k, Chain: []*x509.Certificate{t.issuer.Cert}}
 	var err error
-	if s.Sign, err = t.certify(ca.Identity{User: user, Device: device, Use: ca.UseSign}, k); err != nil {
+	if s.Sign, err = t.certify(cert.Identity{User: user, Device: device, Use: cert.UseSign}, k); err != nil {
 		return nil, err
 	}
-	s.Encrypt, err = t.certify(ca.Identity{User: user, Device: device, Use: ca.UseEncrypt}, k)
+	s.Encrypt, err = t.certify(cert.Identity{User: user, Device: device, Use: cert.UseEncrypt}, k)
 	return s, err
 }
 
@@ -114,7 +115,7 @@ func (t *town) seal(n int) ([]byte, error) {
 		body[i] = 'x'
 	}
 	body[0], body[len(body)-1] = '"', '"'
-	return ca.Seal(rand.Reader, t.alice, ca.Content{
+	return seal.Seal(rand.Reader, t.alice, seal.Content{
 		To: []quinta.UserID{"bob@bench"}, Conv: "conv", ID: "m", Seq: 1, Time: t.now.UnixMilli(), Body: body,
 	}, t.others[:n])
 }
@@ -132,7 +133,7 @@ func (t *town) opening(n int) func() (func() error, error) {
 			return nil, err
 		}
 		return func() error {
-			_, err := ca.Open(raw, t.bob, t.v, ca.Expect{From: "alice@bench", Conv: "conv", Self: "bob@bench", Now: t.now.Add(time.Minute)})
+			_, err := seal.Open(raw, t.bob, t.v, seal.Expect{From: "alice@bench", Conv: "conv", Self: "bob@bench", Now: t.now.Add(time.Minute)})
 			return err
 		}, nil
 	}
@@ -144,24 +145,24 @@ func (t *town) issuing() (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := ca.Identity{User: "carol@bench", Device: "C", Use: ca.UseSign}
-	raw, err := ca.NewRequest(rand.Reader, id, k)
+	id := cert.Identity{User: "carol@bench", Device: "C", Use: cert.UseSign}
+	raw, err := cert.NewRequest(rand.Reader, id, k)
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		r, err := ca.ParseRequest(raw, id)
+		r, err := cert.ParseRequest(raw, id)
 		if err != nil {
 			return err
 		}
-		_, err = t.issuer.Issue(r, t.now, ca.Validity)
+		_, err = t.issuer.Issue(r, t.now, cert.Validity)
 		return err
 	}, nil
 }
 
 func (t *town) verifiedAgain() (func() error, error) {
 	return func() error {
-		_, err := t.v.Verify(t.alice.Sign, ca.UseSign, t.now, t.now)
+		_, err := t.v.Verify(t.alice.Sign, cert.UseSign, t.now, t.now)
 		return err
 	}, nil
 }
@@ -170,8 +171,8 @@ func (t *town) verifiedAgain() (func() error, error) {
 // list of what is revoked, so that its last word is that the list is missing.
 func (t *town) verifiedFirst() (func() error, error) {
 	return func() error {
-		v := ca.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
-		if _, err := v.Verify(t.alice.Sign, ca.UseSign, t.now, t.now); !errors.Is(err, ca.ErrNoStatus) {
+		v := cert.NewVerifier([]*x509.Certificate{t.issuer.Root}, []*x509.Certificate{t.issuer.Cert}, "bench")
+		if _, err := v.Verify(t.alice.Sign, cert.UseSign, t.now, t.now); !errors.Is(err, cert.ErrNoStatus) {
 			return fmt.Errorf("a chain without a list of what is revoked: got %w", err)
 		}
 		return nil

@@ -14,7 +14,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/bench/machine"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -34,7 +34,7 @@ const enrolledDevice = "CERTIFIED"
 func enrolled(i int) string { return fmt.Sprintf("enrolled%06d", i) }
 
 // uses are what the certificates of a device are for.
-var uses = []ca.Use{ca.UseSign, ca.UseEncrypt}
+var uses = []cert.Use{cert.UseSign, cert.UseEncrypt}
 
 // enrolments makes accounts with a device each and their requests. The keys
 // are made here, as each device makes its own.
@@ -67,7 +67,7 @@ func enrolments(ctx context.Context, core *server.Core, devices int) ([]enrolmen
 			if err != nil {
 				return nil, err
 			}
-			pop, err := ca.NewRequest(rand.Reader, ca.Identity{User: user, Device: enrolledDevice, Use: use}, k)
+			pop, err := cert.NewRequest(rand.Reader, cert.Identity{User: user, Device: enrolledDevice, Use: use}, k)
 			if err != nil {
 				return nil, err
 			}

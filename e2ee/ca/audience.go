@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // A recipient is one key that a message is sealed for.
@@ -60,14 +61,14 @@ func (w *work) audience(users []quinta.UserID) (*audience, error) {
 		a.wait = true
 		return a, nil
 	}
-	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, KeyID(self.Encrypt)})
+	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, cert.KeyID(self.Encrypt)})
 	slices.SortFunc(a.recipients, func(x, y recipient) int { return bytes.Compare([]byte(x.id), []byte(y.id)) })
 	slices.Sort(a.withheld)
 	return a, nil
 }
 
 // admitDevice adds one device to an audience.
-func (w *work) admitDevice(a *audience, v *Verifier, id quinta.UserID, device quinta.DeviceID, d *deviceRecord) error {
+func (w *work) admitDevice(a *audience, v *cert.Verifier, id quinta.UserID, device quinta.DeviceID, d *deviceRecord) error {
 	if id == w.m.user && device == w.m.device {
 		return nil
 	}
@@ -84,9 +85,9 @@ func (w *work) admitDevice(a *audience, v *Verifier, id quinta.UserID, device qu
 	if err != nil {
 		return err
 	}
-	_, err = v.Verify(c, UseEncrypt, w.now, w.now)
+	_, err = v.Verify(c, cert.UseEncrypt, w.now, w.now)
 	switch {
-	case errors.Is(err, ErrNoStatus):
+	case errors.Is(err, cert.ErrNoStatus):
 		a.wait = true
 	case err != nil:
 		// The server may still count it as valid: it is left out on purpose.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 )
 
@@ -60,7 +61,7 @@ const (
 func render(m *quinta.Message) (*body, error) {
 	if m.Type != "" {
 		if len(m.Type) > maxType || canonicaljson.Valid(m.Body) != nil {
-			return nil, fmt.Errorf("%w: the body of a message is JSON with whole numbers", ErrMalformed)
+			return nil, fmt.Errorf("%w: the body of a message is JSON with whole numbers", cert.ErrMalformed)
 		}
 		return &body{Kind: quinta.MessageOther, Type: m.Type, Data: m.Body}, nil
 	}
@@ -69,7 +70,7 @@ func render(m *quinta.Message) (*body, error) {
 		b.Kind = quinta.MessageText
 	}
 	if !spoken[b.Kind] || b.Kind == quinta.MessageOther || len(m.Mentions) > maxMentions {
-		return nil, fmt.Errorf("%w: the kind or the mentions of a message", ErrMalformed)
+		return nil, fmt.Errorf("%w: the kind or the mentions of a message", cert.ErrMalformed)
 	}
 	if m.Relation != (quinta.Relation{}) {
 		r := m.Relation
@@ -85,7 +86,7 @@ func render(m *quinta.Message) (*body, error) {
 func parseBody(raw []byte) (*body, error) {
 	b := &body{}
 	if json.Unmarshal(raw, b) != nil || b.Kind == "" || len(b.Mentions) > maxMentions || len(b.Unread) > maxUnread || len(b.Type) > maxType {
-		return nil, fmt.Errorf("%w: the body of a message", ErrMalformed)
+		return nil, fmt.Errorf("%w: the body of a message", cert.ErrMalformed)
 	}
 	return b, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // directPrefix begins the ids of conversations of two.
@@ -243,21 +244,21 @@ func sameUsers(a, b []quinta.UserID) bool {
 func (w *work) checkConversation(n *Conversation) error {
 	switch {
 	case !convForm.MatchString(string(n.Conv)) || len(n.Members) > maxMembers || !slices.Contains(n.Members, w.m.user):
-		return fmt.Errorf("%w: the server's word of a conversation", ErrMalformed)
-	case n.Profile != ProfileSecure && n.Profile != ProfileLegacy:
-		return fmt.Errorf("%w: the profile of a conversation", ErrUnsupported)
-	case n.Profile == ProfileLegacy && !strings.HasPrefix(string(n.Conv), directPrefix):
+		return fmt.Errorf("%w: the server's word of a conversation", cert.ErrMalformed)
+	case n.Profile != cert.ProfileSecure && n.Profile != cert.ProfileLegacy:
+		return fmt.Errorf("%w: the profile of a conversation", cert.ErrUnsupported)
+	case n.Profile == cert.ProfileLegacy && !strings.HasPrefix(string(n.Conv), directPrefix):
 		return fmt.Errorf("%w: the legacy profile is for two users", ErrDowngrade)
 	}
 	for _, u := range n.Members {
-		if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+		if err := (cert.Identity{User: u, Device: "x", Use: cert.UseSign}).Check(); err != nil {
 			return err
 		}
 	}
 	if !strings.HasPrefix(string(n.Conv), directPrefix) {
 		return nil
 	}
-	for _, profile := range []string{ProfileSecure, ProfileLegacy} {
+	for _, profile := range []string{cert.ProfileSecure, cert.ProfileLegacy} {
 		if len(n.Members) <= 2 && n.Conv == Direct(n.Members[0], n.Members[len(n.Members)-1], profile) {
 			if profile != n.Profile {
 				return fmt.Errorf("%w: %s", ErrDowngrade, n.Profile)
@@ -271,13 +272,13 @@ func (w *work) checkConversation(n *Conversation) error {
 			}
 		}
 	}
-	return fmt.Errorf("%w: the conversation has other members than its id says", ErrMismatch)
+	return fmt.Errorf("%w: the conversation has other members than its id says", cert.ErrMismatch)
 }
 
 // Direct returns the conversation of two with a user, or with the own devices
 // if the user is this one, and has it made if there is none.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
-	return m.make(tx, Direct(m.user, peer, ProfileSecure), []quinta.UserID{peer}, ProfileSecure)
+	return m.make(tx, Direct(m.user, peer, cert.ProfileSecure), []quinta.UserID{peer}, cert.ProfileSecure)
 }
 
 // Create makes a conversation with users.
@@ -286,16 +287,16 @@ func (m *Machine) Create(tx e2ee.Tx, users []quinta.UserID) (quinta.RoomID, erro
 	if _, err := m.run(tx, func(w *work) (err error) { id, err = w.newID(); return err }); err != nil {
 		return "", err
 	}
-	return m.make(tx, quinta.RoomID("g_"+string(id)), users, ProfileSecure)
+	return m.make(tx, quinta.RoomID("g_"+string(id)), users, cert.ProfileSecure)
 }
 
 // ChooseLegacy chooses the legacy profile for the conversation with a user:
 // weak as it is, nothing is sent in it before he has chosen it too.
 func (m *Machine) ChooseLegacy(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	if peer == m.user {
-		return "", fmt.Errorf("%w: the legacy profile is for two users", ErrMismatch)
+		return "", fmt.Errorf("%w: the legacy profile is for two users", cert.ErrMismatch)
 	}
-	return m.make(tx, Direct(m.user, peer, ProfileLegacy), []quinta.UserID{peer}, ProfileLegacy)
+	return m.make(tx, Direct(m.user, peer, cert.ProfileLegacy), []quinta.UserID{peer}, cert.ProfileLegacy)
 }
 
 // make stores a conversation and has it made at the server.
@@ -308,7 +309,7 @@ func (m *Machine) make(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID, prof
 			return quinta.E(quinta.KindTooLarge, "making a conversation", "too many members")
 		}
 		for _, u := range members {
-			if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+			if err := (cert.Identity{User: u, Device: "x", Use: cert.UseSign}).Check(); err != nil {
 				return err
 			}
 			if u != w.m.user {
@@ -324,10 +325,10 @@ func (m *Machine) make(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID, prof
 		if c == nil {
 			c = &convRecord{Profile: profile, Members: members}
 			w.convs[id] = c
-		} else if c.Known && !c.Left && (profile != ProfileLegacy || c.Chose) {
+		} else if c.Known && !c.Left && (profile != cert.ProfileLegacy || c.Chose) {
 			return nil
 		}
-		c.Chose, c.dirty = c.Chose || profile == ProfileLegacy, true
+		c.Chose, c.dirty = c.Chose || profile == cert.ProfileLegacy, true
 		others := slices.DeleteFunc(slices.Clone(members), func(u quinta.UserID) bool { return u == w.m.user })
 		return w.askOnce(&reqRecord{Req: Req{Kind: ReqPutConversation, Conv: id, Members: others, Profile: profile}})
 	})
@@ -344,11 +345,11 @@ func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error
 		if c == nil || c.Left {
 			return ErrUnknownConversation
 		}
-		if strings.HasPrefix(string(id), directPrefix) || c.Profile != ProfileSecure {
-			return fmt.Errorf("%w: a conversation of two stays one of two", ErrUnsupported)
+		if strings.HasPrefix(string(id), directPrefix) || c.Profile != cert.ProfileSecure {
+			return fmt.Errorf("%w: a conversation of two stays one of two", cert.ErrUnsupported)
 		}
 		for _, u := range users {
-			if err := (Identity{User: u, Device: "x", Use: UseSign}).Check(); err != nil {
+			if err := (cert.Identity{User: u, Device: "x", Use: cert.UseSign}).Check(); err != nil {
 				return err
 			}
 			if _, _, err := w.known(u); err != nil {

@@ -13,6 +13,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // A killer ends the process of a device at one of its steps: before what the
@@ -164,9 +166,9 @@ func crashLife(t *testing.T, k *killer, victim quinta.UserID) {
 		a.live(of(a))
 	}
 	live()
-	secret := ca.FromRecovery([32]byte{3})
+	secret := seal.FromRecovery([32]byte{3})
 	b.act(of(b), func(tx e2ee.Tx) bool { return prefixed(tx, "backupsecret", "") }, func(tx e2ee.Tx) error { return b.m.EnableBackup(tx, secret) })
-	conv := ca.Direct(alice, bob, ca.ProfileSecure)
+	conv := ca.Direct(alice, bob, cert.ProfileSecure)
 	a.act(of(a), func(tx e2ee.Tx) bool { return prefixed(tx, "conv/", "") }, func(tx e2ee.Tx) error { _, err := a.m.Direct(tx, bob); return err })
 	say := func(d *device, text string) {
 		d.act(of(d), func(tx e2ee.Tx) bool { return prefixed(tx, "outbox/", `"`+text+`"`) }, func(tx e2ee.Tx) error {
@@ -192,8 +194,8 @@ func crashLife(t *testing.T, k *killer, victim quinta.UserID) {
 	if len(p.history[conv]) != 6 {
 		t.Errorf("the server has %d messages, want 6", len(p.history[conv]))
 	}
-	ring := must(ca.OpenBackup(p.backup[bob].Sealed, secret))
-	for _, key := range append(b.keys("active", ca.UseEncrypt), b.keys("grace", ca.UseEncrypt)...) {
+	ring := must(seal.OpenBackup(p.backup[bob].Sealed, secret))
+	for _, key := range append(b.keys("active", cert.UseEncrypt), b.keys("grace", cert.UseEncrypt)...) {
 		if !bytes.Contains(ring, must(json.Marshal(key.Cert))) {
 			t.Error("the backup lacks a key")
 		}
@@ -220,7 +222,7 @@ func (w *watch) see(d *device, r ca.Req) (ca.Ans, bool) {
 	}
 	w.bodies[id] = body
 	if r.Deliver.Form == ca.FormSession {
-		counter := fmt.Sprintf("%s %s %d", must(ca.PacketSession(r.Deliver.Body)), d, binary.BigEndian.Uint64(r.Deliver.Body[17:25]))
+		counter := fmt.Sprintf("%s %s %d", must(seal.PacketSession(r.Deliver.Body)), d, binary.BigEndian.Uint64(r.Deliver.Body[17:25]))
 		if have, ok := w.counters[counter]; ok && have != body {
 			w.t.Errorf("a counter was used for two packets: %s", counter)
 		}

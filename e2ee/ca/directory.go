@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // The bounds of what is remembered of one user.
@@ -97,7 +98,7 @@ func (w *work) user(id quinta.UserID) (*userRecord, error) {
 
 // outdate has the keys of a user looked up.
 func (w *work) outdate(id quinta.UserID) error {
-	if (Identity{User: id, Device: "x", Use: UseSign}).Check() != nil {
+	if (cert.Identity{User: id, Device: "x", Use: cert.UseSign}).Check() != nil {
 		return nil // no such user can have a key
 	}
 	u, err := w.user(id)
@@ -230,17 +231,17 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) (early 
 		if k.User != id {
 			continue
 		}
-		if k.Profile == ProfileLegacy {
+		if k.Profile == cert.ProfileLegacy {
 			if l, ok := parseLegacy(k); ok && len(u.Legacy) < maxDevices {
 				u.Legacy = append(u.Legacy, l)
 			}
 			continue
 		}
 		c, err := x509.ParseCertificate(k.Cert)
-		if err != nil || KeyID(c) != k.ID {
+		if err != nil || cert.KeyID(c) != k.ID {
 			continue
 		}
-		who, err := IdentityOf(c)
+		who, err := cert.IdentityOf(c)
 		if err != nil || who.User != id || who.Device != k.Device || string(who.Use) != k.Use {
 			continue
 		}
@@ -286,8 +287,8 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 		}
 	}
 	before := u.Fetched != 0
-	sign, signed := follow(id, d.Sign, keys, UseSign, d)
-	enc, sealed := follow(id, d.Encrypt, keys, UseEncrypt, d)
+	sign, signed := follow(id, d.Sign, keys, cert.UseSign, d)
+	enc, sealed := follow(id, d.Encrypt, keys, cert.UseEncrypt, d)
 	self := id == w.m.user && device == w.m.device
 	switch {
 	case signed && sealed:
@@ -387,7 +388,7 @@ func lineOf(id quinta.UserID, k *listed, keys []listed) []*listed {
 	line := []*listed{k}
 	for range maxPast {
 		i := slices.IndexFunc(keys, func(o listed) bool { return o.ID == k.Replaces && o.Use == k.Use })
-		if i < 0 || slices.Contains(line, &keys[i]) || k.Renewal.Proves(Identity{User: id, Device: k.Device, Use: Use(k.Use)}, keys[i].cert.PublicKey, k.cert.PublicKey) != nil {
+		if i < 0 || slices.Contains(line, &keys[i]) || k.Renewal.Proves(cert.Identity{User: id, Device: k.Device, Use: cert.Use(k.Use)}, keys[i].cert.PublicKey, k.cert.PublicKey) != nil {
 			break
 		}
 		k = &keys[i]
@@ -399,7 +400,7 @@ func lineOf(id quinta.UserID, k *listed, keys []listed) []*listed {
 // follow returns the pin that the listed keys of a device lead to: the same
 // key, one that the pinned key has renewed, or, where none was pinned, the
 // newest valid one. It reports false if the valid key is another one.
-func follow(id quinta.UserID, old *pin, keys []listed, use Use, d *deviceRecord) (*pin, bool) {
+func follow(id quinta.UserID, old *pin, keys []listed, use cert.Use, d *deviceRecord) (*pin, bool) {
 	var best *listed
 	for i := range keys {
 		if k := &keys[i]; k.Use == string(use) && k.valid && (best == nil || k.cert.NotBefore.After(best.cert.NotBefore)) {

@@ -19,9 +19,8 @@
 // call before it does anything else; then a crash at any point repeats a call
 // with the same bytes, and no number is given twice.
 //
-// Below it are the parts that have no state: [NewRequest] and [Issuer] for
-// certificates, [Verifier] to judge them, [Seal] and [Open] for messages. There,
-// which messages were seen before is for the caller to remember.
+// Below it are the parts that have no state: package cert for certificates and
+// package seal for messages.
 //
 // Beware: who is in a conversation of several is the server's word. New devices
 // and changed keys are reported as events; a Policy with VerifiedOnly gives
@@ -36,33 +35,8 @@ import (
 	"errors"
 
 	"github.com/quinta-chat/quinta"
-)
-
-// What goes wrong, for errors.Is. ReasonOf gives the reason that people see.
-var (
-	// ErrMalformed: not a message, request or certificate of this system.
-	ErrMalformed = errors.New("ca: malformed")
-	// ErrUnsupported: well formed, in a form or strength that is not read.
-	ErrUnsupported = errors.New("ca: unsupported form, algorithm or key")
-	// ErrTampered: authentication failed. There is one error for every way in
-	// which it can fail.
-	ErrTampered = errors.New("ca: the message is not authentic")
-	// ErrReplayed: seen before, or older than what came since.
-	ErrReplayed = errors.New("ca: the message was seen before or is out of its order")
-	// ErrMismatch: the keys do not belong to the claimed sender, recipient or
-	// conversation.
-	ErrMismatch = errors.New("ca: the message does not belong to this sender, recipient or conversation")
-	// ErrExpired: a certificate was not valid at that time, or is revoked.
-	ErrExpired = errors.New("ca: a certificate was not valid at that time")
-	// ErrUntrusted: a certificate does not come from a known authority, or
-	// not for this use or name.
-	ErrUntrusted = errors.New("ca: the certificate does not come from a known authority, or not for this use")
-	// ErrNotRecipient: the message is sealed for others.
-	ErrNotRecipient = errors.New("ca: the message is not sealed for this device")
-	// ErrPossession: the proof that the private key is held is missing or wrong.
-	ErrPossession = errors.New("ca: the proof of possession is wrong")
-	// ErrNoStatus: nothing recent says whether the certificate is revoked.
-	ErrNoStatus = errors.New("ca: it is not known whether the certificate is revoked")
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // ReasonOf returns the reason for which a message cannot be read.
@@ -71,17 +45,17 @@ func ReasonOf(err error) quinta.Reason {
 		err    error
 		reason quinta.Reason
 	}{
-		{ErrReplayed, quinta.ReasonReplayed},
-		{ErrMismatch, quinta.ReasonSenderMismatch},
-		{ErrExpired, quinta.ReasonExpired},
-		{ErrNoStatus, quinta.ReasonExpired},
-		{ErrUntrusted, quinta.ReasonSenderMismatch},
-		{ErrNotRecipient, quinta.ReasonBeforeThisDevice},
-		{ErrUnsupported, quinta.ReasonUnsupported},
-		{ErrTampered, quinta.ReasonTampered},
+		{cert.ErrReplayed, quinta.ReasonReplayed},
+		{cert.ErrMismatch, quinta.ReasonSenderMismatch},
+		{cert.ErrExpired, quinta.ReasonExpired},
+		{cert.ErrNoStatus, quinta.ReasonExpired},
+		{cert.ErrUntrusted, quinta.ReasonSenderMismatch},
+		{seal.ErrNotRecipient, quinta.ReasonBeforeThisDevice},
+		{cert.ErrUnsupported, quinta.ReasonUnsupported},
+		{seal.ErrTampered, quinta.ReasonTampered},
 		{ErrDowngrade, quinta.ReasonUnsupported},
 		{ErrClock, quinta.ReasonExpired},
-		{ErrSessionOver, quinta.ReasonReplayed},
+		{seal.ErrSessionOver, quinta.ReasonReplayed},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

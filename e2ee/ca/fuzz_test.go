@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // fuzzStage is a couple with a session, and the store of bob before he has read
@@ -97,7 +98,9 @@ func FuzzDone(f *testing.F) {
 			return a, true
 		}
 		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.Begin(tx, ca.Login{New: true}) })
-		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, d.m.EnableBackup(tx, ca.FromRecovery([32]byte{1})) })
+		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return nil, d.m.EnableBackup(tx, seal.FromRecovery([32]byte{1}))
+		})
 		var conv quinta.RoomID
 		d.do(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { conv, err = d.m.Direct(tx, bob); return nil, err })
 		if err := d.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {

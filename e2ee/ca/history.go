@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // A Login is what the server said when the device logged in.
@@ -135,7 +136,7 @@ func (w *work) expected(it *Item) (bool, error) {
 		if _, err := w.get(string(key), &p); err != nil {
 			return false, err
 		}
-		if p.Late && p.Item.From == it.From && p.Item.Device == it.Device && Fingerprint(p.Item.Body) == Fingerprint(it.Body) {
+		if p.Late && p.Item.From == it.From && p.Item.Device == it.Device && cert.Fingerprint(p.Item.Body) == cert.Fingerprint(it.Body) {
 			p.Late = false
 			return true, w.put(string(key), &p)
 		}
@@ -149,7 +150,7 @@ func (w *work) expected(it *Item) (bool, error) {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return false, damaged("mid/")
 	}
-	if r.Sum == "" || r.Sum != Fingerprint(it.Body) {
+	if r.Sum == "" || r.Sum != cert.Fingerprint(it.Body) {
 		return false, nil
 	}
 	r.Sum = ""

@@ -12,6 +12,9 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/testkit/town"
 )
 
 // The attacks that a machine can meet, by their numbers in the protocol page:
@@ -19,16 +22,16 @@ import (
 // not.
 
 // self is the device as its user could use it without its machine.
-func (d *device) self() *ca.Self {
+func (d *device) self() *seal.Self {
 	d.p.t.Helper()
-	s := &ca.Self{Chain: []*x509.Certificate{d.p.issuer.Cert}}
+	s := &seal.Self{Chain: []*x509.Certificate{d.p.issuer.Cert}}
 	err := d.store.View(context.Background(), func(tx e2ee.Tx) error {
 		for e, err := range tx.All("own/") {
 			if err != nil {
 				return err
 			}
 			var k struct {
-				Use           ca.Use
+				Use           cert.Use
 				State         string
 				Private, Cert []byte
 			}
@@ -39,7 +42,7 @@ func (d *device) self() *ca.Self {
 				continue
 			}
 			key := must(x509.ParsePKCS8PrivateKey(k.Private)).(crypto.Signer)
-			if c := must(x509.ParseCertificate(k.Cert)); k.Use == ca.UseSign {
+			if c := must(x509.ParseCertificate(k.Cert)); k.Use == cert.UseSign {
 				s.Sign, s.SignKey = c, key
 			} else {
 				s.Encrypt, s.EncryptKey = c, key
@@ -68,7 +71,7 @@ func (p *post) forge(to *device, it ca.Item) {
 }
 
 // seal seals a content of a device for another one, as its user can.
-func (d *device) seal(to *device, c ca.Content) []byte {
+func (d *device) seal(to *device, c seal.Content) []byte {
 	d.p.t.Helper()
 	if c.Time == 0 {
 		c.Time = d.p.now.UnixMilli()
@@ -82,7 +85,7 @@ func (d *device) seal(to *device, c ca.Content) []byte {
 	if c.To == nil {
 		c.To = []quinta.UserID{to.user}
 	}
-	return must(ca.Seal(d.p.rand, d.self(), c, []*x509.Certificate{to.self().Encrypt}))
+	return must(seal.Seal(d.p.rand, d.self(), c, []*x509.Certificate{to.self().Encrypt}))
 }
 
 // last is the newest message of a conversation at the server.
@@ -99,7 +102,7 @@ func TestMachineAttack01Forwarding(t *testing.T) {
 	c.take()
 	a.says(conv, "i agree")
 	got := p.last(conv)
-	raw := must(ca.Reseal(p.rand, got.Body, b.self(), []*x509.Certificate{c.self().Encrypt}))
+	raw := town.Forward(t, got.Body, b.self(), c.self().Encrypt)
 	p.forge(c, ca.Item{Conv: toCarol, ID: got.ID, From: alice, Device: "A1", Body: raw})
 	c.settle()
 	c.told(quinta.ReasonSenderMismatch)
@@ -162,9 +165,9 @@ func TestMachineAttack05Sender(t *testing.T) {
 	for _, it := range []ca.Item{
 		{Conv: conv, ID: it.ID, From: carol, Device: "C1", Body: it.Body},
 		{Conv: bc, ID: it.ID, From: carol, Device: "C1", Body: it.Body},
-		{Conv: conv, ID: "m2", From: alice, Device: "A2", Body: a.seal(b, ca.Content{Conv: conv, ID: "m2"})},
-		{Conv: bc, ID: "m3", From: alice, Device: "A1", Body: a.seal(b, ca.Content{Conv: bc, ID: "m3"})},
-		{Conv: conv, ID: "m4", From: carol, Device: "C1", Body: c.seal(b, ca.Content{Conv: conv, ID: "m4"})},
+		{Conv: conv, ID: "m2", From: alice, Device: "A2", Body: a.seal(b, seal.Content{Conv: conv, ID: "m2"})},
+		{Conv: bc, ID: "m3", From: alice, Device: "A1", Body: a.seal(b, seal.Content{Conv: bc, ID: "m3"})},
+		{Conv: conv, ID: "m4", From: carol, Device: "C1", Body: c.seal(b, seal.Content{Conv: conv, ID: "m4"})},
 	} {
 		p.forge(b, it)
 		b.settle()
@@ -193,7 +196,7 @@ func TestMachineAttack06Rollback(t *testing.T) {
 	}
 	a.settle()
 	a.reads("small")
-	if got, _ := ca.PacketSession(p.last(conv).Body); got == "" {
+	if got, _ := seal.PacketSession(p.last(conv).Body); got == "" {
 		t.Error("the packet names no session")
 	}
 }
@@ -212,7 +215,7 @@ func TestMachineAttack15OldKeyUsed(t *testing.T) {
 	b.settle()
 	b.take()
 	send := func(id quinta.MessageID, at time.Time, seq uint64) {
-		raw := must(ca.Seal(p.rand, stolen, ca.Content{To: []quinta.UserID{bob}, Conv: conv, ID: id, Seq: seq, Time: at.UnixMilli(), Body: []byte(`{"kind":"text","text":"old key"}`)},
+		raw := must(seal.Seal(p.rand, stolen, seal.Content{To: []quinta.UserID{bob}, Conv: conv, ID: id, Seq: seq, Time: at.UnixMilli(), Body: []byte(`{"kind":"text","text":"old key"}`)},
 			[]*x509.Certificate{b.self().Encrypt}))
 		p.forge(b, ca.Item{Conv: conv, ID: id, From: alice, Device: "A1", Body: raw})
 		b.settle()
@@ -226,7 +229,7 @@ func TestMachineAttack15OldKeyUsed(t *testing.T) {
 	b.told(quinta.ReasonExpired)
 
 	stolen = a.self()
-	id := a.keys("active", ca.UseSign)[0].ID
+	id := a.keys("active", cert.UseSign)[0].ID
 	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Revoke(tx, id, "key-compromise") })
 	a.flush()
 	p.later(2 * time.Minute)
@@ -246,23 +249,23 @@ func TestMachineAttack17Downgrade(t *testing.T) {
 	a.says(conv, "one")
 	b.settle()
 	b.take()
-	alicePal, bobPal := newPal(t, alice), newPal(t, bob)
-	m := alicePal.negotiate(t, bobPal, secret(t), "psst")
+	alicePal, bobPal := town.NewPal(t, alice), town.NewPal(t, bob)
+	m := alicePal.Negotiate(t, bobPal, town.Secret(t), "psst")
 	p.forge(b, ca.Item{Form: ca.FormLegacy, Conv: conv, ID: "l1", From: alice, Device: "A1", Body: must(json.Marshal(m))})
 	b.settle()
 	if has(b.told(quinta.ReasonUnsupported), e2ee.EventKeyChanged, "weaker profile") == nil {
 		t.Error("it was not loud")
 	}
 	// A legacy conversation that this user did not choose.
-	legacy := ca.Direct(alice, bob, ca.ProfileLegacy)
-	p.convs[legacy] = &ca.Conversation{Conv: legacy, Profile: ca.ProfileLegacy, Members: []quinta.UserID{alice, bob}, Chosen: []quinta.UserID{alice, bob}}
+	legacy := ca.Direct(alice, bob, cert.ProfileLegacy)
+	p.convs[legacy] = &ca.Conversation{Conv: legacy, Profile: cert.ProfileLegacy, Members: []quinta.UserID{alice, bob}, Chosen: []quinta.UserID{alice, bob}}
 	p.forge(b, ca.Item{Form: ca.FormLegacy, Conv: legacy, ID: "l2", From: alice, Device: "A1", Body: must(json.Marshal(m))})
 	b.settle()
 	if has(b.told(quinta.ReasonUnsupported), e2ee.EventKeyChanged, "weaker profile") == nil {
 		t.Error("it was not loud")
 	}
 	// The server calls the secure conversation a legacy one.
-	p.convs[conv].Profile = ca.ProfileLegacy
+	p.convs[conv].Profile = cert.ProfileLegacy
 	p.login(bob, "B2", ca.Policy{})
 	a.post(conv, "two")
 	a.settle()
@@ -276,7 +279,7 @@ func TestMachineAttack17Downgrade(t *testing.T) {
 	}
 	// A body with the signed profile of the other kind cannot even be made by
 	// this package; RSA with 1024 bits is refused as a recipient.
-	if err := ca.CheckKey(&bobPal.key.PublicKey); err == nil {
+	if err := cert.CheckKey(&bobPal.Key.PublicKey); err == nil {
 		t.Error("a key of 1024 bits passed")
 	}
 }
@@ -343,22 +346,22 @@ func TestMachineAttack23OrderAndAddress(t *testing.T) {
 	b.settle()
 	b.take()
 	taken := p.last(conv).ID
-	send := func(from *device, c ca.Content, want quinta.Reason) {
+	send := func(from *device, c seal.Content, want quinta.Reason) {
 		t.Helper()
 		raw := from.seal(b, c)
 		p.forge(b, ca.Item{Conv: conv, ID: c.ID, From: from.user, Device: from.id, Body: raw})
 		b.settle()
 		b.told(want)
 	}
-	send(a, ca.Content{Conv: conv, ID: taken, Seq: 10}, quinta.ReasonReplayed)
-	send(second, ca.Content{Conv: conv, ID: taken, Seq: 1}, quinta.ReasonReplayed)
-	send(a, ca.Content{Conv: conv, ID: "back", Seq: 2}, quinta.ReasonReplayed)
-	send(a, ca.Content{Conv: conv, ID: "same", Seq: 3}, quinta.ReasonReplayed)
-	send(a, ca.Content{Conv: conv, ID: "future", Seq: 11, Time: p.now.Add(time.Hour).UnixMilli()}, quinta.ReasonReplayed)
-	send(a, ca.Content{Conv: conv, ID: "past", Seq: 12, Time: p.now.Add(-9 * 24 * time.Hour).UnixMilli()}, quinta.ReasonExpired)
-	send(a, ca.Content{Conv: conv, ID: "others", Seq: 13, To: []quinta.UserID{carol}}, quinta.ReasonSenderMismatch)
-	send(a, ca.Content{Conv: ca.Direct(alice, carol, ca.ProfileSecure), ID: "elsewhere", Seq: 14}, quinta.ReasonSenderMismatch)
-	p.forge(b, ca.Item{Conv: conv, ID: "renamed", From: alice, Device: "A1", Body: a.seal(b, ca.Content{Conv: conv, ID: "signed", Seq: 15})})
+	send(a, seal.Content{Conv: conv, ID: taken, Seq: 10}, quinta.ReasonReplayed)
+	send(second, seal.Content{Conv: conv, ID: taken, Seq: 1}, quinta.ReasonReplayed)
+	send(a, seal.Content{Conv: conv, ID: "back", Seq: 2}, quinta.ReasonReplayed)
+	send(a, seal.Content{Conv: conv, ID: "same", Seq: 3}, quinta.ReasonReplayed)
+	send(a, seal.Content{Conv: conv, ID: "future", Seq: 11, Time: p.now.Add(time.Hour).UnixMilli()}, quinta.ReasonReplayed)
+	send(a, seal.Content{Conv: conv, ID: "past", Seq: 12, Time: p.now.Add(-9 * 24 * time.Hour).UnixMilli()}, quinta.ReasonExpired)
+	send(a, seal.Content{Conv: conv, ID: "others", Seq: 13, To: []quinta.UserID{carol}}, quinta.ReasonSenderMismatch)
+	send(a, seal.Content{Conv: ca.Direct(alice, carol, cert.ProfileSecure), ID: "elsewhere", Seq: 14}, quinta.ReasonSenderMismatch)
+	p.forge(b, ca.Item{Conv: conv, ID: "renamed", From: alice, Device: "A1", Body: a.seal(b, seal.Content{Conv: conv, ID: "signed", Seq: 15})})
 	b.settle()
 	b.told(quinta.ReasonSenderMismatch)
 	// None of that has moved what is remembered.
@@ -393,7 +396,7 @@ func TestMachineKindsStayApart(t *testing.T) {
 	} {
 		seq++
 		id := quinta.MessageID("k" + string(rune('a'+seq-100)))
-		p.forge(b, ca.Item{Kind: c.kind, Conv: conv, ID: id, From: alice, Device: "A1", Body: a.seal(b, ca.Content{Conv: conv, ID: id, Seq: seq, Body: []byte(c.body)})})
+		p.forge(b, ca.Item{Kind: c.kind, Conv: conv, ID: id, From: alice, Device: "A1", Body: a.seal(b, seal.Content{Conv: conv, ID: id, Seq: seq, Body: []byte(c.body)})})
 		b.settle()
 		b.told(c.want)
 	}
@@ -474,8 +477,8 @@ func TestUnlistedKey(t *testing.T) {
 	b.settle()
 	b.take()
 	k := strangeKey(t, 6)
-	row := p.rogue(alice, "A9", ca.UseSign, k)
-	raw := must(ca.Seal(p.rand, &ca.Self{Sign: row.cert, SignKey: k}, ca.Content{To: []quinta.UserID{bob}, Conv: conv, ID: "m", Seq: 1, Time: p.now.UnixMilli(), Body: []byte(`{"kind":"text"}`)},
+	row := p.rogue(alice, "A9", cert.UseSign, k)
+	raw := must(seal.Seal(p.rand, &seal.Self{Sign: row.cert, SignKey: k}, seal.Content{To: []quinta.UserID{bob}, Conv: conv, ID: "m", Seq: 1, Time: p.now.UnixMilli(), Body: []byte(`{"kind":"text"}`)},
 		[]*x509.Certificate{b.self().Encrypt}))
 	p.forge(b, ca.Item{Conv: conv, ID: "m", From: alice, Device: "A9", Body: raw})
 	b.settle()

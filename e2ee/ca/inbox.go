@@ -11,6 +11,8 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // What an item may wait for. Those that end with a colon are followed by what
@@ -146,7 +148,7 @@ func (w *work) take(r *waitRecord, key string) error {
 }
 
 // reasons are the errors that say something of a message.
-var reasons = []error{ErrMalformed, ErrUnsupported, ErrTampered, ErrReplayed, ErrMismatch, ErrExpired, ErrUntrusted, ErrNotRecipient, ErrNoStatus, ErrDowngrade, ErrClock, ErrSessionOver}
+var reasons = []error{cert.ErrMalformed, cert.ErrUnsupported, seal.ErrTampered, cert.ErrReplayed, cert.ErrMismatch, cert.ErrExpired, cert.ErrUntrusted, seal.ErrNotRecipient, cert.ErrNoStatus, ErrDowngrade, ErrClock, seal.ErrSessionOver}
 
 func isReason(err error) bool {
 	return slices.ContainsFunc(reasons, func(r error) bool { return errors.Is(err, r) })
@@ -365,7 +367,7 @@ func (w *work) open(r *waitRecord, key string) (wait string, err error) {
 			return "", err
 		}
 	}
-	if !it.Received.IsZero() && it.Received.After(w.now.Add(MaxAhead)) {
+	if !it.Received.IsZero() && it.Received.After(w.now.Add(cert.MaxAhead)) {
 		return waitClock, fmt.Errorf("%w: it is slow by %s or more", ErrClock, it.Received.Sub(w.now).Truncate(time.Minute))
 	}
 	late := key != "" || r.Late
@@ -390,15 +392,15 @@ const maxItem = 4 << 20
 func (it *Item) check() error {
 	switch {
 	case !convForm.MatchString(string(it.Conv)) || it.ID == "" || len(it.ID) > 255 || len(it.Body) == 0 || len(it.Body) > maxItem:
-		return fmt.Errorf("%w: the outside of a message", ErrMalformed)
-	case (Identity{User: it.From, Device: it.Device, Use: UseSign}).Check() != nil:
-		return fmt.Errorf("%w: the sender's name", ErrMalformed)
+		return fmt.Errorf("%w: the outside of a message", cert.ErrMalformed)
+	case (cert.Identity{User: it.From, Device: it.Device, Use: cert.UseSign}).Check() != nil:
+		return fmt.Errorf("%w: the sender's name", cert.ErrMalformed)
 	case it.Kind != KindMessage && it.Kind != KindNotice && it.Kind != KindReseal && it.Kind != KindApproval:
-		return fmt.Errorf("%w: the kind of delivery %.20q", ErrUnsupported, it.Kind)
+		return fmt.Errorf("%w: the kind of delivery %.20q", cert.ErrUnsupported, it.Kind)
 	case it.Form != FormCMS && it.Form != FormSession && it.Form != FormLegacy:
-		return fmt.Errorf("%w: the form %.20q", ErrUnsupported, it.Form)
+		return fmt.Errorf("%w: the form %.20q", cert.ErrUnsupported, it.Form)
 	case it.Form != FormCMS && it.Kind != KindMessage:
-		return fmt.Errorf("%w: only a message has another form than cms", ErrMalformed)
+		return fmt.Errorf("%w: only a message has another form than cms", cert.ErrMalformed)
 	}
 	return nil
 }
@@ -407,14 +409,14 @@ func (it *Item) check() error {
 func (c *convRecord) admits(it *Item, self quinta.UserID) error {
 	direct := strings.HasPrefix(string(it.Conv), directPrefix)
 	switch {
-	case c.Profile == ProfileSecure && it.Form == FormLegacy:
+	case c.Profile == cert.ProfileSecure && it.Form == FormLegacy:
 		return fmt.Errorf("%w: a legacy message in a secure conversation", ErrDowngrade)
-	case c.Profile == ProfileLegacy && !c.Chose:
+	case c.Profile == cert.ProfileLegacy && !c.Chose:
 		return fmt.Errorf("%w: this user did not choose the legacy profile", ErrDowngrade)
-	case c.Profile == ProfileLegacy && it.Form != FormLegacy:
-		return fmt.Errorf("%w: another form in a legacy conversation", ErrMismatch)
+	case c.Profile == cert.ProfileLegacy && it.Form != FormLegacy:
+		return fmt.Errorf("%w: another form in a legacy conversation", cert.ErrMismatch)
 	case direct && it.Conv != Direct(self, it.From, c.Profile) && it.From != self:
-		return fmt.Errorf("%w: the sender is not in this conversation of two", ErrMismatch)
+		return fmt.Errorf("%w: the sender is not in this conversation of two", cert.ErrMismatch)
 	}
 	return nil
 }
@@ -433,20 +435,20 @@ func (w *work) openCMS(r *waitRecord, late bool) (wait string, err error) {
 	if v == nil {
 		return waitRoots, nil
 	}
-	x := Expect{From: it.From, Conv: it.Conv, Self: w.m.user, Now: w.now, Received: it.Received}
+	x := seal.Expect{From: it.From, Conv: it.Conv, Self: w.m.user, Now: w.now, Received: it.Received}
 	if it.Kind == KindReseal {
 		// Its own time is that of the first delivery, which is known of what
 		// waits; and it comes from anybody who could open it.
 		x.Received = time.Time{}
 	}
-	o, err := Open(it.Body, self, v, x)
+	o, err := seal.Open(it.Body, self, v, x)
 	switch {
-	case errors.Is(err, ErrNotRecipient):
+	case errors.Is(err, seal.ErrNotRecipient):
 		if it.Kind != KindMessage {
 			return "", err
 		}
 		return waitKeys, err
-	case errors.Is(err, ErrNoStatus):
+	case errors.Is(err, cert.ErrNoStatus):
 		w.meta.CRLDue = true
 		return waitStatus, err
 	case err != nil:
@@ -456,20 +458,20 @@ func (w *work) openCMS(r *waitRecord, late bool) (wait string, err error) {
 		return w.openReseal(r, o)
 	}
 	if o.Device != it.Device {
-		return "", fmt.Errorf("%w: the sending device", ErrMismatch)
+		return "", fmt.Errorf("%w: the sending device", cert.ErrMismatch)
 	}
 	if it.Kind == KindMessage && o.Content.ID != it.ID {
-		return "", fmt.Errorf("%w: the id of the message", ErrMismatch)
+		return "", fmt.Errorf("%w: the id of the message", cert.ErrMismatch)
 	}
 	return w.accept(r, o, late)
 }
 
 // accept judges the sender's key by the pins, counts the message and acts on
 // it.
-func (w *work) accept(r *waitRecord, o *Opened, late bool) (wait string, err error) {
+func (w *work) accept(r *waitRecord, o *seal.Opened, late bool) (wait string, err error) {
 	c, it := &o.Content, &r.Item
 	if c.From == w.m.user && o.Device == w.m.device {
-		return "", fmt.Errorf("%w: it is this device's own", ErrReplayed)
+		return "", fmt.Errorf("%w: it is this device's own", cert.ErrReplayed)
 	}
 	trust, line, wait, err := w.sender(r, o.Cert, o.Device)
 	if wait != "" || err != nil {
@@ -481,11 +483,11 @@ func (w *work) accept(r *waitRecord, o *Opened, late bool) (wait string, err err
 	}
 	want := map[Kind]bool{KindMessage: spoken[b.Kind], KindNotice: b.Kind == bodyUnread, KindApproval: b.Kind == bodyKeys}
 	if !want[it.Kind] {
-		return "", fmt.Errorf("%w: the content is not one of this kind of delivery", ErrMismatch)
+		return "", fmt.Errorf("%w: the content is not one of this kind of delivery", cert.ErrMismatch)
 	}
 	seen := midRecord{From: c.From, Device: o.Device, Time: c.Time}
 	if r.Late {
-		seen.Sum = Fingerprint(it.Body)
+		seen.Sum = cert.Fingerprint(it.Body)
 	}
 	if err := w.remember(c, seen, line, late); err != nil {
 		return "", err
@@ -515,31 +517,34 @@ func (w *work) show(id quinta.MessageID, conv quinta.RoomID, from quinta.UserID,
 // sender judges the key that signed an item by what is pinned of its device.
 // What the authority has certified and does not list is not believed, once it
 // was asked.
-func (w *work) sender(r *waitRecord, cert *x509.Certificate, device quinta.DeviceID) (t quinta.Trust, line, wait string, err error) {
+func (w *work) sender(r *waitRecord, signer *x509.Certificate, device quinta.DeviceID) (t quinta.Trust, line, wait string, err error) {
 	from := r.Item.From
 	u, err := w.user(from)
 	if err != nil {
 		return 0, "", "", err
 	}
-	t, line, known := u.trustOf(device, KeyID(cert))
+	t, line, known := u.trustOf(device, cert.KeyID(signer))
 	if known {
 		return t, line, "", nil
 	}
 	wait = waitUser + string(from)
 	if r.For == wait {
-		return 0, "", "", fmt.Errorf("%w: the authority does not list the key that signed it", ErrUntrusted)
+		return 0, "", "", fmt.Errorf("%w: the authority does not list the key that signed it", cert.ErrUntrusted)
 	}
 	return 0, "", wait, w.outdate(from)
 }
 
-// receiveKeyChange takes the server's word that keys have changed: it is only a
-// reason to look.
+// maxChange bounds what a server says of changed keys, in bytes.
+const maxChange = 16 << 10
+
+// receiveKeyChange handles the server's claim that keys have changed: it is only
+// a reason to look.
 func (w *work) receiveKeyChange(it *Item) error {
 	var k struct {
 		Username quinta.UserID `json:"username"`
 		Change   string        `json:"change"`
 	}
-	if len(it.Body) > maxRequest || json.Unmarshal(it.Body, &k) != nil {
+	if len(it.Body) > maxChange || json.Unmarshal(it.Body, &k) != nil {
 		return nil // the server's own word, and none that can be read
 	}
 	if k.Change != "enrolled" {

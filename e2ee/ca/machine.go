@@ -12,6 +12,8 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // Errors of the machine.
@@ -64,7 +66,7 @@ type Policy struct {
 	RenewAfter int
 	Resealing  Resealing
 	// Padding is how the legacy profile wraps keys; empty means LegacyOAEP.
-	Padding LegacyPadding
+	Padding seal.LegacyPadding
 }
 
 // renewAfter is the share of a certificate's life after which it is renewed.
@@ -75,9 +77,9 @@ func (p Policy) renewAfter() int {
 	return p.RenewAfter
 }
 
-func (p Policy) padding() LegacyPadding {
+func (p Policy) padding() seal.LegacyPadding {
 	if p.Padding == "" {
-		return LegacyOAEP
+		return seal.LegacyOAEP
 	}
 	return p.Padding
 }
@@ -94,7 +96,7 @@ type Machine struct {
 	mu sync.Mutex
 	// verifier is the one that was made of the anchors and the list that hash
 	// to judged.
-	verifier *Verifier
+	verifier *cert.Verifier
 	judged   [32]byte
 }
 
@@ -161,8 +163,8 @@ type work struct {
 	metaStored []byte
 	users      map[quinta.UserID]*userRecord
 	convs      map[quinta.RoomID]*convRecord
-	v          *Verifier
-	own        *Self
+	v          *cert.Verifier
+	own        *seal.Self
 	keys       []*ownKey
 	reqs       []*reqRecord
 	// again names what came that waiting items may open with.
@@ -191,7 +193,7 @@ func (w *work) load() error {
 		return err
 	}
 	if w.metaStored == nil {
-		if err := (Identity{User: w.m.user, Device: w.m.device, Use: UseSign}).Check(); err != nil {
+		if err := (cert.Identity{User: w.m.user, Device: w.m.device, Use: cert.UseSign}).Check(); err != nil {
 			return err
 		}
 		w.meta = meta{User: w.m.user, Device: w.m.device, Created: w.now.UnixMilli()}

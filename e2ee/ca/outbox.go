@@ -10,6 +10,8 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // An outEntry is a message of this device that the server has not confirmed.
@@ -46,7 +48,7 @@ const (
 	maxTries = 12
 	// staleSeal is how long the same seal is repeated; recipients believe a
 	// message's time for maxBackdate.
-	staleSeal = maxBackdate - 24*time.Hour
+	staleSeal = seal.MaxBackdate - 24*time.Hour
 )
 
 // A sentRecord is a message that this device sent, to be sealed again for those
@@ -81,12 +83,12 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 			return err
 		}
 		raw := mustJSON(b)
-		if len(raw) > MaxContent-1024 {
+		if len(raw) > seal.MaxContent-1024 {
 			return quinta.E(quinta.KindTooLarge, "sending", "the message is too large: send it as a file")
 		}
 		if blocked, err := w.blocked(c); err != nil {
 			return err
-		} else if blocked != "" && c.Profile == ProfileSecure {
+		} else if blocked != "" && c.Profile == cert.ProfileSecure {
 			return fmt.Errorf("%w: %s", ErrKeyChanged, blocked)
 		}
 		id, err := w.newID()
@@ -166,7 +168,7 @@ func (w *work) planMessage(key string, o *outEntry) error {
 	if err != nil || c == nil || c.Outdated {
 		return err
 	}
-	if c.Profile == ProfileLegacy {
+	if c.Profile == cert.ProfileLegacy {
 		return w.sealLegacy(key, o, c)
 	}
 	return w.sealSecure(key, o, c)
@@ -223,7 +225,7 @@ func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
 		o.Seq, c.dirty = c.Seq, true
 	}
 	o.Time, o.Form = w.now.UnixMilli(), FormCMS
-	ct := Content{To: recipientsOf(c.Members, w.m.user), Conv: o.Conv, ID: o.ID, Seq: o.Seq, Time: o.Time, Body: b}
+	ct := seal.Content{To: recipientsOf(c.Members, w.m.user), Conv: o.Conv, ID: o.ID, Seq: o.Seq, Time: o.Time, Body: b}
 	d, signed, err := w.sealFor(self, ct, a)
 	if err != nil {
 		return err
@@ -255,12 +257,12 @@ func (w *work) waitForPeer(key string, o *outEntry, peer quinta.UserID) error {
 
 // signing returns this device if it can sign now. It cannot while its key is
 // being renewed: what the old key signed would come after its end.
-func (w *work) signing() (*Self, error) {
+func (w *work) signing() (*seal.Self, error) {
 	self, err := w.self()
 	if err != nil || self.Sign == nil {
 		return nil, err
 	}
-	id := KeyID(self.Sign)
+	id := cert.KeyID(self.Sign)
 	busy, err := w.asked(func(r *reqRecord) bool { return r.Req.Key == id && (r.Req.Kind == ReqNonce || r.Req.Kind == ReqRenew) })
 	if err != nil || busy {
 		return nil, err
@@ -280,8 +282,8 @@ func recipientsOf(members []quinta.UserID, self quinta.UserID) []quinta.UserID {
 }
 
 // sealFor signs a content and seals it for an audience.
-func (w *work) sealFor(self *Self, c Content, a *audience) (*Deliver, []byte, error) {
-	signed, err := signContent(w.m.env.Rand, self, c)
+func (w *work) sealFor(self *seal.Self, c seal.Content, a *audience) (*Deliver, []byte, error) {
+	signed, err := seal.Sign(w.m.env.Rand, self, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -298,7 +300,7 @@ func (w *work) sealSigned(signed []byte, a *audience) (*Deliver, error) {
 		d.Keys = append(d.Keys, r.id)
 	}
 	var err error
-	d.Body, err = sealSigned(w.m.env.Rand, signed, certs)
+	d.Body, err = seal.SealSigned(w.m.env.Rand, signed, certs)
 	return d, err
 }
 
@@ -374,7 +376,7 @@ func (w *work) sent(r *reqRecord, o *outEntry, at time.Time) error {
 	if err != nil || c == nil {
 		return err
 	}
-	if c.Profile == ProfileSecure {
+	if c.Profile == cert.ProfileSecure {
 		s := &sentRecord{Signed: o.Signed, To: o.To, Body: o.Body, Txn: o.Txn, Time: o.Time}
 		if o.Form != FormCMS {
 			s.Signed = nil
@@ -390,7 +392,7 @@ func (w *work) sent(r *reqRecord, o *outEntry, at time.Time) error {
 	}
 	msg := w.ownMessage(o.Conv, o.ID, o.Txn, o.Body)
 	msg.Time = at
-	if c.Profile == ProfileLegacy {
+	if c.Profile == cert.ProfileLegacy {
 		msg.Weakness = quinta.WeakLegacy
 		if err := w.legacySent(r); err != nil {
 			return err

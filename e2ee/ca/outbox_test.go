@@ -13,6 +13,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // messages returns the messages that are due.
@@ -181,18 +183,18 @@ func TestSendErrors(t *testing.T) {
 		want error
 	}{
 		"unknown conversation": {quinta.Message{Room: "nowhere", Text: "x"}, ca.ErrUnknownConversation},
-		"no such kind":         {quinta.Message{Room: conv, Kind: "keys"}, ca.ErrMalformed},
-		"other without a type": {quinta.Message{Room: conv, Kind: quinta.MessageOther}, ca.ErrMalformed},
-		"no JSON":              {quinta.Message{Room: conv, Type: "x", Body: []byte("{")}, ca.ErrMalformed},
-		"a fraction":           {quinta.Message{Room: conv, Type: "x", Body: []byte("1.5")}, ca.ErrMalformed},
-		"too many mentions":    {quinta.Message{Room: conv, Mentions: make([]quinta.UserID, 1001)}, ca.ErrMalformed},
+		"no such kind":         {quinta.Message{Room: conv, Kind: "keys"}, cert.ErrMalformed},
+		"other without a type": {quinta.Message{Room: conv, Kind: quinta.MessageOther}, cert.ErrMalformed},
+		"no JSON":              {quinta.Message{Room: conv, Type: "x", Body: []byte("{")}, cert.ErrMalformed},
+		"a fraction":           {quinta.Message{Room: conv, Type: "x", Body: []byte("1.5")}, cert.ErrMalformed},
+		"too many mentions":    {quinta.Message{Room: conv, Mentions: make([]quinta.UserID, 1001)}, cert.ErrMalformed},
 	} {
 		if err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Send(tx, c.m) }); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
 	}
 	err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return nil, a.m.Send(tx, quinta.Message{Room: conv, Text: strings.Repeat("x", ca.MaxContent)})
+		return nil, a.m.Send(tx, quinta.Message{Room: conv, Text: strings.Repeat("x", seal.MaxContent)})
 	})
 	if quinta.KindOf(err) != quinta.KindTooLarge {
 		t.Errorf("got %v, want too large", err)
@@ -275,7 +277,7 @@ func TestGroup(t *testing.T) {
 		t.Errorf("got %+v", info)
 	}
 	two := a.direct(bob)
-	if err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Add(tx, two, []quinta.UserID{carol}) }); !errors.Is(err, ca.ErrUnsupported) {
+	if err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Add(tx, two, []quinta.UserID{carol}) }); !errors.Is(err, cert.ErrUnsupported) {
 		t.Errorf("got %v, want that two stay two", err)
 	}
 }
@@ -299,7 +301,9 @@ func TestNothingInClear(t *testing.T) {
 	}
 	a, b := p.login(alice, "A1", ca.Policy{Sessions: true}), p.login(bob, "B1", ca.Policy{Sessions: true})
 	conv := a.direct(bob)
-	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.EnableBackup(tx, ca.FromRecovery([32]byte{1})) })
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		return nil, a.m.EnableBackup(tx, seal.FromRecovery([32]byte{1}))
+	})
 	for _, text := range []string{"attack at dawn", "attack at noon"} {
 		a.says(conv, text)
 		b.settle()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // The lives of a key of this device.
@@ -35,9 +37,9 @@ const (
 
 // An ownKey is a key pair of this device. It is as secret as the store.
 type ownKey struct {
-	ID      string `json:"id"`
-	Use     Use    `json:"use"`
-	Profile string `json:"profile"`
+	ID      string   `json:"id"`
+	Use     cert.Use `json:"use"`
+	Profile string   `json:"profile"`
 	// Private is PKCS #8, Cert the certificate; both in DER.
 	Private []byte `json:"private"`
 	Cert    []byte `json:"cert,omitempty"`
@@ -141,13 +143,13 @@ func (w *work) keyByID(id string) (*ownKey, error) {
 }
 
 // current returns the valid key for a use, or nil.
-func (w *work) current(profile string, use Use) (*ownKey, error) {
+func (w *work) current(profile string, use cert.Use) (*ownKey, error) {
 	return w.findKey(func(k *ownKey) bool { return k.Profile == profile && k.Use == use && k.valid(w.now) })
 }
 
 // self returns this device with all that it can open messages with. Sign is
 // nil if it cannot sign now, Encrypt if it has no valid key to decrypt.
-func (w *work) self() (*Self, error) {
+func (w *work) self() (*seal.Self, error) {
 	if w.own != nil {
 		return w.own, nil
 	}
@@ -155,9 +157,9 @@ func (w *work) self() (*Self, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Self{}
+	s := &seal.Self{}
 	for _, k := range slices.Backward(list) {
-		if k.Profile != ProfileSecure || k.Cert == nil {
+		if k.Profile != cert.ProfileSecure || k.Cert == nil {
 			continue
 		}
 		key, err := k.signer()
@@ -169,12 +171,12 @@ func (w *work) self() (*Self, error) {
 			return nil, err
 		}
 		switch {
-		case k.Use == UseSign && k.valid(w.now) && s.Sign == nil:
+		case k.Use == cert.UseSign && k.valid(w.now) && s.Sign == nil:
 			s.Sign, s.SignKey = c, key
-		case k.Use == UseEncrypt && k.valid(w.now) && s.Encrypt == nil:
+		case k.Use == cert.UseEncrypt && k.valid(w.now) && s.Encrypt == nil:
 			s.Encrypt, s.EncryptKey = c, key
-		case k.Use == UseEncrypt:
-			s.Older = append(s.Older, Pair{Cert: c, Key: key})
+		case k.Use == cert.UseEncrypt:
+			s.Older = append(s.Older, seal.Pair{Cert: c, Key: key})
 		}
 	}
 	var anchors Roots
@@ -194,10 +196,10 @@ func (w *work) newPrivate(profile string) (crypto.Signer, []byte, error) {
 	var key crypto.Signer
 	var err error
 	switch {
-	case profile == ProfileLegacy:
-		key, err = NewLegacyKey(w.m.env.Rand)
+	case profile == cert.ProfileLegacy:
+		key, err = cert.NewLegacyKey(w.m.env.Rand)
 	case w.m.policy.RSA:
-		key, err = rsa.GenerateKey(w.m.env.Rand, minRSA)
+		key, err = rsa.GenerateKey(w.m.env.Rand, cert.MinRSA)
 	default:
 		key, err = newP256(w.m.env.Rand)
 	}
@@ -229,7 +231,7 @@ func newP256(rand io.Reader) (*ecdsa.PrivateKey, error) {
 }
 
 // makeKey makes and stores a key of this device.
-func (w *work) makeKey(profile string, use Use, replaces string) (*ownKey, error) {
+func (w *work) makeKey(profile string, use cert.Use, replaces string) (*ownKey, error) {
 	key, raw, err := w.newPrivate(profile)
 	if err != nil {
 		return nil, err
@@ -239,15 +241,15 @@ func (w *work) makeKey(profile string, use Use, replaces string) (*ownKey, error
 		return nil, fmt.Errorf("ca: making a key: %w", err)
 	}
 	w.meta.Seq++
-	k := &ownKey{ID: Fingerprint(spki), Use: use, Profile: profile, Private: raw, State: ownMade, Number: w.meta.Seq, Replaces: replaces}
+	k := &ownKey{ID: cert.Fingerprint(spki), Use: use, Profile: profile, Private: raw, State: ownMade, Number: w.meta.Seq, Replaces: replaces}
 	return k, w.saveKey(k)
 }
 
 // planOwn enrols the keys that this device needs, renews those that are due,
 // and lets go of those that are over.
 func (w *work) planOwn() error {
-	for _, use := range []Use{UseSign, UseEncrypt} {
-		if err := w.planUse(ProfileSecure, use); err != nil {
+	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
+		if err := w.planUse(cert.ProfileSecure, use); err != nil {
 			return err
 		}
 	}
@@ -256,7 +258,7 @@ func (w *work) planOwn() error {
 		return err
 	}
 	if legacy {
-		if err := w.planUse(ProfileLegacy, ""); err != nil {
+		if err := w.planUse(cert.ProfileLegacy, ""); err != nil {
 			return err
 		}
 	}
@@ -264,7 +266,7 @@ func (w *work) planOwn() error {
 }
 
 // planUse sees to the key for one use.
-func (w *work) planUse(profile string, use Use) error {
+func (w *work) planUse(profile string, use cert.Use) error {
 	k, err := w.current(profile, use)
 	if err != nil {
 		return err
@@ -297,13 +299,13 @@ func (w *work) enrol(k *ownKey) error {
 		return err
 	}
 	e := &Enrol{Profile: k.Profile, Use: k.Use}
-	if k.Profile == ProfileLegacy {
+	if k.Profile == cert.ProfileLegacy {
 		if e.PublicKey, err = x509.MarshalPKIXPublicKey(key.Public()); err != nil {
 			return fmt.Errorf("ca: enrolling: %w", err)
 		}
-		expires := w.now.Add(Validity).UTC().Truncate(time.Second)
+		expires := w.now.Add(cert.Validity).UTC().Truncate(time.Second)
 		e.Expires = &expires
-	} else if e.Pop, err = NewRequest(w.m.env.Rand, Identity{User: w.m.user, Device: w.m.device, Use: k.Use}, key); err != nil {
+	} else if e.Pop, err = cert.NewRequest(w.m.env.Rand, cert.Identity{User: w.m.user, Device: w.m.device, Use: k.Use}, key); err != nil {
 		return err
 	}
 	return w.enqueue(&reqRecord{Req: Req{Kind: ReqEnrol, Key: k.ID, Enrol: e}})
@@ -352,7 +354,7 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 		return false, w.saveKey(k)
 	}
 	k.State, k.Cert, k.NotBefore, k.Expires, k.After = ownActive, info.Cert, info.NotBefore.UnixMilli(), info.Expires.UnixMilli(), 0
-	if k.Profile == ProfileSecure {
+	if k.Profile == cert.ProfileSecure {
 		c, err := k.cert()
 		if err != nil {
 			return false, err
@@ -362,7 +364,7 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 	if err := w.saveKey(k); err != nil {
 		return false, err
 	}
-	if k.Use == UseEncrypt {
+	if k.Use == cert.UseEncrypt {
 		// Others may have sealed for it before the answer came here.
 		w.retry(waitKeys)
 	}
@@ -383,30 +385,30 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 
 func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 	if info == nil || info.ID != k.ID || info.User != w.m.user || info.Device != w.m.device || info.Profile != k.Profile {
-		return fmt.Errorf("%w: it is for another key or device", ErrMismatch)
+		return fmt.Errorf("%w: it is for another key or device", cert.ErrMismatch)
 	}
-	if k.Profile == ProfileLegacy {
+	if k.Profile == cert.ProfileLegacy {
 		return nil
 	}
 	c, err := x509.ParseCertificate(info.Cert)
-	if err != nil || KeyID(c) != k.ID {
-		return fmt.Errorf("%w: it is for another key", ErrMismatch)
+	if err != nil || cert.KeyID(c) != k.ID {
+		return fmt.Errorf("%w: it is for another key", cert.ErrMismatch)
 	}
 	v, err := w.verifier()
 	if err != nil {
 		return err
 	}
 	if v == nil {
-		return ErrUntrusted
+		return cert.ErrUntrusted
 	}
 	// Whether the clocks agree is seen on each use: here it is judged in the
 	// middle of its life.
 	id, err := v.Verify(c, k.Use, c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore)/2), w.now)
-	if err != nil && !errors.Is(err, ErrNoStatus) && !errors.Is(err, ErrExpired) {
+	if err != nil && !errors.Is(err, cert.ErrNoStatus) && !errors.Is(err, cert.ErrExpired) {
 		return err
 	}
 	if id.User != w.m.user || id.Device != w.m.device {
-		return fmt.Errorf("%w: it names another device", ErrMismatch)
+		return fmt.Errorf("%w: it names another device", cert.ErrMismatch)
 	}
 	return nil
 }
@@ -415,7 +417,7 @@ func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 type OwnKey struct {
 	// ID is the fingerprint. Use is empty in the legacy profile.
 	ID      string
-	Use     Use
+	Use     cert.Use
 	Profile string
 	// State is "made", "blocked" (another device must approve it), "active",
 	// "grace", "over" or "restored".

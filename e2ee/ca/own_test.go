@@ -9,10 +9,11 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // keys returns the keys of a device in a state and for a use.
-func (d *device) keys(state string, use ca.Use) []ca.OwnKey {
+func (d *device) keys(state string, use cert.Use) []ca.OwnKey {
 	d.p.t.Helper()
 	var out []ca.OwnKey
 	d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
@@ -50,14 +51,14 @@ func TestEnrol(t *testing.T) {
 			t.Errorf("the request to enrol for %s changed", r.Enrol.Use)
 		}
 	}
-	if enrols != 2 || len(d.keys("made", ca.UseSign)) != 1 || len(d.keys("made", ca.UseEncrypt)) != 1 {
+	if enrols != 2 || len(d.keys("made", cert.UseSign)) != 1 || len(d.keys("made", cert.UseEncrypt)) != 1 {
 		t.Errorf("got %d requests, want one for each use", enrols)
 	}
 	d.flush()
-	if len(d.keys("active", ca.UseSign)) != 1 || len(d.keys("active", ca.UseEncrypt)) != 1 {
+	if len(d.keys("active", cert.UseSign)) != 1 || len(d.keys("active", cert.UseEncrypt)) != 1 {
 		t.Error("the keys are not certified")
 	}
-	if k := d.keys("active", ca.UseSign)[0]; kindOfKey(t, k.Cert) != "p256" || !k.Expires.After(p.now.Add(29*24*time.Hour)) {
+	if k := d.keys("active", cert.UseSign)[0]; kindOfKey(t, k.Cert) != "p256" || !k.Expires.After(p.now.Add(29*24*time.Hour)) {
 		t.Errorf("got %+v", k)
 	}
 }
@@ -67,7 +68,7 @@ func TestEnrolRSA(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, 3)
 	a, b := p.login(alice, "A1", ca.Policy{RSA: true}), p.login(bob, "B1", ca.Policy{})
-	if k := a.keys("active", ca.UseEncrypt); len(k) != 1 || kindOfKey(t, k[0].Cert) != "rsa" {
+	if k := a.keys("active", cert.UseEncrypt); len(k) != 1 || kindOfKey(t, k[0].Cert) != "rsa" {
 		t.Fatalf("got %+v, want an RSA key", k)
 	}
 	conv := a.direct(bob)
@@ -86,7 +87,7 @@ func TestCertificateIsChecked(t *testing.T) {
 	for name, bend := range map[string]func(p *post, r ca.Req, good *ca.KeyInfo) *ca.KeyInfo{
 		"nothing": func(*post, ca.Req, *ca.KeyInfo) *ca.KeyInfo { return nil },
 		"another key's": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo {
-			return &p.rogue(alice, "A1", ca.UseSign, strangeKey(t, 1)).KeyInfo
+			return &p.rogue(alice, "A1", cert.UseSign, strangeKey(t, 1)).KeyInfo
 		},
 		"another device's": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo { j := *i; j.Device = "A2"; return &j },
 		"not a certificate": func(p *post, _ ca.Req, i *ca.KeyInfo) *ca.KeyInfo {
@@ -96,8 +97,8 @@ func TestCertificateIsChecked(t *testing.T) {
 		},
 		"another authority's": func(p *post, r ca.Req, i *ca.KeyInfo) *ca.KeyInfo {
 			other := newPost(t, 77)
-			q := must(ca.ParseRequest(r.Enrol.Pop, ca.Identity{}))
-			return &other.certify(q, other.now.Add(ca.Validity)).KeyInfo
+			q := must(cert.ParseRequest(r.Enrol.Pop, cert.Identity{}))
+			return &other.certify(q, other.now.Add(cert.Validity)).KeyInfo
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +116,7 @@ func TestCertificateIsChecked(t *testing.T) {
 				return ca.Ans{Key: bend(p, r, a.Key)}, true
 			}
 			d.flush()
-			if len(d.keys("active", ca.UseSign))+len(d.keys("active", ca.UseEncrypt)) != 0 {
+			if len(d.keys("active", cert.UseSign))+len(d.keys("active", cert.UseEncrypt)) != 0 {
 				t.Error("the certificate was taken")
 			}
 			if has(d.take(), e2ee.EventTrouble, "certificate of this device is refused") == nil {
@@ -124,7 +125,7 @@ func TestCertificateIsChecked(t *testing.T) {
 			p.bend = nil
 			p.later(2 * time.Minute)
 			d.flush()
-			if len(d.keys("active", ca.UseSign)) != 1 {
+			if len(d.keys("active", cert.UseSign)) != 1 {
 				t.Error("it was not asked for again")
 			}
 		})
@@ -138,16 +139,16 @@ func TestRenewal(t *testing.T) {
 	t.Parallel()
 	p, a, b, conv := couple(t, ca.Policy{})
 	a.says(conv, "before")
-	old := b.keys("active", ca.UseEncrypt)[0].ID
+	old := b.keys("active", cert.UseEncrypt)[0].ID
 	p.later(15 * 24 * time.Hour)
 	b.flush()
-	if got := b.keys("active", ca.UseEncrypt)[0].ID; got != old {
+	if got := b.keys("active", cert.UseEncrypt)[0].ID; got != old {
 		t.Fatal("renewed after half of its life, want two thirds")
 	}
 	p.later(6 * 24 * time.Hour)
 	b.flush()
-	if got := b.keys("active", ca.UseEncrypt)[0].ID; got == old || len(b.keys("grace", ca.UseEncrypt)) != 1 || len(b.keys("active", ca.UseSign)) != 1 {
-		t.Fatalf("got %s and %d in grace, want a new key and the old one in grace", got, len(b.keys("grace", ca.UseEncrypt)))
+	if got := b.keys("active", cert.UseEncrypt)[0].ID; got == old || len(b.keys("grace", cert.UseEncrypt)) != 1 || len(b.keys("active", cert.UseSign)) != 1 {
+		t.Fatalf("got %s and %d in grace, want a new key and the old one in grace", got, len(b.keys("grace", cert.UseEncrypt)))
 	}
 	b.settle()
 	b.reads("before")
@@ -165,7 +166,7 @@ func TestRenewal(t *testing.T) {
 	b.reads("to the new key")
 	p.later(8 * 24 * time.Hour)
 	b.settle()
-	if n := len(b.keys("grace", ca.UseEncrypt)); n != 0 || p.state(p.key(old)) != "retired" {
+	if n := len(b.keys("grace", cert.UseEncrypt)); n != 0 || p.state(p.key(old)) != "retired" {
 		t.Errorf("got %d keys in grace and the old one %s, want it retired", n, p.state(p.key(old)))
 	}
 }
@@ -180,14 +181,14 @@ func TestAttack19KeyDroppedTooEarly(t *testing.T) {
 	b.flush()
 	p.later(8 * 24 * time.Hour)
 	b.flush()
-	if len(b.keys("grace", ca.UseEncrypt)) != 1 {
+	if len(b.keys("grace", cert.UseEncrypt)) != 1 {
 		t.Fatal("the key was dropped while a message for it waits")
 	}
 	b.settle()
 	b.reads("for the old key")
 	p.later(2 * time.Hour)
 	b.settle()
-	if len(b.keys("grace", ca.UseEncrypt)) != 0 {
+	if len(b.keys("grace", cert.UseEncrypt)) != 0 {
 		t.Error("the key was kept when nothing waits any more")
 	}
 }
@@ -199,7 +200,7 @@ func TestRenewalAnswerLost(t *testing.T) {
 	t.Parallel()
 	for _, late := range []time.Duration{time.Second, time.Hour, 15 * 24 * time.Hour} {
 		p, _, b, _ := couple(t, ca.Policy{})
-		old := b.keys("active", ca.UseSign)[0].ID
+		old := b.keys("active", cert.UseSign)[0].ID
 		lost := []ca.Req{}
 		p.bend = func(d *device, r ca.Req) (ca.Ans, bool) {
 			if d == b && r.Kind == ca.ReqRenew {
@@ -231,10 +232,10 @@ func TestRenewalAnswerLost(t *testing.T) {
 		}
 		b.settle()
 		b.settle()
-		if k := b.keys("active", ca.UseSign); len(k) != 1 || k[0].ID == old || p.state(p.key(k[0].ID)) != "active" {
+		if k := b.keys("active", cert.UseSign); len(k) != 1 || k[0].ID == old || p.state(p.key(k[0].ID)) != "active" {
 			t.Errorf("after %s: got %+v, want the renewed key", late, k)
 		}
-		if n := len(b.keys("made", ca.UseSign)) + len(b.keys("blocked", ca.UseSign)); n != 0 {
+		if n := len(b.keys("made", cert.UseSign)) + len(b.keys("blocked", cert.UseSign)); n != 0 {
 			t.Errorf("after %s: %d keys are left over", late, n)
 		}
 	}
@@ -250,16 +251,16 @@ func TestRevokedElsewhere(t *testing.T) {
 	second := p.login(bob, "B2", ca.Policy{})
 	b.settle()
 	b.take()
-	for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 		id := b.keys("active", use)[0].ID
 		second.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, second.m.Revoke(tx, id, "unspecified") })
 	}
 	second.settle()
 	p.bend = func(d *device, r ca.Req) (ca.Ans, bool) {
-		if d == b && r.Kind == ca.ReqMessage && len(b.keys("active", ca.UseSign)) == 0 {
+		if d == b && r.Kind == ca.ReqMessage && len(b.keys("active", cert.UseSign)) == 0 {
 			return refuse(ca.CodeState, "the device has no valid key"), true
 		}
-		if d == b && r.Kind == ca.ReqMessage && p.state(p.key(b.keys("active", ca.UseSign)[0].ID)) != "active" {
+		if d == b && r.Kind == ca.ReqMessage && p.state(p.key(b.keys("active", cert.UseSign)[0].ID)) != "active" {
 			return refuse(ca.CodeState, "the device has no valid key"), true
 		}
 		return ca.Ans{}, false
@@ -306,14 +307,14 @@ func TestExpiredOwnKey(t *testing.T) {
 	b.settle()
 	events := b.events
 	b.reads("in time")
-	if len(b.keys("blocked", ca.UseSign)) != 1 || has(events, e2ee.EventVerification, "approval ") == nil {
+	if len(b.keys("blocked", cert.UseSign)) != 1 || has(events, e2ee.EventVerification, "approval ") == nil {
 		t.Fatal("the device does not ask for approval")
 	}
-	p.approve[b.keys("blocked", ca.UseSign)[0].ID] = true
-	p.approve[b.keys("blocked", ca.UseEncrypt)[0].ID] = true
+	p.approve[b.keys("blocked", cert.UseSign)[0].ID] = true
+	p.approve[b.keys("blocked", cert.UseEncrypt)[0].ID] = true
 	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, b.m.Retry(tx) })
 	b.settle()
-	if len(b.keys("active", ca.UseSign)) != 1 {
+	if len(b.keys("active", cert.UseSign)) != 1 {
 		t.Errorf("the approved key is not enrolled: %+v", b.take())
 	}
 }
@@ -336,7 +337,7 @@ func TestAuthorityClockSetBack(t *testing.T) {
 	p := newPost(t, 14)
 	p.later(-time.Minute)
 	a := p.login(alice, "A1", ca.Policy{})
-	if len(a.keys("active", ca.UseSign)) != 1 || len(a.keys("active", ca.UseEncrypt)) != 1 {
+	if len(a.keys("active", cert.UseSign)) != 1 || len(a.keys("active", cert.UseEncrypt)) != 1 {
 		t.Errorf("got %+v, want the certificates taken", a.take())
 	}
 }

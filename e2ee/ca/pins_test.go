@@ -9,10 +9,11 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // swap makes the authority list another key in the place of one of a device.
-func (p *post) swap(user quinta.UserID, dev quinta.DeviceID, use ca.Use, n byte) *keyRow {
+func (p *post) swap(user quinta.UserID, dev quinta.DeviceID, use cert.Use, n byte) *keyRow {
 	p.t.Helper()
 	row := p.rogue(user, dev, use, strangeKey(p.t, n))
 	p.list = func(u quinta.UserID, keys []ca.KeyInfo) []ca.KeyInfo {
@@ -49,7 +50,7 @@ func (d *device) devices(user quinta.UserID) []ca.DeviceInfo {
 // sent before somebody decided.
 func TestAttack10KeySwapped(t *testing.T) {
 	t.Parallel()
-	for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 		for _, verified := range []bool{false, true} {
 			p, a, b, conv := couple(t, ca.Policy{})
 			a.says(conv, "to know bob")
@@ -97,7 +98,7 @@ func TestVerifiedChangeHoldsOutbox(t *testing.T) {
 	a.says(conv, "to know bob")
 	a.trust(b, ca.Accept)
 	a.take()
-	row := p.swap(bob, "B1", ca.UseEncrypt, 5)
+	row := p.swap(bob, "B1", cert.UseEncrypt, 5)
 	a.post(conv, "secret")
 	a.look(bob)
 	sealed := func() int { return len(p.history[conv]) }
@@ -106,7 +107,7 @@ func TestVerifiedChangeHoldsOutbox(t *testing.T) {
 	}
 	p.keys = append(p.keys, row)
 	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Acknowledge(tx, bob) })
-	p.key(b.keys("active", ca.UseEncrypt)[0].ID).retired = true
+	p.key(b.keys("active", cert.UseEncrypt)[0].ID).retired = true
 	a.flush()
 	if sealed() != 2 {
 		t.Errorf("got %d, want that it was sent after the acknowledgement", sealed())
@@ -119,11 +120,11 @@ func TestRollbackOfKey(t *testing.T) {
 	t.Parallel()
 	p, a, b, conv := couple(t, ca.Policy{})
 	a.says(conv, "one")
-	old := *p.key(b.keys("active", ca.UseEncrypt)[0].ID)
+	old := *p.key(b.keys("active", cert.UseEncrypt)[0].ID)
 	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, b.m.Renew(tx) })
 	b.settle()
 	a.settle()
-	fresh := b.keys("active", ca.UseEncrypt)[0].ID
+	fresh := b.keys("active", cert.UseEncrypt)[0].ID
 	a.take()
 	p.list = func(u quinta.UserID, keys []ca.KeyInfo) []ca.KeyInfo {
 		keys = slices.DeleteFunc(keys, func(k ca.KeyInfo) bool { return k.ID == fresh })
@@ -151,9 +152,9 @@ func TestForgedRenewal(t *testing.T) {
 	a.says(conv, "one")
 	a.trust(b, ca.Accept)
 	a.take()
-	id := b.keys("active", ca.UseSign)[0].ID
-	row := p.rogue(bob, "B1", ca.UseSign, strangeKey(t, 3))
-	forged := must(ca.NewRenewal(p.rand, ca.RenewalStatement{Username: bob, Device: "B1", OldKeyID: id, NewKey: row.ID, Expires: row.Expires.Unix(), Nonce: "n", Time: p.now.UnixMilli()},
+	id := b.keys("active", cert.UseSign)[0].ID
+	row := p.rogue(bob, "B1", cert.UseSign, strangeKey(t, 3))
+	forged := must(cert.NewRenewal(p.rand, cert.RenewalStatement{Username: bob, Device: "B1", OldKeyID: id, NewKey: row.ID, Expires: row.Expires.Unix(), Nonce: "n", Time: p.now.UnixMilli()},
 		strangeKey(t, 3), strangeKey(t, 3)))
 	row.Replaces, row.Renewal = id, forged
 	p.list = func(u quinta.UserID, keys []ca.KeyInfo) []ca.KeyInfo {
@@ -302,7 +303,7 @@ func TestDeviceWords(t *testing.T) {
 	if len(x) != 12 || !slices.Equal(x, y) {
 		t.Fatalf("got %q and %q, want the same twelve", x, y)
 	}
-	p.swap(bob, "B1", ca.UseEncrypt, 4)
+	p.swap(bob, "B1", cert.UseEncrypt, 4)
 	a.look(bob)
 	if slices.Equal(words(a, bob, "B1"), y) {
 		t.Error("another key has the same words")
@@ -318,10 +319,10 @@ func TestDecideOnAnotherFingerprint(t *testing.T) {
 	p, a, _, conv := couple(t, ca.Policy{})
 	a.says(conv, "one")
 	seen := a.devices(bob)[0].Fingerprint
-	p.swap(bob, "B1", ca.UseSign, 2)
+	p.swap(bob, "B1", cert.UseSign, 2)
 	a.look(bob)
 	err := a.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return a.m.Decide(tx, bob, "B1", seen, ca.Accept) })
-	if !errors.Is(err, ca.ErrMismatch) {
+	if !errors.Is(err, cert.ErrMismatch) {
 		t.Errorf("got %v, want ErrMismatch", err)
 	}
 }
@@ -357,7 +358,7 @@ func TestOwnKeyListedByAnother(t *testing.T) {
 	p, a, _, conv := couple(t, ca.Policy{})
 	a.says(conv, "one")
 	a.take()
-	p.swap(alice, "A1", ca.UseEncrypt, 8)
+	p.swap(alice, "A1", cert.UseEncrypt, 8)
 	a.look(alice)
 	if has(a.take(), e2ee.EventKeyChanged, "did not make") == nil {
 		t.Error("the owner was not told")

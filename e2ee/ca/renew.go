@@ -3,11 +3,12 @@ package ca
 import (
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // A renewal is: make a key, ask for a nonce, send the statement that the old
@@ -39,7 +40,7 @@ func (w *work) planRenewal(k *ownKey) error {
 	if err != nil || busy {
 		return err
 	}
-	if k.Profile == ProfileLegacy {
+	if k.Profile == cert.ProfileLegacy {
 		return w.renewLegacy(k, next)
 	}
 	return w.enqueue(&reqRecord{Req: Req{Kind: ReqNonce, Key: k.ID}})
@@ -62,12 +63,12 @@ func (w *work) doneNonce(r *reqRecord, ans Ans) error {
 	if err != nil {
 		return err
 	}
-	csr, err := NewRequest(w.m.env.Rand, Identity{User: w.m.user, Device: w.m.device, Use: next.Use}, newKey)
+	csr, err := cert.NewRequest(w.m.env.Rand, cert.Identity{User: w.m.user, Device: w.m.device, Use: next.Use}, newKey)
 	if err != nil {
 		return err
 	}
-	re, err := NewRenewal(w.m.env.Rand, RenewalStatement{Username: w.m.user, Device: w.m.device, OldKeyID: old.ID, NewKey: next.ID,
-		Expires: w.now.Add(Validity).Unix(), Nonce: ans.Nonce, Time: w.now.UnixMilli()}, oldKey, newKey)
+	re, err := cert.NewRenewal(w.m.env.Rand, cert.RenewalStatement{Username: w.m.user, Device: w.m.device, OldKeyID: old.ID, NewKey: next.ID,
+		Expires: w.now.Add(cert.Validity).Unix(), Nonce: ans.Nonce, Time: w.now.UnixMilli()}, oldKey, newKey)
 	if err != nil {
 		return err
 	}
@@ -94,11 +95,11 @@ func (w *work) renewLegacy(old, next *ownKey) error {
 	if err != nil {
 		return err
 	}
-	sig, err := SignLegacyRenewal(spki, r)
+	sig, err := cert.SignLegacyRenewal(spki, r)
 	if err != nil {
 		return err
 	}
-	expires := w.now.Add(Validity).UTC().Truncate(time.Second)
+	expires := w.now.Add(cert.Validity).UTC().Truncate(time.Second)
 	return w.enqueue(&reqRecord{Req: Req{Kind: ReqRenew, Key: old.ID, Renew: &Renew{PublicKey: spki, Signature: sig, Expires: &expires}}})
 }
 
@@ -141,7 +142,7 @@ func (w *work) renewed(old, next *ownKey, info *KeyInfo) error {
 	if err != nil || !taken {
 		return err
 	}
-	if old.Use == UseSign {
+	if old.Use == cert.UseSign {
 		return w.dropKey(old) // it has nothing left to do
 	}
 	old.State, old.After = ownGrace, w.now.Add(w.grace()).UnixMilli()
@@ -154,7 +155,7 @@ const defaultGrace = 7 * 24 * time.Hour
 // grace is how long a renewed key is kept before its retirement is asked for.
 func (w *work) grace() time.Duration {
 	var r Roots
-	if found, err := w.get("anchors", &r); err != nil || !found || r.Grace <= 0 || r.Grace > int64(MaxAge/time.Second) {
+	if found, err := w.get("anchors", &r); err != nil || !found || r.Grace <= 0 || r.Grace > int64(seal.MaxAge/time.Second) {
 		return defaultGrace
 	}
 	return max(defaultGrace, time.Duration(r.Grace)*time.Second)
@@ -239,8 +240,8 @@ func (m *Machine) Renew(tx e2ee.Tx) error {
 // reason is one of the names in Reasons.
 func (m *Machine) Revoke(tx e2ee.Tx, keyID, reason string) error {
 	_, err := m.run(tx, func(w *work) error {
-		if _, ok := Reasons[reason]; !ok {
-			return ErrMalformed
+		if _, ok := cert.Reasons[reason]; !ok {
+			return cert.ErrMalformed
 		}
 		return w.enqueue(&reqRecord{Req: Req{Kind: ReqRevoke, Key: keyID, Reason: reason}})
 	})
@@ -267,7 +268,7 @@ func (w *work) ownOver(id string) error {
 	if err != nil || k == nil || k.State == ownRestored {
 		return err
 	}
-	if k.Use == UseSign {
+	if k.Use == cert.UseSign {
 		return w.dropKey(k)
 	}
 	k.State = ownOver
@@ -305,7 +306,7 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 			if err := w.ownOver(k.ID); err != nil {
 				return err
 			}
-		case info.State != stateActive && info.State != statePending && k.State == ownActive && info.Profile == ProfileSecure:
+		case info.State != stateActive && info.State != statePending && k.State == ownActive && info.Profile == cert.ProfileSecure:
 			// It was renewed by a state of this store that is lost.
 			if err := w.ownOver(k.ID); err != nil {
 				return err
@@ -313,32 +314,4 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 		}
 	}
 	return nil
-}
-
-// statementOf reads the statement of a renewal.
-func statementOf(r *Renewal) (st RenewalStatement, err error) {
-	if r == nil || len(r.Statement) > maxRequest || json.Unmarshal(r.Statement, &st) != nil {
-		return st, ErrMalformed
-	}
-	return st, nil
-}
-
-// Proves reports whether a renewal shows that the holder of the old key, with
-// the public key given, put the new one in its place, whenever that was.
-func (r *Renewal) Proves(id Identity, oldKey, newKey any) error {
-	st, err := statementOf(r)
-	if err != nil {
-		return err
-	}
-	oldSPKI, err := x509.MarshalPKIXPublicKey(oldKey)
-	if err != nil {
-		return ErrMalformed
-	}
-	newSPKI, err := x509.MarshalPKIXPublicKey(newKey)
-	if err != nil {
-		return ErrMalformed
-	}
-	_, err = r.Check(RenewalStatement{Username: id.User, Device: id.Device, OldKeyID: Fingerprint(oldSPKI), NewKey: Fingerprint(newSPKI), Expires: st.Expires},
-		oldKey, newKey, time.UnixMilli(st.Time))
-	return err
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // TestRestored puts alice's store back to an old copy. No number or counter of
@@ -58,7 +60,7 @@ func TestRestored(t *testing.T) {
 			if it.Form != ca.FormSession {
 				continue
 			}
-			counter := fmt.Sprint(must(ca.PacketSession(it.Body)), it.Device, binary.BigEndian.Uint64(it.Body[17:25]))
+			counter := fmt.Sprint(must(seal.PacketSession(it.Body)), it.Device, binary.BigEndian.Uint64(it.Body[17:25]))
 			if seen[counter] {
 				t.Errorf("a counter was used twice: %s", counter)
 			}
@@ -85,7 +87,7 @@ func TestMessageAfterRenewal(t *testing.T) {
 		p.later(2 * time.Minute)
 		b.settle()
 		b.reads("hello")
-		if a.keys("active", ca.UseSign)[0].ID == "" {
+		if a.keys("active", cert.UseSign)[0].ID == "" {
 			t.Error("the key was not renewed")
 		}
 	}
@@ -133,7 +135,7 @@ func TestRenewedThenRemoved(t *testing.T) {
 	a.settle()
 	a.says(conv, "two")
 	p.later(time.Minute)
-	for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 		id := a.keys("active", use)[0].ID
 		second.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, second.m.Revoke(tx, id, "cessation") })
 	}
@@ -159,7 +161,7 @@ func TestKeysChangeWhileAsked(t *testing.T) {
 	for _, r := range due {
 		answers = append(answers, p.do(a, r))
 	}
-	id := second.keys("active", ca.UseEncrypt)[0].ID
+	id := second.keys("active", cert.UseEncrypt)[0].ID
 	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, b.m.Revoke(tx, id, "cessation") })
 	b.flush()
 	a.poll()

@@ -18,7 +18,9 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/cms"
+	"github.com/quinta-chat/quinta/testkit/town"
 )
 
 // A keyRow is a key that was enrolled.
@@ -27,7 +29,7 @@ type keyRow struct {
 	cert    *x509.Certificate
 	graced  bool
 	retired bool
-	revoked *ca.Revoked
+	revoked *cert.Revoked
 }
 
 // A mail is an item on its way to a device, with the key it is sealed for.
@@ -43,7 +45,7 @@ type post struct {
 	t      testing.TB
 	rand   *rand.ChaCha8
 	now    time.Time
-	issuer *ca.Issuer
+	issuer *cert.Issuer
 	keys   []*keyRow
 	nonces map[string]string
 	convs  map[quinta.RoomID]*ca.Conversation
@@ -76,12 +78,12 @@ func newPost(t testing.TB, seed byte) *post {
 	return p
 }
 
-func (p *post) authority() *ca.Issuer {
+func (p *post) authority() *cert.Issuer {
 	p.t.Helper()
-	rootKey, key := newKey(p.t), newKey(p.t)
-	root := must(ca.NewRoot(p.rand, domain, rootKey, p.now))
-	cert := must(ca.NewIntermediate(p.rand, domain, key, root, rootKey, p.now))
-	return &ca.Issuer{Root: root, Cert: cert, Key: key, Rand: p.rand}
+	rootKey, key := town.Key(p.t), town.Key(p.t)
+	root := must(cert.NewRoot(p.rand, domain, rootKey, p.now))
+	mid := must(cert.NewIntermediate(p.rand, domain, key, root, rootKey, p.now))
+	return &cert.Issuer{Root: root, Cert: mid, Key: key, Rand: p.rand}
 }
 
 func refuse(code, detail string) ca.Ans { return ca.Ans{Code: code, Detail: detail} }
@@ -159,7 +161,7 @@ func (p *post) next() quinta.Pos { p.pos++; return p.pos }
 
 func (p *post) crl() []byte {
 	if p.crlRaw == nil || p.stale || p.now.Sub(p.crlAt) > 12*time.Hour {
-		var list []ca.Revoked
+		var list []cert.Revoked
 		for _, k := range p.keys {
 			if k.revoked != nil {
 				list = append(list, *k.revoked)
@@ -217,21 +219,21 @@ func (p *post) info(k *keyRow) *ca.KeyInfo {
 
 func (p *post) enrol(d *device, r ca.Req) ca.Ans {
 	e := r.Enrol
-	if e.Profile == ca.ProfileLegacy {
-		pub := must(ca.ParseLegacyKey(e.PublicKey))
-		return p.store(d, &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: ca.Fingerprint(e.PublicKey), Use: "both", Profile: ca.ProfileLegacy,
-			PublicKey: must(ca.LegacySPKI(pub)), NotBefore: p.now, Expires: *e.Expires}})
+	if e.Profile == cert.ProfileLegacy {
+		pub := must(cert.ParseLegacyKey(e.PublicKey))
+		return p.store(d, &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.Fingerprint(e.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
+			PublicKey: must(cert.LegacySPKI(pub)), NotBefore: p.now, Expires: *e.Expires}})
 	}
-	q, err := ca.ParseRequest(e.Pop, ca.Identity{User: d.user, Device: d.id, Use: e.Use})
+	q, err := cert.ParseRequest(e.Pop, cert.Identity{User: d.user, Device: d.id, Use: e.Use})
 	if err != nil {
 		return refuse("possession", err.Error())
 	}
-	return p.store(d, p.certify(q, p.now.Add(ca.Validity)))
+	return p.store(d, p.certify(q, p.now.Add(cert.Validity)))
 }
 
-func (p *post) certify(q *ca.Request, expires time.Time) *keyRow {
+func (p *post) certify(q *cert.Request, expires time.Time) *keyRow {
 	c := must(p.issuer.Issue(q, p.now, expires.Sub(p.now)))
-	return &keyRow{cert: c, KeyInfo: ca.KeyInfo{User: q.Identity.User, Device: q.Identity.Device, ID: ca.KeyID(c), Use: string(q.Identity.Use), Profile: ca.ProfileSecure,
+	return &keyRow{cert: c, KeyInfo: ca.KeyInfo{User: q.Identity.User, Device: q.Identity.Device, ID: cert.KeyID(c), Use: string(q.Identity.Use), Profile: cert.ProfileSecure,
 		NotBefore: c.NotBefore, Expires: c.NotAfter, Cert: c.Raw}}
 }
 
@@ -265,33 +267,33 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 	if old == nil || old.Device != d.id || old.User != d.user {
 		return refuse("forbidden", "the key is not of this device")
 	}
-	if old.Profile == ca.ProfileLegacy {
-		if p.state(old) != "active" || ca.CheckLegacyRenewal(r.Renew.PublicKey, r.Renew.Signature, must(ca.ParseLegacyKey(old.PublicKey))) != nil {
+	if old.Profile == cert.ProfileLegacy {
+		if p.state(old) != "active" || cert.CheckLegacyRenewal(r.Renew.PublicKey, r.Renew.Signature, must(cert.ParseLegacyKey(old.PublicKey))) != nil {
 			return refuse("possession", "the renewal is not signed by the old key")
 		}
-		k := &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: ca.Fingerprint(r.Renew.PublicKey), Use: "both", Profile: ca.ProfileLegacy,
+		k := &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.Fingerprint(r.Renew.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
 			PublicKey: r.Renew.PublicKey, NotBefore: p.now, Expires: *r.Renew.Expires, Replaces: old.ID}}
 		old.graced = true
 		p.keys = append(p.keys, k)
 		p.tell(k, "renewed")
 		return ca.Ans{Key: p.info(k)}
 	}
-	q, err := ca.ParseRequest(r.Renew.CSR, ca.Identity{User: d.user, Device: d.id, Use: ca.Use(old.Use)})
+	q, err := cert.ParseRequest(r.Renew.CSR, cert.Identity{User: d.user, Device: d.id, Use: cert.Use(old.Use)})
 	if err != nil {
 		return refuse("possession", err.Error())
 	}
-	if have := p.key(ca.Fingerprint(q.SPKI)); have != nil && have.Replaces == old.ID {
+	if have := p.key(cert.Fingerprint(q.SPKI)); have != nil && have.Replaces == old.ID {
 		return ca.Ans{Key: p.info(have)}
 	}
 	if p.state(old) != "active" {
 		return refuse(ca.CodeState, "the key is not valid any more")
 	}
-	var st ca.RenewalStatement
+	var st cert.RenewalStatement
 	if err := json.Unmarshal(r.Renew.RenewalStatement, &st); err != nil {
 		return refuse("malformed", err.Error())
 	}
-	re := &ca.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
-	nonce, err := re.Check(ca.RenewalStatement{Username: d.user, Device: d.id, OldKeyID: old.ID, NewKey: ca.Fingerprint(q.SPKI), Expires: st.Expires}, old.cert.PublicKey, q.Key, p.now)
+	re := &cert.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
+	nonce, err := re.Check(cert.RenewalStatement{Username: d.user, Device: d.id, OldKeyID: old.ID, NewKey: cert.Fingerprint(q.SPKI), Expires: st.Expires}, old.cert.PublicKey, q.Key, p.now)
 	if err != nil {
 		return refuse("possession", err.Error())
 	}
@@ -303,7 +305,7 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 	k.Replaces, k.Renewal = old.ID, re
 	old.graced = true
 	if old.Use == "sign" {
-		p.out(old, ca.ReasonSuperseded)
+		p.out(old, cert.ReasonSuperseded)
 		old.retired = true
 	}
 	p.keys = append(p.keys, k)
@@ -312,9 +314,9 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 }
 
 // out puts a key on the revocation list.
-func (p *post) out(k *keyRow, why ca.Reason) {
+func (p *post) out(k *keyRow, why cert.Reason) {
 	if k.cert != nil {
-		k.revoked = &ca.Revoked{Serial: k.cert.SerialNumber, At: p.now.Truncate(time.Second), Reason: why}
+		k.revoked = &cert.Revoked{Serial: k.cert.SerialNumber, At: p.now.Truncate(time.Second), Reason: why}
 	}
 	p.stale = true
 }
@@ -329,7 +331,7 @@ func (p *post) retire(d *device, r ca.Req) ca.Ans {
 			return refuse(ca.CodeUndelivered, "messages for it wait")
 		}
 	}
-	p.out(k, ca.ReasonSuperseded)
+	p.out(k, cert.ReasonSuperseded)
 	k.retired = true
 	p.tell(k, "retired")
 	return ca.Ans{Key: p.info(k)}
@@ -340,7 +342,7 @@ func (p *post) revoke(d *device, r ca.Req) ca.Ans {
 	if k == nil || k.User != d.user {
 		return refuse("forbidden", "the key is another user's")
 	}
-	p.out(k, ca.Reasons[r.Reason])
+	p.out(k, cert.Reasons[r.Reason])
 	p.tell(k, "revoked")
 	return ca.Ans{Key: p.info(k)}
 }
@@ -386,7 +388,7 @@ func (p *post) putConversation(d *device, r ca.Req) ca.Ans {
 	if c.Profile != r.Profile || !slices.Equal(c.Members, members) {
 		return refuse(ca.CodeConflict, "there is another conversation of this id")
 	}
-	if r.Profile == ca.ProfileLegacy && !slices.Contains(c.Chosen, d.user) {
+	if r.Profile == cert.ProfileLegacy && !slices.Contains(c.Chosen, d.user) {
 		c.Chosen = append(c.Chosen, d.user)
 	}
 	have := *c
@@ -407,7 +409,7 @@ func (p *post) deliver(d *device, r ca.Req) ca.Ans {
 		}
 		return ca.Ans{Delivered: &ca.Delivered{Received: p.now}}
 	}
-	if c.Profile == ca.ProfileLegacy && len(c.Chosen) != 2 {
+	if c.Profile == cert.ProfileLegacy && len(c.Chosen) != 2 {
 		return refuse(ca.CodeNotChosen, "not both members chose the legacy profile")
 	}
 	if r.Deliver.Form == ca.FormCMS {
@@ -449,7 +451,7 @@ func (p *post) targets(d *device, c *ca.Conversation, q *ca.Deliver) ([]*keyRow,
 	}
 	for _, k := range p.keys {
 		box := string(k.User) + " " + string(k.Device)
-		own := k.User == d.user && (k.Device == d.id || c.Profile == ca.ProfileLegacy)
+		own := k.User == d.user && (k.Device == d.id || c.Profile == cert.ProfileLegacy)
 		if q.Kind == ca.KindMessage && k.Use != "sign" && k.Profile == c.Profile && p.state(k) == "active" && !own &&
 			slices.Contains(c.Members, k.User) && covered[box] == nil && !slices.Contains(q.Withheld, k.ID) {
 			ans.Missing = append(ans.Missing, k.ID)
@@ -507,16 +509,16 @@ func (p *post) mailbox(d *device, after quinta.Pos) ca.In {
 }
 
 // rogue certifies a key for a device, without the device.
-func (p *post) rogue(user quinta.UserID, dev quinta.DeviceID, use ca.Use, key crypto.Signer) *keyRow {
+func (p *post) rogue(user quinta.UserID, dev quinta.DeviceID, use cert.Use, key crypto.Signer) *keyRow {
 	p.t.Helper()
-	id := ca.Identity{User: user, Device: dev, Use: use}
-	return p.certify(must(ca.ParseRequest(must(ca.NewRequest(p.rand, id, key)), id)), p.now.Add(ca.Validity))
+	id := cert.Identity{User: user, Device: dev, Use: use}
+	return p.certify(must(cert.ParseRequest(must(cert.NewRequest(p.rand, id, key)), id)), p.now.Add(cert.Validity))
 }
 
 // kindOfKey names the kind of a key pair.
-func kindOfKey(t testing.TB, cert []byte) string {
+func kindOfKey(t testing.TB, raw []byte) string {
 	t.Helper()
-	switch must(x509.ParseCertificate(cert)).PublicKey.(type) {
+	switch must(x509.ParseCertificate(raw)).PublicKey.(type) {
 	case *ecdsa.PublicKey:
 		return "p256"
 	case *rsa.PublicKey:

@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/testkit/town"
 )
 
 // A device is one machine with its store, on a server.
@@ -32,6 +33,16 @@ type device struct {
 	// crash, if it is set, is asked before each step that could be the last one
 	// of a process; see crash_test.go.
 	crash func() bool
+}
+
+// now is the time at which the tests begin.
+var now = town.Now
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 var errCrash = errors.New("the process ended")

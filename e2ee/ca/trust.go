@@ -7,6 +7,8 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
 // A Decision is what the user concluded of one device.
@@ -63,7 +65,7 @@ func deviceFingerprint(sign, enc *pin) string {
 	if sign == nil || enc == nil {
 		return ""
 	}
-	return Fingerprint([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
+	return cert.Fingerprint([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
 }
 
 // A DeviceInfo is what is known of one device.
@@ -107,7 +109,7 @@ func (d *deviceRecord) listed() bool {
 // Track has the keys of a user looked up, if they are not at hand.
 func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
-		if err := (Identity{User: user, Device: "x", Use: UseSign}).Check(); err != nil {
+		if err := (cert.Identity{User: user, Device: "x", Use: cert.UseSign}).Check(); err != nil {
 			return err
 		}
 		_, _, err := w.known(user)
@@ -154,7 +156,7 @@ func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) 
 func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if decision < Skip || decision > Reject {
-			return ErrMalformed
+			return cert.ErrMalformed
 		}
 		u, err := w.user(user)
 		if err != nil {
@@ -166,7 +168,7 @@ func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID,
 		}
 		sign, enc := d.shown()
 		if have := deviceFingerprint(sign, enc); have == "" || have != fingerprint {
-			return fmt.Errorf("%w: the device has another fingerprint", ErrMismatch)
+			return fmt.Errorf("%w: the device has another fingerprint", cert.ErrMismatch)
 		}
 		d.acknowledge()
 		d.Decision, u.dirty = decision, true
@@ -205,11 +207,11 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, user quinta.UserID) error {
 func (m *Machine) DeviceWords(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
 	var out []string
 	_, err := m.run(tx, func(w *work) error {
-		sign, err := w.current(ProfileSecure, UseSign)
+		sign, err := w.current(cert.ProfileSecure, cert.UseSign)
 		if err != nil {
 			return err
 		}
-		enc, err := w.current(ProfileSecure, UseEncrypt)
+		enc, err := w.current(cert.ProfileSecure, cert.UseEncrypt)
 		if err != nil {
 			return err
 		}
@@ -225,7 +227,7 @@ func (m *Machine) DeviceWords(tx e2ee.Tx, user quinta.UserID, device quinta.Devi
 		if theirs == "" {
 			return ErrUnknownDevice
 		}
-		out = SafetyWords(deviceFingerprint(&pin{ID: sign.ID}, &pin{ID: enc.ID}), theirs)
+		out = seal.SafetyWords(deviceFingerprint(&pin{ID: sign.ID}, &pin{ID: enc.ID}), theirs)
 		return nil
 	})
 	return out, err

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -36,7 +36,7 @@ type caDevice struct {
 
 	mu sync.Mutex
 	// keys are the pairs of the device by their use.
-	keys map[ca.Use]*caKey
+	keys map[cert.Use]*caKey
 	// made are the ids of all keys that were acknowledged, oldest first, and
 	// serials their serial numbers.
 	made, serials []string
@@ -55,7 +55,7 @@ type caKey struct {
 }
 
 // now returns the id of the key for a use.
-func (d *caDevice) now(use ca.Use) string {
+func (d *caDevice) now(use cert.Use) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.keys[use].id
@@ -66,7 +66,7 @@ func (l *Load) caPeople(ctx context.Context) error {
 	var members []quinta.UserID
 	for i := range caUsers {
 		base := l.urls[i%len(l.urls)] + wire.Base
-		d := &caDevice{client: &client{url: base, http: l.http}, keys: map[ca.Use]*caKey{}, heard: map[quinta.UserID]int{}}
+		d := &caDevice{client: &client{url: base, http: l.http}, keys: map[cert.Use]*caKey{}, heard: map[quinta.UserID]int{}}
 		name := fmt.Sprintf("ca%d", i)
 		q := wire.RegisterRequest{LoginRequest: wire.LoginRequest{Username: name, Password: "a good password for " + name}}
 		var a wire.LoginAnswer
@@ -74,7 +74,7 @@ func (l *Load) caPeople(ctx context.Context) error {
 			return err
 		}
 		d.user, d.device, d.token = string(a.Username), string(a.Device), a.Token
-		for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+		for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 			if err := l.enrol(ctx, d, use); err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (l *Load) startCA(ctx context.Context) {
 	for _, d := range l.ca {
 		l.run(ctx, &l.work, func(ctx context.Context, n int) error { return l.caSay(ctx, d, n) })
 		l.run(ctx, &l.work, func(ctx context.Context, n int) error {
-			return l.caRenew(ctx, d, []ca.Use{ca.UseSign, ca.UseEncrypt}[n%2])
+			return l.caRenew(ctx, d, []cert.Use{cert.UseSign, cert.UseEncrypt}[n%2])
 		})
 		l.syncs.Go(func() {
 			for ctx.Err() == nil {
@@ -104,24 +104,24 @@ func (l *Load) startCA(ctx context.Context) {
 }
 
 // request makes a key and the PKCS #10 request for it.
-func (d *caDevice) request(use ca.Use) (*ecdsa.PrivateKey, []byte, error) {
+func (d *caDevice) request(use cert.Use) (*ecdsa.PrivateKey, []byte, error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	raw, err := ca.NewRequest(rand.Reader, ca.Identity{User: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), Use: use}, k)
+	raw, err := cert.NewRequest(rand.Reader, cert.Identity{User: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), Use: use}, k)
 	return k, raw, err
 }
 
 // has books a key that was acknowledged.
-func (d *caDevice) has(use ca.Use, k *ecdsa.PrivateKey, i *wire.KeyInfo) {
+func (d *caDevice) has(use cert.Use, k *ecdsa.PrivateKey, i *wire.KeyInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keys[use] = &caKey{id: i.KeyID, key: k}
 	d.made, d.serials = append(d.made, i.KeyID), append(d.serials, i.Serial)
 }
 
-func (l *Load) enrol(ctx context.Context, d *caDevice, use ca.Use) error {
+func (l *Load) enrol(ctx context.Context, d *caDevice, use cert.Use) error {
 	k, pop, err := d.request(use)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (l *Load) caSay(ctx context.Context, d *caDevice, n int) error {
 	q := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormSession, Body: body}
 	for _, to := range l.ca {
 		if to != d {
-			q.Keys = append(q.Keys, to.now(ca.UseEncrypt))
+			q.Keys = append(q.Keys, to.now(cert.UseEncrypt))
 		}
 	}
 	var a wire.Delivered
@@ -161,7 +161,7 @@ func (l *Load) caSay(ctx context.Context, d *caDevice, n int) error {
 func messageID(user string, n int) string { return url.PathEscape(user) + "-" + strconv.Itoa(n) }
 
 // caRenew renews a key of a device.
-func (l *Load) caRenew(ctx context.Context, d *caDevice, use ca.Use) error {
+func (l *Load) caRenew(ctx context.Context, d *caDevice, use cert.Use) error {
 	d.mu.Lock()
 	old := *d.keys[use]
 	d.mu.Unlock()
@@ -178,9 +178,9 @@ func (l *Load) caRenew(ctx context.Context, d *caDevice, use ca.Use) error {
 		return err
 	}
 	now := time.Now()
-	st := ca.RenewalStatement{Username: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), OldKeyID: old.id, NewKey: ca.Fingerprint(spki),
-		Expires: now.Add(ca.Validity).Unix(), Nonce: nonce.Nonce, Time: now.UnixMilli()}
-	r, err := ca.NewRenewal(rand.Reader, st, old.key, k)
+	st := cert.RenewalStatement{Username: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), OldKeyID: old.id, NewKey: cert.Fingerprint(spki),
+		Expires: now.Add(cert.Validity).Unix(), Nonce: nonce.Nonce, Time: now.UnixMilli()}
+	r, err := cert.NewRenewal(rand.Reader, st, old.key, k)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/testkit/sim"
 )
 
@@ -43,7 +44,7 @@ func (n *caNet) Logout(s sim.Seat) {
 	delete(n.boxes, s)
 	for _, k := range n.keys {
 		if k.seat == s && !k.out {
-			n.revoke(k, ca.ReasonCessation)
+			n.revoke(k, cert.ReasonCessation)
 			n.tell(k, "revoked")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/testkit/sim"
 )
 
@@ -28,7 +29,7 @@ const (
 type authority struct {
 	now    func() time.Time
 	rand   io.Reader
-	issuer *ca.Issuer
+	issuer *cert.Issuer
 	pos    quinta.Pos
 	// members are the users in each conversation, in order.
 	members map[quinta.RoomID][]quinta.UserID
@@ -37,7 +38,7 @@ type authority struct {
 	nonces  map[string]string
 	crl     []byte
 	crlAt   time.Time
-	revoked []ca.Revoked
+	revoked []cert.Revoked
 	// messages are those that were taken in, in order.
 	messages []*taken
 	byID     map[quinta.MessageID]*taken
@@ -80,8 +81,8 @@ func newAuthority(out sim.Outside) *authority {
 	rootKey, key := a.newKey(), a.newKey()
 	// From the day before: clocks may be set back a little.
 	since := a.now().Add(-24 * time.Hour)
-	root := sure(ca.NewRoot(a.rand, theDomain, rootKey, since))
-	a.issuer = &ca.Issuer{Root: root, Cert: sure(ca.NewIntermediate(a.rand, theDomain, key, root, rootKey, since)), Key: key, Rand: a.rand}
+	root := sure(cert.NewRoot(a.rand, theDomain, rootKey, since))
+	a.issuer = &cert.Issuer{Root: root, Cert: sure(cert.NewIntermediate(a.rand, theDomain, key, root, rootKey, since)), Key: key, Rand: a.rand}
 	return a
 }
 
@@ -161,7 +162,7 @@ func (a *authority) member(id quinta.RoomID, u quinta.UserID) bool {
 // conversation describes a conversation to a device, which knows it then.
 func (a *authority) conversation(s sim.Seat, id quinta.RoomID) ca.Conversation {
 	a.told[told{s, id}] = true
-	return ca.Conversation{Conv: id, Profile: ca.ProfileSecure, Members: slices.Sorted(slices.Values(a.members[id]))}
+	return ca.Conversation{Conv: id, Profile: cert.ProfileSecure, Members: slices.Sorted(slices.Values(a.members[id]))}
 }
 
 // list is the present list of revoked certificates.
@@ -214,10 +215,10 @@ func (a *authority) key(id string) *keyRow {
 }
 
 // certify makes a row of a request for a certificate.
-func (a *authority) certify(s sim.Seat, q *ca.Request, expires time.Time) *keyRow {
+func (a *authority) certify(s sim.Seat, q *cert.Request, expires time.Time) *keyRow {
 	c := sure(a.issuer.Issue(q, a.now(), expires.Sub(a.now())))
 	return &keyRow{seat: s, cert: c, KeyInfo: ca.KeyInfo{
-		User: s.User, Device: s.Device, ID: ca.KeyID(c), Use: string(q.Identity.Use), Profile: ca.ProfileSecure,
+		User: s.User, Device: s.Device, ID: cert.KeyID(c), Use: string(q.Identity.Use), Profile: cert.ProfileSecure,
 		NotBefore: c.NotBefore, Expires: c.NotAfter, Cert: c.Raw,
 	}}
 }
@@ -225,11 +226,11 @@ func (a *authority) certify(s sim.Seat, q *ca.Request, expires time.Time) *keyRo
 // enrol takes a device's key. One that follows on an expired one counts as
 // approved by the user.
 func (a *authority) enrol(s sim.Seat, e *ca.Enrol) ca.Ans {
-	q, err := ca.ParseRequest(e.Pop, ca.Identity{User: s.User, Device: s.Device, Use: e.Use})
+	q, err := cert.ParseRequest(e.Pop, cert.Identity{User: s.User, Device: s.Device, Use: e.Use})
 	if err != nil {
 		return refuse("possession")
 	}
-	if have := a.key(ca.Fingerprint(q.SPKI)); have != nil {
+	if have := a.key(cert.Fingerprint(q.SPKI)); have != nil {
 		if have.seat == s && a.state(have) == "active" {
 			i := a.info(have)
 			return ca.Ans{Key: &i}
@@ -244,7 +245,7 @@ func (a *authority) enrol(s sim.Seat, e *ca.Enrol) ca.Ans {
 			return refuse(ca.CodeState)
 		}
 	}
-	return a.store(a.certify(s, q, a.now().Add(ca.Validity)))
+	return a.store(a.certify(s, q, a.now().Add(cert.Validity)))
 }
 
 // store puts a key into the directory and tells all others.
@@ -274,11 +275,11 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 	if old == nil || old.seat != s {
 		return refuse("forbidden")
 	}
-	q, err := ca.ParseRequest(r.Renew.CSR, ca.Identity{User: s.User, Device: s.Device, Use: ca.Use(old.Use)})
+	q, err := cert.ParseRequest(r.Renew.CSR, cert.Identity{User: s.User, Device: s.Device, Use: cert.Use(old.Use)})
 	if err != nil {
 		return refuse("possession")
 	}
-	if have := a.key(ca.Fingerprint(q.SPKI)); have != nil {
+	if have := a.key(cert.Fingerprint(q.SPKI)); have != nil {
 		if have.Replaces != old.ID {
 			return refuse(ca.CodeConflict)
 		}
@@ -288,10 +289,10 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 	if a.state(old) != "active" {
 		return refuse(ca.CodeState)
 	}
-	var st ca.RenewalStatement
+	var st cert.RenewalStatement
 	decode(r.Renew.RenewalStatement, &st)
-	re := &ca.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
-	want := ca.RenewalStatement{Username: s.User, Device: s.Device, OldKeyID: old.ID, NewKey: ca.Fingerprint(q.SPKI), Expires: st.Expires}
+	re := &cert.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
+	want := cert.RenewalStatement{Username: s.User, Device: s.Device, OldKeyID: old.ID, NewKey: cert.Fingerprint(q.SPKI), Expires: st.Expires}
 	nonce, err := re.Check(want, old.cert.PublicKey, q.Key, a.now())
 	if err != nil {
 		return refuse("possession")
@@ -303,7 +304,7 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 	k := a.certify(s, q, time.Unix(st.Expires, 0))
 	k.Replaces, k.Renewal = old.ID, re
 	if old.grace = true; old.Use == "sign" {
-		a.revoke(old, ca.ReasonSuperseded)
+		a.revoke(old, cert.ReasonSuperseded)
 	}
 	a.keys = append(a.keys, k)
 	a.tell(k, "renewed")
@@ -312,9 +313,9 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 }
 
 // revoke puts a key on the list.
-func (a *authority) revoke(k *keyRow, why ca.Reason) {
+func (a *authority) revoke(k *keyRow, why cert.Reason) {
 	k.out, a.crl = true, nil
-	a.revoked = append(a.revoked, ca.Revoked{Serial: k.cert.SerialNumber, At: a.now().Truncate(time.Second), Reason: why})
+	a.revoked = append(a.revoked, cert.Revoked{Serial: k.cert.SerialNumber, At: a.now().Truncate(time.Second), Reason: why})
 }
 
 func (a *authority) retire(s sim.Seat, id string) ca.Ans {
@@ -326,7 +327,7 @@ func (a *authority) retire(s sim.Seat, id string) ca.Ans {
 		return refuse(ca.CodeUndelivered)
 	}
 	if !k.out {
-		a.revoke(k, ca.ReasonSuperseded)
+		a.revoke(k, cert.ReasonSuperseded)
 		a.tell(k, "retired")
 	}
 	i := a.info(k)

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -67,31 +68,31 @@ func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 			return client.Secret{}, err
 		}
 	}
-	if err := s.carry(ctx, op, &errand{kind: ca.ReqPutBackup}, func(tx e2ee.Tx) error { return s.machine.EnableBackup(tx, ca.FromRecovery(k)) }, nil); err != nil {
+	if err := s.carry(ctx, op, &errand{kind: ca.ReqPutBackup}, func(tx e2ee.Tx) error { return s.machine.EnableBackup(tx, seal.FromRecovery(k)) }, nil); err != nil {
 		return client.Secret{}, err
 	}
-	return client.NewSecret(ca.RecoveryText(k)), nil
+	return client.NewSecret(seal.RecoveryText(k)), nil
 }
 
 // secretFor makes what opens a sealed backup of what a person typed: the words
 // of a recovery key, or a passphrase.
-func secretFor(op string, sealed []byte, typed client.Secret) (*ca.BackupSecret, error) {
-	byPassphrase, err := ca.BackupByPassphrase(sealed)
+func secretFor(op string, sealed []byte, typed client.Secret) (*seal.BackupSecret, error) {
+	byPassphrase, err := seal.BackupByPassphrase(sealed)
 	if err != nil {
 		return nil, errorOf(op, err)
 	}
 	if byPassphrase {
-		secret, err := ca.FromPassphrase(typed.Reveal())
+		secret, err := seal.FromPassphrase(typed.Reveal())
 		if err != nil {
 			return nil, quinta.E(quinta.KindUnauthenticated, op, "this is not the passphrase of the backup")
 		}
 		return secret, nil
 	}
-	k, err := ca.ParseRecovery(typed.Reveal())
+	k, err := seal.ParseRecovery(typed.Reveal())
 	if err != nil {
 		return nil, &quinta.Error{Kind: quinta.KindUnauthenticated, Op: op, Err: err}
 	}
-	return ca.FromRecovery(k), nil
+	return seal.FromRecovery(k), nil
 }
 
 // UnlockBackup implements client.BackupKeeper.
@@ -113,7 +114,7 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 		n, events, err = s.machine.Restore(tx, *b, secret)
 		return events, err
 	})
-	if errors.Is(err, ca.ErrTampered) {
+	if errors.Is(err, seal.ErrTampered) {
 		return 0, quinta.E(quinta.KindUnauthenticated, op, "this is not the recovery key of the backup, or the backup was changed")
 	}
 	if err == nil && progress != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -94,7 +95,7 @@ func (s *Session) Revoke(ctx context.Context, id, reason string) error {
 	if reason == "" {
 		reason = client.RevokeUnspecified
 	}
-	if _, ok := ca.Reasons[reason]; !ok {
+	if _, ok := cert.Reasons[reason]; !ok {
 		return quinta.E(quinta.KindInvalid, op, "a reason is unspecified, key-compromise, superseded or cessation")
 	}
 	return s.carry(ctx, op, &errand{kind: ca.ReqRevoke, what: id}, func(tx e2ee.Tx) error { return s.machine.Revoke(tx, id, reason) }, nil)

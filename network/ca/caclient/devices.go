@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -75,7 +76,7 @@ func (s *Session) ownDevices(ctx context.Context) ([]wire.Device, error) {
 	}
 	var out []wire.Device
 	for _, d := range list.Devices {
-		if (ca.Identity{User: s.account.User, Device: d.Device, Use: ca.UseSign}).Check() == nil {
+		if (cert.Identity{User: s.account.User, Device: d.Device, Use: cert.UseSign}).Check() == nil {
 			out = append(out, d)
 		}
 	}
@@ -161,7 +162,7 @@ func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password clie
 	if id == s.account.Device {
 		return quinta.E(quinta.KindInvalid, op, "this is the device itself: log it out")
 	}
-	if (ca.Identity{User: s.account.User, Device: id, Use: ca.UseSign}).Check() != nil {
+	if (cert.Identity{User: s.account.User, Device: id, Use: cert.UseSign}).Check() != nil {
 		return errorOf(op, ca.ErrUnknownDevice)
 	}
 	if password.Empty() {

@@ -12,13 +12,14 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
 var _ client.Doctor = (*Session)(nil)
 
 // maxSkew is how far clocks may be apart: by more, messages are refused.
-const maxSkew = ca.MaxAhead
+const maxSkew = cert.MaxAhead
 
 // lookWithin bounds each thing that is looked at.
 const lookWithin = 20 * time.Second
@@ -118,13 +119,13 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	}
 	here := map[string]ca.OwnKey{}
 	var first time.Time
-	uses := map[ca.Use]bool{}
+	uses := map[cert.Use]bool{}
 	for _, k := range own {
 		here[k.ID] = k
 		if k.State == "blocked" {
 			return bad(name, "another device must approve the new keys of this one", "on another device of the account: approve this device with the key "+k.ID), nil
 		}
-		if k.State == "active" && k.Profile == ca.ProfileSecure && s.env.Now().Before(k.Expires) {
+		if k.State == "active" && k.Profile == cert.ProfileSecure && s.env.Now().Before(k.Expires) {
 			uses[k.Use] = true
 			if first.IsZero() || k.Expires.Before(first) {
 				first = k.Expires
@@ -136,7 +137,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 			return bad(name, "the server lists a valid key for this device that is not here: this store is an old copy, or somebody lies", "do not use this store any more; log in again as a new device"), nil
 		}
 	}
-	if !uses[ca.UseSign] || !uses[ca.UseEncrypt] {
+	if !uses[cert.UseSign] || !uses[cert.UseEncrypt] {
 		return bad(name, "this device has no valid keys: it can neither send nor be written to", "run it once: new ones are enrolled, or it says who must approve them"), nil
 	}
 	return good(name, "the keys of this device are valid until "+first.UTC().Format(time.RFC3339)), nil

@@ -18,7 +18,7 @@ import (
 	"github.com/quinta-chat/quinta/client/bot"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/quintatest"
@@ -44,7 +44,7 @@ func rewrite[T any](t *testing.T, part string, fn func(v *T)) func(*http.Request
 
 // A mallory is an authority of the attacker's own, for the same domain.
 type mallory struct {
-	issuer *ca.Issuer
+	issuer *cert.Issuer
 	list   []byte
 }
 
@@ -61,15 +61,15 @@ func newMallory(t *testing.T) *mallory {
 	t.Helper()
 	now := time.Now()
 	rootKey, key := p256(t), p256(t)
-	root, err := ca.NewRoot(rand.Reader, "hs1", rootKey, now)
+	root, err := cert.NewRoot(rand.Reader, "hs1", rootKey, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := ca.NewIntermediate(rand.Reader, "hs1", key, root, rootKey, now)
+	mid, err := cert.NewIntermediate(rand.Reader, "hs1", key, root, rootKey, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mallory{issuer: &ca.Issuer{Root: root, Cert: cert, Key: key, Rand: rand.Reader}}
+	m := &mallory{issuer: &cert.Issuer{Root: root, Cert: mid, Key: key, Rand: rand.Reader}}
 	if m.list, err = m.issuer.NewCRL(1, nil, now, now.Add(24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
@@ -77,23 +77,23 @@ func newMallory(t *testing.T) *mallory {
 }
 
 // certify makes a key info for a key that only the attacker has.
-func (m *mallory) certify(t *testing.T, user quinta.UserID, dev quinta.DeviceID, use ca.Use) wire.KeyInfo {
+func (m *mallory) certify(t *testing.T, user quinta.UserID, dev quinta.DeviceID, use cert.Use) wire.KeyInfo {
 	t.Helper()
-	id := ca.Identity{User: user, Device: dev, Use: use}
+	id := cert.Identity{User: user, Device: dev, Use: use}
 	key := p256(t)
-	csr, err := ca.NewRequest(rand.Reader, id, key)
+	csr, err := cert.NewRequest(rand.Reader, id, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := ca.ParseRequest(csr, id)
+	r, err := cert.ParseRequest(csr, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := m.issuer.Issue(r, time.Now(), ca.Validity)
+	c, err := m.issuer.Issue(r, time.Now(), cert.Validity)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return wire.KeyInfo{Username: user, Device: dev, KeyID: ca.KeyID(c), Fingerprint: ca.KeyID(c), PublicKey: c.RawSubjectPublicKeyInfo, Use: string(use), Profile: wire.ProfileSecure,
+	return wire.KeyInfo{Username: user, Device: dev, KeyID: cert.KeyID(c), Fingerprint: cert.KeyID(c), PublicKey: c.RawSubjectPublicKeyInfo, Use: string(use), Profile: wire.ProfileSecure,
 		NotBefore: c.NotBefore, Expires: c.NotAfter, State: wire.StateActive, Cert: c.Raw}
 }
 
@@ -121,8 +121,8 @@ func TestServerSwapsKeys(t *testing.T) {
 	p := middle.Start(t, quintatest.Start(t).URL)
 	alice, bob := meets(t, p.URL, "alice").runs(), meets(t, p.URL, "bob").runs()
 	m := newMallory(t)
-	swapped := []wire.KeyInfo{m.certify(t, "bob@hs1", bob.device(), ca.UseSign), m.certify(t, "bob@hs1", bob.device(), ca.UseEncrypt)}
-	beside := []wire.KeyInfo{m.certify(t, "bob@hs1", "SPY", ca.UseSign), m.certify(t, "bob@hs1", "SPY", ca.UseEncrypt)}
+	swapped := []wire.KeyInfo{m.certify(t, "bob@hs1", bob.device(), cert.UseSign), m.certify(t, "bob@hs1", bob.device(), cert.UseEncrypt)}
+	beside := []wire.KeyInfo{m.certify(t, "bob@hs1", "SPY", cert.UseSign), m.certify(t, "bob@hs1", "SPY", cert.UseEncrypt)}
 	p.Answers(rewrite(t, "/users/bob@hs1/keys", func(v *wire.KeyList) { v.Keys = append(swapped, beside...) }))
 	room := alice.talks(bob)
 	alice.puts(room, client.Text("secret for bob"))
@@ -143,7 +143,7 @@ func TestServerSwapsAuthority(t *testing.T) {
 	alice, bob := meets(t, p.URL, "alice"), meets(t, url, "bob").runs()
 	room := alice.talks(bob)
 	alice.catchesUp()
-	spy := []wire.KeyInfo{m.certify(t, "bob@hs1", bob.device(), ca.UseSign), m.certify(t, "bob@hs1", bob.device(), ca.UseEncrypt)}
+	spy := []wire.KeyInfo{m.certify(t, "bob@hs1", bob.device(), cert.UseSign), m.certify(t, "bob@hs1", bob.device(), cert.UseEncrypt)}
 	p.Answers(func(r *http.Request, status int, b []byte) (int, []byte) {
 		for _, fn := range []func(*http.Request, int, []byte) (int, []byte){
 			rewrite(t, "/roots", func(v *wire.Roots) {

@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 )
@@ -148,7 +149,7 @@ const maxToken = 4096
 // device, so that others can write to it from the moment of its login.
 func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c *conn, in client.Credentials, plan intent, a wire.LoginAnswer) (quinta.Device, error) {
 	const op = "logging in"
-	id := ca.Identity{User: a.Username, Device: a.Device, Use: ca.UseSign}
+	id := cert.Identity{User: a.Username, Device: a.Device, Use: cert.UseSign}
 	local, _, _ := strings.Cut(strings.ToLower(plan.User), "@")
 	switch {
 	case id.Check() != nil, a.Token == "", len(a.Token) > maxToken:

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -56,7 +57,7 @@ func TestStoryWithRecoveryKey(t *testing.T) {
 		}
 		_, err = bob.s.UnlockBackup(t.Context(), client.NewSecret("not a recovery key"), nil)
 		wantKind(t, err, quinta.KindUnauthenticated)
-		_, err = bob.s.UnlockBackup(t.Context(), client.NewSecret(ca.RecoveryText([32]byte{1, 2, 3})), nil)
+		_, err = bob.s.UnlockBackup(t.Context(), client.NewSecret(seal.RecoveryText([32]byte{1, 2, 3})), nil)
 		wantKind(t, err, quinta.KindUnauthenticated)
 		progressed := 0
 		n, err := bob.s.UnlockBackup(t.Context(), recovery, func(done, all int) { progressed = all })

@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -93,7 +94,7 @@ func (s *Session) nameFor(r ca.RoomInfo) string {
 		names = []string{printable(string(s.account.User))}
 	}
 	name := strings.Join(names, ", ")
-	if r.Profile == ca.ProfileLegacy {
+	if r.Profile == cert.ProfileLegacy {
 		name += " (legacy)"
 	}
 	return name
@@ -137,7 +138,7 @@ func (s *Session) make(ctx context.Context, op string, fn func(tx e2ee.Tx) (quin
 		return err
 	}, func(tx e2ee.Tx) (bool, error) {
 		r, err := s.machine.Room(tx, id)
-		if r.Profile == ca.ProfileLegacy {
+		if r.Profile == cert.ProfileLegacy {
 			return err == nil && slices.Contains(r.Chosen, s.account.User), err
 		}
 		return err == nil && !r.Pending && !r.Left, err
@@ -206,7 +207,7 @@ func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Mem
 	}
 	var out []client.Member
 	for _, u := range c.Members {
-		if (ca.Identity{User: u, Device: "x", Use: ca.UseSign}).Check() == nil {
+		if (cert.Identity{User: u, Device: "x", Use: cert.UseSign}).Check() == nil {
 			out = append(out, client.Member{User: u, Membership: "join"})
 		}
 	}

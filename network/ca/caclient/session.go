@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // A Session is one logged-in device. It is safe for concurrent use; Run and
@@ -148,11 +149,11 @@ func errorOf(op string, err error) error {
 		{ca.ErrUnknownDevice, quinta.KindNotFound},
 		{ca.ErrKeyChanged, quinta.KindForbidden},
 		{ca.ErrDowngrade, quinta.KindForbidden},
-		{ca.ErrExpired, quinta.KindForbidden},
-		{ca.ErrUntrusted, quinta.KindForbidden},
-		{ca.ErrMismatch, quinta.KindConflict},
-		{ca.ErrUnsupported, quinta.KindInvalid},
-		{ca.ErrMalformed, quinta.KindInvalid},
+		{cert.ErrExpired, quinta.KindForbidden},
+		{cert.ErrUntrusted, quinta.KindForbidden},
+		{cert.ErrMismatch, quinta.KindConflict},
+		{cert.ErrUnsupported, quinta.KindInvalid},
+		{cert.ErrMalformed, quinta.KindInvalid},
 	} {
 		if errors.Is(err, c.is) {
 			return &quinta.Error{Kind: c.kind, Op: op, Err: err}

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 
@@ -31,7 +31,7 @@ func (c *call) putApproval() (any, error) {
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	var st ca.ApprovalStatement
+	var st cert.ApprovalStatement
 	if err := wire.Decode(q.Statement, &st); err != nil {
 		return nil, invalid("the statement is not one of an approval")
 	}
@@ -49,8 +49,8 @@ func (c *call) putApproval() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := ca.ApprovalStatement{Username: c.user, Device: st.Device, KeyID: id, By: by.ID}
-	a := ca.Approval{Statement: q.Statement, Signature: q.Signature}
+	want := cert.ApprovalStatement{Username: c.user, Device: st.Device, KeyID: id, By: by.ID}
+	a := cert.Approval{Statement: q.Statement, Signature: q.Signature}
 	if err := a.Check(want, pub, c.Now()); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"sync"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -33,7 +33,7 @@ type authority struct {
 	s *caServer
 
 	mu     sync.Mutex
-	issuer *ca.Issuer
+	issuer *cert.Issuer
 }
 
 // certificates are the public half of the authority.
@@ -52,10 +52,10 @@ var (
 
 // read returns the certificates from the store.
 func (a *authority) read(ctx context.Context) (*certificates, error) {
-	var root, cert []byte
+	var root, mid []byte
 	k := &certificates{}
 	err := a.s.View(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT root, cert, cert_key, created FROM ca_authority WHERE id = 'current'`).Scan(&root, &cert, &k.key, &k.created)
+		return tx.Row(`SELECT root, cert, cert_key, created FROM ca_authority WHERE id = 'current'`).Scan(&root, &mid, &k.key, &k.created)
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, errNoAuthority
@@ -66,7 +66,7 @@ func (a *authority) read(ctx context.Context) (*certificates, error) {
 	if k.root, err = x509.ParseCertificate(root); err != nil {
 		return nil, fmt.Errorf("reading the root: %w", err)
 	}
-	if k.cert, err = x509.ParseCertificate(cert); err != nil {
+	if k.cert, err = x509.ParseCertificate(mid); err != nil {
 		return nil, fmt.Errorf("reading the intermediate: %w", err)
 	}
 	return k, nil
@@ -86,7 +86,7 @@ func (a *authority) public(ctx context.Context) (*certificates, error) {
 
 // get returns the authority with its key. Where the key cannot be opened, it
 // fails with KindUnavailable: all that needs no key goes on.
-func (a *authority) get(ctx context.Context) (*ca.Issuer, error) {
+func (a *authority) get(ctx context.Context) (*cert.Issuer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.issuer != nil {
@@ -110,7 +110,7 @@ func (a *authority) get(ctx context.Context) (*ca.Issuer, error) {
 	if err != nil || !ok {
 		return nil, errors.New("ca: the key of the authority is not a key")
 	}
-	i := &ca.Issuer{Root: k.root, Cert: k.cert, Key: signer, Rand: a.s.Rand}
+	i := &cert.Issuer{Root: k.root, Cert: k.cert, Key: signer, Rand: a.s.Rand}
 	if u := strings.TrimSuffix(a.s.PublicURL, "/"); u != "" {
 		i.CRL, i.OCSP = u+wire.Base+wire.PathCRL, u+wire.Base+wire.PathOCSP
 	}
@@ -135,11 +135,11 @@ func (a *authority) create(ctx context.Context, kind string) error {
 	if err != nil {
 		return err
 	}
-	root, err := ca.NewRoot(a.s.Rand, a.s.domain, rootKey, now)
+	root, err := cert.NewRoot(a.s.Rand, a.s.domain, rootKey, now)
 	if err != nil {
 		return err
 	}
-	cert, err := ca.NewIntermediate(a.s.Rand, a.s.domain, key, root, rootKey, now)
+	mid, err := cert.NewIntermediate(a.s.Rand, a.s.domain, key, root, rootKey, now)
 	if err != nil {
 		return err
 	}
@@ -153,22 +153,22 @@ func (a *authority) create(ctx context.Context, kind string) error {
 	}
 	err = a.s.Update(ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`INSERT INTO ca_authority (id, root, root_key, cert, cert_key, created) VALUES ('current', $1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
-			root.Raw, sealedRoot, cert.Raw, sealed, tx.Millis())
+			root.Raw, sealedRoot, mid.Raw, sealed, tx.Millis())
 		if err == nil && n == 0 {
 			return errAuthority
 		}
 		if err != nil {
 			return err
 		}
-		for _, c := range []*x509.Certificate{root, cert} {
-			if err := audit(tx, record{Action: "authority", KeyID: ca.KeyID(c), Serial: serialText(c), Detail: c.Subject.CommonName}); err != nil {
+		for _, c := range []*x509.Certificate{root, mid} {
+			if err := audit(tx, record{Action: "authority", KeyID: cert.KeyID(c), Serial: serialText(c), Detail: c.Subject.CommonName}); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil {
-		a.s.Log.Info("ca: an authority was made", "domain", a.s.domain, "key", kind, "root", ca.KeyID(root))
+		a.s.Log.Info("ca: an authority was made", "domain", a.s.domain, "key", kind, "root", cert.KeyID(root))
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/server"
@@ -225,11 +225,11 @@ var faults = []struct {
 	status int
 	code   wire.Code
 }{
-	{ca.ErrPossession, http.StatusForbidden, wire.CodePossession},
-	{ca.ErrMismatch, http.StatusForbidden, wire.CodeForbidden},
-	{ca.ErrReplayed, http.StatusConflict, wire.CodeNonce},
-	{ca.ErrUnsupported, http.StatusBadRequest, wire.CodeUnsupported},
-	{ca.ErrMalformed, http.StatusBadRequest, wire.CodeInvalid},
+	{cert.ErrPossession, http.StatusForbidden, wire.CodePossession},
+	{cert.ErrMismatch, http.StatusForbidden, wire.CodeForbidden},
+	{cert.ErrReplayed, http.StatusConflict, wire.CodeNonce},
+	{cert.ErrUnsupported, http.StatusBadRequest, wire.CodeUnsupported},
+	{cert.ErrMalformed, http.StatusBadRequest, wire.CodeInvalid},
 }
 
 // translate turns an error of the core or of the system into the network's.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -117,14 +117,14 @@ func (s *caServer) describe(ctx context.Context) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "domain        %s\n", s.domain)
-	fmt.Fprintf(&b, "root          %s, until %s\n", ca.KeyID(k.root), k.root.NotAfter.UTC().Format(time.RFC3339))
-	fmt.Fprintf(&b, "intermediate  %s, until %s\n", ca.KeyID(k.cert), k.cert.NotAfter.UTC().Format(time.RFC3339))
+	fmt.Fprintf(&b, "root          %s, until %s\n", cert.KeyID(k.root), k.root.NotAfter.UTC().Format(time.RFC3339))
+	fmt.Fprintf(&b, "intermediate  %s, until %s\n", cert.KeyID(k.cert), k.cert.NotAfter.UTC().Format(time.RFC3339))
 	b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.root.Raw}))
 	return b.String(), nil
 }
 
 func commandRevoke(ctx context.Context, s *caServer, in server.CommandInput) (string, error) {
-	reason, ok := ca.Reasons[in.Flags["reason"]]
+	reason, ok := cert.Reasons[in.Flags["reason"]]
 	if !ok {
 		return "", quinta.E(quinta.KindInvalid, "ca", "a reason is unspecified, key-compromise, superseded or cessation")
 	}

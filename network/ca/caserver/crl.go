@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -105,31 +105,31 @@ func (s *caServer) crl(ctx context.Context) ([]byte, error) {
 
 // revokedList returns the certificates that are out of force and whose time is
 // not over. One that was renewed and has retired counts as superseded.
-func revokedList(tx *db.Tx) ([]ca.Revoked, error) {
+func revokedList(tx *db.Tx) ([]cert.Revoked, error) {
 	keys, err := keysOf(tx, `cert IS NOT NULL AND expires > $1 AND (revoked IS NOT NULL OR retired IS NOT NULL)`, tx.Millis())
 	if err != nil {
 		return nil, err
 	}
-	list := make([]ca.Revoked, 0, len(keys))
+	list := make([]cert.Revoked, 0, len(keys))
 	for _, k := range keys {
 		serial, ok := new(big.Int).SetString(*k.Serial, 16)
 		if !ok {
 			return nil, errors.New("ca: a serial number in the store is none")
 		}
 		at, reason := k.outOfForce()
-		list = append(list, ca.Revoked{Serial: serial, At: utc(at), Reason: reason})
+		list = append(list, cert.Revoked{Serial: serial, At: utc(at), Reason: reason})
 	}
 	return list, nil
 }
 
 // outOfForce returns since when and why a certificate is out of force; zero if
 // it is not.
-func (k *key) outOfForce() (int64, ca.Reason) {
+func (k *key) outOfForce() (int64, cert.Reason) {
 	switch {
 	case k.Revoked != nil:
-		return *k.Revoked, ca.Reason(*k.Reason)
+		return *k.Revoked, cert.Reason(*k.Reason)
 	case k.Retired != nil:
-		return *k.Retired, ca.ReasonSuperseded
+		return *k.Retired, cert.ReasonSuperseded
 	}
 	return 0, 0
 }

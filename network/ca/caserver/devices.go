@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -40,10 +40,10 @@ func (c *call) deleteDevice() (any, error) {
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	reason := ca.ReasonCessation
+	reason := cert.ReasonCessation
 	if q.Reason != "" {
 		var ok bool
-		if reason, ok = ca.Reasons[q.Reason]; !ok {
+		if reason, ok = cert.Reasons[q.Reason]; !ok {
 			return nil, invalid("there is no such reason")
 		}
 	}
@@ -61,7 +61,7 @@ func (c *call) deleteDevice() (any, error) {
 
 // removeDevice removes a device with its tokens and its mailbox and revokes
 // its keys.
-func (s *caServer) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, reason ca.Reason) (bool, error) {
+func (s *caServer) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, reason cert.Reason) (bool, error) {
 	there, err := device.Remove(tx, user, id)
 	if err != nil || !there {
 		return there, err
@@ -99,7 +99,7 @@ func (s *caServer) forget(tx *db.Tx, user quinta.UserID) error {
 		return err
 	}
 	for _, d := range ds {
-		if _, err := s.removeDevice(tx, user, d.ID, ca.ReasonCessation); err != nil {
+		if _, err := s.removeDevice(tx, user, d.ID, cert.ReasonCessation); err != nil {
 			return err
 		}
 	}

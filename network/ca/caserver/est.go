@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
@@ -117,13 +117,13 @@ func (c *call) estBody() (raw []byte, mediaType string, err error) {
 
 // labelled returns for which device and use a request without alternative
 // names is, by the label of the path: "sign.DEVICE" or "encrypt.DEVICE".
-func (c *call) labelled(user quinta.UserID) (ca.Identity, error) {
+func (c *call) labelled(user quinta.UserID) (cert.Identity, error) {
 	label := c.r.PathValue("label")
 	if label == "" {
-		return ca.Identity{}, nil
+		return cert.Identity{}, nil
 	}
 	use, dev, _ := strings.Cut(label, ".")
-	id := ca.Identity{User: user, Device: quinta.DeviceID(dev), Use: ca.Use(use)}
+	id := cert.Identity{User: user, Device: quinta.DeviceID(dev), Use: cert.Use(use)}
 	return id, id.Check()
 }
 
@@ -166,12 +166,12 @@ func (c *call) estEnroll() (any, error) {
 }
 
 // estRequest reads a PKCS #10 request that is to be for a user.
-func (c *call) estRequest(raw []byte, user quinta.UserID) (*ca.Request, error) {
+func (c *call) estRequest(raw []byte, user quinta.UserID) (*cert.Request, error) {
 	def, err := c.labelled(user)
 	if err != nil {
 		return nil, err
 	}
-	r, err := ca.ParseRequest(raw, def)
+	r, err := cert.ParseRequest(raw, def)
 	if err != nil {
 		return nil, err
 	}
@@ -200,13 +200,13 @@ func (c *call) estReenroll() (any, error) {
 	// holds just these bytes.
 	var have *key
 	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		have, err = keyByID(tx, ca.KeyID(old))
+		have, err = keyByID(tx, cert.KeyID(old))
 		return err
 	}); err != nil || !bytes.Equal(have.Cert, old.Raw) {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodePossession, "the old certificate is not one of this authority")
 	}
-	id := ca.Identity{User: have.User, Device: have.Device, Use: ca.Use(have.Usage)}
-	r, err := ca.ParseRequest(raw, id)
+	id := cert.Identity{User: have.User, Device: have.Device, Use: cert.Use(have.Usage)}
+	r, err := cert.ParseRequest(raw, id)
 	if err != nil {
 		return nil, err
 	}

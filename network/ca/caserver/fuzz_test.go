@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
@@ -75,14 +75,14 @@ func FuzzBodies(f *testing.F) {
 // fuzzEnrolment makes the request that enrols a key, and the PKCS #10 request
 // of another one in base64.
 func fuzzEnrolment(a *wire.LoginAnswer) (enrol []byte, other string, err error) {
-	id := ca.Identity{User: a.Username, Device: a.Device, Use: ca.UseSign}
+	id := cert.Identity{User: a.Username, Device: a.Device, Use: cert.UseSign}
 	var pops [2][]byte
 	for i := range pops {
 		k, err := newP256()
 		if err != nil {
 			return nil, "", err
 		}
-		if pops[i], err = ca.NewRequest(rand.Reader, id, k); err != nil {
+		if pops[i], err = cert.NewRequest(rand.Reader, id, k); err != nil {
 			return nil, "", err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -63,13 +63,13 @@ func TestGraceEndsByItself(t *testing.T) {
 		conv := alice.talk(bob)
 		old := bob.enc
 		renewed := s.clock.Now()
-		bob.enc = bob.renew(old, ca.UseEncrypt)
+		bob.enc = bob.renew(old, cert.UseEncrypt)
 		s.later(week - time.Minute)
 		s.sweep()
 		if got := alice.state(old.id()); got != wire.StateGrace {
 			t.Fatalf("a minute before: got %s, want grace", got)
 		}
-		if _, err := s.verifier().Verify(old.cert, ca.UseEncrypt, s.clock.Now(), s.clock.Now()); err != nil {
+		if _, err := s.verifier().Verify(old.cert, cert.UseEncrypt, s.clock.Now(), s.clock.Now()); err != nil {
 			t.Errorf("a minute before: %v", err)
 		}
 		in := alice.seal(conv, "m1", "in time", bob)
@@ -92,8 +92,8 @@ func TestGraceEndsByItself(t *testing.T) {
 		if got := alice.keys("bob", "?state=grace&at="+at); len(got) != 1 || got[0].KeyID != old.id() {
 			t.Errorf("as of then: got %+v, want the old key in grace", got)
 		}
-		after := s.clock.Now().Add(ca.MaxAhead + time.Second)
-		if _, err := s.verifier().Verify(old.cert, ca.UseEncrypt, after, after); !errors.Is(err, ca.ErrExpired) {
+		after := s.clock.Now().Add(cert.MaxAhead + time.Second)
+		if _, err := s.verifier().Verify(old.cert, cert.UseEncrypt, after, after); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("by the revocation list: got %v, want ErrExpired", err)
 		}
 		if want := "retired    bob@hs1 " + string(bob.Device) + " " + old.id() + " its grace was over"; strings.Count(s.audit(), want) != 1 {
@@ -123,10 +123,10 @@ func TestAttack19GraceWaitsForMessages(t *testing.T) {
 		alice.says(conv, "m1", "waits", bob)
 		late := alice.seal(conv, "m2", "too late", bob)
 		old := bob.enc
-		bob.enc = bob.renew(old, ca.UseEncrypt)
+		bob.enc = bob.renew(old, cert.UseEncrypt)
 		alice.says(conv, "m3", "for the new key", bob)
 		// The certificate itself is over long before.
-		s.later(ca.MaxValidity)
+		s.later(cert.MaxValidity)
 		s.sweep()
 		if got := alice.state(old.id()); got != wire.StateGrace {
 			t.Fatalf("got %s, want grace", got)
@@ -162,7 +162,7 @@ func TestGraceOfARemovedDevice(t *testing.T) {
 		alice, bob := s.person("alice"), s.person("bob")
 		alice.says(alice.talk(bob), "m1", "never read", bob)
 		old := bob.enc
-		bob.renew(old, ca.UseEncrypt)
+		bob.renew(old, cert.UseEncrypt)
 		bob.post(wire.PathLogout, nil).want(200)
 		s.later(week)
 		s.sweep()

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -121,18 +121,18 @@ func (k *key) info(at int64) *wire.KeyInfo {
 	if k.Renewal != nil {
 		// What is stored was written by this program; a row that was damaged
 		// has no proof to show.
-		if r := new(ca.Renewal); json.Unmarshal(k.Renewal, r) == nil {
+		if r := new(cert.Renewal); json.Unmarshal(k.Renewal, r) == nil {
 			i.Renewal = r
 		}
 	}
 	if st == wire.StateRevoked && k.Reason != nil {
-		i.Reason = reasonText(ca.Reason(*k.Reason))
+		i.Reason = reasonText(cert.Reason(*k.Reason))
 	}
 	return i
 }
 
-func reasonText(r ca.Reason) string {
-	for text, have := range ca.Reasons {
+func reasonText(r cert.Reason) string {
+	for text, have := range cert.Reasons {
 		if have == r {
 			return text
 		}
@@ -262,11 +262,11 @@ func (c *call) newKey(q *wire.EnrolRequest) (*key, error) {
 		if len(q.Pop) == 0 {
 			return nil, wire.NewError(http.StatusBadRequest, wire.CodePossession, "a key is enrolled with the proof that its private key is held: a PKCS #10 request")
 		}
-		id := ca.Identity{User: c.user, Device: c.device, Use: ca.Use(q.Use)}
+		id := cert.Identity{User: c.user, Device: c.device, Use: cert.Use(q.Use)}
 		if err := id.Check(); err != nil {
 			return nil, err
 		}
-		r, err := ca.ParseRequest(q.Pop, id)
+		r, err := cert.ParseRequest(q.Pop, id)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +278,7 @@ func (c *call) newKey(q *wire.EnrolRequest) (*key, error) {
 		if q.Use != "" || q.Pop != nil {
 			return nil, invalid("a key of the legacy profile has neither a use nor a proof of possession")
 		}
-		if _, err := ca.ParseLegacyKey(q.PublicKey); err != nil {
+		if _, err := cert.ParseLegacyKey(q.PublicKey); err != nil {
 			return nil, err
 		}
 		return c.legacyKey(q.PublicKey, q.Expires)
@@ -287,28 +287,28 @@ func (c *call) newKey(q *wire.EnrolRequest) (*key, error) {
 }
 
 // certify makes the row and the certificate of a checked request.
-func (c *call) certify(r *ca.Request, expires *time.Time) (*key, error) {
+func (c *call) certify(r *cert.Request, expires *time.Time) (*key, error) {
 	issuer, err := c.authority.get(c.ctx())
 	if err != nil {
 		return nil, err
 	}
-	now, life := c.Now(), ca.Validity
+	now, life := c.Now(), cert.Validity
 	if expires != nil {
-		if life = expires.Sub(now); life <= 0 || life > ca.MaxValidity {
+		if life = expires.Sub(now); life <= 0 || life > cert.MaxValidity {
 			return nil, invalid("a certificate is valid for at most 90 days from now")
 		}
 	}
-	cert, err := issuer.Issue(r, now, life)
+	made, err := issuer.Issue(r, now, life)
 	if err != nil {
 		return nil, err
 	}
-	return keyOfCert(r.Identity, cert), nil
+	return keyOfCert(r.Identity, made), nil
 }
 
-func keyOfCert(id ca.Identity, cert *x509.Certificate) *key {
-	serial := serialText(cert)
-	return &key{User: id.User, ID: ca.KeyID(cert), Device: id.Device, Usage: string(id.Use), Profile: wire.ProfileSecure,
-		SPKI: cert.RawSubjectPublicKeyInfo, Cert: cert.Raw, Serial: &serial, NotBefore: cert.NotBefore.UnixMilli(), Expires: cert.NotAfter.UnixMilli()}
+func keyOfCert(id cert.Identity, c *x509.Certificate) *key {
+	serial := serialText(c)
+	return &key{User: id.User, ID: cert.KeyID(c), Device: id.Device, Usage: string(id.Use), Profile: wire.ProfileSecure,
+		SPKI: c.RawSubjectPublicKeyInfo, Cert: c.Raw, Serial: &serial, NotBefore: c.NotBefore.UnixMilli(), Expires: c.NotAfter.UnixMilli()}
 }
 
 // legacyKey makes the row of a key record of the legacy profile.
@@ -317,7 +317,7 @@ func (c *call) legacyKey(spki []byte, expires *time.Time) (*key, error) {
 	if expires == nil || !expires.After(now) || expires.Sub(now) > legacyLife {
 		return nil, invalid("a key record has an expiry at most 366 days from now")
 	}
-	return &key{User: c.user, ID: ca.Fingerprint(spki), Device: c.device, Usage: wire.UseBoth, Profile: wire.ProfileLegacy,
+	return &key{User: c.user, ID: cert.Fingerprint(spki), Device: c.device, Usage: wire.UseBoth, Profile: wire.ProfileLegacy,
 		SPKI: spki, NotBefore: now.UnixMilli(), Expires: expires.UnixMilli()}, nil
 }
 

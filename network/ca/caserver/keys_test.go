@@ -12,27 +12,28 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 )
 
 // renewal makes the request that renews a key of the device.
-func (u *user) renewal(old *pair, use ca.Use, fresh crypto.Signer, change func(*ca.RenewalStatement)) wire.RenewRequest {
+func (u *user) renewal(old *pair, use cert.Use, fresh crypto.Signer, change func(*cert.RenewalStatement)) wire.RenewRequest {
 	u.s.t.Helper()
 	var n wire.Nonce
 	u.post("/keys/"+old.id()+"/nonce", wire.Empty{}).into(200, &n)
 	csr := u.csr(use, fresh)
-	r, err := ca.ParseRequest(csr, u.identity(use))
+	r, err := cert.ParseRequest(csr, u.identity(use))
 	if err != nil {
 		u.s.t.Fatal(err)
 	}
-	st := ca.RenewalStatement{Username: u.ID, Device: u.Device, OldKeyID: old.id(), NewKey: ca.Fingerprint(r.SPKI),
-		Expires: u.s.clock.Now().Add(ca.Validity).Unix(), Nonce: n.Nonce, Time: u.s.clock.Now().UnixMilli()}
+	st := cert.RenewalStatement{Username: u.ID, Device: u.Device, OldKeyID: old.id(), NewKey: cert.Fingerprint(r.SPKI),
+		Expires: u.s.clock.Now().Add(cert.Validity).Unix(), Nonce: n.Nonce, Time: u.s.clock.Now().UnixMilli()}
 	if change != nil {
 		change(&st)
 	}
-	signed, err := ca.NewRenewal(rand.Reader, st, old.key, fresh)
+	signed, err := cert.NewRenewal(rand.Reader, st, old.key, fresh)
 	if err != nil {
 		u.s.t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func (u *user) renewal(old *pair, use ca.Use, fresh crypto.Signer, change func(*
 }
 
 // renew renews a key of the device.
-func (u *user) renew(old *pair, use ca.Use) *pair {
+func (u *user) renew(old *pair, use cert.Use) *pair {
 	u.s.t.Helper()
 	p := &pair{key: p256(u.s.t)}
 	u.post("/keys/"+old.id()+"/renew", u.renewal(old, use, p.key, nil)).into(200, &p.info)
@@ -71,8 +72,8 @@ func TestEnrolAndLookUp(t *testing.T) {
 		}
 		before := s.clock.Now()
 		s.later(time.Hour)
-		k := alice.enrol(ca.UseSign, rsaKey())
-		e := alice.enrol(ca.UseEncrypt, p256(t))
+		k := alice.enrol(cert.UseSign, rsaKey())
+		e := alice.enrol(cert.UseEncrypt, p256(t))
 		got := bob.keys("alice@hs1", "")
 		if len(got) != 2 || got[0].KeyID != k.id() || got[0].State != wire.StateActive || got[0].Device != alice.Device || got[0].Use != "sign" || got[1].KeyID != e.id() {
 			t.Errorf("got %+v, want the two keys", got)
@@ -83,17 +84,17 @@ func TestEnrolAndLookUp(t *testing.T) {
 		if got := bob.keys("alice", "?state=revoked"); len(got) != 0 {
 			t.Errorf("revoked: got %+v, want none", got)
 		}
-		if _, err := s.verifier().Verify(k.cert, ca.UseSign, s.clock.Now(), s.clock.Now()); err != nil {
+		if _, err := s.verifier().Verify(k.cert, cert.UseSign, s.clock.Now(), s.clock.Now()); err != nil {
 			t.Errorf("the certificate: %v", err)
 		}
 		// The same request again is the same key; another one is to renew.
 		var again wire.KeyInfo
-		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "sign", Pop: alice.csr(ca.UseSign, k.key)}).into(200, &again)
+		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "sign", Pop: alice.csr(cert.UseSign, k.key)}).into(200, &again)
 		if string(again.Cert) != string(k.info.Cert) {
 			t.Error("a repeated enrolment gave another certificate")
 		}
-		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "sign", Pop: alice.csr(ca.UseSign, p256(t))}).fails(409, wire.CodeState)
-		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "encrypt", Pop: alice.csr(ca.UseEncrypt, k.key)}).fails(409, wire.CodeConflict)
+		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "sign", Pop: alice.csr(cert.UseSign, p256(t))}).fails(409, wire.CodeState)
+		alice.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: "encrypt", Pop: alice.csr(cert.UseEncrypt, k.key)}).fails(409, wire.CodeConflict)
 	})
 }
 
@@ -103,13 +104,13 @@ func TestBadInput(t *testing.T) {
 	s := newStage(t)
 	alice, bob := s.register("alice"), s.person("bob")
 	key := p256(t)
-	good := alice.csr(ca.UseSign, key)
+	good := alice.csr(cert.UseSign, key)
 	past, far := s.clock.Now().Add(-time.Hour), s.clock.Now().Add(1000*24*time.Hour)
-	legacy, err := ca.NewLegacyKey(rand.Reader)
+	legacy, err := cert.NewLegacyKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spki, err := ca.LegacySPKI(&legacy.PublicKey)
+	spki, err := cert.LegacySPKI(&legacy.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestBadInput(t *testing.T) {
 		"another device":       {wire.EnrolRequest{Profile: "secure", Use: "sign", Device: bob.Device, Pop: good}, 403, wire.CodeForbidden},
 		"another use":          {wire.EnrolRequest{Profile: "secure", Use: "encrypt", Pop: good}, 403, wire.CodeForbidden},
 		"no use":               {wire.EnrolRequest{Profile: "secure", Pop: good}, 400, wire.CodeInvalid},
-		"another's request":    {wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: bob.csr(ca.UseSign, p256(t))}, 403, wire.CodeForbidden},
+		"another's request":    {wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: bob.csr(cert.UseSign, p256(t))}, 403, wire.CodeForbidden},
 		"another key":          {wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: good, PublicKey: spki}, 403, wire.CodePossession},
 		"cut":                  {wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: good[:len(good)-3]}, 400, wire.CodeInvalid},
 		"expired before it is": {wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: good, Expires: &past}, 400, wire.CodeInvalid},
@@ -198,7 +199,7 @@ func TestAttack14EnrolmentWithoutLogin(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	alice := s.register("alice")
-	body := wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: alice.csr(ca.UseSign, p256(t))}
+	body := wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: alice.csr(cert.UseSign, p256(t))}
 	s.nobody().post(wire.PathKeys, body).fails(401, wire.CodeUnauthenticated)
 	s.register("mallory").post(wire.PathKeys, body).fails(403, wire.CodeForbidden)
 	for _, name := range []string{"аlice", "ALICE@hs1.", "alice@hs1@hs1"} {
@@ -213,7 +214,7 @@ func TestRenew(t *testing.T) {
 		old := bob.enc
 		d := alice.seal(conv, "m1", "in flight", bob)
 		_, before := bob.mail(0)
-		bob.enc = bob.renew(old, ca.UseEncrypt)
+		bob.enc = bob.renew(old, cert.UseEncrypt)
 		if got := alice.state(old.id()); got != wire.StateGrace {
 			t.Errorf("the old key: got %s, want grace", got)
 		}
@@ -225,7 +226,7 @@ func TestRenew(t *testing.T) {
 		if proof := shown[len(shown)-1].Renewal; proof == nil {
 			t.Error("the directory shows no proof of the renewal")
 		} else {
-			want := ca.RenewalStatement{Username: bob.ID, Device: bob.Device, OldKeyID: old.id(), NewKey: bob.enc.id(), Expires: bob.enc.cert.NotAfter.Unix()}
+			want := cert.RenewalStatement{Username: bob.ID, Device: bob.Device, OldKeyID: old.id(), NewKey: bob.enc.id(), Expires: bob.enc.cert.NotAfter.Unix()}
 			if _, err := proof.Check(want, old.cert.PublicKey, bob.enc.cert.PublicKey, s.clock.Now()); err != nil {
 				t.Errorf("the proof of the renewal: %v", err)
 			}
@@ -238,21 +239,21 @@ func TestRenew(t *testing.T) {
 		alice.deliver(conv, "m1", d).want(200)
 		items, next := bob.mail(before)
 		self := bob.self()
-		self.Older = []ca.Pair{{Cert: old.cert, Key: old.key}}
+		self.Older = []seal.Pair{{Cert: old.cert, Key: old.key}}
 		if len(items) != 1 {
 			t.Fatalf("got %d messages, want 1", len(items))
 		}
-		if _, err := ca.Open(items[0].Body, self, s.verifier(), ca.Expect{From: alice.ID, Conv: conv, Self: bob.ID, Now: s.clock.Now()}); err != nil {
+		if _, err := seal.Open(items[0].Body, self, s.verifier(), seal.Expect{From: alice.ID, Conv: conv, Self: bob.ID, Now: s.clock.Now()}); err != nil {
 			t.Error(err)
 		}
 		// A signing key has no grace: it is superseded at once.
 		sign := bob.sign
-		bob.sign = bob.renew(sign, ca.UseSign)
+		bob.sign = bob.renew(sign, cert.UseSign)
 		if got := alice.state(sign.id()); got != wire.StateRetired {
 			t.Errorf("the old signing key: got %s, want retired", got)
 		}
-		after := s.clock.Now().Add(ca.MaxAhead + time.Second)
-		if _, err := s.verifier().Verify(sign.cert, ca.UseSign, after, after); !errors.Is(err, ca.ErrExpired) {
+		after := s.clock.Now().Add(cert.MaxAhead + time.Second)
+		if _, err := s.verifier().Verify(sign.cert, cert.UseSign, after, after); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("a renewed key signs: got %v, want ErrExpired", err)
 		}
 		bob.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
@@ -270,7 +271,7 @@ func TestRenewAgain(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.person("alice")
 		fresh := p256(t)
-		q := alice.renewal(alice.sign, ca.UseSign, fresh, nil)
+		q := alice.renewal(alice.sign, cert.UseSign, fresh, nil)
 		path := "/keys/" + alice.sign.id() + "/renew"
 		var first, again wire.KeyInfo
 		alice.post(path, q).into(200, &first)
@@ -283,7 +284,7 @@ func TestRenewAgain(t *testing.T) {
 		phone.post(path, q).fails(403, wire.CodeForbidden)
 		// For another key of the device it is no renewal that was done.
 		alice.post("/keys/"+alice.enc.id()+"/renew", q).fails(403, wire.CodeForbidden)
-		old := alice.renewal(alice.enc, ca.UseEncrypt, p256(t), nil)
+		old := alice.renewal(alice.enc, cert.UseEncrypt, p256(t), nil)
 		s.later(11 * time.Minute)
 		alice.post("/keys/"+alice.enc.id()+"/renew", old).fails(409, wire.CodeNonce)
 	})
@@ -293,11 +294,11 @@ func TestAttack07ExpiryChangedOnTheWay(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	alice := s.person("alice")
-	q := alice.renewal(alice.sign, ca.UseSign, p256(t), nil)
-	later := alice.renewal(alice.sign, ca.UseSign, p256(t), func(st *ca.RenewalStatement) { st.Expires += 3600 })
+	q := alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
+	later := alice.renewal(alice.sign, cert.UseSign, p256(t), func(st *cert.RenewalStatement) { st.Expires += 3600 })
 	q.RenewalStatement = later.RenewalStatement
 	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodeForbidden)
-	q = alice.renewal(alice.sign, ca.UseSign, p256(t), func(st *ca.RenewalStatement) { st.Expires = s.clock.Now().Add(1000 * 24 * time.Hour).Unix() })
+	q = alice.renewal(alice.sign, cert.UseSign, p256(t), func(st *cert.RenewalStatement) { st.Expires = s.clock.Now().Add(1000 * 24 * time.Hour).Unix() })
 	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(400, wire.CodeInvalid)
 }
 
@@ -306,11 +307,11 @@ func TestAttack08RenewalToSomebodyElsesKey(t *testing.T) {
 	s := newStage(t)
 	alice, bob := s.person("alice"), s.person("bob")
 	// Bob's key is enrolled: nobody can renew to it, or enrol it.
-	q := alice.renewal(alice.sign, ca.UseSign, p256(t), nil)
-	q.CSR = bob.csr(ca.UseSign, bob.sign.key)
+	q := alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
+	q.CSR = bob.csr(cert.UseSign, bob.sign.key)
 	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodeForbidden)
 	// The new key's signature is missing.
-	q = alice.renewal(alice.sign, ca.UseSign, p256(t), nil)
+	q = alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 	q.NewSignature = q.OldSignature
 	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodePossession)
 }
@@ -324,13 +325,13 @@ func TestAttack15KeysNotInForce(t *testing.T) {
 		alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
 		alice.deliver(conv, "m2", alice.seal(conv, "m2", "by a revoked key", alice)).fails(409, wire.CodeState)
 		alice.post("/keys/"+alice.sign.id()+"/nonce", nil).want(200)
-		alice.post("/keys/"+alice.sign.id()+"/renew", alice.renewal(alice.sign, ca.UseSign, p256(t), nil)).fails(409, wire.CodeState)
+		alice.post("/keys/"+alice.sign.id()+"/renew", alice.renewal(alice.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
 		carol := s.person("carol")
-		s.later(ca.Validity + time.Hour)
+		s.later(cert.Validity + time.Hour)
 		if got := carol.state(carol.sign.id()); got != wire.StateExpired {
 			t.Errorf("got %s, want expired", got)
 		}
-		carol.post("/keys/"+carol.sign.id()+"/renew", carol.renewal(carol.sign, ca.UseSign, p256(t), nil)).fails(409, wire.CodeState)
+		carol.post("/keys/"+carol.sign.id()+"/renew", carol.renewal(carol.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
 	})
 }
 
@@ -344,7 +345,7 @@ func TestAttack18RacesAndNonces(t *testing.T) {
 		path := "/keys/" + alice.sign.id() + "/renew"
 		var n [2]wire.RenewRequest
 		for i := range n {
-			n[i] = alice.renewal(alice.sign, ca.UseSign, p256(t), nil)
+			n[i] = alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 		}
 		var wg sync.WaitGroup
 		var status [2]int
@@ -363,7 +364,7 @@ func TestAttack18RacesAndNonces(t *testing.T) {
 		alice.post(path, won).want(200)
 		// Another renewal with a nonce that was used, or for another key.
 		bob := s.person("bob")
-		q := bob.renewal(bob.enc, ca.UseEncrypt, p256(t), func(st *ca.RenewalStatement) { st.Nonce = "made up" })
+		q := bob.renewal(bob.enc, cert.UseEncrypt, p256(t), func(st *cert.RenewalStatement) { st.Nonce = "made up" })
 		bob.post("/keys/"+bob.enc.id()+"/renew", q).fails(409, wire.CodeNonce)
 		var m wire.Mailbox
 		watch.get(wire.PathMailbox+"?after="+text(seen)).into(200, &m)
@@ -383,7 +384,7 @@ func TestAttack19UndeliveredKeepTheKey(t *testing.T) {
 		conv := alice.talk(bob)
 		alice.says(conv, "m1", "waits", bob)
 		old := bob.enc
-		bob.enc = bob.renew(old, ca.UseEncrypt)
+		bob.enc = bob.renew(old, cert.UseEncrypt)
 		bob.delete("/keys/"+old.id(), nil).fails(409, wire.CodeUndelivered)
 		items, next := bob.mail(0)
 		if len(items) != 1 {
@@ -401,11 +402,11 @@ func TestRevocationIsSeen(t *testing.T) {
 		alice.talk(bob)
 		_, seen := bob.mail(0)
 		before := s.verifier()
-		if _, err := before.Verify(alice.sign.cert, ca.UseSign, s.clock.Now(), s.clock.Now()); err != nil {
+		if _, err := before.Verify(alice.sign.cert, cert.UseSign, s.clock.Now(), s.clock.Now()); err != nil {
 			t.Fatal(err)
 		}
 		alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
-		if _, err := s.verifier().Verify(alice.sign.cert, ca.UseSign, s.clock.Now(), s.clock.Now()); !errors.Is(err, ca.ErrExpired) {
+		if _, err := s.verifier().Verify(alice.sign.cert, cert.UseSign, s.clock.Now(), s.clock.Now()); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("by the list: got %v, want ErrExpired", err)
 		}
 		got := bob.keys("alice", "?state=revoked")
@@ -430,19 +431,19 @@ func TestRevocationIsSeen(t *testing.T) {
 func TestExpiredKeyNeedsApproval(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.person("alice")
-		s.later(ca.Validity + time.Hour)
+		s.later(cert.Validity + time.Hour)
 		laptop := s.login("alice", "LAPTOP").enrolled()
 		alice = &user{s: s, ID: alice.ID, Device: alice.Device, Token: alice.Token}
 		key := p256(t)
-		q := wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: alice.csr(ca.UseSign, key)}
+		q := wire.EnrolRequest{Profile: "secure", Use: "sign", Pop: alice.csr(cert.UseSign, key)}
 		alice.post(wire.PathKeys, q).fails(403, wire.CodeApproval)
-		r, err := ca.ParseRequest(q.Pop, alice.identity(ca.UseSign))
+		r, err := cert.ParseRequest(q.Pop, alice.identity(cert.UseSign))
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := ca.Fingerprint(r.SPKI)
-		st := ca.ApprovalStatement{Username: alice.ID, Device: alice.Device, KeyID: id, By: laptop.sign.id(), Time: s.clock.Now().UnixMilli()}
-		a, err := ca.NewApproval(rand.Reader, st, laptop.sign.key)
+		id := cert.Fingerprint(r.SPKI)
+		st := cert.ApprovalStatement{Username: alice.ID, Device: alice.Device, KeyID: id, By: laptop.sign.id(), Time: s.clock.Now().UnixMilli()}
+		a, err := cert.NewApproval(rand.Reader, st, laptop.sign.key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -474,11 +475,11 @@ func TestLegacyKeys(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 		fresh, spki := legacyKey(t)
-		sig, err := ca.SignLegacyRenewal(spki, key)
+		sig, err := cert.SignLegacyRenewal(spki, key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wrong, err := ca.SignLegacyRenewal(spki, fresh)
+		wrong, err := cert.SignLegacyRenewal(spki, fresh)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -493,13 +494,13 @@ func TestLegacyKeys(t *testing.T) {
 		// Messages flow only once both have chosen the profile.
 		conv := wire.Direct(alice.ID, bob.ID, wire.ProfileLegacy)
 		bobKey, bobInfo := enrol(bob)
-		secret, err := ca.NewLegacySecret(rand.Reader)
+		secret, err := seal.NewLegacySecret(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := ca.SealLegacy(rand.Reader, alice.ID, bob.ID, secret, []byte("hello"))
+		m, err := seal.SealLegacy(rand.Reader, alice.ID, bob.ID, secret, []byte("hello"))
 		if err == nil {
-			err = m.Announce(rand.Reader, secret, fresh, &ca.LegacyRecord{Username: bob.ID, KeyID: bobInfo.KeyID, Key: &bobKey.PublicKey, NotBefore: bobInfo.NotBefore, Expires: bobInfo.Expires}, ca.LegacyOAEP, s.clock.Now())
+			err = m.Announce(rand.Reader, secret, fresh, &seal.LegacyRecord{Username: bob.ID, KeyID: bobInfo.KeyID, Key: &bobKey.PublicKey, NotBefore: bobInfo.NotBefore, Expires: bobInfo.Expires}, seal.LegacyOAEP, s.clock.Now())
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -514,12 +515,12 @@ func TestLegacyKeys(t *testing.T) {
 		if len(items) != 1 {
 			t.Fatalf("got %d messages, want 1", len(items))
 		}
-		got, err := ca.ParseLegacyMessage(items[0].Body)
+		got, err := seal.ParseLegacyMessage(items[0].Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec := &ca.LegacyRecord{Username: alice.ID, KeyID: renewed.KeyID, Key: &fresh.PublicKey, NotBefore: renewed.NotBefore, Expires: renewed.Expires}
-		r := &ca.LegacyReader{Self: bob.ID, Own: map[string]*rsa.PrivateKey{bobInfo.KeyID: bobKey}, Padding: ca.LegacyOAEP}
+		rec := &seal.LegacyRecord{Username: alice.ID, KeyID: renewed.KeyID, Key: &fresh.PublicKey, NotBefore: renewed.NotBefore, Expires: renewed.Expires}
+		r := &seal.LegacyReader{Self: bob.ID, Own: map[string]*rsa.PrivateKey{bobInfo.KeyID: bobKey}, Padding: seal.LegacyOAEP}
 		if plain, _, err := r.Open(got, items[0].From, rec, s.clock.Now()); err != nil || string(plain) != "hello" {
 			t.Errorf("got %q %v", plain, err)
 		}
@@ -577,11 +578,11 @@ func TestRateLimits(t *testing.T) {
 
 func legacyKey(t *testing.T) (*rsa.PrivateKey, []byte) {
 	t.Helper()
-	k, err := ca.NewLegacyKey(rand.Reader)
+	k, err := cert.NewLegacyKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spki, err := ca.LegacySPKI(&k.PublicKey)
+	spki, err := cert.LegacySPKI(&k.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -28,7 +28,7 @@ func (s *caServer) loginName(user string) account.Name {
 		name = s.accountOf(quinta.UserID(strings.ToLower(user)))
 	}
 	// Not every name of an account can be the name of a certificate.
-	id := ca.Identity{User: s.userOf(name), Device: "x", Use: ca.UseSign}
+	id := cert.Identity{User: s.userOf(name), Device: "x", Use: cert.UseSign}
 	if id.Check() != nil {
 		return ""
 	}
@@ -67,7 +67,7 @@ func (c *call) nameDevice(q *wire.LoginRequest) error {
 // What first does is committed with it.
 func (c *call) openDevice(name account.Name, dev quinta.DeviceID, display string, first func(*db.Tx) error) (*wire.LoginAnswer, error) {
 	a := &wire.LoginAnswer{Username: c.userOf(name), Device: dev, Domain: c.domain}
-	if err := (ca.Identity{User: a.Username, Device: dev, Use: ca.UseSign}).Check(); err != nil {
+	if err := (cert.Identity{User: a.Username, Device: dev, Use: cert.UseSign}).Check(); err != nil {
 		return nil, err
 	}
 	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
@@ -123,7 +123,7 @@ func (c *call) postLogout() (any, error) {
 		return nil, err
 	}
 	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		_, err := c.removeDevice(tx, c.user, c.device, ca.ReasonCessation)
+		_, err := c.removeDevice(tx, c.user, c.device, cert.ReasonCessation)
 		return err
 	})
 }

@@ -18,7 +18,8 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/testkit/peer/require"
@@ -119,7 +120,7 @@ func TestOpensslChecks(t *testing.T) {
 	t.Parallel()
 	h, s := newShell(t), realStage(t)
 	alice, bob := s.register("alice"), s.person("bob")
-	alice.sign, alice.enc = alice.enrol(ca.UseSign, rsaKey()), alice.enrol(ca.UseEncrypt, p256(t))
+	alice.sign, alice.enc = alice.enrol(cert.UseSign, rsaKey()), alice.enrol(cert.UseEncrypt, p256(t))
 	conv := alice.talk(bob)
 	h.trust(s)
 	h.pair("alice", alice.sign)
@@ -176,7 +177,7 @@ func TestOpensslWrites(t *testing.T) {
 	h.pair("alice", alice.sign)
 	h.pair("bob", bob.enc)
 	now := s.clock.Now()
-	h.write("inner.json", jsonOf(t, ca.Content{V: 1, From: alice.ID, FromKey: alice.sign.id(), To: []quinta.UserID{bob.ID}, Conv: conv, ID: "m1", Seq: 1,
+	h.write("inner.json", jsonOf(t, seal.Content{V: 1, From: alice.ID, FromKey: alice.sign.id(), To: []quinta.UserID{bob.ID}, Conv: conv, ID: "m1", Seq: 1,
 		Time: now.UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}))
 	h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer alice.crt -inkey alice.key -outform DER -out s.der")
 	h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der -recip bob.crt")
@@ -193,12 +194,12 @@ func TestOpensslBothKinds(t *testing.T) {
 	t.Parallel()
 	h, s := newShell(t), realStage(t)
 	bob, carol, dave := s.person("bob"), s.register("carol"), s.register("dave")
-	carol.sign, carol.enc = carol.enrol(ca.UseSign, p256(t)), carol.enrol(ca.UseEncrypt, rsaKey())
+	carol.sign, carol.enc = carol.enrol(cert.UseSign, p256(t)), carol.enrol(cert.UseEncrypt, rsaKey())
 	second, err := rsa.GenerateKey(rand.Reader, 3072)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dave.sign, dave.enc = dave.enrol(ca.UseSign, second), dave.enrol(ca.UseEncrypt, p256(t))
+	dave.sign, dave.enc = dave.enrol(cert.UseSign, second), dave.enrol(cert.UseEncrypt, p256(t))
 	conv := quinta.RoomID("conversation-of-both-kinds")
 	bob.put("/conversations/"+string(conv), wire.ConversationRequest{Members: []quinta.UserID{bob.ID, carol.ID, dave.ID}, Profile: wire.ProfileSecure}).want(201)
 	h.trust(s)
@@ -249,7 +250,7 @@ func (h *shell) writesTheirs(from *user, conv quinta.RoomID, to []*user) {
 	h.t.Helper()
 	id := quinta.MessageID("theirs-" + from.local())
 	d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS}
-	c := ca.Content{V: 1, From: from.ID, FromKey: from.sign.id(), Conv: conv, ID: id, Seq: 9, Time: from.s.clock.Now().UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}
+	c := seal.Content{V: 1, From: from.ID, FromKey: from.sign.id(), Conv: conv, ID: id, Seq: 9, Time: from.s.clock.Now().UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}
 	recipients := ""
 	for _, u := range to {
 		c.To = append(c.To, u.ID)
@@ -311,7 +312,7 @@ func TestEST(t *testing.T) {
 	post := "curl -fsS -u alice:pass -H Content-Type:application/pkcs10 -H Content-Transfer-Encoding:base64 --data-binary "
 	h.run(post + "@a.b64 -o a.p7.b64 " + est + "/sign.CRON/simpleenroll")
 	a := certOf("a")
-	if id, err := ca.IdentityOf(a); err != nil || id.User != "alice@hs1" || id.Device != "CRON" || id.Use != ca.UseSign {
+	if id, err := cert.IdentityOf(a); err != nil || id.User != "alice@hs1" || id.Device != "CRON" || id.Use != cert.UseSign {
 		t.Errorf("got %+v %v", id, err)
 	}
 	h.run("openssl verify -x509_strict -purpose any -CAfile ca.crt a.crt")
@@ -321,10 +322,10 @@ func TestEST(t *testing.T) {
 	h.run("openssl base64 -e -in b.cms -out b.cms.b64")
 	h.run("curl -fsS -H Content-Type:application/pkcs7-mime --data-binary @b.cms.b64 -o b.p7.b64 " + est + "/simplereenroll")
 	b := certOf("b")
-	if bob.state(ca.KeyID(a)) != wire.StateRetired || bob.state(ca.KeyID(b)) != wire.StateActive {
-		t.Errorf("got %s and %s", bob.state(ca.KeyID(a)), bob.state(ca.KeyID(b)))
+	if bob.state(cert.KeyID(a)) != wire.StateRetired || bob.state(cert.KeyID(b)) != wire.StateActive {
+		t.Errorf("got %s and %s", bob.state(cert.KeyID(a)), bob.state(cert.KeyID(b)))
 	}
-	if got := bob.keys("alice", "?state=active"); len(got) != 1 || got[0].Replaces != ca.KeyID(a) {
+	if got := bob.keys("alice", "?state=active"); len(got) != 1 || got[0].Replaces != cert.KeyID(a) {
 		t.Errorf("got %+v", got)
 	}
 	// What is refused: no password, a wrong one, another's name, an old

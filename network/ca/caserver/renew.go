@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -128,13 +128,13 @@ func (c *call) postRenew() (any, error) {
 func (c *call) renewedTo(tx *db.Tx, old *key, q *wire.RenewRequest) (*key, error) {
 	spki := q.PublicKey
 	if old.Profile == wire.ProfileSecure {
-		r, err := ca.ParseRequest(q.CSR, ca.Identity{User: old.User, Device: old.Device, Use: ca.Use(old.Usage)})
+		r, err := cert.ParseRequest(q.CSR, cert.Identity{User: old.User, Device: old.Device, Use: cert.Use(old.Usage)})
 		if err != nil {
 			return nil, err
 		}
 		spki = r.SPKI
 	}
-	k, err := keyByID(tx, ca.Fingerprint(spki))
+	k, err := keyByID(tx, cert.Fingerprint(spki))
 	if errors.Is(err, errNoKey) || err == nil && !k.isActiveRenewal(old.ID, tx.Millis()) {
 		return nil, nil
 	}
@@ -203,12 +203,12 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if len(q.CSR) == 0 || len(q.RenewalStatement) == 0 || q.PublicKey != nil || q.Signature != nil || q.Expires != nil {
 		return nil, nil, invalid("a key of the secure profile is renewed with csr, renewalStatement, oldSignature and newSignature")
 	}
-	id := ca.Identity{User: c.user, Device: c.device, Use: ca.Use(old.Usage)}
-	r, err := ca.ParseRequest(q.CSR, id)
+	id := cert.Identity{User: c.user, Device: c.device, Use: cert.Use(old.Usage)}
+	r, err := cert.ParseRequest(q.CSR, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	var st ca.RenewalStatement
+	var st cert.RenewalStatement
 	if err := wire.Decode(q.RenewalStatement, &st); err != nil {
 		return nil, nil, invalid("the statement is not one of a renewal")
 	}
@@ -216,8 +216,8 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if err != nil {
 		return nil, nil, err
 	}
-	want := ca.RenewalStatement{Username: c.user, Device: c.device, OldKeyID: old.ID, NewKey: ca.Fingerprint(r.SPKI), Expires: st.Expires}
-	renewal := ca.Renewal{Statement: q.RenewalStatement, OldSignature: q.OldSignature, NewSignature: q.NewSignature}
+	want := cert.RenewalStatement{Username: c.user, Device: c.device, OldKeyID: old.ID, NewKey: cert.Fingerprint(r.SPKI), Expires: st.Expires}
+	renewal := cert.Renewal{Statement: q.RenewalStatement, OldSignature: q.OldSignature, NewSignature: q.NewSignature}
 	nonce, err := renewal.Check(want, pub, r.Key, c.Now())
 	if err != nil {
 		return nil, nil, err
@@ -244,7 +244,7 @@ func (c *call) renewLegacy(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if !ok {
 		return nil, nil, errors.New("ca: a legacy key is not RSA")
 	}
-	if err := ca.CheckLegacyRenewal(q.PublicKey, q.Signature, oldKey); err != nil {
+	if err := cert.CheckLegacyRenewal(q.PublicKey, q.Signature, oldKey); err != nil {
 		return nil, nil, err
 	}
 	k, err := c.legacyKey(q.PublicKey, q.Expires)

@@ -3,7 +3,7 @@ package caserver
 import (
 	"net/http"
 
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -23,7 +23,7 @@ func (c *call) postRevoke() (any, error) {
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	reason, ok := ca.Reasons[q.Reason]
+	reason, ok := cert.Reasons[q.Reason]
 	if !ok {
 		return nil, invalid("a reason is unspecified, key-compromise, superseded or cessation")
 	}
@@ -45,8 +45,8 @@ func (c *call) postRevoke() (any, error) {
 
 // revoke revokes a key. One that is revoked stays as it is, but for a reason
 // that is graver: a compromise also counts for the time before.
-func (s *caServer) revoke(tx *db.Tx, k *key, reason ca.Reason, detail string) error {
-	if k.Revoked != nil && (reason != ca.ReasonKeyCompromise || ca.Reason(*k.Reason) == reason) {
+func (s *caServer) revoke(tx *db.Tx, k *key, reason cert.Reason, detail string) error {
+	if k.Revoked != nil && (reason != cert.ReasonKeyCompromise || cert.Reason(*k.Reason) == reason) {
 		return nil
 	}
 	now, code := tx.Millis(), int64(reason)

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/testkit/stores"
@@ -118,7 +119,7 @@ func (s *stage) person(name string) *user {
 // enrolled gives the device both of its keys.
 func (u *user) enrolled() *user {
 	u.s.t.Helper()
-	u.sign, u.enc = u.enrol(ca.UseSign, p256(u.s.t)), u.enrol(ca.UseEncrypt, p256(u.s.t))
+	u.sign, u.enc = u.enrol(cert.UseSign, p256(u.s.t)), u.enrol(cert.UseEncrypt, p256(u.s.t))
 	return u
 }
 
@@ -142,20 +143,20 @@ var rsaKey = sync.OnceValue(func() crypto.Signer {
 	return k
 })
 
-func (u *user) identity(use ca.Use) ca.Identity {
-	return ca.Identity{User: u.ID, Device: u.Device, Use: use}
+func (u *user) identity(use cert.Use) cert.Identity {
+	return cert.Identity{User: u.ID, Device: u.Device, Use: use}
 }
 
-func (u *user) csr(use ca.Use, key crypto.Signer) []byte {
+func (u *user) csr(use cert.Use, key crypto.Signer) []byte {
 	u.s.t.Helper()
-	raw, err := ca.NewRequest(rand.Reader, u.identity(use), key)
+	raw, err := cert.NewRequest(rand.Reader, u.identity(use), key)
 	if err != nil {
 		u.s.t.Fatal(err)
 	}
 	return raw
 }
 
-func (u *user) enrol(use ca.Use, key crypto.Signer) *pair {
+func (u *user) enrol(use cert.Use, key crypto.Signer) *pair {
 	u.s.t.Helper()
 	p := &pair{key: key}
 	u.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: string(use), Pop: u.csr(use, key)}).into(201, &p.info)
@@ -172,12 +173,12 @@ func (p *pair) parsed(t testing.TB) *pair {
 }
 
 // self is the device as package ca knows it.
-func (u *user) self() *ca.Self {
-	return &ca.Self{Sign: u.sign.cert, SignKey: u.sign.key, Encrypt: u.enc.cert, EncryptKey: u.enc.key}
+func (u *user) self() *seal.Self {
+	return &seal.Self{Sign: u.sign.cert, SignKey: u.sign.key, Encrypt: u.enc.cert, EncryptKey: u.enc.key}
 }
 
 // verifier trusts what the server says its roots are.
-func (s *stage) verifier() *ca.Verifier {
+func (s *stage) verifier() *cert.Verifier {
 	s.t.Helper()
 	var roots wire.Roots
 	s.nobody().get(wire.PathRoots).into(200, &roots)
@@ -191,7 +192,7 @@ func (s *stage) verifier() *ca.Verifier {
 		}
 		return out
 	}
-	v := ca.NewVerifier(parse(roots.Roots), parse(roots.Intermediates), roots.Domain)
+	v := cert.NewVerifier(parse(roots.Roots), parse(roots.Intermediates), roots.Domain)
 	if err := v.SetCRL(s.nobody().get(wire.PathCRL).want(200).Raw); err != nil {
 		s.t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func (u *user) seal(conv quinta.RoomID, id quinta.MessageID, text string, to ...
 	if err != nil {
 		u.s.t.Fatal(err)
 	}
-	c := ca.Content{Conv: conv, ID: id, Seq: u.seq, Time: u.s.clock.Now().UnixMilli(), Body: body}
+	c := seal.Content{Conv: conv, ID: id, Seq: u.seq, Time: u.s.clock.Now().UnixMilli(), Body: body}
 	d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS}
 	var certs []*x509.Certificate
 	for _, t := range to {
@@ -222,7 +223,7 @@ func (u *user) seal(conv quinta.RoomID, id quinta.MessageID, text string, to ...
 		certs = append(certs, t.enc.cert)
 		d.Keys = append(d.Keys, t.enc.id())
 	}
-	if d.Body, err = ca.Seal(rand.Reader, u.self(), c, certs); err != nil {
+	if d.Body, err = seal.Seal(rand.Reader, u.self(), c, certs); err != nil {
 		u.s.t.Fatal(err)
 	}
 	return d
@@ -262,7 +263,7 @@ func (u *user) mail(after quinta.Pos) (items []wire.Item, next quinta.Pos) {
 // open opens an item as this device.
 func (u *user) open(it wire.Item) (string, error) {
 	u.s.t.Helper()
-	o, err := ca.Open(it.Body, u.self(), u.s.verifier(), ca.Expect{From: it.From, Conv: it.Conv, Self: u.ID, Now: u.s.clock.Now(), Received: it.Received})
+	o, err := seal.Open(it.Body, u.self(), u.s.verifier(), seal.Expect{From: it.From, Conv: it.Conv, Self: u.ID, Now: u.s.clock.Now(), Received: it.Received})
 	if err != nil {
 		return "", err
 	}

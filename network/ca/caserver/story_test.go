@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -179,13 +179,13 @@ func TestWipedDevice(t *testing.T) {
 		}
 		unread := 0
 		restored := fresh.self()
-		restored.Older = []ca.Pair{{Cert: bob.enc.cert, Key: bob.enc.key}}
+		restored.Older = []seal.Pair{{Cert: bob.enc.cert, Key: bob.enc.key}}
 		for _, it := range h.Messages {
-			x := ca.Expect{From: it.From, Conv: it.Conv, Self: fresh.ID, Now: s.clock.Now(), Received: it.Received}
-			if _, err := ca.Open(it.Body, fresh.self(), s.verifier(), x); !errors.Is(err, ca.ErrNotRecipient) {
+			x := seal.Expect{From: it.From, Conv: it.Conv, Self: fresh.ID, Now: s.clock.Now(), Received: it.Received}
+			if _, err := seal.Open(it.Body, fresh.self(), s.verifier(), x); !errors.Is(err, seal.ErrNotRecipient) {
 				t.Errorf("without the backup: got %v, want ErrNotRecipient", err)
 			}
-			if _, err := ca.Open(it.Body, restored, s.verifier(), x); err != nil {
+			if _, err := seal.Open(it.Body, restored, s.verifier(), x); err != nil {
 				t.Errorf("with the keys of the backup: %v", err)
 			}
 			if it.Pos > fresh.Login.Delivered {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // A State is where a key stands in its life.
@@ -69,7 +69,7 @@ type KeyInfo struct {
 	// Renewal is the statement by which it was renewed, with the signatures of
 	// both keys; absent for a key that renewed none, in the legacy profile, and
 	// where the old certificate itself has signed (EST).
-	Renewal *ca.Renewal `json:"renewal,omitempty"`
+	Renewal *cert.Renewal `json:"renewal,omitempty"`
 	// Cert is the certificate in DER; absent in the legacy profile.
 	Cert []byte `json:"cert,omitempty"`
 }

@@ -24,7 +24,10 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/internal/cms"
+	"github.com/quinta-chat/quinta/testkit/town"
 )
 
 var update = flag.Bool("update", false, "make the vectors anew")
@@ -98,7 +101,7 @@ func TestVectors(t *testing.T) {
 			}
 			v := parse(t, raw)
 			open := openSecure
-			if v["profile"] == ca.ProfileLegacy {
+			if v["profile"] == cert.ProfileLegacy {
 				open = openLegacy
 			}
 			text, err := open(t, v)
@@ -115,7 +118,7 @@ func TestVectors(t *testing.T) {
 
 func openSecure(t *testing.T, v vector) (string, error) {
 	root, mid := certificate(t, v, "root"), certificate(t, v, "intermediate")
-	ver := ca.NewVerifier([]*x509.Certificate{root}, []*x509.Certificate{mid}, "hs1")
+	ver := cert.NewVerifier([]*x509.Certificate{root}, []*x509.Certificate{mid}, "hs1")
 	if v["crl"] != "" {
 		if err := ver.SetCRL(v.bytes(t, "crl")); err != nil {
 			t.Fatal(err)
@@ -125,8 +128,8 @@ func openSecure(t *testing.T, v vector) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	self := &ca.Self{Encrypt: certificate(t, v, "certificate"), EncryptKey: k.(crypto.Signer)}
-	o, err := ca.Open(v.bytes(t, "message"), self, ver, ca.Expect{From: quinta.UserID(v["from"]), Conv: quinta.RoomID(v["conv"]), Self: quinta.UserID(v["self"]),
+	self := &seal.Self{Encrypt: certificate(t, v, "certificate"), EncryptKey: k.(crypto.Signer)}
+	o, err := seal.Open(v.bytes(t, "message"), self, ver, seal.Expect{From: quinta.UserID(v["from"]), Conv: quinta.RoomID(v["conv"]), Self: quinta.UserID(v["self"]),
 		Now: v.time(t, "now"), Received: v.time(t, "received")})
 	if err != nil {
 		return "", err
@@ -149,21 +152,21 @@ func openLegacy(t *testing.T, v vector) (string, error) {
 		t.Fatal(err)
 	}
 	own := k.(*rsa.PrivateKey)
-	spki, err := ca.LegacySPKI(&own.PublicKey)
+	spki, err := cert.LegacySPKI(&own.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := ca.ParseLegacyKey(v.bytes(t, "sender-key"))
+	sender, err := cert.ParseLegacyKey(v.bytes(t, "sender-key"))
 	if err != nil {
 		return "", err
 	}
-	m, err := ca.ParseLegacyMessage(v.bytes(t, "message"))
+	m, err := seal.ParseLegacyMessage(v.bytes(t, "message"))
 	if err != nil {
 		return "", err
 	}
 	now := v.time(t, "now")
-	r := &ca.LegacyReader{Self: quinta.UserID(v["self"]), Own: map[string]*rsa.PrivateKey{ca.Fingerprint(spki): own}, Padding: ca.LegacyPadding(v["padding"])}
-	rec := &ca.LegacyRecord{Username: quinta.UserID(v["from"]), KeyID: ca.Fingerprint(v.bytes(t, "sender-key")), Key: sender,
+	r := &seal.LegacyReader{Self: quinta.UserID(v["self"]), Own: map[string]*rsa.PrivateKey{cert.Fingerprint(spki): own}, Padding: seal.LegacyPadding(v["padding"])}
+	rec := &seal.LegacyRecord{Username: quinta.UserID(v["from"]), KeyID: cert.Fingerprint(v.bytes(t, "sender-key")), Key: sender,
 		NotBefore: begin, Expires: begin.Add(30 * 24 * time.Hour)}
 	text, _, err := r.Open(m, quinta.UserID(v["from"]), rec, now)
 	return string(text), err
@@ -186,19 +189,19 @@ func p256() crypto.Signer { return must(ecdsa.GenerateKey(elliptic.P256(), rand.
 // generate makes the files.
 func generate(t *testing.T) {
 	rootKey, midKey := p256(), p256()
-	root := must(ca.NewRoot(rand.Reader, "hs1", rootKey, begin))
-	mid := must(ca.NewIntermediate(rand.Reader, "hs1", midKey, root, rootKey, begin))
-	issuer := &ca.Issuer{Root: root, Cert: mid, Key: midKey, Rand: rand.Reader}
-	person := func(user quinta.UserID, sign, enc crypto.Signer) *ca.Self {
-		s := &ca.Self{SignKey: sign, EncryptKey: enc}
-		for _, use := range []ca.Use{ca.UseSign, ca.UseEncrypt} {
+	root := must(cert.NewRoot(rand.Reader, "hs1", rootKey, begin))
+	mid := must(cert.NewIntermediate(rand.Reader, "hs1", midKey, root, rootKey, begin))
+	issuer := &cert.Issuer{Root: root, Cert: mid, Key: midKey, Rand: rand.Reader}
+	person := func(user quinta.UserID, sign, enc crypto.Signer) *seal.Self {
+		s := &seal.Self{SignKey: sign, EncryptKey: enc}
+		for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 			k := sign
-			if use == ca.UseEncrypt {
+			if use == cert.UseEncrypt {
 				k = enc
 			}
-			id := ca.Identity{User: user, Device: "D", Use: use}
-			c := must(issuer.Issue(must(ca.ParseRequest(must(ca.NewRequest(rand.Reader, id, k)), id)), begin, ca.Validity))
-			if use == ca.UseSign {
+			id := cert.Identity{User: user, Device: "D", Use: use}
+			c := must(issuer.Issue(must(cert.ParseRequest(must(cert.NewRequest(rand.Reader, id, k)), id)), begin, cert.Validity))
+			if use == cert.UseSign {
 				s.Sign = c
 			} else {
 				s.Encrypt = c
@@ -209,19 +212,19 @@ func generate(t *testing.T) {
 	strong := func() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 3072)) }
 	alice, bob, carol := person("alice@hs1", p256(), p256()), person("bob@hs1", p256(), p256()), person("carol@hs1", p256(), p256())
 	rsaAlice, rsaBob := person("alice@hs1", strong(), strong()), person("bob@hs1", strong(), strong())
-	crl := func(at time.Time, list ...ca.Revoked) string {
+	crl := func(at time.Time, list ...cert.Revoked) string {
 		return b64(must(issuer.NewCRL(1, list, at, at.Add(24*time.Hour))))
 	}
-	content := ca.Content{To: []quinta.UserID{"bob@hs1"}, Conv: "conv", ID: "m1", Seq: 1, Time: begin.UnixMilli(), Body: json.RawMessage(`{"text":"hi"}`)}
-	seal := func(from *ca.Self, to ...*ca.Self) []byte {
+	content := seal.Content{To: []quinta.UserID{"bob@hs1"}, Conv: "conv", ID: "m1", Seq: 1, Time: begin.UnixMilli(), Body: json.RawMessage(`{"text":"hi"}`)}
+	sealed := func(from *seal.Self, to ...*seal.Self) []byte {
 		var certs []*x509.Certificate
 		for _, s := range to {
 			certs = append(certs, s.Encrypt)
 		}
-		return must(ca.Seal(rand.Reader, from, content, certs))
+		return must(seal.Seal(rand.Reader, from, content, certs))
 	}
-	secure := func(name, comment, expect string, message []byte, self *ca.Self, change func(vector)) {
-		v := vector{"comment": comment, "profile": ca.ProfileSecure, "expect": expect, "now": begin.Add(time.Minute).Format(time.RFC3339), "received": begin.Format(time.RFC3339),
+	secure := func(name, comment, expect string, message []byte, self *seal.Self, change func(vector)) {
+		v := vector{"comment": comment, "profile": cert.ProfileSecure, "expect": expect, "now": begin.Add(time.Minute).Format(time.RFC3339), "received": begin.Format(time.RFC3339),
 			"from": "alice@hs1", "self": "bob@hs1", "conv": "conv", "root": b64(root.Raw), "intermediate": b64(mid.Raw), "crl": crl(begin),
 			"certificate": b64(self.Encrypt.Raw), "key": b64(must(x509.MarshalPKCS8PrivateKey(self.EncryptKey))), "message": b64(message)}
 		if expect == "success" {
@@ -232,21 +235,21 @@ func generate(t *testing.T) {
 		}
 		v.write(t, "secure-"+name+".txt")
 	}
-	good := seal(alice, bob)
+	good := sealed(alice, bob)
 	tampered := bytes.Clone(good)
 	tampered[len(tampered)-1] ^= 1
 	secure("p256", "one recipient, P-256", "success", good, bob, nil)
-	secure("rsa", "one recipient, RSA-3072: PSS and OAEP", "success", seal(rsaAlice, rsaBob), rsaBob, nil)
-	secure("several", "several recipients of both kinds", "success", seal(alice, carol, rsaBob, bob), bob, nil)
+	secure("rsa", "one recipient, RSA-3072: PSS and OAEP", "success", sealed(rsaAlice, rsaBob), rsaBob, nil)
+	secure("several", "several recipients of both kinds", "success", sealed(alice, carol, rsaBob, bob), bob, nil)
 	secure("tampered", "the last byte of the tag is changed", "tampered", tampered, bob, nil)
 	secure("cut", "the last byte is missing", "malformed", good[:len(good)-1], bob, nil)
 	secure("behind", "a byte stands behind", "malformed", append(bytes.Clone(good), 0), bob, nil)
-	secure("other-device", "sealed for another device", "before-this-device", seal(alice, carol), bob, nil)
-	secure("forwarded", "signed for Bob, sealed anew for Carol", "sender-mismatch", must(ca.Reseal(rand.Reader, good, bob, []*x509.Certificate{carol.Encrypt})), carol, func(v vector) { v["self"] = "carol@hs1" })
+	secure("other-device", "sealed for another device", "before-this-device", sealed(alice, carol), bob, nil)
+	secure("forwarded", "signed for Bob, sealed again for Carol", "sender-mismatch", town.Forward(t, good, bob, carol.Encrypt), carol, func(v vector) { v["self"] = "carol@hs1" })
 	secure("other-sender", "the transport names another sender", "sender-mismatch", good, bob, func(v vector) { v["from"] = "carol@hs1" })
 	secure("other-conversation", "it came in another conversation", "sender-mismatch", good, bob, func(v vector) { v["conv"] = "other" })
 	secure("revoked", "the sender's key is in other hands", "expired", good, bob, func(v vector) {
-		v["crl"] = crl(begin, ca.Revoked{Serial: alice.Sign.SerialNumber, At: begin.Add(time.Hour), Reason: ca.ReasonKeyCompromise})
+		v["crl"] = crl(begin, cert.Revoked{Serial: alice.Sign.SerialNumber, At: begin.Add(time.Hour), Reason: cert.ReasonKeyCompromise})
 	})
 	secure("no-status", "no revocation list", "expired", good, bob, func(v vector) { v["crl"] = "" })
 	secure("clock-behind", "the clock of the receiver is a day behind", "replayed", good, bob, func(v vector) {
@@ -256,16 +259,16 @@ func generate(t *testing.T) {
 	unsigned := must(cms.Seal(rand.Reader, []byte("no signature"), []*x509.Certificate{bob.Encrypt}))
 	secure("unsigned", "sealed, and not signed", "malformed", unsigned, bob, nil)
 
-	a, b := must(ca.NewLegacyKey(rand.Reader)), must(ca.NewLegacyKey(rand.Reader))
-	aSPKI, bSPKI := must(ca.LegacySPKI(&a.PublicKey)), must(ca.LegacySPKI(&b.PublicKey))
-	legacy := func(name, comment, expect string, p ca.LegacyPadding, change func(vector, *ca.LegacyMessage)) {
-		s := must(ca.NewLegacySecret(rand.Reader))
-		m := must(ca.SealLegacy(rand.Reader, "alice@hs1", "bob@hs1", s, []byte("hello")))
-		rec := &ca.LegacyRecord{Username: "bob@hs1", KeyID: ca.Fingerprint(bSPKI), Key: &b.PublicKey, NotBefore: begin, Expires: begin.Add(time.Hour)}
+	a, b := must(cert.NewLegacyKey(rand.Reader)), must(cert.NewLegacyKey(rand.Reader))
+	aSPKI, bSPKI := must(cert.LegacySPKI(&a.PublicKey)), must(cert.LegacySPKI(&b.PublicKey))
+	legacy := func(name, comment, expect string, p seal.LegacyPadding, change func(vector, *seal.LegacyMessage)) {
+		s := must(seal.NewLegacySecret(rand.Reader))
+		m := must(seal.SealLegacy(rand.Reader, "alice@hs1", "bob@hs1", s, []byte("hello")))
+		rec := &seal.LegacyRecord{Username: "bob@hs1", KeyID: cert.Fingerprint(bSPKI), Key: &b.PublicKey, NotBefore: begin, Expires: begin.Add(time.Hour)}
 		if err := m.Announce(rand.Reader, s, a, rec, p, begin); err != nil {
 			t.Fatal(err)
 		}
-		v := vector{"comment": comment, "profile": ca.ProfileLegacy, "expect": expect, "now": begin.Format(time.RFC3339), "from": "alice@hs1", "self": "bob@hs1",
+		v := vector{"comment": comment, "profile": cert.ProfileLegacy, "expect": expect, "now": begin.Format(time.RFC3339), "from": "alice@hs1", "self": "bob@hs1",
 			"key": b64(must(x509.MarshalPKCS8PrivateKey(b))), "sender-key": b64(aSPKI), "padding": string(p)}
 		if expect == "success" {
 			v["text"] = "hello"
@@ -276,17 +279,17 @@ func generate(t *testing.T) {
 		v["message"] = b64(must(json.Marshal(m)))
 		v.write(t, "legacy-"+name+".txt")
 	}
-	legacy("oaep", "the first message of a negotiation, OAEP with SHA-1", "success", ca.LegacyOAEP, nil)
-	legacy("pkcs1", "the first message of a negotiation, PKCS #1 v1.5", "success", ca.LegacyPKCS1, nil)
-	legacy("flipped", "a bit of the vector is changed: nothing notices", "success", ca.LegacyOAEP, func(v vector, m *ca.LegacyMessage) {
+	legacy("oaep", "the first message of a negotiation, OAEP with SHA-1", "success", seal.LegacyOAEP, nil)
+	legacy("pkcs1", "the first message of a negotiation, PKCS #1 v1.5", "success", seal.LegacyPKCS1, nil)
+	legacy("flipped", "a bit of the vector is changed: nothing notices", "success", seal.LegacyOAEP, func(v vector, m *seal.LegacyMessage) {
 		m.Body[0] ^= 'h' ^ 'j'
 		v["text"] = "jello"
 	})
-	legacy("wrapped-key", "the wrapped key is changed", "tampered", ca.LegacyPKCS1, func(_ vector, m *ca.LegacyMessage) { m.Ext.E2EE.EK[9] ^= 1 })
-	legacy("signature", "the signature is changed", "tampered", ca.LegacyOAEP, func(_ vector, m *ca.LegacyMessage) { m.Ext.E2EE.Sig[9] ^= 1 })
-	legacy("expired", "the sender's key record is over", "expired", ca.LegacyOAEP, func(v vector, _ *ca.LegacyMessage) {
+	legacy("wrapped-key", "the wrapped key is changed", "tampered", seal.LegacyPKCS1, func(_ vector, m *seal.LegacyMessage) { m.Ext.E2EE.EK[9] ^= 1 })
+	legacy("signature", "the signature is changed", "tampered", seal.LegacyOAEP, func(_ vector, m *seal.LegacyMessage) { m.Ext.E2EE.Sig[9] ^= 1 })
+	legacy("expired", "the sender's key record is over", "expired", seal.LegacyOAEP, func(v vector, _ *seal.LegacyMessage) {
 		v["now"] = begin.Add(31 * 24 * time.Hour).Format(time.RFC3339)
 	})
-	legacy("other-sender", "the transport names another sender", "sender-mismatch", ca.LegacyOAEP, func(v vector, _ *ca.LegacyMessage) { v["from"] = "carol@hs1" })
-	legacy("version", "a version that is not read", "unsupported", ca.LegacyOAEP, func(_ vector, m *ca.LegacyMessage) { m.Ext.E2EE.V = 1 })
+	legacy("other-sender", "the transport names another sender", "sender-mismatch", seal.LegacyOAEP, func(v vector, _ *seal.LegacyMessage) { v["from"] = "carol@hs1" })
+	legacy("version", "a version that is not read", "unsupported", seal.LegacyOAEP, func(_ vector, m *seal.LegacyMessage) { m.Ext.E2EE.V = 1 })
 }

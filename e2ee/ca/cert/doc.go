@@ -1,0 +1,47 @@
+// Package cert implements the certificates of the CA network: who a key belongs
+// to, how a device asks for a certificate, how the authority issues and revokes,
+// and how a certificate is judged.
+//
+// There are two profiles. In the secure one a device has two X.509
+// certificates, one to sign with and one to encrypt to; [NewRequest] and
+// [ParseRequest] are the two ends of a PKCS #10 request, [Issuer] is the
+// authority, [Verifier] judges. A [Renewal] shows that the holder of one key put
+// another in its place, an [Approval] that a device of a user agrees to a new
+// one. In the legacy profile a key is a bare RSA-1024 public key; see
+// [ParseLegacyKey].
+//
+// Nothing here opens or seals a message: the server of the network needs no
+// more of the system than this package.
+//
+// This package reads no clock, file or socket.
+package cert
+
+import "errors"
+
+// What goes wrong, for errors.Is.
+var (
+	// ErrMalformed: not a message, request or certificate of this system.
+	ErrMalformed = errors.New("ca: malformed")
+	// ErrUnsupported: well formed, in a form or strength that is not read.
+	ErrUnsupported = errors.New("ca: unsupported form, algorithm or key")
+	// ErrReplayed: seen before, or older than what came since.
+	ErrReplayed = errors.New("ca: the message was seen before or is out of its order")
+	// ErrMismatch: the keys do not belong to the claimed sender, recipient or
+	// conversation.
+	ErrMismatch = errors.New("ca: the message does not belong to this sender, recipient or conversation")
+	// ErrExpired: a certificate was not valid at that time, or is revoked.
+	ErrExpired = errors.New("ca: a certificate was not valid at that time")
+	// ErrUntrusted: a certificate does not come from a known authority, or
+	// not for this use or name.
+	ErrUntrusted = errors.New("ca: the certificate does not come from a known authority, or not for this use")
+	// ErrPossession: the proof that the private key is held is missing or wrong.
+	ErrPossession = errors.New("ca: the proof of possession is wrong")
+	// ErrNoStatus: nothing recent says whether the certificate is revoked.
+	ErrNoStatus = errors.New("ca: it is not known whether the certificate is revoked")
+)
+
+// The profiles of keys, conversations and messages.
+const (
+	ProfileSecure = "secure"
+	ProfileLegacy = "legacy"
+)

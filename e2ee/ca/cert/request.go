@@ -1,0 +1,127 @@
+package cert
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"io"
+)
+
+// The kinds of key (protocol page, "Profiles").
+const (
+	// minRSA is the smallest RSA key of the secure profile in bits, maxRSA the
+	// largest that is worked with.
+	MinRSA = 3072
+	maxRSA = 8192
+)
+
+// CheckKey reports whether a public key is strong enough for the secure
+// profile: RSA with 3072 bits or more and the exponent 65537, or P-256.
+func CheckKey(pub any) error {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		if n := k.N.BitLen(); n < MinRSA || n > maxRSA || k.E != 65537 {
+			return fmt.Errorf("%w: an RSA key has 3072 to 8192 bits", ErrUnsupported)
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return fmt.Errorf("%w: the curve is not P-256", ErrUnsupported)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: a key is RSA or P-256", ErrUnsupported)
+}
+
+// Fingerprint is the SHA-256 of a public key in SubjectPublicKeyInfo form, in
+// lower-case hex. It is the id of a key in the whole system.
+func Fingerprint(spki []byte) string {
+	sum := sha256.Sum256(spki)
+	return hex.EncodeToString(sum[:])
+}
+
+// KeyID returns the fingerprint of a certificate's key.
+func KeyID(c *x509.Certificate) string { return Fingerprint(c.RawSubjectPublicKeyInfo) }
+
+// NewRequest makes a certificate signing request (PKCS #10, DER) for a key.
+// Its own signature is the proof that the private key is held.
+func NewRequest(rand io.Reader, id Identity, key crypto.Signer) ([]byte, error) {
+	if err := id.Check(); err != nil {
+		return nil, err
+	}
+	if err := CheckKey(key.Public()); err != nil {
+		return nil, err
+	}
+	san, err := id.san()
+	if err != nil {
+		return nil, err
+	}
+	alg := x509.ECDSAWithSHA256
+	if _, ok := key.Public().(*rsa.PublicKey); ok {
+		alg = x509.SHA256WithRSAPSS
+	}
+	return x509.CreateCertificateRequest(rand, &x509.CertificateRequest{
+		Subject: id.subject(), ExtraExtensions: []pkix.Extension{san}, SignatureAlgorithm: alg,
+	}, key)
+}
+
+// A Request is a certificate signing request that was checked.
+type Request struct {
+	Identity Identity
+	// Key is the public key, SPKI its SubjectPublicKeyInfo in DER.
+	Key  any
+	SPKI []byte
+}
+
+// maxRequest bounds a request in bytes.
+const maxRequest = 16 << 10
+
+// ParseRequest reads a request and checks its form, its key and the proof of
+// possession. A request without alternative names, as openssl makes it from a
+// subject alone, gets the Identity given as a default; one with them must
+// name just that identity, if the default is not empty.
+func ParseRequest(raw []byte, def Identity) (*Request, error) {
+	if len(raw) > maxRequest {
+		return nil, ErrMalformed
+	}
+	csr, err := x509.ParseCertificateRequest(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the certificate request cannot be parsed", ErrMalformed)
+	}
+	if err := CheckKey(csr.PublicKey); err != nil {
+		return nil, err
+	}
+	switch csr.SignatureAlgorithm {
+	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
+		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
+	default:
+		return nil, fmt.Errorf("%w: the signature of the request", ErrUnsupported)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, ErrPossession
+	}
+	r := &Request{Identity: def, Key: csr.PublicKey, SPKI: csr.RawSubjectPublicKeyInfo}
+	named := false
+	for _, e := range csr.Extensions {
+		named = named || e.Id.Equal(oidSAN)
+	}
+	if !named {
+		if err := def.Check(); err != nil {
+			return nil, fmt.Errorf("%w: the request names nobody", ErrMalformed)
+		}
+		return r, nil
+	}
+	if r.Identity, err = identityOf(csr.Extensions); err != nil {
+		return nil, err
+	}
+	if def != (Identity{}) && r.Identity != def {
+		return nil, fmt.Errorf("%w: the request names another device", ErrMismatch)
+	}
+	return r, nil
+}
