@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/quinta-chat/quinta"
@@ -41,23 +42,61 @@ func (c *Core) CloseAccount(tx *db.Tx, name account.Name) error {
 	return account.Close(tx, name)
 }
 
-// maxUserID is what "@name:server" may have at most, in bytes.
-const maxUserID = 255
+// An Exclusion is a network that an account cannot use, because of its name.
+type Exclusion struct {
+	Network quinta.NetworkName
+	// Why says it in one line, for the operator.
+	Why string
+}
 
-// AddAccount makes an account with a password.
+// Exclusions returns the networks of this server that cannot use a name.
+func (c *Core) Exclusions(name account.Name) []Exclusion {
+	var out []Exclusion
+	for _, s := range c.running {
+		if s.check == nil {
+			continue
+		}
+		if err := s.check(c, name); err != nil {
+			why := err.Error()
+			if e, ok := errors.AsType[*quinta.Error](err); ok && e.Err != nil {
+				why = e.Err.Error()
+			}
+			out = append(out, Exclusion{s.name, why})
+		}
+	}
+	return out
+}
+
+// AddAccount makes an account with a password. A name that no network of this
+// server can use is refused; see Exclusions for those that only some can.
 func (c *Core) AddAccount(ctx context.Context, name, password string) error {
 	n, err := account.ParseName(name)
 	if err != nil {
 		return err
 	}
-	if len(name)+len(c.Name)+2 > maxUserID {
-		return quinta.E(quinta.KindInvalid, "account", fmt.Sprintf("the name is too long: with the server name it has %d bytes at most", maxUserID))
+	if out := c.Exclusions(n); len(out) > 0 && len(out) == len(c.running) {
+		return quinta.E(quinta.KindInvalid, "account", fmt.Sprintf("no network of this server can use the name: %s: %s", out[0].Network, out[0].Why))
 	}
-	hash, err := account.Hash(c.Rand, password)
+	hash, err := c.Passwords.Hash(c.Rand, password)
 	if err != nil {
 		return err
 	}
 	return c.Update(ctx, func(tx *db.Tx) error { return account.Create(tx, n, hash) })
+}
+
+// NewCode makes a login code for an account on one network, see
+// [account.NewCode].
+func (c *Core) NewCode(ctx context.Context, network quinta.NetworkName, name string) (string, error) {
+	n, err := account.ParseName(name)
+	if err != nil {
+		return "", err
+	}
+	var code string
+	err = c.Update(ctx, func(tx *db.Tx) (err error) {
+		code, err = account.NewCode(tx, c.Rand, network, n)
+		return err
+	})
+	return code, err
 }
 
 // SetPassword gives an account another password and, if logOut is set, ends
@@ -67,7 +106,7 @@ func (c *Core) SetPassword(ctx context.Context, name, password string, logOut bo
 	if err != nil {
 		return err
 	}
-	hash, err := account.Hash(c.Rand, password)
+	hash, err := c.Passwords.Hash(c.Rand, password)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func matches(t *testing.T, c *server.Core, name account.Name, password string) b
 	if err := c.View(t.Context(), func(tx *db.Tx) (err error) { h, err = account.Stored(tx, name); return err }); err != nil {
 		t.Fatal(err)
 	}
-	return h.Matches(password)
+	return c.Passwords.Matches(h, password)
 }
 
 func TestAccountsOfTheOperator(t *testing.T) {
@@ -137,16 +138,38 @@ func TestRemovalIsWholeOrNot(t *testing.T) {
 	}
 }
 
-func TestNameThatIsTooLongForTheServer(t *testing.T) {
+// TestNamesThatNetworksExclude: a network may refuse a name, and the operator
+// is told; a name that all refuse is refused.
+func TestNamesThatNetworksExclude(t *testing.T) {
 	t.Parallel()
-	cfg := config(t)
-	cfg.Name = strings.Repeat("a", 190)
-	c := open(t, cfg)
-	if err := c.AddAccount(t.Context(), strings.Repeat("b", 63), "x"); err != nil {
-		t.Errorf("255 bytes: %v", err)
+	upTo := func(name quinta.NetworkName, most int) server.Network {
+		return server.Network{
+			Name: name,
+			New:  func(*server.Core) (server.Front, error) { return bare{}, nil },
+			CheckAccount: func(c *server.Core, name account.Name) error {
+				if len(name) > most {
+					return quinta.E(quinta.KindInvalid, "account", "too long for "+c.Name)
+				}
+				return nil
+			},
+		}
 	}
-	if err := c.AddAccount(t.Context(), strings.Repeat("b", 64), "x"); quinta.KindOf(err) != quinta.KindInvalid {
-		t.Errorf("256 bytes: got %v, want a refusal", err)
+	c, err := server.Open(t.Context(), config(t), []server.Network{upTo("short", 3), upTo("long", 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for name, want := range map[account.Name][]server.Exclusion{
+		"abc":    nil,
+		"abcde":  {{Network: "short", Why: "too long for " + c.Name}},
+		"abcdef": {{Network: "short", Why: "too long for " + c.Name}, {Network: "long", Why: "too long for " + c.Name}},
+	} {
+		if got := c.Exclusions(name); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+		if err := c.AddAccount(t.Context(), string(name), "x"); (err == nil) != (len(want) < 2) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 

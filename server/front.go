@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
@@ -26,6 +27,9 @@ type Network struct {
 	// no connection, no goroutine. It is also called for offline commands, and
 	// for a network that is switched off, whose settings may be incomplete.
 	New func(*Core) (Front, error)
+	// CheckAccount, if not nil, says why an account of this name cannot use
+	// the network; nil if it can.
+	CheckAccount func(c *Core, name account.Name) error
 }
 
 // A Front is the opened server half of a network. The ways in which it serves
@@ -87,6 +91,8 @@ type CertificateAsker interface {
 type seat struct {
 	name  quinta.NetworkName
 	front Front
+	// check is Network.CheckAccount.
+	check func(c *Core, name account.Name) error
 }
 
 // A route is a path with the front that answers it.

@@ -10,7 +10,8 @@ import (
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,198}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
 
 // CheckName checks a server name: a host name or an IP address, with an
-// optional port (Matrix specification, appendices, "Server Name").
+// optional port. Users of every network are named after it, so it has the form
+// that all of them can use (Matrix specification, appendices, "Server Name").
 func CheckName(s string) error {
 	if nameForm.MatchString(s) && !strings.Contains(s, "..") {
 		return nil

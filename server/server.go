@@ -107,6 +107,8 @@ type Core struct {
 	Hub    *feed.Hub
 	Blobs  *blob.Blobs
 	Limits *Limits
+	// Passwords hashes passwords and compares them with hashes.
+	Passwords *account.Hasher
 	// Secrets seals what the server keeps secret; nil if no key was given.
 	Secrets *secret.Keeper
 
@@ -132,6 +134,9 @@ var schemas = []db.Schema{
 	room.Schema,
 	vault.Schema,
 }
+
+// maxHashing is how many passwords are worked on at once.
+const maxHashing = 4
 
 // maxUpload is the default of Config.MaxUpload.
 const maxUpload = 100 << 20
@@ -203,7 +208,7 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), settings: settings, draining: make(chan struct{})}
+	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing), settings: settings, draining: make(chan struct{})}
 	c.conns.core = c
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
 	if cfg.SecretsURL != "" {
@@ -235,7 +240,7 @@ func (c *Core) seat(networks []Network) error {
 		}
 		c.fronts = append(c.fronts, f)
 		c.contribute(n, f)
-		seats = append(seats, seat{n.Name, f})
+		seats = append(seats, seat{n.Name, f, n.CheckAccount})
 	}
 	var err error
 	if c.running, err = running(seats, c.Networks); err != nil {

@@ -17,6 +17,13 @@ type credential struct {
 	LogOut         bool
 }
 
+// A changed is an account that was made or has a new password.
+type changed struct {
+	UserID string
+	// Without are the networks that the account cannot use.
+	Without []server.Exclusion
+}
+
 // A person is one line of the list of users.
 type person struct {
 	Name    string `json:"name"`
@@ -29,14 +36,14 @@ type person struct {
 const page = 500
 
 var (
-	addUser = operation[credential, string]{"user-add", func(ctx context.Context, core *server.Core, q credential) (string, error) {
+	addUser = operation[credential, changed]{"user-add", func(ctx context.Context, core *server.Core, q credential) (changed, error) {
 		if err := core.AddAccount(ctx, q.Name, q.Password); err != nil {
-			return "", plain(err)
+			return changed{}, plain(err)
 		}
-		return userID(core, q.Name), nil
+		return changed{UserID: userID(core, q.Name), Without: core.Exclusions(account.Name(q.Name))}, nil
 	}}
-	setPassword = operation[credential, string]{"user-password", func(ctx context.Context, core *server.Core, q credential) (string, error) {
-		return userID(core, q.Name), plain(core.SetPassword(ctx, q.Name, q.Password, q.LogOut))
+	setPassword = operation[credential, changed]{"user-password", func(ctx context.Context, core *server.Core, q credential) (changed, error) {
+		return changed{UserID: userID(core, q.Name)}, plain(core.SetPassword(ctx, q.Name, q.Password, q.LogOut))
 	}}
 	removeUser = operation[string, string]{"user-remove", func(ctx context.Context, core *server.Core, name string) (string, error) {
 		return userID(core, name), plain(core.RemoveAccount(ctx, name))

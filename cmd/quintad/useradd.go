@@ -30,17 +30,20 @@ prints the user id, and the password if it was made up.
 
 // withPassword gets a password, carries out op and prints what the operator
 // needs to know.
-func withPassword(ctx context.Context, p *program, c *config.Config, s *passwordSource, op operation[credential, string], q credential) error {
+func withPassword(ctx context.Context, p *program, c *config.Config, s *passwordSource, op operation[credential, changed], q credential) error {
 	password, made, err := s.read(p)
 	if err != nil {
 		return err
 	}
 	q.Password = password
-	id, err := do(ctx, p, c, op, q)
+	got, err := do(ctx, p, c, op, q)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, id)
+	for _, w := range got.Without {
+		p.say("hint", fmt.Sprintf("this account cannot use the network %s: %s", w.Network, w.Why))
+	}
+	_, err = fmt.Fprintln(p.stdout, got.UserID)
 	if err == nil && made {
 		_, err = fmt.Fprintln(p.stdout, password)
 	}

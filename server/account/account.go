@@ -1,14 +1,14 @@
-// Package account keeps the people of a server: a name, a password hash, a
-// profile; and the invitations to register.
+// Package account keeps the people of a server: a name, a number, a password
+// hash, a profile, aliases and login codes; and the invitations to register.
 //
 // A person has one account. Its name is a local part; each network derives
 // its own name of the person from it and keeps it stable. The two functions
-// to begin with are [Create] and [CheckPassword]. Passwords reach this
-// package in clear and never leave it in clear.
+// to begin with are [Create] and [Stored]. Passwords reach this package in
+// clear, or as their SHA-256, and never leave it in either form.
 package account
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 	"regexp"
 
@@ -16,18 +16,17 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "account", Base: schema}
+var Schema = db.ReadSchema("account", tables)
 
 // A Name is the local part of an account: lower-case letters, digits and
-// "._=-/+", at most MaxName bytes.
+// "._=-/+", at most MaxName bytes. Not every network can use every name.
 type Name string
 
-// MaxName is how many bytes a Name has at the most. With "@", ":" and a
-// server name it must fit the 255 bytes that Matrix gives a user id.
+// MaxName is the maximum length of a Name in bytes.
 const MaxName = 128
 
 var nameForm = regexp.MustCompile(`^[a-z0-9._=/+-]{1,128}$`)
@@ -55,7 +54,7 @@ type Account struct {
 // ErrTaken is returned by Create for a name that exists or has existed.
 var ErrTaken = &quinta.Error{Kind: quinta.KindExists, Op: "account", Err: errors.New("the name is taken")}
 
-// Create makes an account with a password hash from [Hash], or with the empty
+// Create makes an account with a password hash from [Hasher.Hash], or with the empty
 // hash, which lets nobody log in by password.
 func Create(tx *db.Tx, name Name, hash PasswordHash) error {
 	n, err := tx.Exec(`INSERT INTO account (name, password, created) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`,
@@ -66,7 +65,7 @@ func Create(tx *db.Tx, name Name, hash PasswordHash) error {
 	if n == 0 {
 		return ErrTaken
 	}
-	return nil
+	return giveNumber(tx, name)
 }
 
 // Get returns an account, or an error of KindNotFound.
@@ -132,6 +131,9 @@ func Close(tx *db.Tx, name Name) error {
 	}
 	if n == 0 {
 		return quinta.E(quinta.KindNotFound, "account", "there is no such account")
+	}
+	if err := tx.Do(`DELETE FROM account_code WHERE name = $1`, name); err != nil {
+		return err
 	}
 	return tx.Do(`DELETE FROM account_profile WHERE name = $1`, name)
 }

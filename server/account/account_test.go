@@ -3,6 +3,9 @@ package account_test
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,15 +13,20 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// hasher is the hasher of these tests.
+var hasher = account.NewHasher(4)
+
 func hash(t *testing.T, password string) account.PasswordHash {
 	t.Helper()
-	h, err := account.Hash(rand.Reader, password)
+	h, err := hasher.Hash(rand.Reader, password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +65,16 @@ func TestPasswords(t *testing.T) {
 			}
 			return h
 		}
-		if !stored("alice").Matches("secret word") {
+		if !hasher.Matches(stored("alice"), "secret word") {
 			t.Error("the right password does not match")
 		}
 		for _, p := range []string{"", "secret", "secret word ", strings.Repeat("x", 5000)} {
-			if stored("alice").Matches(p) || stored("nobody").Matches(p) {
+			if hasher.Matches(stored("alice"), p) || hasher.Matches(stored("nobody"), p) {
 				t.Errorf("password %.20q matches", p)
 			}
 		}
 		update(t, d, func(tx *db.Tx) error { return account.SetPassword(tx, "alice", hash(t, "new")) })
-		if stored("alice").Matches("secret word") || !stored("alice").Matches("new") {
+		if hasher.Matches(stored("alice"), "secret word") || !hasher.Matches(stored("alice"), "new") {
 			t.Error("after the change: the old password matches, or the new one does not")
 		}
 		if err := d.Update(t.Context(), func(tx *db.Tx) error { return account.SetPassword(tx, "nobody", h) }); quinta.KindOf(err) != quinta.KindNotFound {
@@ -75,14 +83,68 @@ func TestPasswords(t *testing.T) {
 	}, account.Schema)
 }
 
+// TestDigests: a hash verifies the SHA-256 of the password too; one of an
+// earlier version does so only after it was replaced.
+func TestDigests(t *testing.T) {
+	stores.Each(t, func(t *testing.T, d *db.DB) {
+		sum := sha256.Sum256([]byte("pass"))
+		digest := hex.EncodeToString(sum[:])
+		salt := make([]byte, 16)
+		old := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s", base64.RawStdEncoding.EncodeToString(salt),
+			base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte("pass"), salt, 1, 8, 1, 32)))
+		update(t, d, func(tx *db.Tx) error {
+			if err := account.Create(tx, "alice", hash(t, "pass")); err != nil {
+				return err
+			}
+			if err := account.Create(tx, "bob", account.PasswordHash{}); err != nil {
+				return err
+			}
+			_, err := tx.Exec(`UPDATE account SET password = $1 WHERE name = 'bob'`, old)
+			return err
+		})
+		stored := func(name account.Name) (h account.PasswordHash) {
+			if err := d.View(t.Context(), func(tx *db.Tx) (err error) { h, err = account.Stored(tx, name); return err }); err != nil {
+				t.Fatal(err)
+			}
+			return h
+		}
+		check := func(name account.Name, outdated, byDigest bool) {
+			t.Helper()
+			h := stored(name)
+			if h.Outdated() != outdated {
+				t.Errorf("%s: outdated: got %v", name, h.Outdated())
+			}
+			if !hasher.Matches(h, "pass") || hasher.Matches(h, digest) || hasher.Matches(h, "Pass") {
+				t.Errorf("%s: a password in clear is not judged as it should be", name)
+			}
+			if got := hasher.MatchesDigest(h, digest); got != byDigest {
+				t.Errorf("%s by digest: got %v, want %v", name, got, byDigest)
+			}
+			for _, bad := range []string{"", "pass", strings.ToUpper(digest), digest + "0", strings.Repeat("0", 64)} {
+				if hasher.MatchesDigest(h, bad) {
+					t.Errorf("%s: the digest %.10q matches", name, bad)
+				}
+			}
+		}
+		check("alice", false, true)
+		check("bob", true, false)
+		// Not over a password that was changed meanwhile.
+		update(t, d, func(tx *db.Tx) error { return account.Replace(tx, "bob", stored("alice"), hash(t, "other")) })
+		check("bob", true, false)
+		was := stored("bob")
+		update(t, d, func(tx *db.Tx) error { return account.Replace(tx, "bob", was, hash(t, "pass")) })
+		check("bob", false, true)
+	}, account.Schema)
+}
+
 func TestPasswordsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for _, p := range []string{"", strings.Repeat("x", account.MaxPassword+1)} {
-		if _, err := account.Hash(rand.Reader, p); quinta.KindOf(err) != quinta.KindInvalid {
+		if _, err := hasher.Hash(rand.Reader, p); quinta.KindOf(err) != quinta.KindInvalid {
 			t.Errorf("%d bytes: got %v, want invalid", len(p), err)
 		}
 	}
-	if _, err := account.Hash(strings.NewReader("short"), "password"); err == nil {
+	if _, err := hasher.Hash(strings.NewReader("short"), "password"); err == nil {
 		t.Error("a salt was made without randomness")
 	}
 }

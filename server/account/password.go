@@ -1,8 +1,10 @@
 package account
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +30,20 @@ const (
 // MaxPassword bounds a password in bytes.
 const MaxPassword = 1024
 
-// hashing bounds how many hashes run at once, since each takes 19 MiB.
-var hashing = make(chan struct{}, 4)
+// A Hasher hashes passwords and compares them with hashes, a few at a time,
+// since each takes 19 MiB.
+type Hasher struct{ slots chan struct{} }
+
+// NewHasher returns a Hasher that works on at most n passwords at once.
+func NewHasher(n int) *Hasher { return &Hasher{make(chan struct{}, n)} }
+
+// The names of the hashes in their PHC strings. Both are argon2id: the first
+// of the password, as earlier versions wrote it, the second of the lower-case
+// hexadecimal SHA-256 of the password, which some clients send in its place.
+const (
+	ofPassword = "argon2id"
+	ofDigest   = "sha256-argon2id"
+)
 
 // A PasswordHash is what is kept of a password. It does not print.
 type PasswordHash struct {
@@ -56,10 +70,10 @@ func (PasswordHash) MarshalText() ([]byte, error) {
 	return nil, errors.New("account: a password hash is not for output")
 }
 
-// Hash hashes a password with argon2id and a salt from rand. It takes some
-// 30 ms, so call it outside of transactions. Empty and overlong passwords are
-// refused with KindInvalid.
-func Hash(rand io.Reader, password string) (PasswordHash, error) {
+// Hash hashes a password with argon2id, over its SHA-256, and a salt from
+// rand. It takes some 30 ms, so call it outside of transactions. Empty and
+// overlong passwords are refused with KindInvalid.
+func (h *Hasher) Hash(rand io.Reader, password string) (PasswordHash, error) {
 	if password == "" || len(password) > MaxPassword {
 		return PasswordHash{}, quinta.E(quinta.KindInvalid, "password", fmt.Sprintf("a password has 1 to %d bytes", MaxPassword))
 	}
@@ -67,19 +81,39 @@ func Hash(rand io.Reader, password string) (PasswordHash, error) {
 	if _, err := io.ReadFull(rand, salt); err != nil {
 		return PasswordHash{}, fmt.Errorf("making a salt: %w", err)
 	}
-	sum := derive(password, salt, argonTime, argonMemory, argonThreads, argonKey)
+	sum := h.derive(digestOf(password), argon{salt: salt, time: argonTime, memory: argonMemory, threads: argonThreads, sum: make([]byte, argonKey)})
 	enc := base64.RawStdEncoding
-	return PasswordHash{phc: fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+	return PasswordHash{phc: fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", ofDigest, argon2.Version, argonMemory, argonTime, argonThreads,
 		enc.EncodeToString(salt), enc.EncodeToString(sum))}, nil
 }
 
-func derive(password string, salt []byte, t, m uint32, p uint8, n uint32) []byte {
-	hashing <- struct{}{}
-	defer func() { <-hashing }()
-	return argon2.IDKey([]byte(password), salt, t, m, p, n)
+// digestOf returns the lower-case hexadecimal SHA-256 of a password.
+func digestOf(password string) string {
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:])
 }
 
-// Stored returns the hash of an account, for [PasswordHash.Matches]. For an
+// An argon is a parsed PHC string.
+type argon struct {
+	name         string
+	salt, sum    []byte
+	time, memory uint32
+	threads      uint8
+}
+
+// nobody is what is worked on where there is nothing to compare with, so that
+// it takes as long.
+func nobody() argon {
+	return argon{salt: make([]byte, argonSalt), sum: make([]byte, argonKey), time: argonTime, memory: argonMemory, threads: argonThreads}
+}
+
+func (h *Hasher) derive(secret string, a argon) []byte {
+	h.slots <- struct{}{}
+	defer func() { <-h.slots }()
+	return argon2.IDKey([]byte(secret), a.salt, a.time, a.memory, a.threads, uint32(len(a.sum)))
+}
+
+// Stored returns the hash of an account, for [Hasher.Matches]. For an
 // account that does not exist, is closed or has no password it returns a hash
 // that no password matches, at the same cost, so that the answer and its time
 // do not tell who has an account.
@@ -92,30 +126,63 @@ func Stored(tx *db.Tx, name Name) (PasswordHash, error) {
 	return h, err
 }
 
+// Replace puts a new hash in place of an old one, unless the password was
+// changed meanwhile.
+func Replace(tx *db.Tx, name Name, old, hash PasswordHash) error {
+	return tx.Do(`UPDATE account SET password = $1 WHERE name = $2 AND password = $3 AND closed IS NULL`, hash.phc, name, old.phc)
+}
+
+// Outdated reports whether a hash is of the form that cannot verify digests:
+// at the next login in clear it is to be replaced, see [Replace].
+func (p PasswordHash) Outdated() bool { return strings.HasPrefix(p.phc, "$"+ofPassword+"$") }
+
 // Matches reports whether the password belongs to the hash. It takes some
 // 30 ms also if the hash is empty.
-func (h PasswordHash) Matches(password string) bool {
+func (h *Hasher) Matches(p PasswordHash, password string) bool {
 	if len(password) > MaxPassword {
 		return false
 	}
-	var m, t uint32
-	var p uint8
+	a, ok := p.parse()
+	if !ok {
+		h.derive(password, nobody())
+		return false
+	}
+	secret := password
+	if a.name == ofDigest {
+		secret = digestOf(password)
+	}
+	return subtle.ConstantTimeCompare(h.derive(secret, a), a.sum) == 1
+}
+
+// MatchesDigest reports whether the lower-case hexadecimal SHA-256 of a
+// password belongs to the hash. For an outdated hash it is false, in the same
+// time.
+func (h *Hasher) MatchesDigest(p PasswordHash, digest string) bool {
+	a, ok := p.parse()
+	if !ok || a.name != ofDigest || len(digest) != hex.EncodedLen(sha256.Size) {
+		h.derive("", nobody())
+		return false
+	}
+	return subtle.ConstantTimeCompare(h.derive(digest, a), a.sum) == 1
+}
+
+// parse reads the PHC string; ok is false for the empty one and for what is
+// not one of ours.
+func (p PasswordHash) parse() (a argon, ok bool) {
+	parts := strings.Split(p.phc, "$")
+	if len(parts) != 6 || parts[1] != ofPassword && parts[1] != ofDigest {
+		return a, false
+	}
+	a.name = parts[1]
 	var version int
-	parts := strings.Split(h.phc, "$")
-	if len(parts) != 6 || parts[1] != "argon2id" {
-		derive(password, make([]byte, argonSalt), argonTime, argonMemory, argonThreads, argonKey)
-		return false
-	}
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
-		return false
+		return a, false
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || m > 1<<20 || t > 16 || p == 0 {
-		return false
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &a.memory, &a.time, &a.threads); err != nil || a.memory > 1<<20 || a.time == 0 || a.time > 16 || a.threads == 0 {
+		return a, false
 	}
-	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
-	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
-	if err1 != nil || err2 != nil || len(want) < 16 || len(want) > 64 {
-		return false
-	}
-	return subtle.ConstantTimeCompare(derive(password, salt, t, m, p, uint32(len(want))), want) == 1
+	var err1, err2 error
+	a.salt, err1 = base64.RawStdEncoding.DecodeString(parts[4])
+	a.sum, err2 = base64.RawStdEncoding.DecodeString(parts[5])
+	return a, err1 == nil && err2 == nil && len(a.sum) >= 16 && len(a.sum) <= 64
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
@@ -16,6 +17,31 @@ CREATE TABLE IF NOT EXISTS store_position (one BIGINT PRIMARY KEY, pos BIGINT NO
 INSERT INTO store_position (one, pos) VALUES (1, 0) ON CONFLICT (one) DO NOTHING;
 CREATE TABLE IF NOT EXISTS store_set (name TEXT PRIMARY KEY, version BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS store_fact (name TEXT PRIMARY KEY, value TEXT NOT NULL)`
+
+// ReadSchema makes the schema of a set from its files: schema.sql has the
+// tables at the beginning, 001-what.sql, 002-what.sql ... the changes since.
+// Files are part of the program, so what is wrong with them is a panic.
+func ReadSchema(set string, files fs.ReadFileFS) Schema {
+	names, err := fs.Glob(files, "*.sql") // sorted
+	if err != nil {
+		panic("db: internal error: " + err.Error())
+	}
+	s := Schema{Set: set}
+	for _, name := range names {
+		raw, err := files.ReadFile(name)
+		switch {
+		case err != nil:
+			panic("db: internal error: " + err.Error())
+		case name == "schema.sql":
+			s.Base = string(raw)
+		case strings.HasPrefix(name, fmt.Sprintf("%03d-", len(s.Changes)+1)):
+			s.Changes = append(s.Changes, string(raw))
+		default:
+			panic(fmt.Sprintf("db: internal error: the schema of %s has no change before %s", set, name))
+		}
+	}
+	return s
+}
 
 // A plan is what a migration will do.
 type plan struct {

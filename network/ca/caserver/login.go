@@ -27,9 +27,7 @@ func (s *caServer) loginName(user string) account.Name {
 	if strings.ContainsRune(user, '@') {
 		name = s.accountOf(quinta.UserID(strings.ToLower(user)))
 	}
-	// Not every name of an account can be the name of a certificate.
-	id := cert.Identity{User: s.userOf(name), Device: "x", Use: cert.UseSign}
-	if id.Check() != nil {
+	if !certifiable(name, s.domain) {
 		return ""
 	}
 	return name

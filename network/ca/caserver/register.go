@@ -32,9 +32,9 @@ func (c *call) postRegister() (any, error) {
 	}
 	name := c.loginName(q.Username)
 	if _, err := account.ParseName(string(name)); err != nil {
-		return nil, invalid("a user name of this network has the characters a-z, 0-9 and ._-+, and begins and ends with a letter or a digit")
+		return nil, errName
 	}
-	hash, err := account.Hash(c.Rand, q.Password)
+	hash, err := c.Passwords.Hash(c.Rand, q.Password)
 	if err != nil {
 		return nil, invalid(fmt.Sprintf("a password has 1 to %d bytes", account.MaxPassword))
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -31,6 +32,27 @@ var Network = server.Network{
 	},
 	New:      func(c *server.Core) (server.Front, error) { return newServer(c), nil },
 	Commands: commands,
+
+	CheckAccount: func(c *server.Core, name account.Name) error {
+		if !certifiable(name, domainOf(c.Name)) {
+			return errName
+		}
+		return nil
+	},
+}
+
+// errName says which names the network can use.
+var errName = quinta.E(quinta.KindInvalid, "account", "a user name of this network has the characters a-z, 0-9 and ._-+, and begins and ends with a letter or a digit")
+
+// certifiable reports whether an account's name can be the name of a
+// certificate.
+func certifiable(name account.Name, domain string) bool {
+	id := cert.Identity{User: userIn(domain, name), Device: "x", Use: cert.UseSign}
+	return id.Check() == nil
+}
+
+func userIn(domain string, name account.Name) quinta.UserID {
+	return quinta.UserID(string(name) + "@" + domain)
 }
 
 // clientCertificates is the setting that lets EST clients authenticate with
@@ -114,7 +136,7 @@ func domainOf(name string) string {
 
 // userOf returns the name of an account on this network.
 func (s *caServer) userOf(name account.Name) quinta.UserID {
-	return quinta.UserID(string(name) + "@" + s.domain)
+	return userIn(s.domain, name)
 }
 
 // accountOf returns the account of a user of this server, or "".

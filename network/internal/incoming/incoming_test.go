@@ -1,6 +1,10 @@
 package incoming_test
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,9 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/quintatest"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -84,6 +91,87 @@ func TestPassword(t *testing.T) {
 	}
 	for range 100 {
 		if wait, err := incoming.Password(t.Context(), core, "192.0.2.9", "alice", "wrong"); wait > 0 && err == nil {
+			return
+		}
+	}
+	t.Error("100 attempts and no limit")
+}
+
+// TestDigest: a digest verifies like the password, but not against a hash of
+// an earlier version until a login in clear has replaced that; the operator is
+// told why.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	core := quintatest.Start(t, quintatest.Configure(func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })).Core
+	if err := core.AddAccount(t.Context(), "alice", "right"); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("right"))
+	digest := hex.EncodeToString(sum[:])
+	try := func(want error, name account.Name, digest string) {
+		t.Helper()
+		if wait, err := incoming.Digest(t.Context(), core, "192.0.2.7", name, digest); wait != 0 || !errors.Is(err, want) {
+			t.Errorf("%s: got %s %v, want %v", name, wait, err, want)
+		}
+	}
+	try(nil, "alice", digest)
+	try(incoming.ErrPassword, "alice", "right")
+	try(incoming.ErrPassword, "bob", digest)
+	// Of "right", as earlier versions stored it.
+	const before = "$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
+	key := argon2.IDKey([]byte("right"), make([]byte, 16), 1, 64, 1, 32)
+	if err := core.Update(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(`UPDATE account SET password = $1`, before+base64.RawStdEncoding.EncodeToString(key))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "digest") {
+		t.Errorf("logged too early: %s", log.String())
+	}
+	try(incoming.ErrPassword, "alice", digest)
+	if got := log.String(); !strings.Contains(got, "account=alice") || !strings.Contains(got, "log in once") || strings.Contains(got, digest) {
+		t.Errorf("logged: got %s", got)
+	}
+	if _, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "wrong"); !errors.Is(err, incoming.ErrPassword) {
+		t.Errorf("got %v", err)
+	}
+	try(incoming.ErrPassword, "alice", digest)
+	if _, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "right"); err != nil {
+		t.Errorf("got %v", err)
+	}
+	try(nil, "alice", digest)
+}
+
+func TestCode(t *testing.T) {
+	t.Parallel()
+	core := quintatest.Start(t, quintatest.RateLimits()).Core
+	if err := core.AddAccount(t.Context(), "alice", "right"); err != nil {
+		t.Fatal(err)
+	}
+	code, err := core.NewCode(t.Context(), "ca", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func(network quinta.NetworkName, name account.Name, code string) error {
+		_, err := incoming.Code(t.Context(), core, network, "192.0.2.7", name, code)
+		return err
+	}
+	if err := use("matrix", "alice", code); !errors.Is(err, incoming.ErrCode) {
+		t.Errorf("on another network: got %v", err)
+	}
+	if err := use("ca", "bob", code); !errors.Is(err, incoming.ErrCode) {
+		t.Errorf("for another account: got %v", err)
+	}
+	if err := use("ca", "alice", code); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if err := use("ca", "alice", code); !errors.Is(err, incoming.ErrCode) {
+		t.Errorf("a second time: got %v", err)
+	}
+	for range 100 {
+		if wait, err := incoming.Code(t.Context(), core, "ca", "192.0.2.9", "alice", "000000"); wait > 0 && err == nil {
 			return
 		}
 	}

@@ -38,7 +38,7 @@ func (c *call) postPassword() (any, error) {
 	if q.Password == nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which new_password?")
 	}
-	hash, err := account.Hash(c.Rand, *q.Password)
+	hash, err := c.Passwords.Hash(c.Rand, *q.Password)
 	if err != nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeWeakPassword, "this password cannot be used")
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -60,7 +61,7 @@ func (c *call) postRegister() (any, error) {
 	if q.Password == nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a registration needs a password")
 	}
-	hash, err := account.Hash(c.Rand, *q.Password)
+	hash, err := c.Passwords.Hash(c.Rand, *q.Password)
 	if err != nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeWeakPassword, fmt.Sprintf("a password has 1 to %d bytes", account.MaxPassword))
 	}
@@ -91,6 +92,15 @@ func errUserInUse() error {
 	return wire.NewError(http.StatusBadRequest, wire.CodeUserInUse, "this user name is taken")
 }
 
+// checkAccount refuses a name that is too long: a user id with the name of the
+// server in it has at most wire.MaxID bytes.
+func checkAccount(c *server.Core, name account.Name) error {
+	if len(wire.UserID(string(name), c.Name)) > wire.MaxID {
+		return quinta.E(quinta.KindInvalid, "account", fmt.Sprintf("the name is too long: with the server name it has at most %d bytes", wire.MaxID))
+	}
+	return nil
+}
+
 // wantedName checks the name that a client asks for, or makes one up.
 func (c *call) wantedName(want *string) (account.Name, error) {
 	if want == nil || *want == "" {
@@ -103,7 +113,7 @@ func (c *call) wantedName(want *string) (account.Name, error) {
 	// Names are lower case; upper-case letters in a request are folded, as
 	// clients expect.
 	name, err := account.ParseName(strings.ToLower(*want))
-	if err != nil || len(wire.UserID(string(name), c.Core.Name)) > wire.MaxID {
+	if err != nil || checkAccount(c.Core, name) != nil {
 		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidUsername, "a user name has the characters a-z, 0-9 and ._=-/+")
 	}
 	taken := false

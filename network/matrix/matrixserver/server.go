@@ -28,6 +28,8 @@ var Network = server.Network{
 		server.Switch(privateGateways, "off", "let users name push gateways with private addresses, or without TLS: for a gateway in your own network"),
 	},
 	New: func(c *server.Core) (server.Front, error) { return newServer(c) },
+
+	CheckAccount: checkAccount,
 }
 
 // privateGateways is the setting that lets users name any push gateway.
