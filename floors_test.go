@@ -1,6 +1,7 @@
 package quinta_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -74,6 +75,7 @@ var floors = []floor{
 	{pkg: "quintatest", own: []string{"..."}, mods: []string{"*"}},
 	{pkg: "bench/...", own: []string{"..."}, mods: []string{"*"}},
 	{pkg: "test", own: []string{"..."}, mods: []string{"*"}},
+	{pkg: "cmd/internal/durable"},
 	{pkg: "cmd/internal/...", own: []string{"", "internal/...", "cmd/internal/..."}},
 	{pkg: "cmd/quinta", own: []string{"", "key", "internal/...", "e2ee", "client", "client/...", "network/all/clients", "cmd/internal/..."}, mods: []string{"*"}},
 	{pkg: "cmd/...", own: []string{"..."}, mods: []string{"*"}},
@@ -98,8 +100,10 @@ var verified = map[string][]string{
 // testOnly lists packages that product code never imports.
 var testOnly = []string{"testkit/...", "client/store/storetest", "quintatest", "bench/...", "test"}
 
-// TestFloors holds every import of every product file against the table.
-func TestFloors(t *testing.T) {
+// products calls fn with the folder below the module and the syntax of every
+// product file.
+func products(t *testing.T, mode parser.Mode, fn func(dir, file string, f *ast.File)) {
+	t.Helper()
 	checked := 0
 	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -119,19 +123,11 @@ func TestFloors(t *testing.T) {
 		if dir == "." {
 			dir = ""
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ImportsOnly)
+		f, err := parser.ParseFile(token.NewFileSet(), p, nil, mode)
 		if err != nil {
 			return err
 		}
-		for _, im := range f.Imports {
-			imp, err := strconv.Unquote(im.Path.Value)
-			if err != nil {
-				return err
-			}
-			if why := refuse(dir, imp); why != "" {
-				t.Errorf("%s: %s", p, why)
-			}
-		}
+		fn(dir, p, f)
 		return nil
 	})
 	if err != nil {
@@ -139,6 +135,51 @@ func TestFloors(t *testing.T) {
 	}
 	if checked < 4 {
 		t.Fatalf("looked at %d files: the walk is broken", checked)
+	}
+}
+
+// TestFloors holds every import of every product file against the table.
+func TestFloors(t *testing.T) {
+	t.Parallel()
+	products(t, parser.ImportsOnly, func(dir, file string, f *ast.File) {
+		for _, im := range f.Imports {
+			imp, err := strconv.Unquote(im.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := refuse(dir, imp); why != "" {
+				t.Errorf("%s: %s", file, why)
+			}
+		}
+	})
+}
+
+// TestRenamesAreDurable: the programs rename files only by package durable,
+// which also syncs the folder.
+func TestRenamesAreDurable(t *testing.T) {
+	t.Parallel()
+	const room = "cmd/internal/durable"
+	found := false
+	products(t, parser.SkipObjectResolution, func(dir, file string, f *ast.File) {
+		if !strings.HasPrefix(dir, "cmd/") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Rename" {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "os" {
+				found = found || dir == room
+				if dir != room {
+					t.Errorf("%s renames with package os: use %s", file, room)
+				}
+			}
+			return true
+		})
+	})
+	if !found {
+		t.Errorf("%s renames nothing: the test looks for the wrong thing", room)
 	}
 }
 

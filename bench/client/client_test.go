@@ -40,6 +40,20 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// TestSizes: each program has a row, and both are within their bars.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	r := newReport(small)
+	if err := sizes(r); err != nil {
+		t.Fatal(err)
+	}
+	for i, bar := range []float64{barQuinta, barQuintad} {
+		if len(r.values) != 2 || r.values[i].bar != bar || r.values[i].got < 1 || !r.values[i].holds() {
+			t.Fatalf("got %+v, want two sizes within their bars", r.values)
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	t.Parallel()
 	r := newReport(small)

@@ -1,6 +1,6 @@
-// Client measures the client program against a real server, both as processes:
-// the first sync of a large account, a message from a cold start, and the
-// memory of a program that waits for messages.
+// Client measures the sizes of both programs, and the client program against a
+// real server, both as processes: the first sync of a large account, a message
+// from a cold start, and the memory of a program that waits for messages.
 //
 //	go run ./bench/client               some four minutes
 //	go run ./bench/client -quick        a small account, and a short wait
@@ -84,6 +84,9 @@ func run(ctx context.Context, args []string) (held bool, err error) {
 		}
 	}
 	r := newReport(sz)
+	if err := sizes(r); err != nil {
+		return false, err
+	}
 	if err := measure(ctx, sz, server, *quinta, r); err != nil {
 		return false, err
 	}

@@ -17,6 +17,8 @@ const (
 	barSyncPeak = 200 // MB
 	barSend     = 120 // ms of CPU
 	barIdle     = 50  // MB
+	barQuinta   = 20  // MB
+	barQuintad  = 45  // MB
 )
 
 // A value is one figure; a bar of zero is none.

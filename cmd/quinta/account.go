@@ -207,17 +207,3 @@ func folderName(network quinta.NetworkName, user quinta.UserID, device quinta.De
 	}
 	return string(network) + "-" + strings.TrimLeft(safe, ".") + "-" + hex.EncodeToString(sum[:4])
 }
-
-// writeFile writes a small file whole and durable or not at all.
-func writeFile(path string, b []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	return os.Rename(tmp, path)
-}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 )
 
 var accountsCommand = &command{
@@ -26,7 +28,7 @@ Example: quinta accounts default @alice:example.org
 			if _, err := a.chosen(); err != nil {
 				return err
 			}
-			return writeFile(filepath.Join(a.opt.home, "default"), []byte(args[1]+"\n"))
+			return durable.WriteFile(filepath.Join(a.opt.home, "default"), []byte(args[1]+"\n"))
 		}
 		list, err := a.accounts()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -97,7 +98,7 @@ func (a *app) exportKeys(ctx context.Context, s client.KeyPorter, path string) e
 	if err != nil {
 		return err
 	}
-	if err := writeFile(path, b.Bytes()); err != nil {
+	if err := durable.WriteFile(path, b.Bytes()); err != nil {
 		return err
 	}
 	if a.opt.json {

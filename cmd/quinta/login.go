@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/sqlite"
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 )
 
 func loginFlags(fs *flag.FlagSet, o *options) {
@@ -71,7 +72,7 @@ func (a *app) enter(ctx context.Context, args []string, fn func(context.Context,
 		in.Token = client.NewSecret(t)
 	}
 	base := filepath.Join(a.opt.home, "accounts")
-	if err := os.MkdirAll(base, 0o700); err != nil {
+	if err := durable.MkdirAll(base); err != nil {
 		return fmt.Errorf("making the home: %w", err)
 	}
 	dir, err := os.MkdirTemp(base, ".new-")
@@ -107,11 +108,11 @@ func (a *app) enter(ctx context.Context, args []string, fn func(context.Context,
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(dir, "account.json"), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, "account.json"), append(b, '\n')); err != nil {
 		return fmt.Errorf("keeping the account: %w", err)
 	}
 	final := filepath.Join(base, folderName(ac.Network, ac.User, ac.Device))
-	if err := os.Rename(dir, final); err != nil {
+	if err := durable.Rename(dir, final); err != nil {
 		return fmt.Errorf("keeping the account: %w", err)
 	}
 	a.accountResult("login", ac)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 	"github.com/quinta-chat/quinta/server"
 )
@@ -84,7 +85,7 @@ func writeWhole(path string, fn func(io.Writer) error) (err error) {
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(dir)
+	return durable.Sync(dir)
 }
 
 // unlink removes a file if it is there.
@@ -93,15 +94,6 @@ func unlink(path string) error {
 		return err
 	}
 	return nil
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // scratch returns the folder for files that a backup needs meanwhile. Only

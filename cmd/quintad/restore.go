@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 	"github.com/quinta-chat/quinta/server"
 )
@@ -72,7 +73,7 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], plain(err))
 	}
-	if err := syncFolder(dir); err != nil {
+	if err := durable.Sync(dir); err != nil {
 		return err
 	}
 	// An empty folder gives way to a renamed one, a full one does not; the
@@ -80,7 +81,7 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	if err := syscall.Rename(dir, target); err != nil {
 		return &hinted{fmt.Errorf("putting the folder into its place %s: %w", target, err), "a folder on which a disk is mounted cannot give way: restore into a folder below it"}
 	}
-	if err := syncFolder(parent); err != nil {
+	if err := durable.Sync(parent); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s as of %s is in %s\n", head.Name, time.UnixMilli(head.Created).UTC().Format(time.RFC3339), c.Data)

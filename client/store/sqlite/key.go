@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -161,5 +162,13 @@ func writeNew(path string, b []byte) error {
 	if err := os.Link(tmp, path); err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
-	return os.Remove(tmp)
+	if err := os.Remove(tmp); err != nil {
+		return err
+	}
+	// The name is on the disk only once the folder is.
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
