@@ -6,6 +6,7 @@ require (
 	filippo.io/bigmod v0.1.0
 	filippo.io/edwards25519 v1.2.0
 	github.com/anishathalye/porcupine v1.0.3
+	github.com/coder/websocket v1.8.15
 	github.com/gotd/td v0.161.0
 	github.com/jackc/pgx/v5 v5.7.6
 	github.com/johannesboyne/gofakes3 v1.2.0
