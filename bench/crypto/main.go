@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/bench/machine"
-	"github.com/quinta-chat/quinta/testkit/peer/libolm"
+	"github.com/quinta-chat/quinta/testkit/peer/matrix/libolm"
 )
 
 func main() {

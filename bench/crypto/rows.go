@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/key"
-	"github.com/quinta-chat/quinta/testkit/peer/libolm"
+	"github.com/quinta-chat/quinta/testkit/peer/matrix/libolm"
 )
 
 // A bench makes one operation count times and returns the nanoseconds of

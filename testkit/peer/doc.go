@@ -1,7 +1,9 @@
-// Package peer gathers the other programs that Quinta is proven against, one
-// folder each: real clients, real servers, real databases. Nothing here
-// imitates a peer; a peer that is not installed is a test that is left out,
-// or, where the variable of package require is set, a test that fails.
+// Package peer gathers the other programs that Quinta is proven against: real
+// clients, real servers, real databases. The programs of one network have a
+// folder named after it; what several networks need, such as PostgreSQL and
+// processes that are stopped with their test, is beside it. Nothing here
+// imitates a peer: a test whose peer is not installed is left out, or fails
+// where the variable of package require is set.
 //
-// install.sh fetches every peer; it does nothing where they are in place.
+// install.sh installs every peer; it does nothing for those that are in place.
 package peer

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Brings every program that the peer tests need, at pinned versions. Quick
-# where they are in place. Programs of the system come by apt where that is
-# possible; else this says what is missing and fails.
+# Installs every program that the peer tests need, at pinned versions; quick
+# where they are in place. Programs of the system are installed by apt where
+# that is possible; otherwise this script says what is missing and fails.
 set -eu
 cd "$(dirname "$0")"
 
@@ -37,9 +37,10 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-# npm peers: each folder with a package-lock.json. The copy of the lock that
-# npm leaves behind says whether the folder is up to date.
-for lock in */package-lock.json; do
+# npm peers: each folder with a package-lock.json. The copy of the lock that is
+# put beside npm's says whether the folder is up to date.
+for lock in */package-lock.json */*/package-lock.json; do
+	[ -e "$lock" ] || continue
 	dir=${lock%/*}
 	if ! cmp -s "$lock" "$dir/node_modules/.quinta-lock"; then
 		(cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
@@ -48,7 +49,7 @@ for lock in */package-lock.json; do
 done
 
 # Go peers: each folder below with its own module.
-for mod in */*/go.mod; do
+for mod in */*/go.mod */*/*/go.mod; do
 	[ -e "$mod" ] || continue
 	(cd "${mod%/*}" && CGO_ENABLED=0 go build -tags goolm -o /dev/null .)
 done
