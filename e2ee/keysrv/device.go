@@ -28,6 +28,9 @@ type Device struct {
 	Signature []byte `json:"signature"`
 	// Approval is the word of an older device; the first has none.
 	Approval *Approval `json:"approval,omitempty"`
+	// Retired says, by the server's word alone, that the device was signed out.
+	// It stays listed, since it may have approved others.
+	Retired bool `json:"retired,omitempty"`
 }
 
 // An Approval is what an approved device of a user says for another one.

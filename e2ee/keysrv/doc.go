@@ -8,7 +8,17 @@
 // escrow the server holds the key itself; the name says so wherever a
 // conversation is shown.
 //
-// The forms have no state:
+// [Machine] is one device in this system: it publishes its keys, judges those of
+// others, makes and opens key objects, seals, keeps what it cannot open yet, and
+// makes copies for devices that wait for them. It does no input or output:
+// [Machine.Receive] takes stanzas and [Machine.Send] a message,
+// [Machine.Outgoing] gives the calls that are due, and [Machine.Done] takes each
+// answer. The caller commits the transaction of each call before it does
+// anything else; then a crash at any point repeats a call with the same bytes,
+// and no key seals for two devices. Conversations of two are in it; rooms are
+// not.
+//
+// Below it are the forms, which have no state:
 //
 //   - [Cipher] seals and opens payloads, [Seal] and [Open] the envelope in them;
 //   - [Statement] is what the creator of a sealed key signs; it commits to the

@@ -1,0 +1,215 @@
+package keysrv
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
+)
+
+// A convRecord is what is known of a conversation, by the peer's bare JID.
+type convRecord struct {
+	// Mode never changes once it is known.
+	Mode Mode `json:"mode"`
+	// Out is the key under which this device seals, if there is one.
+	Out *outKey `json:"out,omitempty"`
+	// Left says that the user left the conversation on this device.
+	Left  bool `json:"left,omitempty"`
+	dirty bool
+}
+
+// An outKey is the key object under which this device seals in a conversation.
+// No other device seals under it.
+type outKey struct {
+	ID string `json:"id"`
+	// Ready says that the server has it.
+	Ready   bool  `json:"ready,omitempty"`
+	Created int64 `json:"created"` // Unix milliseconds
+	// Count is how many payloads were sealed.
+	Count uint64 `json:"count"`
+	// For are the devices that have a copy, as "user device".
+	For []string `json:"for,omitempty"`
+}
+
+// conv returns the record of a conversation, or nil.
+func (w *work) conv(room quinta.RoomID) (*convRecord, error) {
+	if c, ok := w.convs[room]; ok {
+		return c, nil
+	}
+	c, found, err := e2ee.Load[convRecord](w.tx, "conv/"+string(room))
+	if err != nil || !found {
+		return nil, err
+	}
+	w.convs[room] = &c
+	return &c, nil
+}
+
+// id is the conversation's id at the key server.
+func (w *work) convID(room quinta.RoomID) string { return DirectID(w.m.user, quinta.UserID(room)) }
+
+// members are the users of a conversation.
+func (w *work) members(room quinta.RoomID) []quinta.UserID {
+	list := []quinta.UserID{w.m.user, quinta.UserID(room)}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// begin returns the record of a conversation and makes one if there is none.
+func (w *work) begin(room quinta.RoomID, mode Mode) (*convRecord, error) {
+	c, err := w.conv(room)
+	if err != nil || c != nil {
+		return c, err
+	}
+	c = &convRecord{Mode: mode, dirty: true}
+	w.convs[room] = c
+	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: room}})
+	return c, nil
+}
+
+// Direct returns the conversation of two with a user, sealed unless it exists
+// in the other mode. With this user itself it is that of their own devices.
+func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
+	return m.direct(tx, peer, ModeSealed)
+}
+
+// Escrow returns the conversation of two with a user in the mode escrow, in
+// which the key server holds the keys. One that exists in the mode sealed stays
+// so, and the call is ErrDowngrade.
+func (m *Machine) Escrow(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
+	return m.direct(tx, peer, ModeEscrow)
+}
+
+func (m *Machine) direct(tx e2ee.Tx, peer quinta.UserID, mode Mode) (quinta.RoomID, []e2ee.Event, error) {
+	room := quinta.RoomID(peer)
+	events, err := m.run(tx, func(w *work) error {
+		if err := CheckJID(peer); err != nil {
+			return err
+		}
+		c, err := w.begin(room, mode)
+		if err != nil {
+			return err
+		}
+		if mode == ModeEscrow && c.Mode != ModeEscrow {
+			return fmt.Errorf("%w: it is sealed", ErrDowngrade)
+		}
+		c.Left, c.dirty = false, true
+		return nil
+	})
+	return room, events, err
+}
+
+// Leave ends a conversation on this device: it is listed no more, until
+// somebody writes in it again.
+func (m *Machine) Leave(tx e2ee.Tx, room quinta.RoomID) ([]e2ee.Event, error) {
+	return m.run(tx, func(w *work) error {
+		c, err := w.conv(room)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return ErrUnknownConversation
+		}
+		c.Left, c.Out, c.dirty = true, nil, true
+		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: room}, Detail: "left"})
+		return nil
+	})
+}
+
+// Rotate makes the next message of this device in a conversation the first one
+// under a new key.
+func (m *Machine) Rotate(tx e2ee.Tx, room quinta.RoomID) error {
+	_, err := m.run(tx, func(w *work) error {
+		c, err := w.conv(room)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return ErrUnknownConversation
+		}
+		return w.rotate(c)
+	})
+	return err
+}
+
+// rotate forgets the key that is sealed under. What it opens stays.
+func (w *work) rotate(c *convRecord) error {
+	c.Out, c.dirty = nil, true
+	return nil
+}
+
+// rotateWith rotates the keys of all conversations that a user is in.
+func (w *work) rotateWith(id quinta.UserID) error {
+	for r, err := range e2ee.Records[convRecord](w.tx, "conv/") {
+		if err != nil {
+			return err
+		}
+		room := quinta.RoomID(r.Name)
+		if !slices.Contains(w.members(room), id) {
+			continue
+		}
+		c, err := w.conv(room)
+		if err != nil {
+			return err
+		}
+		if err := w.rotate(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A RoomInfo is a conversation as this device knows it.
+type RoomInfo struct {
+	quinta.Room
+	Mode Mode
+	Left bool
+	// Unsent is how many messages wait to be sent.
+	Unsent int
+	// Key is the id of the key object that this device seals under, if there is
+	// one.
+	Key string
+}
+
+// Room returns what is known of a conversation.
+func (m *Machine) Room(tx e2ee.Tx, room quinta.RoomID) (out RoomInfo, err error) {
+	_, err = m.run(tx, func(w *work) error {
+		c, err := w.conv(room)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			return ErrUnknownConversation
+		}
+		out = RoomInfo{Room: quinta.Room{ID: room, Encrypted: true, Members: w.members(room)}, Mode: c.Mode, Left: c.Left}
+		if c.Out != nil {
+			out.Key = c.Out.ID
+		}
+		for o, err := range w.out.All() {
+			if err != nil {
+				return err
+			}
+			if o.Value.Room == room {
+				out.Unsent++
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Rooms returns the conversations of this device that were not left, by name.
+func (m *Machine) Rooms(tx e2ee.Tx) (out []quinta.RoomID, err error) {
+	_, err = m.run(tx, func(w *work) error {
+		for r, err := range e2ee.Records[convRecord](w.tx, "conv/") {
+			if err != nil {
+				return err
+			}
+			if !r.Value.Left {
+				out = append(out, quinta.RoomID(r.Name))
+			}
+		}
+		return nil
+	})
+	return out, err
+}
