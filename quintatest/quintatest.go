@@ -22,6 +22,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/all/servers"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
@@ -76,8 +77,8 @@ func Setting(name, value string) Option {
 // Configure changes the configuration at will.
 func Configure(fn func(*server.Config)) Option { return fn }
 
-// Start starts a server with the name "hs1", open registration and no rate
-// limits, and stops it at the end of the test.
+// Start starts a server with the name "hs1", open registration, passwords that
+// are hashed cheaply and no rate limits, and stops it at the end of the test.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	return StartNetworks(t, servers.All(), opts...)
@@ -92,6 +93,7 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 		Registration: server.RegistrationOpen,
 		Now:          time.Now,
 		Rand:         rand.Reader,
+		PasswordCost: account.Cost{Memory: 64, Passes: 1},
 		Log:          slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, o := range opts {

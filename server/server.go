@@ -79,6 +79,9 @@ type Config struct {
 	Settings map[string]string
 	// MaxUpload bounds a file in bytes; zero means 100 MiB.
 	MaxUpload int64
+	// PasswordCost is what a new hash of a password costs; zero means
+	// account.DefaultCost.
+	PasswordCost account.Cost
 	// Proxies are the reverse proxies whose word about a client's address
 	// counts.
 	Proxies []netip.Prefix
@@ -167,6 +170,9 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if cfg.MaxUpload == 0 {
 		cfg.MaxUpload = maxUpload
 	}
+	if cfg.PasswordCost == (account.Cost{}) {
+		cfg.PasswordCost = account.DefaultCost
+	}
 	if cfg.BlobURL == "" {
 		if cfg.DB.Path == "" {
 			return nil, errors.New("server: a database of several nodes needs a media store: give a file:// or s3:// URL")
@@ -208,7 +214,7 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing), settings: settings, draining: make(chan struct{})}
+	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing, cfg.PasswordCost), settings: settings, draining: make(chan struct{})}
 	c.conns.core = c
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
 	if cfg.SecretsURL != "" {

@@ -94,7 +94,7 @@ func (w *world) seed(ctx context.Context, more func(*server.Core) error) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, core.Close()) }()
-	hash, err := account.NewHasher(1).Hash(rand.Reader, "one password for all")
+	hash, err := account.NewHasher(1, account.DefaultCost).Hash(rand.Reader, "one password for all")
 	if err != nil {
 		return err
 	}

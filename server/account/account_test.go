@@ -22,7 +22,7 @@ import (
 )
 
 // hasher is the hasher of these tests.
-var hasher = account.NewHasher(4)
+var hasher = account.NewHasher(4, account.DefaultCost)
 
 func hash(t *testing.T, password string) account.PasswordHash {
 	t.Helper()
@@ -250,6 +250,39 @@ func TestInvites(t *testing.T) {
 		for _, token := range []string{old, "", "made up"} {
 			if err := use(token); quinta.KindOf(err) != quinta.KindForbidden {
 				t.Errorf("got %v, want forbidden", err)
+			}
+		}
+	}, account.Schema)
+}
+
+// TestCost: a hash is made at the cost that was asked for, which is that of
+// OWASP by default, and one of another cost still matches.
+func TestCost(t *testing.T) {
+	stores.Each(t, func(t *testing.T, d *db.DB) {
+		cheap := account.NewHasher(1, account.Cost{Memory: 64, Passes: 1})
+		for want, h := range map[string]*account.Hasher{"m=19456,t=2,p=1": hasher, "m=64,t=1,p=1": cheap} {
+			name := account.Name("cost" + want[2:4])
+			made, err := h.Hash(rand.Reader, "pass")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kept string
+			var stored account.PasswordHash
+			update(t, d, func(tx *db.Tx) error {
+				if err := account.Create(tx, name, made); err != nil {
+					return err
+				}
+				if err := tx.Row(`SELECT password FROM account WHERE name = $1`, name).Scan(&kept); err != nil {
+					return err
+				}
+				stored, err = account.Stored(tx, name)
+				return err
+			})
+			if !strings.Contains(kept, "$"+want+"$") {
+				t.Errorf("got a hash of another cost, want %s", want)
+			}
+			if !hasher.Matches(stored, "pass") || !cheap.Matches(stored, "pass") || cheap.Matches(stored, "other") {
+				t.Errorf("%s: hashers of other costs do not agree on it", want)
 			}
 		}
 	}, account.Schema)

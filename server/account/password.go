@@ -17,11 +17,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// The cost of argon2id (RFC 9106): 19 MiB, two passes, one lane, which is
-// what OWASP asks for at least.
+// The parameters of argon2id (RFC 9106) that do not make its cost.
 const (
-	argonMemory  = 19 * 1024
-	argonTime    = 2
 	argonThreads = 1
 	argonSalt    = 16
 	argonKey     = 32
@@ -30,12 +27,24 @@ const (
 // MaxPassword bounds a password in bytes.
 const MaxPassword = 1024
 
-// A Hasher hashes passwords and compares them with hashes, a few at a time,
-// since each takes 19 MiB.
-type Hasher struct{ slots chan struct{} }
+// A Cost is what one new hash costs: memory in KiB, and the number of passes
+// over it.
+type Cost struct{ Memory, Passes uint32 }
 
-// NewHasher returns a Hasher that works on at most n passwords at once.
-func NewHasher(n int) *Hasher { return &Hasher{make(chan struct{}, n)} }
+// DefaultCost is what OWASP asks for at least: 19 MiB and two passes.
+var DefaultCost = Cost{Memory: 19 * 1024, Passes: 2}
+
+// A Hasher hashes passwords and compares them with hashes, a few at a time,
+// since each takes memory.
+type Hasher struct {
+	slots chan struct{}
+	cost  Cost
+}
+
+// NewHasher returns a Hasher that works on at most n passwords at once and
+// makes new hashes at the given cost; those that exist keep the cost at which
+// they were made.
+func NewHasher(n int, cost Cost) *Hasher { return &Hasher{make(chan struct{}, n), cost} }
 
 // The names of the hashes in their PHC strings. Both are argon2id: the first
 // of the password, as earlier versions wrote it, the second of the lower-case
@@ -71,7 +80,8 @@ func (PasswordHash) MarshalText() ([]byte, error) {
 }
 
 // Hash hashes a password with argon2id, over its SHA-256, and a salt from
-// rand. It takes some 30 ms, so call it outside of transactions. Empty and
+// rand. It takes some 30 ms at the
+// default cost, so call it outside of transactions. Empty and
 // overlong passwords are refused with KindInvalid.
 func (h *Hasher) Hash(rand io.Reader, password string) (PasswordHash, error) {
 	if password == "" || len(password) > MaxPassword {
@@ -81,9 +91,9 @@ func (h *Hasher) Hash(rand io.Reader, password string) (PasswordHash, error) {
 	if _, err := io.ReadFull(rand, salt); err != nil {
 		return PasswordHash{}, fmt.Errorf("making a salt: %w", err)
 	}
-	sum := h.derive(digestOf(password), argon{salt: salt, time: argonTime, memory: argonMemory, threads: argonThreads, sum: make([]byte, argonKey)})
+	sum := h.derive(digestOf(password), argon{salt: salt, time: h.cost.Passes, memory: h.cost.Memory, threads: argonThreads, sum: make([]byte, argonKey)})
 	enc := base64.RawStdEncoding
-	return PasswordHash{phc: fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", ofDigest, argon2.Version, argonMemory, argonTime, argonThreads,
+	return PasswordHash{phc: fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", ofDigest, argon2.Version, h.cost.Memory, h.cost.Passes, argonThreads,
 		enc.EncodeToString(salt), enc.EncodeToString(sum))}, nil
 }
 
@@ -103,8 +113,8 @@ type argon struct {
 
 // nobody is what is worked on where there is nothing to compare with, so that
 // it takes as long.
-func nobody() argon {
-	return argon{salt: make([]byte, argonSalt), sum: make([]byte, argonKey), time: argonTime, memory: argonMemory, threads: argonThreads}
+func (h *Hasher) nobody() argon {
+	return argon{salt: make([]byte, argonSalt), sum: make([]byte, argonKey), time: h.cost.Passes, memory: h.cost.Memory, threads: argonThreads}
 }
 
 func (h *Hasher) derive(secret string, a argon) []byte {
@@ -144,7 +154,7 @@ func (h *Hasher) Matches(p PasswordHash, password string) bool {
 	}
 	a, ok := p.parse()
 	if !ok {
-		h.derive(password, nobody())
+		h.derive(password, h.nobody())
 		return false
 	}
 	secret := password
@@ -160,7 +170,7 @@ func (h *Hasher) Matches(p PasswordHash, password string) bool {
 func (h *Hasher) MatchesDigest(p PasswordHash, digest string) bool {
 	a, ok := p.parse()
 	if !ok || a.name != ofDigest || len(digest) != hex.EncodedLen(sha256.Size) {
-		h.derive("", nobody())
+		h.derive("", h.nobody())
 		return false
 	}
 	return subtle.ConstantTimeCompare(h.derive(digest, a), a.sum) == 1
