@@ -11,6 +11,7 @@ package server
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ import (
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/directory"
 	"github.com/quinta-chat/quinta/server/feed"
+	"github.com/quinta-chat/quinta/server/lease"
 	"github.com/quinta-chat/quinta/server/mailbox"
 	"github.com/quinta-chat/quinta/server/prekey"
 	"github.com/quinta-chat/quinta/server/room"
@@ -115,6 +117,8 @@ type Core struct {
 	// Secrets seals what the server keeps secret; nil if no key was given.
 	Secrets *secret.Keeper
 
+	// node is the name of this process among the nodes of the store.
+	node string
 	// fronts are those of all networks, running those of the ones that run.
 	fronts   []Front
 	running  []seat
@@ -132,6 +136,7 @@ var schemas = []db.Schema{
 	blob.Schema,
 	device.Schema,
 	directory.Schema,
+	lease.Schema,
 	mailbox.Schema,
 	prekey.Schema,
 	room.Schema,
@@ -216,6 +221,11 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	}
 	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing, cfg.PasswordCost), settings: settings, draining: make(chan struct{})}
 	c.conns.core = c
+	id := make([]byte, 16)
+	if _, err := io.ReadFull(cfg.Rand, id); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	c.node = hex.EncodeToString(id)
 	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
 	if cfg.SecretsURL != "" {
 		if c.Secrets, err = secret.Open(ctx, cfg.SecretsURL, cfg.Rand); err != nil {

@@ -84,7 +84,7 @@ func publicOnly(_, address string, _ syscall.RawConn) error {
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // run delivers what is due until ctx ends.
-func (p *postman) run(ctx context.Context) {
+func (p *postman) run(ctx context.Context) error {
 	defer p.http.CloseIdleConnections()
 	w := p.s.Hub.Wait(pushKey)
 	defer w.Close()
@@ -101,6 +101,7 @@ func (p *postman) run(ctx context.Context) {
 		}
 		t.Stop()
 	}
+	return nil
 }
 
 // round sorts what is new and delivers what is due. It returns when the next
@@ -315,7 +316,8 @@ type delivery struct {
 }
 
 // claim takes the delivery that is due first, so that no other node takes it
-// for the time of a lease. If none is due, it says how long that will take.
+// for a time, such as one that takes over while this delivery is under way. If
+// none is due, it says how long that will take.
 func (p *postman) claim(ctx context.Context) (*delivery, time.Duration, error) {
 	var d *delivery
 	wait := pushIdle

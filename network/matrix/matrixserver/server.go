@@ -92,10 +92,9 @@ func newServer(c *server.Core) (*homeserver, error) {
 // Paths are the prefixes of the client-server API.
 func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-known/matrix/"} }
 
-// Run delivers notifications to push gateways until ctx ends.
+// Run delivers notifications to push gateways until ctx ends, on one node.
 func (s *homeserver) Run(ctx context.Context) error {
-	s.post.run(ctx)
-	return nil
+	return s.OnOneNode(ctx, "matrix push", s.post.run)
 }
 
 // Close ends the timers.
