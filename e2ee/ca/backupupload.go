@@ -26,18 +26,17 @@ const secretKey = "backupsecret"
 
 func (w *work) keepSecret(s *seal.BackupSecret) error {
 	k := s.Kept()
-	return w.put(secretKey, &k)
+	return e2ee.Store(w.tx, secretKey, &k)
 }
 
 func (w *work) backupSecret() (*seal.BackupSecret, error) {
-	var k seal.KeptSecret
-	found, err := w.get(secretKey, &k)
+	k, found, err := e2ee.Load[seal.KeptSecret](w.tx, secretKey)
 	if err != nil {
 		return nil, err
 	}
 	s, err := k.Secret()
 	if err != nil || !found {
-		return nil, damaged(secretKey)
+		return nil, e2ee.Damaged(secretKey)
 	}
 	return s, nil
 }
@@ -46,16 +45,16 @@ func (w *work) backupSecret() (*seal.BackupSecret, error) {
 // it should hold is not what the server has.
 func (w *work) planBackup() error {
 	b := &w.meta.Backup
-	if w.early(b.After) {
+	if w.early(b.After, again) {
 		return nil
 	}
 	if !b.Asked || b.Enabled && !b.Fetched {
-		return w.askOnce(&reqRecord{Req: Req{Kind: ReqBackup}})
+		return w.reqs.once(reqRecord{Req: Req{Kind: ReqBackup}})
 	}
 	if !b.Enabled {
 		return nil
 	}
-	busy, err := w.asked(func(r *reqRecord) bool { return r.Req.Kind == ReqPutBackup })
+	busy, err := w.reqs.any(func(r *reqRecord) bool { return r.Req.Kind == ReqPutBackup })
 	if err != nil || busy {
 		return err
 	}
@@ -67,11 +66,11 @@ func (w *work) planBackup() error {
 	if err != nil {
 		return err
 	}
-	sealed, err := seal.SealBackup(w.m.env.Rand, mustJSON(ring), secret)
+	sealed, err := seal.SealBackup(w.m.env.Rand, e2ee.JSON(ring), secret)
 	if err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqPutBackup, Backup: &Backup{Sealed: sealed, Tag: b.Tag}}, Sum: ring.sum()})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqPutBackup, Backup: &Backup{Sealed: sealed, Tag: b.Tag}}, Sum: ring.sum()})
 }
 
 // doneBackup takes in the backup that the server has.

@@ -3,7 +3,6 @@ package ca
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -65,13 +64,12 @@ func (w *work) conv(id quinta.RoomID) (*convRecord, error) {
 	if c, ok := w.convs[id]; ok {
 		return c, nil
 	}
-	c := &convRecord{}
-	found, err := w.get("conv/"+string(id), c)
+	c, found, err := e2ee.Load[convRecord](w.tx, "conv/"+string(id))
 	if err != nil || !found {
 		return nil, err
 	}
-	w.convs[id] = c
-	return c, nil
+	w.convs[id] = &c
+	return &c, nil
 }
 
 // knownConv returns the record of a conversation and has it asked for if it is
@@ -84,14 +82,14 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 	if c != nil && c.Known {
 		return c, nil
 	}
-	if c != nil && w.early(c.After) {
+	if c != nil && w.early(c.After, again) {
 		return nil, nil
 	}
-	making, err := w.asked(func(r *reqRecord) bool { return r.Req.Kind == ReqPutConversation && r.Req.Conv == id })
+	making, err := w.reqs.any(func(r *reqRecord) bool { return r.Req.Kind == ReqPutConversation && r.Req.Conv == id })
 	if err != nil || making {
 		return nil, err
 	}
-	return nil, w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
+	return nil, w.reqs.once(reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
 }
 
 // listEvery is how often the conversations are asked for, since a server tells
@@ -109,12 +107,12 @@ func (w *work) planConversations() error {
 	// afterwards is sealed for it.
 	age := w.now.UnixMilli() - w.meta.ListedAt
 	due := !w.meta.Listed || age >= listEvery.Milliseconds() || age < 0
-	if due && !w.early(w.meta.ListAfter) && self.Encrypt != nil {
-		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
+	if due && !w.early(w.meta.ListAfter, again) && self.Encrypt != nil {
+		if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqConversations}}); err != nil {
 			return err
 		}
 	}
-	entries, err := w.entries("refresh/")
+	entries, err := e2ee.Entries(w.tx, "refresh/")
 	if err != nil {
 		return err
 	}
@@ -124,10 +122,10 @@ func (w *work) planConversations() error {
 		if err != nil {
 			return err
 		}
-		if c != nil && w.early(c.After) {
+		if c != nil && w.early(c.After, again) {
 			continue
 		}
-		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqConversation, Conv: id}}); err != nil {
+		if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqConversation, Conv: id}}); err != nil {
 			return err
 		}
 	}
@@ -330,7 +328,7 @@ func (m *Machine) make(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID, prof
 		}
 		c.Chose, c.dirty = c.Chose || profile == cert.ProfileLegacy, true
 		others := slices.DeleteFunc(slices.Clone(members), func(u quinta.UserID) bool { return u == w.m.user })
-		return w.askOnce(&reqRecord{Req: Req{Kind: ReqPutConversation, Conv: id, Members: others, Profile: profile}})
+		return w.reqs.once(reqRecord{Req: Req{Kind: ReqPutConversation, Conv: id, Members: others, Profile: profile}})
 	})
 	return id, err
 }
@@ -356,7 +354,7 @@ func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error
 				return err
 			}
 		}
-		return w.enqueue(&reqRecord{Req: Req{Kind: ReqMembers, Conv: id, Members: slices.Clone(users)}})
+		return w.reqs.add(reqRecord{Req: Req{Kind: ReqMembers, Conv: id, Members: slices.Clone(users)}})
 	})
 	return err
 }
@@ -370,7 +368,7 @@ func (m *Machine) Leave(tx e2ee.Tx, id quinta.RoomID) error {
 			}
 			return err
 		}
-		return w.askOnce(&reqRecord{Req: Req{Kind: ReqLeave, Conv: id}})
+		return w.reqs.once(reqRecord{Req: Req{Kind: ReqLeave, Conv: id}})
 	})
 	return err
 }
@@ -418,17 +416,15 @@ func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
 		}
 		out = RoomInfo{Room: quinta.Room{ID: id, Encrypted: true, Members: slices.Clone(c.Members)}, Profile: c.Profile,
 			Direct: strings.HasPrefix(string(id), directPrefix), Chosen: slices.Clone(c.Chosen), Pending: !c.Known, Left: c.Left}
-		entries, err := w.entries("outbox/")
-		for _, e := range entries {
-			var o outEntry
-			if err := json.Unmarshal(e.Value, &o); err != nil {
-				return damaged("outbox/")
+		for o, err := range e2ee.Records[outEntry](w.tx, "outbox/") {
+			if err != nil {
+				return err
 			}
-			if o.Conv == id {
+			if o.Value.Conv == id {
 				out.Unsent++
 			}
 		}
-		return err
+		return nil
 	})
 	return out, err
 }
@@ -437,17 +433,15 @@ func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
 func (m *Machine) Rooms(tx e2ee.Tx) ([]quinta.RoomID, error) {
 	var out []quinta.RoomID
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.entries("conv/")
-		for _, e := range entries {
-			var c convRecord
-			if err := json.Unmarshal(e.Value, &c); err != nil {
-				return damaged("conv/")
+		for c, err := range e2ee.Records[convRecord](w.tx, "conv/") {
+			if err != nil {
+				return err
 			}
-			if !c.Left {
-				out = append(out, quinta.RoomID(strings.TrimPrefix(e.Key, "conv/")))
+			if !c.Value.Left {
+				out = append(out, quinta.RoomID(c.Name))
 			}
 		}
-		return err
+		return nil
 	})
 	return out, err
 }

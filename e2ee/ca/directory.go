@@ -69,7 +69,7 @@ type deviceRecord struct {
 func (p *pin) cert() (*x509.Certificate, error) {
 	c, err := x509.ParseCertificate(p.Cert)
 	if err != nil {
-		return nil, damaged("user/")
+		return nil, e2ee.Damaged("user/")
 	}
 	return c, nil
 }
@@ -85,15 +85,15 @@ func (w *work) user(id quinta.UserID) (*userRecord, error) {
 	if u := w.users[id]; u != nil {
 		return u, nil
 	}
-	u := &userRecord{}
-	if _, err := w.get("user/"+string(id), u); err != nil {
+	u, _, err := e2ee.Load[userRecord](w.tx, "user/"+string(id))
+	if err != nil {
 		return nil, err
 	}
 	if u.Devices == nil {
 		u.Devices = map[quinta.DeviceID]*deviceRecord{}
 	}
-	w.users[id] = u
-	return u, nil
+	w.users[id] = &u
+	return &u, nil
 }
 
 // outdate has the keys of a user looked up.
@@ -130,7 +130,7 @@ func (w *work) planLookups() error {
 	if ok, err := w.status(); err != nil || !ok {
 		return err // nothing that came could be judged
 	}
-	entries, err := w.entries("lookup/")
+	entries, err := e2ee.Entries(w.tx, "lookup/")
 	if err != nil {
 		return err
 	}
@@ -140,10 +140,10 @@ func (w *work) planLookups() error {
 		if err != nil {
 			return err
 		}
-		if w.early(u.After) {
+		if w.early(u.After, again) {
 			continue
 		}
-		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqKeys, User: id}, Generation: u.Generation}); err != nil {
+		if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqKeys, User: id}, Generation: u.Generation}); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -45,7 +44,7 @@ func (w *work) beginHistory() error {
 	if w.meta.Unread == nil {
 		return nil
 	}
-	entries, err := w.entries("conv/")
+	entries, err := e2ee.Entries(w.tx, "conv/")
 	if err != nil {
 		return err
 	}
@@ -62,7 +61,7 @@ func (w *work) beginHistory() error {
 	}
 	slices.Sort(list)
 	for _, id := range list {
-		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqHistory, Conv: id, Limit: historyPage}}); err != nil {
+		if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqHistory, Conv: id, Limit: historyPage}}); err != nil {
 			return err
 		}
 	}
@@ -105,7 +104,7 @@ func (w *work) doneHistory(r *reqRecord, ans Ans) error {
 		}
 	}
 	if more && len(ans.History.Items) > 0 && r.Pages < maxPages && (r.Req.Before == 0 || ans.History.Before < r.Req.Before) {
-		return w.enqueue(&reqRecord{Req: Req{Kind: ReqHistory, Conv: r.Req.Conv, Before: ans.History.Before, Limit: historyPage}, Pages: r.Pages + 1})
+		return w.reqs.add(reqRecord{Req: Req{Kind: ReqHistory, Conv: r.Req.Conv, Before: ans.History.Before, Limit: historyPage}, Pages: r.Pages + 1})
 	}
 	w.retry(what)
 	return nil
@@ -113,7 +112,7 @@ func (w *work) doneHistory(r *reqRecord, ans Ans) error {
 
 // twice reports whether a message of the history is here already.
 func (w *work) twice(it *Item) (bool, error) {
-	seen, err := w.seenID(it.Conv, it.ID)
+	seen, err := w.mem.seen(it.Conv, it.ID)
 	if err != nil || seen {
 		return seen, err
 	}
@@ -132,29 +131,17 @@ func (w *work) expected(it *Item) (bool, error) {
 		return false, err
 	}
 	if key != nil {
-		var p waitRecord
-		if _, err := w.get(string(key), &p); err != nil {
+		p, _, err := e2ee.Load[waitRecord](w.tx, string(key))
+		if err != nil {
 			return false, err
 		}
 		if p.Late && p.Item.From == it.From && p.Item.Device == it.Device && cert.Fingerprint(p.Item.Body) == cert.Fingerprint(it.Body) {
 			p.Late = false
-			return true, w.put(string(key), &p)
+			return true, e2ee.Store(w.tx, string(key), &p)
 		}
 		return false, nil
 	}
-	raw, err := w.tx.Get(midKey(it.Conv, it.ID))
-	if err != nil || raw == nil {
-		return false, err
-	}
-	var r midRecord
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return false, damaged("mid/")
-	}
-	if r.Sum == "" || r.Sum != cert.Fingerprint(it.Body) {
-		return false, nil
-	}
-	r.Sum = ""
-	return true, w.put(midKey(it.Conv, it.ID), &r)
+	return w.mem.expected(it.Conv, it.ID, cert.Fingerprint(it.Body))
 }
 
 // History opens messages of a conversation that lie in the past, as the server

@@ -65,7 +65,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 		if in.After != w.meta.Pos {
 			return ErrOutOfOrder
 		}
-		if err := w.keptEvents(); err != nil {
+		if err := w.unshelve(); err != nil {
 			return err
 		}
 		for i := range in.Items {
@@ -96,11 +96,11 @@ func (w *work) planAck() error {
 	if w.meta.Pos <= w.meta.Acked {
 		return nil
 	}
-	there, err := w.asked(func(r *reqRecord) bool { return r.Req.Kind == ReqAck })
+	there, err := w.reqs.any(func(r *reqRecord) bool { return r.Req.Kind == ReqAck })
 	if err != nil || there {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqAck, UpTo: w.meta.Pos}})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqAck, UpTo: w.meta.Pos}})
 }
 
 // doneAck notes what the server knows.
@@ -192,7 +192,7 @@ func (w *work) wait(r *waitRecord, key, what string, why error) error {
 	} else if err := w.tx.Put(heldKey(&r.Item, key), []byte{1}); err != nil {
 		return err
 	}
-	return w.put(key, r)
+	return e2ee.Store(w.tx, key, r)
 }
 
 // turnOf names the items of one device in one conversation.
@@ -263,28 +263,24 @@ func (w *work) boundWaiting() error {
 	if w.meta.Waiting < maxWaiting {
 		return nil
 	}
-	entries, err := w.entries("wait/")
+	entries, err := e2ee.Entries(w.tx, "wait/")
 	if err != nil || len(entries) == 0 {
 		return err
 	}
 	var r waitRecord
 	if err := json.Unmarshal(entries[0].Value, &r); err != nil {
-		return damaged("wait/")
+		return e2ee.Damaged("wait/")
 	}
 	return w.unwait(&r, entries[0].Key)
 }
 
 // anyWaiting reports whether items wait that an old key may be needed for.
 func (w *work) anyWaiting() (bool, error) {
-	for e, err := range w.tx.All("wait/") {
+	for r, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
 		if err != nil {
 			return false, err
 		}
-		var r waitRecord
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return false, damaged("wait/")
-		}
-		if r.For != waitKeys && !strings.HasPrefix(r.For, waitSession) {
+		if r := r.Value; r.For != waitKeys && !strings.HasPrefix(r.For, waitSession) {
 			return true, nil
 		}
 	}
@@ -300,15 +296,11 @@ func (w *work) tryAgain() error {
 		}
 		came := w.again
 		w.again = nil
-		entries, err := w.entries("wait/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var r waitRecord
-			if err := json.Unmarshal(e.Value, &r); err != nil {
-				return damaged("wait/")
+		for e, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
+			if err != nil {
+				return err
 			}
+			r := e.Value
 			// What an item brought also opens those after it, in their order.
 			if !came[r.For] && !w.again[r.For] {
 				continue
@@ -323,15 +315,11 @@ func (w *work) tryAgain() error {
 
 // failWaiting gives up on items that wait for what does not come.
 func (w *work) failWaiting(what string) error {
-	entries, err := w.entries("wait/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var r waitRecord
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return damaged("wait/")
+	for e, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
+		if err != nil {
+			return err
 		}
+		r := e.Value
 		if r.For != what {
 			continue
 		}
@@ -489,7 +477,7 @@ func (w *work) accept(r *waitRecord, o *seal.Opened, late bool) (wait string, er
 	if r.Late {
 		seen.Sum = cert.Fingerprint(it.Body)
 	}
-	if err := w.remember(c, seen, line, late); err != nil {
+	if err := w.mem.numbered(c, seen, line, late); err != nil {
 		return "", err
 	}
 	switch it.Kind {

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -54,15 +55,12 @@ const (
 	ringBytes       = 80 << 10
 )
 
-// keyring collects what this device opens messages with, the newest first.
-func (w *work) keyring() (*keyring, error) {
+// newKeyring makes a keyring of the keys of a device, oldest first, and of its
+// sessions: the newest of each, as many as there is room for.
+func newKeyring(keys []*ownKey, sessions []*sessionRecord) *keyring {
 	r := &keyring{V: ringVersion, Keys: []ringKey{}}
-	list, err := w.ownKeys()
-	if err != nil {
-		return nil, err
-	}
 	size := 0
-	for _, k := range slices.Backward(list) {
+	for _, k := range slices.Backward(keys) {
 		if k.Profile != cert.ProfileSecure || k.Use != cert.UseEncrypt || k.Cert == nil {
 			continue
 		}
@@ -71,26 +69,27 @@ func (w *work) keyring() (*keyring, error) {
 		}
 		r.Keys = append(r.Keys, ringKey{Cert: k.Cert, Private: k.Private})
 	}
-	entries, err := w.entries("session/")
-	if err != nil {
-		return nil, err
-	}
-	var all []*sessionRecord
-	for _, e := range entries {
-		s := &sessionRecord{}
-		if err := json.Unmarshal(e.Value, s); err != nil {
-			return nil, damaged("session/")
-		}
-		all = append(all, s)
-	}
-	slices.SortStableFunc(all, func(a, b *sessionRecord) int { return int(b.Time - a.Time) })
-	for _, s := range all {
+	newest := slices.SortedStableFunc(slices.Values(sessions), func(a, b *sessionRecord) int { return cmp.Compare(b.Time, a.Time) })
+	for _, s := range newest {
 		if size += 300 + len(s.Session.Conv) + len(s.Session.Peer); size > ringBytes {
 			break
 		}
 		r.Sessions = append(r.Sessions, ringSession{Offer: s.Session.Offer, Conv: s.Session.Conv, Peer: s.Session.Peer, Began: s.Session.Began})
 	}
-	return r, nil
+	return r
+}
+
+// keyring returns what this device opens messages with.
+func (w *work) keyring() (*keyring, error) {
+	keys, err := w.ownKeys()
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := sessionsOf(w.tx, "session/")
+	if err != nil {
+		return nil, err
+	}
+	return newKeyring(keys, sessions), nil
 }
 
 // sum names what a keyring holds.
@@ -160,27 +159,37 @@ func (w *work) takeRing(r *keyring) (int, error) {
 	return n, nil
 }
 
-// takeRingKey takes a key pair of another device of this user, to decrypt with
-// only. What does not fit is left out.
+// takeRingKey stores a key pair of another device of this user.
 func (w *work) takeRingKey(k ringKey) (bool, error) {
-	c, err := x509.ParseCertificate(k.Cert)
-	if err != nil {
+	own, ok := k.own(w.m.user)
+	if !ok {
 		return false, nil
 	}
-	id, err := cert.IdentityOf(c)
-	if err != nil || id.User != w.m.user || id.Use != cert.UseEncrypt || cert.CheckKey(c.PublicKey) != nil {
-		return false, nil
-	}
-	p, err := x509.ParsePKCS8PrivateKey(k.Private)
-	if err != nil || !samePublic(p, c.PublicKey) {
-		return false, nil
-	}
-	if have, err := w.keyByID(cert.KeyID(c)); err != nil || have != nil {
+	if have, err := w.keyByID(own.ID); err != nil || have != nil {
 		return false, err
 	}
 	w.meta.Seq++
-	return true, w.saveKey(&ownKey{ID: cert.KeyID(c), Use: cert.UseEncrypt, Profile: cert.ProfileSecure, Private: slices.Clone(k.Private), Cert: slices.Clone(k.Cert), State: ownRestored,
-		Number: w.meta.Seq, NotBefore: c.NotBefore.UnixMilli(), Expires: c.NotAfter.UnixMilli()})
+	own.Number = w.meta.Seq
+	return true, w.saveKey(own)
+}
+
+// own returns a key pair that a user's device may decrypt with. It reports false
+// if the pair is not one of that user to encrypt to, or does not fit together.
+func (k ringKey) own(user quinta.UserID) (*ownKey, bool) {
+	c, err := x509.ParseCertificate(k.Cert)
+	if err != nil {
+		return nil, false
+	}
+	id, err := cert.IdentityOf(c)
+	if err != nil || id.User != user || id.Use != cert.UseEncrypt || cert.CheckKey(c.PublicKey) != nil {
+		return nil, false
+	}
+	p, err := x509.ParsePKCS8PrivateKey(k.Private)
+	if err != nil || !samePublic(p, c.PublicKey) {
+		return nil, false
+	}
+	return &ownKey{ID: cert.KeyID(c), Use: cert.UseEncrypt, Profile: cert.ProfileSecure, Private: slices.Clone(k.Private), Cert: slices.Clone(k.Cert), State: ownRestored,
+		NotBefore: c.NotBefore.UnixMilli(), Expires: c.NotAfter.UnixMilli()}, true
 }
 
 // samePublic reports whether a private key is that of a public one.
@@ -194,13 +203,10 @@ func samePublic(private, public any) bool {
 	return false
 }
 
-// takeRingSession takes a session, to read in only.
+// takeRingSession stores a session, to read in only.
 func (w *work) takeRingSession(r ringSession) (bool, error) {
-	if !convForm.MatchString(string(r.Conv)) {
-		return false, nil
-	}
-	s, err := seal.NewSession(r.Offer, r.Conv, w.m.user, w.m.device, r.Peer, time.UnixMilli(r.Began))
-	if err != nil {
+	s, ok := r.session(w.m.user, w.m.device)
+	if !ok {
 		return false, nil
 	}
 	key := sessionKey(r.Conv, r.Offer.KID)
@@ -208,13 +214,27 @@ func (w *work) takeRingSession(r ringSession) (bool, error) {
 		return false, err
 	}
 	w.retry(waitSession + r.Offer.KID)
-	return true, w.put(key, &sessionRecord{Session: *s, Ready: true, ReadOnly: true, Time: r.Began})
+	return true, e2ee.Store(w.tx, key, s)
+}
+
+// session returns a session as a device reads in it. The device may have counted
+// in it before it lost its state, so it never writes in it. It reports false if
+// the session cannot be one of the device.
+func (r ringSession) session(user quinta.UserID, device quinta.DeviceID) (*sessionRecord, bool) {
+	if !convForm.MatchString(string(r.Conv)) {
+		return nil, false
+	}
+	s, err := seal.NewSession(r.Offer, r.Conv, user, device, r.Peer, time.UnixMilli(r.Began))
+	if err != nil {
+		return nil, false
+	}
+	return &sessionRecord{Session: *s, Ready: true, ReadOnly: true, Time: r.Began}, true
 }
 
 // takeKeyring takes keys that another device of this user gives.
 func (w *work) takeKeyring(c *seal.Content, device quinta.DeviceID, b *body) error {
 	if c.From != w.m.user || b.Keys == nil {
-		return fmt.Errorf("%w: keys come from an own device only", cert.ErrMismatch)
+		return fmt.Errorf("%w: keys come from the user's own devices only", cert.ErrMismatch)
 	}
 	n, err := w.takeRing(b.Keys)
 	if err != nil {

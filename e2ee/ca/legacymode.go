@@ -1,10 +1,8 @@
 package ca
 
 import (
+	"cmp"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -43,7 +41,7 @@ func parseLegacy(k *KeyInfo) (legacyKey, bool) {
 func (k *legacyKey) record(user quinta.UserID) (*seal.LegacyRecord, error) {
 	pub, err := cert.ParseLegacyKey(k.Key)
 	if err != nil {
-		return nil, damaged("user/")
+		return nil, e2ee.Damaged("user/")
 	}
 	valid := k.State == stateActive || k.State == stateGrace
 	return &seal.LegacyRecord{Username: user, KeyID: k.ID, Key: pub, NotBefore: time.UnixMilli(k.NotBefore), Expires: time.UnixMilli(k.Expires), Revoked: !valid}, nil
@@ -56,15 +54,11 @@ func (w *work) wantsLegacy() (bool, error) {
 			return true, nil
 		}
 	}
-	for e, err := range w.tx.All("conv/") {
+	for c, err := range e2ee.Records[convRecord](w.tx, "conv/") {
 		if err != nil {
 			return false, err
 		}
-		var c convRecord
-		if err := json.Unmarshal(e.Value, &c); err != nil {
-			return false, damaged("conv/")
-		}
-		if c.Chose && !c.Left {
+		if c.Value.Chose && !c.Value.Left {
 			return true, nil
 		}
 	}
@@ -102,7 +96,7 @@ func (u *userRecord) newestLegacy(now time.Time) []legacyKey {
 			out = append(out, k)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b legacyKey) int { return int(a.NotBefore/1000 - b.NotBefore/1000) })
+	slices.SortStableFunc(out, func(a, b legacyKey) int { return cmp.Compare(a.NotBefore/1000, b.NotBefore/1000) })
 	return out
 }
 
@@ -114,7 +108,7 @@ func (w *work) sealLegacy(key string, o *outEntry, c *convRecord) error {
 		return err
 	}
 	if !slices.Contains(c.Chosen, peer) || !slices.Contains(c.Chosen, w.m.user) {
-		if w.early(c.ChoiceAfter) {
+		if w.early(c.ChoiceAfter, again) {
 			return nil
 		}
 		c.ChoiceAfter = w.now.Add(again).UnixMilli()
@@ -133,40 +127,36 @@ func (w *work) sealLegacy(key string, o *outEntry, c *convRecord) error {
 	if err != nil {
 		return err
 	}
-	d := &Deliver{Kind: KindMessage, Form: FormLegacy, Body: mustJSON(m)}
+	d := &Deliver{Kind: KindMessage, Form: FormLegacy, Body: e2ee.JSON(m)}
 	for _, k := range theirs {
 		d.Keys = append(d.Keys, k.ID)
 	}
 	slices.Sort(d.Keys)
 	o.Time, o.Form, o.To = w.now.UnixMilli(), FormLegacy, []quinta.UserID{peer}
-	if err := w.put(key, o); err != nil {
+	if err := e2ee.Store(w.tx, key, o); err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
 }
 
 // legacyMessage seals a body under the symmetric key that the peer's newest key
 // has, or under a new one that it announces.
 func (w *work) legacyMessage(o *outEntry, own *ownKey, peer quinta.UserID, to *legacyKey) (*seal.LegacyMessage, error) {
-	entries, err := w.entries("legacy/" + string(o.Conv) + "\x00")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		var r legacySecretRecord
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return nil, damaged("legacy/")
+	for e, err := range e2ee.Records[legacySecretRecord](w.tx, "legacy/"+string(o.Conv)+"\x00") {
+		if err != nil {
+			return nil, err
 		}
+		r := e.Value
 		age := w.now.UnixMilli() - r.Time
 		if !r.Own || !r.Ready || r.Peer != to.ID || r.Count >= seal.SessionMessages || age < 0 || age >= seal.SessionLife.Milliseconds() {
 			continue
 		}
 		s, err := seal.ParseLegacySecret(r.Key)
 		if err != nil {
-			return nil, damaged("legacy/")
+			return nil, e2ee.Damaged("legacy/")
 		}
 		r.Count++
-		if err := w.put(e.Key, &r); err != nil {
+		if err := e2ee.Store(w.tx, e.Key, &r); err != nil {
 			return nil, err
 		}
 		return seal.SealLegacy(w.m.env.Rand, w.m.user, peer, s, o.Body)
@@ -189,12 +179,12 @@ func (w *work) legacyMessage(o *outEntry, own *ownKey, peer quinta.UserID, to *l
 	}
 	private, ok := k.(*rsa.PrivateKey)
 	if !ok {
-		return nil, damaged("own/")
+		return nil, e2ee.Damaged("own/")
 	}
 	if err := m.Announce(w.m.env.Rand, s, private, rec, w.m.policy.padding(), w.now); err != nil {
 		return nil, err
 	}
-	return m, w.put(legacyKeyOf(o.Conv, s.KID()), &legacySecretRecord{Key: s.Bytes(), Peer: to.ID, Own: true, Count: 1, Time: w.now.UnixMilli()})
+	return m, e2ee.Store(w.tx, legacyKeyOf(o.Conv, s.KID()), &legacySecretRecord{Key: s.Bytes(), Peer: to.ID, Own: true, Count: 1, Time: w.now.UnixMilli()})
 }
 
 // legacySent makes a symmetric key ready for the messages to come, now that the
@@ -202,16 +192,15 @@ func (w *work) legacyMessage(o *outEntry, own *ownKey, peer quinta.UserID, to *l
 func (w *work) legacySent(r *reqRecord) error {
 	m, err := seal.ParseLegacyMessage(r.Req.Deliver.Body)
 	if err != nil {
-		return damaged("req/")
+		return e2ee.Damaged("req/")
 	}
 	key := legacyKeyOf(r.Req.Conv, m.Ext.E2EE.KID)
-	var s legacySecretRecord
-	found, err := w.get(key, &s)
+	s, found, err := e2ee.Load[legacySecretRecord](w.tx, key)
 	if err != nil || !found || s.Ready {
 		return err
 	}
 	s.Ready = true
-	return w.put(key, &s)
+	return e2ee.Store(w.tx, key, &s)
 }
 
 // openLegacy opens a message of the legacy profile. It names neither its number
@@ -245,12 +234,7 @@ func (w *work) openLegacy(r *waitRecord) (wait string, err error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(it.Body)
-	mark := "packet/" + string(it.Conv) + "\x00" + hex.EncodeToString(sum[:])
-	if seen, err := w.tx.Get(mark); err != nil || seen != nil {
-		if err == nil {
-			err = fmt.Errorf("%w: the same packet came before", cert.ErrReplayed)
-		}
+	if err := w.mem.packet(it.Conv, it.Body); err != nil {
 		return "", err
 	}
 	at := w.now
@@ -265,10 +249,10 @@ func (w *work) openLegacy(r *waitRecord) (wait string, err error) {
 	if err != nil || !spoken[b.Kind] {
 		b = &body{Kind: quinta.MessageText, Text: string(plain)} // of another program
 	}
-	if err := w.rememberID(it.Conv, it.ID, midRecord{From: it.From, Device: it.Device, Time: it.Received.UnixMilli()}); err != nil {
+	if err := w.mem.message(it.Conv, it.ID, midRecord{From: it.From, Device: it.Device, Time: it.Received.UnixMilli()}); err != nil {
 		return "", err
 	}
-	if err := w.put(mark, map[string]int64{"time": it.Received.UnixMilli()}); err != nil {
+	if err := w.mem.notePacket(it.Conv, it.Body, it.Received); err != nil {
 		return "", err
 	}
 	if secret != nil {
@@ -290,7 +274,7 @@ func (w *work) keepLegacy(conv quinta.RoomID, s *seal.LegacySecret) error {
 	if have, err := w.tx.Get(key); err != nil || have != nil {
 		return err
 	}
-	return w.put(key, &legacySecretRecord{Key: s.Bytes(), Time: w.now.UnixMilli()})
+	return e2ee.Store(w.tx, key, &legacySecretRecord{Key: s.Bytes(), Time: w.now.UnixMilli()})
 }
 
 // legacyReader returns what this device opens messages with.
@@ -310,18 +294,17 @@ func (w *work) legacyReader(conv quinta.RoomID, kid string) (*seal.LegacyReader,
 		}
 		p, ok := key.(*rsa.PrivateKey)
 		if !ok {
-			return nil, damaged("own/")
+			return nil, e2ee.Damaged("own/")
 		}
 		r.Own[k.ID] = p
 	}
-	var s legacySecretRecord
-	found, err := w.get(legacyKeyOf(conv, kid), &s)
+	s, found, err := e2ee.Load[legacySecretRecord](w.tx, legacyKeyOf(conv, kid))
 	if err != nil {
 		return nil, err
 	}
 	if found && !s.Own { // what this device made, only this device writes with
 		if r.Saved[kid], err = seal.ParseLegacySecret(s.Key); err != nil {
-			return nil, damaged("legacy/")
+			return nil, e2ee.Damaged("legacy/")
 		}
 	}
 	return r, nil

@@ -113,7 +113,7 @@ type meta struct {
 	Device  quinta.DeviceID `json:"device"`
 	Created int64           `json:"created"` // Unix milliseconds
 	// Seq numbers what is kept in order.
-	Seq uint64 `json:"seq"`
+	Seq e2ee.Seq `json:"seq"`
 	// Pos is how far the mailbox was taken in, and Acked what the server was
 	// told of it.
 	Pos   quinta.Pos `json:"pos"`
@@ -148,10 +148,11 @@ type meta struct {
 }
 
 // early reports whether it is too early for what may be done after a time, in
-// Unix milliseconds. A clock that was set back since does not put it off.
-func (w *work) early(after int64) bool {
+// Unix milliseconds, that was set to at most wait ahead. A clock that was set
+// back since does not put it off.
+func (w *work) early(after int64, wait time.Duration) bool {
 	now := w.now.UnixMilli()
-	return after > now && after <= now+again.Milliseconds()
+	return after > now && after <= now+wait.Milliseconds()
 }
 
 // work is one call: the transaction and what was read of it.
@@ -166,7 +167,8 @@ type work struct {
 	v          *cert.Verifier
 	own        *seal.Self
 	keys       []*ownKey
-	reqs       []*reqRecord
+	reqs       requests
+	mem        replays
 	// again names what came that waiting items may open with.
 	again  map[string]bool
 	events []e2ee.Event
@@ -175,6 +177,7 @@ type work struct {
 // run does f on a unit of work and writes back what changed.
 func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
 	w := &work{m: m, tx: tx, now: m.env.Now(), users: map[quinta.UserID]*userRecord{}, convs: map[quinta.RoomID]*convRecord{}}
+	w.reqs, w.mem = newRequests(tx, &w.meta.Seq), replays{tx}
 	if err := w.load(); err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func (w *work) load() error {
 		return nil
 	}
 	if err := json.Unmarshal(w.metaStored, &w.meta); err != nil {
-		return damaged("meta")
+		return e2ee.Damaged("meta")
 	}
 	if w.meta.User != w.m.user || w.meta.Device != w.m.device {
 		return ErrOtherDevice
@@ -212,7 +215,7 @@ func (w *work) load() error {
 func (w *work) flush() error {
 	for id, u := range w.users {
 		if u.dirty {
-			if err := w.put("user/"+string(id), u); err != nil {
+			if err := e2ee.Store(w.tx, "user/"+string(id), u); err != nil {
 				return err
 			}
 			u.dirty = false
@@ -220,63 +223,21 @@ func (w *work) flush() error {
 	}
 	for id, c := range w.convs {
 		if c.dirty {
-			if err := w.put("conv/"+string(id), c); err != nil {
+			if err := e2ee.Store(w.tx, "conv/"+string(id), c); err != nil {
 				return err
 			}
 			c.dirty = false
 		}
 	}
-	if b := mustJSON(&w.meta); !bytes.Equal(b, w.metaStored) {
+	if b := e2ee.JSON(&w.meta); !bytes.Equal(b, w.metaStored) {
 		w.metaStored = b
 		return w.tx.Put("meta", b)
 	}
 	return nil
 }
 
-func damaged(key string) error { return fmt.Errorf("ca: damaged store at %q", key) }
-
-// get reads the JSON value at key into v and reports whether there is one.
-func (w *work) get(key string, v any) (bool, error) {
-	b, err := w.tx.Get(key)
-	if err != nil || b == nil {
-		return false, err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return false, damaged(key)
-	}
-	return true, nil
-}
-
-// put writes v as JSON.
-func (w *work) put(key string, v any) error { return w.tx.Put(key, mustJSON(v)) }
-
-// mustJSON encodes a value of ours, which cannot fail.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("ca: internal error: " + err.Error())
-	}
-	return b
-}
-
-// entries returns what begins with prefix, so that the map may be changed
-// while it is gone through.
-func (w *work) entries(prefix string) ([]e2ee.Entry, error) {
-	var out []e2ee.Entry
-	for e, err := range w.tx.All(prefix) {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
 // next returns the next number of the store, as text that sorts like it.
-func (w *work) next() string {
-	w.meta.Seq++
-	return fmt.Sprintf("%016x", w.meta.Seq)
-}
+func (w *work) next() string { return w.meta.Seq.Next() }
 
 func (w *work) emit(e e2ee.Event) { w.events = append(w.events, e) }
 
@@ -293,13 +254,6 @@ func (w *work) newID() (quinta.MessageID, error) {
 // Since returns the position after which the mailbox is to be asked for. It
 // only reads.
 func (m *Machine) Since(tx e2ee.Tx) (quinta.Pos, error) {
-	var have meta
-	b, err := tx.Get("meta")
-	if err != nil || b == nil {
-		return 0, err
-	}
-	if err := json.Unmarshal(b, &have); err != nil {
-		return 0, damaged("meta")
-	}
-	return have.Pos, nil
+	have, _, err := e2ee.Load[meta](tx, "meta")
+	return have.Pos, err
 }

@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -34,20 +33,16 @@ type taskRecord struct {
 
 // planTasks seals what is to be said and can be.
 func (w *work) planTasks() error {
-	entries, err := w.entries("task/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var t taskRecord
-		if err := json.Unmarshal(e.Value, &t); err != nil {
-			return damaged("task/")
-		}
-		there, err := w.asked(func(r *reqRecord) bool { return r.Job == e.Key })
+	for e, err := range e2ee.Records[taskRecord](w.tx, "task/") {
 		if err != nil {
 			return err
 		}
-		if there || w.early(t.After) {
+		t := e.Value
+		there, err := w.reqs.any(func(r *reqRecord) bool { return r.Job == e.Key })
+		if err != nil {
+			return err
+		}
+		if there || w.early(t.After, again) {
 			continue
 		}
 		if err := w.planTask(e.Key, &t); err != nil {
@@ -100,7 +95,7 @@ func (w *work) planTask(key string, t *taskRecord) error {
 	if err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: t.Conv, Message: id, Deliver: d}, Job: key})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqMessage, Conv: t.Conv, Message: id, Deliver: d}, Job: key})
 }
 
 // taskAudience returns the devices that a task is for; over says that there are
@@ -155,15 +150,14 @@ func (w *work) saySigned(self *seal.Self, c *convRecord, t *taskRecord, a *audie
 	}
 	c.Seq++
 	c.dirty = true
-	d, _, err := w.sealFor(self, seal.Content{To: []quinta.UserID{t.To}, Conv: t.Conv, ID: id, Seq: c.Seq, Time: w.now.UnixMilli(), Body: mustJSON(b)}, a)
+	d, _, err := w.sealFor(self, seal.Content{To: []quinta.UserID{t.To}, Conv: t.Conv, ID: id, Seq: c.Seq, Time: w.now.UnixMilli(), Body: e2ee.JSON(b)}, a)
 	return d, err
 }
 
 // sayAgain seals a message of this device again. What it signed stays as it is;
 // a small packet, which nobody has signed, is signed now.
 func (w *work) sayAgain(self *seal.Self, c *convRecord, t *taskRecord, a *audience) (*Deliver, error) {
-	var s sentRecord
-	found, err := w.get(sentKey(t.Conv, t.Messages[0]), &s)
+	s, found, err := e2ee.Load[sentRecord](w.tx, sentKey(t.Conv, t.Messages[0]))
 	if err != nil || !found {
 		return nil, err
 	}
@@ -178,8 +172,7 @@ func (w *work) sayAgain(self *seal.Self, c *convRecord, t *taskRecord, a *audien
 
 // doneTask learns what became of something that was said.
 func (w *work) doneTask(r *reqRecord, ans Ans) error {
-	var t taskRecord
-	found, err := w.get(r.Job, &t)
+	t, found, err := e2ee.Load[taskRecord](w.tx, r.Job)
 	if err != nil || !found {
 		return err
 	}
@@ -194,7 +187,7 @@ func (w *work) doneTask(r *reqRecord, ans Ans) error {
 	if err := w.outdate(t.To); err != nil {
 		return err
 	}
-	return w.put(r.Job, &t)
+	return e2ee.Store(w.tx, r.Job, &t)
 }
 
 // AskSenders tells the senders of all messages that no key of this device opens
@@ -203,29 +196,25 @@ func (w *work) doneTask(r *reqRecord, ans Ans) error {
 func (m *Machine) AskSenders(tx e2ee.Tx) (int, error) {
 	n := 0
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.entries("wait/")
-		if err != nil {
-			return err
-		}
 		tasks := map[string]*taskRecord{}
-		for _, e := range entries {
-			var r waitRecord
-			if err := json.Unmarshal(e.Value, &r); err != nil {
-				return damaged("wait/")
+		for e, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
+			if err != nil {
+				return err
 			}
+			r := e.Value
 			it := &r.Item
 			if r.Asked || it.Kind != KindMessage || it.Form == FormLegacy || r.For != waitKeys && !strings.HasPrefix(r.For, waitSession) {
 				continue
 			}
 			r.Asked = true
-			if err := w.put(e.Key, &r); err != nil {
+			if err := e2ee.Store(w.tx, e.Key, &r); err != nil {
 				return err
 			}
 			key := string(it.Conv) + " " + string(it.From)
 			t := tasks[key]
 			if t == nil || len(t.Messages) == maxUnread {
 				if t != nil {
-					if err := w.put("task/"+w.next(), t); err != nil {
+					if err := e2ee.Store(w.tx, "task/"+w.next(), t); err != nil {
 						return err
 					}
 				}
@@ -236,7 +225,7 @@ func (m *Machine) AskSenders(tx e2ee.Tx) (int, error) {
 			n++
 		}
 		for _, key := range slices.Sorted(maps.Keys(tasks)) {
-			if err := w.put("task/"+w.next(), tasks[key]); err != nil {
+			if err := e2ee.Store(w.tx, "task/"+w.next(), tasks[key]); err != nil {
 				return err
 			}
 		}
@@ -249,7 +238,7 @@ func (m *Machine) AskSenders(tx e2ee.Tx) (int, error) {
 func (m *Machine) Pending(tx e2ee.Tx) (int, error) {
 	n := 0
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.entries("wait/")
+		entries, err := e2ee.Entries(w.tx, "wait/")
 		n = len(entries)
 		return err
 	})
@@ -260,8 +249,7 @@ func (m *Machine) Pending(tx e2ee.Tx) (int, error) {
 // is told, and they are sealed again if the policy lets them be.
 func (w *work) takeNotice(c *seal.Content, device quinta.DeviceID, b *body) error {
 	for _, id := range b.Unread {
-		var s sentRecord
-		found, err := w.get(sentKey(c.Conv, id), &s)
+		s, found, err := e2ee.Load[sentRecord](w.tx, sentKey(c.Conv, id))
 		if err != nil {
 			return err
 		}
@@ -275,11 +263,11 @@ func (w *work) takeNotice(c *seal.Content, device quinta.DeviceID, b *body) erro
 			}
 			continue
 		}
-		if err := w.put(mark, map[string]int64{"time": w.now.UnixMilli()}); err != nil {
+		if err := e2ee.Store(w.tx, mark, map[string]int64{"time": w.now.UnixMilli()}); err != nil {
 			return err
 		}
 		if w.m.policy.Resealing != ResealNever {
-			if err := w.put("task/"+w.next(), &taskRecord{Kind: KindReseal, Conv: c.Conv, To: c.From, Device: device, Messages: []quinta.MessageID{id}}); err != nil {
+			if err := e2ee.Store(w.tx, "task/"+w.next(), &taskRecord{Kind: KindReseal, Conv: c.Conv, To: c.From, Device: device, Messages: []quinta.MessageID{id}}); err != nil {
 				return err
 			}
 		}
@@ -299,14 +287,13 @@ func (w *work) openReseal(r *waitRecord, o *seal.Opened) (wait string, err error
 		return "", err
 	}
 	if key == nil {
-		seen, err := w.seenID(c.Conv, c.ID)
+		seen, err := w.mem.seen(c.Conv, c.ID)
 		if err == nil && !seen {
 			err = fmt.Errorf("%w: it was sealed again, and nothing of it waits", cert.ErrMismatch)
 		}
 		return "", err
 	}
-	var p waitRecord
-	found, err := w.get(string(key), &p)
+	p, found, err := e2ee.Load[waitRecord](w.tx, string(key))
 	if err != nil || !found {
 		return "", err
 	}
@@ -347,7 +334,7 @@ func (m *Machine) GiveKeys(tx e2ee.Tx, device quinta.DeviceID) error {
 		if d.trust() != quinta.TrustVerified || d.New != nil {
 			return fmt.Errorf("%w: the device must be verified first", cert.ErrUntrusted)
 		}
-		return w.put("task/"+w.next(), &taskRecord{Kind: KindApproval, Conv: conv, To: w.m.user, Device: device})
+		return e2ee.Store(w.tx, "task/"+w.next(), &taskRecord{Kind: KindApproval, Conv: conv, To: w.m.user, Device: device})
 	})
 	return err
 }
@@ -375,7 +362,7 @@ func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...string) 
 			if err != nil {
 				return err
 			}
-			if err := w.enqueue(&reqRecord{Req: Req{Kind: ReqApprove, Key: id, Approval: a}}); err != nil {
+			if err := w.reqs.add(reqRecord{Req: Req{Kind: ReqApprove, Key: id, Approval: a}}); err != nil {
 				return err
 			}
 		}

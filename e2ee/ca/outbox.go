@@ -82,7 +82,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 		if err != nil {
 			return err
 		}
-		raw := mustJSON(b)
+		raw := e2ee.JSON(b)
 		if len(raw) > seal.MaxContent-1024 {
 			return quinta.E(quinta.KindTooLarge, "sending", "the message is too large: send it as a file")
 		}
@@ -99,7 +99,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 		if o.Txn == "" {
 			o.Txn = quinta.TxnID(id)
 		}
-		return w.put("outbox/"+w.next(), o)
+		return e2ee.Store(w.tx, "outbox/"+w.next(), o)
 	})
 	return err
 }
@@ -123,19 +123,12 @@ func (w *work) blocked(c *convRecord) (quinta.UserID, error) {
 // planOutbox seals the oldest message of each conversation. There is one on its
 // way per conversation, so that the order holds whatever the server refuses.
 func (w *work) planOutbox() error {
-	entries, err := w.entries("outbox/")
-	if err != nil {
-		return err
-	}
-	if len(entries) == 0 {
-		return nil
-	}
 	busy := map[quinta.RoomID]bool{}
-	for _, e := range entries {
-		var o outEntry
-		if err := json.Unmarshal(e.Value, &o); err != nil {
-			return damaged("outbox/")
+	for e, err := range e2ee.Records[outEntry](w.tx, "outbox/") {
+		if err != nil {
+			return err
 		}
+		o := e.Value
 		if busy[o.Conv] {
 			continue
 		}
@@ -149,14 +142,14 @@ func (w *work) planOutbox() error {
 
 // planMessage seals one message if all that it needs is at hand.
 func (w *work) planMessage(key string, o *outEntry) error {
-	there, err := w.asked(func(r *reqRecord) bool { return r.Out == key })
+	there, err := w.reqs.any(func(r *reqRecord) bool { return r.Out == key })
 	if err != nil {
 		return err
 	}
 	if there {
 		return w.renewSeal(key, o)
 	}
-	if w.early(o.After) {
+	if w.early(o.After, again) {
 		return nil
 	}
 	if c, err := w.conv(o.Conv); err != nil {
@@ -181,19 +174,11 @@ func (w *work) renewSeal(key string, o *outEntry) error {
 	if w.now.Sub(time.UnixMilli(o.Time)) < staleSeal {
 		return nil
 	}
-	list, err := w.queue()
-	if err != nil {
+	if err := w.reqs.drop(func(r *reqRecord) bool { return r.Out == key }); err != nil {
 		return err
 	}
-	for _, r := range slices.Clone(list) {
-		if r.Out == key {
-			if err := w.dequeue(r.Req.ID); err != nil {
-				return err
-			}
-		}
-	}
 	o.Doubt, o.Form = true, ""
-	if err := w.put(key, o); err != nil {
+	if err := e2ee.Store(w.tx, key, o); err != nil {
 		return err
 	}
 	return w.planMessage(key, o)
@@ -232,10 +217,10 @@ func (w *work) sealSecure(key string, o *outEntry, c *convRecord) error {
 	}
 	o.Signed, o.To = signed, ct.To
 	d.Kind = KindMessage
-	if err := w.put(key, o); err != nil {
+	if err := e2ee.Store(w.tx, key, o); err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
 }
 
 // has reports whether a user has a device that a message would be for, or that
@@ -252,7 +237,7 @@ func (w *work) waitForPeer(key string, o *outEntry, peer quinta.UserID) error {
 	}
 	o.Told = true
 	w.emit(e2ee.Event{Kind: e2ee.EventTrouble, User: peer, Detail: "a message waits until " + string(peer) + " has a key to read it with"})
-	return w.put(key, o)
+	return e2ee.Store(w.tx, key, o)
 }
 
 // signing returns this device if it can sign now. It cannot while its key is
@@ -263,7 +248,7 @@ func (w *work) signing() (*seal.Self, error) {
 		return nil, err
 	}
 	id := cert.KeyID(self.Sign)
-	busy, err := w.asked(func(r *reqRecord) bool { return r.Req.Key == id && (r.Req.Kind == ReqNonce || r.Req.Kind == ReqRenew) })
+	busy, err := w.reqs.any(func(r *reqRecord) bool { return r.Req.Key == id && (r.Req.Kind == ReqNonce || r.Req.Kind == ReqRenew) })
 	if err != nil || busy {
 		return nil, err
 	}
@@ -309,8 +294,7 @@ func (w *work) doneMessage(r *reqRecord, ans Ans) error {
 	if r.Out == "" {
 		return w.doneTask(r, ans)
 	}
-	var o outEntry
-	found, err := w.get(r.Out, &o)
+	o, found, err := e2ee.Load[outEntry](w.tx, r.Out)
 	if err != nil || !found {
 		return err
 	}
@@ -337,7 +321,7 @@ func (w *work) doneMessage(r *reqRecord, ans Ans) error {
 			}
 		}
 		o.After = w.now.Add(again).UnixMilli()
-		return w.put(r.Out, &o)
+		return e2ee.Store(w.tx, r.Out, &o)
 	}
 	return w.failed(r, &o, ans)
 }
@@ -364,7 +348,7 @@ func (w *work) staleKeys(r *reqRecord, o *outEntry, ans Ans) error {
 		o.After = w.now.Add(again).UnixMilli()
 	}
 	w.meta.CRLDue = true
-	return w.put(r.Out, o)
+	return e2ee.Store(w.tx, r.Out, o)
 }
 
 // sent notes that a message is durable.
@@ -381,7 +365,7 @@ func (w *work) sent(r *reqRecord, o *outEntry, at time.Time) error {
 		if o.Form != FormCMS {
 			s.Signed = nil
 		}
-		if err := w.put(sentKey(o.Conv, o.ID), s); err != nil {
+		if err := e2ee.Store(w.tx, sentKey(o.Conv, o.ID), s); err != nil {
 			return err
 		}
 		if o.Form == FormCMS && !o.Doubt {

@@ -1,12 +1,12 @@
 package ca
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +45,7 @@ type ownKey struct {
 	Cert    []byte `json:"cert,omitempty"`
 	State   string `json:"state"`
 	// Number orders keys by when they were made here.
-	Number uint64 `json:"number"`
+	Number e2ee.Seq `json:"number"`
 	// Replaces is the key that this one renews.
 	Replaces string `json:"replaces,omitempty"`
 	// NotBefore, Expires and After are Unix milliseconds. After is when the
@@ -66,7 +66,7 @@ func (k *ownKey) signer() (crypto.Signer, error) {
 	p, err := x509.ParsePKCS8PrivateKey(k.Private)
 	s, ok := p.(crypto.Signer)
 	if err != nil || !ok {
-		return nil, damaged("own/")
+		return nil, e2ee.Damaged("own/")
 	}
 	return s, nil
 }
@@ -74,7 +74,7 @@ func (k *ownKey) signer() (crypto.Signer, error) {
 func (k *ownKey) cert() (*x509.Certificate, error) {
 	c, err := x509.ParseCertificate(k.Cert)
 	if err != nil {
-		return nil, damaged("own/")
+		return nil, e2ee.Damaged("own/")
 	}
 	return c, nil
 }
@@ -89,20 +89,16 @@ func (w *work) ownKeys() ([]*ownKey, error) {
 	if w.keys != nil {
 		return w.keys, nil
 	}
-	entries, err := w.entries("own/")
-	if err != nil {
-		return nil, err
-	}
-	w.keys = []*ownKey{}
-	for _, e := range entries {
-		k := &ownKey{}
-		if err := json.Unmarshal(e.Value, k); err != nil {
-			return nil, damaged("own/")
+	list := []*ownKey{}
+	for e, err := range e2ee.Records[ownKey](w.tx, "own/") {
+		if err != nil {
+			return nil, err
 		}
-		w.keys = append(w.keys, k)
+		list = append(list, &e.Value)
 	}
-	slices.SortFunc(w.keys, func(a, b *ownKey) int { return int(int64(a.Number) - int64(b.Number)) })
-	return w.keys, nil
+	slices.SortFunc(list, func(a, b *ownKey) int { return cmp.Compare(a.Number, b.Number) })
+	w.keys = list
+	return list, nil
 }
 
 // saveKey stores a key of this device.
@@ -114,7 +110,7 @@ func (w *work) saveKey(k *ownKey) error {
 		w.keys = append(w.keys, k)
 	}
 	w.own = nil
-	return w.put("own/"+k.ID, k)
+	return e2ee.Store(w.tx, "own/"+k.ID, k)
 }
 
 // dropKey forgets a key of this device.
@@ -179,12 +175,11 @@ func (w *work) self() (*seal.Self, error) {
 			s.Older = append(s.Older, seal.Pair{Cert: c, Key: key})
 		}
 	}
-	var anchors Roots
-	if found, err := w.get("anchors", &anchors); err != nil {
+	if anchors, found, err := e2ee.Load[Roots](w.tx, "anchors"); err != nil {
 		return nil, err
 	} else if found {
 		if s.Chain, err = parseCerts(anchors.Intermediates); err != nil {
-			return nil, damaged("anchors")
+			return nil, e2ee.Damaged("anchors")
 		}
 	}
 	w.own = s
@@ -277,7 +272,7 @@ func (w *work) planUse(profile string, use cert.Use) error {
 	next, err := w.findKey(func(o *ownKey) bool {
 		return o.Profile == profile && o.Use == use && (o.State == ownMade || o.State == ownBlocked) && o.Replaces == ""
 	})
-	if err != nil || next != nil && (next.State == ownBlocked || w.early(next.After)) {
+	if err != nil || next != nil && (next.State == ownBlocked || w.early(next.After, again)) {
 		return err
 	}
 	if next == nil {
@@ -290,7 +285,7 @@ func (w *work) planUse(profile string, use cert.Use) error {
 
 // enrol asks for the certificate of a key.
 func (w *work) enrol(k *ownKey) error {
-	there, err := w.asked(func(r *reqRecord) bool { return r.Req.Kind == ReqEnrol && r.Req.Key == k.ID })
+	there, err := w.reqs.any(func(r *reqRecord) bool { return r.Req.Kind == ReqEnrol && r.Req.Key == k.ID })
 	if err != nil || there {
 		return err
 	}
@@ -308,7 +303,7 @@ func (w *work) enrol(k *ownKey) error {
 	} else if e.Pop, err = cert.NewRequest(w.m.env.Rand, cert.Identity{User: w.m.user, Device: w.m.device, Use: k.Use}, key); err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqEnrol, Key: k.ID, Enrol: e}})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqEnrol, Key: k.ID, Enrol: e}})
 }
 
 // doneEnrol takes the certificate of a first key.

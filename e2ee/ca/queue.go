@@ -1,10 +1,6 @@
 package ca
 
 import (
-	"encoding/json"
-	"slices"
-	"strings"
-
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -23,62 +19,81 @@ type reqRecord struct {
 	Sum string `json:"sum,omitempty"`
 }
 
-// queue returns the requests that are stored, oldest first.
-func (w *work) queue() ([]*reqRecord, error) {
-	if w.reqs != nil {
-		return w.reqs, nil
-	}
-	entries, err := w.entries("req/")
-	if err != nil {
-		return nil, err
-	}
-	w.reqs = []*reqRecord{}
-	for _, e := range entries {
-		r := &reqRecord{}
-		if err := json.Unmarshal(e.Value, r); err != nil {
-			return nil, damaged("req/")
-		}
-		r.Req.ID = strings.TrimPrefix(e.Key, "req/")
-		w.reqs = append(w.reqs, r)
-	}
-	return w.reqs, nil
+// requests are the calls of the server that are stored until they are answered,
+// oldest first.
+type requests struct{ q *e2ee.Queue[reqRecord] }
+
+func newRequests(tx e2ee.Tx, seq *e2ee.Seq) requests {
+	return requests{e2ee.NewQueue[reqRecord](tx, "req/", seq)}
 }
 
-// enqueue stores a request. From then on its members stay as they are.
-func (w *work) enqueue(r *reqRecord) error {
-	if _, err := w.queue(); err != nil {
-		return err
-	}
-	r.Req.ID = w.next()
-	w.reqs = append(w.reqs, r)
-	return w.put("req/"+r.Req.ID, r)
+// add stores a request. From then on its members stay as they are.
+func (q requests) add(r reqRecord) error {
+	_, err := q.q.Put(r)
+	return err
 }
 
-// dequeue removes a request.
-func (w *work) dequeue(id string) error {
-	if _, err := w.queue(); err != nil {
-		return err
-	}
-	w.reqs = slices.DeleteFunc(w.reqs, func(r *reqRecord) bool { return r.Req.ID == id })
-	return w.tx.Delete("req/" + id)
-}
-
-// asked reports whether a request is on its way that fits.
-func (w *work) asked(fits func(*reqRecord) bool) (bool, error) {
-	list, err := w.queue()
-	return slices.ContainsFunc(list, fits), err
-}
-
-// askOnce stores a request, unless one of its kind for the same thing is on
-// its way.
-func (w *work) askOnce(r *reqRecord) error {
-	there, err := w.asked(func(o *reqRecord) bool {
+// once stores a request, unless one of its kind for the same thing is on its
+// way.
+func (q requests) once(r reqRecord) error {
+	there, err := q.any(func(o *reqRecord) bool {
 		return o.Req.Kind == r.Req.Kind && o.Req.Key == r.Req.Key && o.Req.User == r.Req.User && o.Req.Conv == r.Req.Conv
 	})
 	if err != nil || there {
 		return err
 	}
-	return w.enqueue(r)
+	return q.add(r)
+}
+
+// any reports whether a request that fits is on its way.
+func (q requests) any(fits func(*reqRecord) bool) (bool, error) {
+	for r, err := range q.q.All() {
+		if err != nil {
+			return false, err
+		}
+		if fits(&r.Value) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// drop removes the requests that fit.
+func (q requests) drop(fits func(*reqRecord) bool) error {
+	for r, err := range q.q.All() {
+		if err != nil {
+			return err
+		}
+		if fits(&r.Value) {
+			if err := q.q.Done(r.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// take removes the request with an id and returns it, or nil if there is none.
+func (q requests) take(id string) (*reqRecord, error) {
+	r, found, err := q.q.Get(id)
+	if err != nil || !found {
+		return nil, err
+	}
+	r.Req.ID = id
+	return &r, q.q.Done(id)
+}
+
+// due returns all requests.
+func (q requests) due() ([]Req, error) {
+	var out []Req
+	for r, err := range q.q.All() {
+		if err != nil {
+			return nil, err
+		}
+		r.Value.Req.ID = r.Name
+		out = append(out, r.Value.Req)
+	}
+	return out, nil
 }
 
 // Outgoing returns the requests that are due, oldest first.
@@ -88,23 +103,21 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 		if err := w.plan(); err != nil {
 			return err
 		}
-		if err := w.keepEvents(); err != nil {
+		if err := w.shelve(); err != nil {
 			return err
 		}
-		list, err := w.queue()
-		for _, r := range list {
-			out = append(out, r.Req)
-		}
+		var err error
+		out, err = w.reqs.due()
 		return err
 	})
 	return out, err
 }
 
-// keepEvents keeps what there is to tell until a call that returns events.
-func (w *work) keepEvents() error {
+// shelve keeps what there is to tell until a call that returns events.
+func (w *work) shelve() error {
 	for _, e := range w.events {
 		w.meta.Untold++
-		if err := w.put("event/"+w.next(), &e); err != nil {
+		if err := e2ee.Store(w.tx, "event/"+w.next(), &e); err != nil {
 			return err
 		}
 	}
@@ -112,22 +125,17 @@ func (w *work) keepEvents() error {
 	return nil
 }
 
-// keptEvents tells what was kept.
-func (w *work) keptEvents() error {
+// unshelve tells what was kept.
+func (w *work) unshelve() error {
 	if w.meta.Untold == 0 {
 		return nil
 	}
 	w.meta.Untold = 0
-	entries, err := w.entries("event/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var ev e2ee.Event
-		if err := json.Unmarshal(e.Value, &ev); err != nil {
-			return damaged("event/")
+	for e, err := range e2ee.Records[e2ee.Event](w.tx, "event/") {
+		if err != nil {
+			return err
 		}
-		w.emit(ev)
+		w.emit(e.Value)
 		if err := w.tx.Delete(e.Key); err != nil {
 			return err
 		}
@@ -157,16 +165,11 @@ func (w *work) plan() error {
 // is ignored, as it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
-		if err := w.keptEvents(); err != nil {
+		if err := w.unshelve(); err != nil {
 			return err
 		}
-		var r reqRecord
-		found, err := w.get("req/"+req.ID, &r)
-		if err != nil || !found {
-			return err
-		}
-		r.Req.ID = req.ID
-		if err := w.dequeue(req.ID); err != nil {
+		r, err := w.reqs.take(req.ID)
+		if err != nil || r == nil {
 			return err
 		}
 		take := map[ReqKind]func(*reqRecord, Ans) error{
@@ -177,9 +180,9 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 			ReqAck: w.doneAck, ReqBackup: w.doneBackup, ReqPutBackup: w.donePutBackup,
 		}[r.Req.Kind]
 		if take == nil {
-			return damaged("req/")
+			return e2ee.Damaged("req/")
 		}
-		if err := take(&r, ans); err != nil {
+		if err := take(r, ans); err != nil {
 			return err
 		}
 		return w.tryAgain()

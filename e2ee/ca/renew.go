@@ -31,10 +31,10 @@ func (w *work) planRenewal(k *ownKey) error {
 			return err
 		}
 	}
-	if w.early(next.After) {
+	if w.early(next.After, again) {
 		return nil
 	}
-	busy, err := w.asked(func(r *reqRecord) bool {
+	busy, err := w.reqs.any(func(r *reqRecord) bool {
 		return r.Req.Key == k.ID && (r.Req.Kind == ReqNonce || r.Req.Kind == ReqRenew)
 	})
 	if err != nil || busy {
@@ -43,7 +43,7 @@ func (w *work) planRenewal(k *ownKey) error {
 	if k.Profile == cert.ProfileLegacy {
 		return w.renewLegacy(k, next)
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqNonce, Key: k.ID}})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqNonce, Key: k.ID}})
 }
 
 // doneNonce makes the statement of a renewal.
@@ -72,7 +72,7 @@ func (w *work) doneNonce(r *reqRecord, ans Ans) error {
 	if err != nil {
 		return err
 	}
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqRenew, Key: old.ID,
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqRenew, Key: old.ID,
 		Renew: &Renew{CSR: csr, RenewalStatement: re.Statement, OldSignature: re.OldSignature, NewSignature: re.NewSignature}}})
 }
 
@@ -89,7 +89,7 @@ func (w *work) renewLegacy(old, next *ownKey) error {
 	}
 	r, ok := oldKey.(*rsa.PrivateKey)
 	if !ok {
-		return damaged("own/")
+		return e2ee.Damaged("own/")
 	}
 	spki, err := x509.MarshalPKIXPublicKey(newKey.Public())
 	if err != nil {
@@ -100,7 +100,7 @@ func (w *work) renewLegacy(old, next *ownKey) error {
 		return err
 	}
 	expires := w.now.Add(cert.Validity).UTC().Truncate(time.Second)
-	return w.enqueue(&reqRecord{Req: Req{Kind: ReqRenew, Key: old.ID, Renew: &Renew{PublicKey: spki, Signature: sig, Expires: &expires}}})
+	return w.reqs.add(reqRecord{Req: Req{Kind: ReqRenew, Key: old.ID, Renew: &Renew{PublicKey: spki, Signature: sig, Expires: &expires}}})
 }
 
 // renewing returns a key that is being renewed and the one that takes its
@@ -154,8 +154,8 @@ const defaultGrace = 7 * 24 * time.Hour
 
 // grace is how long a renewed key is kept before its retirement is asked for.
 func (w *work) grace() time.Duration {
-	var r Roots
-	if found, err := w.get("anchors", &r); err != nil || !found || r.Grace <= 0 || r.Grace > int64(seal.MaxAge/time.Second) {
+	r, found, err := e2ee.Load[Roots](w.tx, "anchors")
+	if err != nil || !found || r.Grace <= 0 || r.Grace > int64(seal.MaxAge/time.Second) {
 		return defaultGrace
 	}
 	return max(defaultGrace, time.Duration(r.Grace)*time.Second)
@@ -184,7 +184,7 @@ func (w *work) planGrace() error {
 			}
 			continue
 		}
-		if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqRetire, Key: k.ID}}); err != nil {
+		if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqRetire, Key: k.ID}}); err != nil {
 			return err
 		}
 	}
@@ -243,7 +243,7 @@ func (m *Machine) Revoke(tx e2ee.Tx, keyID, reason string) error {
 		if _, ok := cert.Reasons[reason]; !ok {
 			return cert.ErrMalformed
 		}
-		return w.enqueue(&reqRecord{Req: Req{Kind: ReqRevoke, Key: keyID, Reason: reason}})
+		return w.reqs.add(reqRecord{Req: Req{Kind: ReqRevoke, Key: keyID, Reason: reason}})
 	})
 	return err
 }

@@ -1,12 +1,14 @@
 package ca
 
 import (
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
@@ -69,50 +71,107 @@ type midRecord struct {
 	Sum string `json:"sum,omitempty"`
 }
 
+// replays are what was seen, as far as it is stored.
+type replays struct{ tx e2ee.Tx }
+
 func midKey(conv quinta.RoomID, id quinta.MessageID) string {
 	return "mid/" + string(conv) + "\x00" + string(id)
 }
 
-// seenID reports whether the id of a message was seen in a conversation.
-func (w *work) seenID(conv quinta.RoomID, id quinta.MessageID) (bool, error) {
-	b, err := w.tx.Get(midKey(conv, id))
+// seen reports whether the id of a message was seen in a conversation.
+func (m replays) seen(conv quinta.RoomID, id quinta.MessageID) (bool, error) {
+	b, err := m.tx.Get(midKey(conv, id))
 	return b != nil, err
-}
-
-// remember notes a message as seen, or returns ErrReplayed.
-func (w *work) remember(c *seal.Content, r midRecord, line string, late bool) error {
-	if seen, err := w.seenID(c.Conv, c.ID); err != nil || seen {
-		if err == nil {
-			err = errSeenID
-		}
-		return err
-	}
-	key := "line/" + string(c.Conv) + "\x00" + string(r.From) + " " + string(r.Device) + " " + line
-	var l lineRecord
-	if _, err := w.get(key, &l); err != nil {
-		return err
-	}
-	if !l.take(c.Seq, late) {
-		return fmt.Errorf("%w: number %d of the sender came before", cert.ErrReplayed, c.Seq)
-	}
-	if err := w.put(key, &l); err != nil {
-		return err
-	}
-	return w.rememberID(c.Conv, c.ID, r)
 }
 
 var errSeenID = fmt.Errorf("%w: there was a message of this id", cert.ErrReplayed)
 
-// rememberID notes the id of a message as seen, or returns ErrReplayed.
-func (w *work) rememberID(conv quinta.RoomID, id quinta.MessageID, r midRecord) error {
-	seen, err := w.seenID(conv, id)
+// message notes the id of a message as seen, or returns ErrReplayed.
+func (m replays) message(conv quinta.RoomID, id quinta.MessageID, r midRecord) error {
+	seen, err := m.seen(conv, id)
 	if err != nil {
 		return err
 	}
 	if seen {
 		return errSeenID
 	}
-	return w.put(midKey(conv, id), &r)
+	return e2ee.Store(m.tx, midKey(conv, id), &r)
+}
+
+// numbered notes a message with a number in its line as seen, or returns
+// ErrReplayed. late says that the message may have waited.
+func (m replays) numbered(c *seal.Content, r midRecord, line string, late bool) error {
+	if seen, err := m.seen(c.Conv, c.ID); err != nil || seen {
+		if err == nil {
+			err = errSeenID
+		}
+		return err
+	}
+	key := "line/" + string(c.Conv) + "\x00" + string(r.From) + " " + string(r.Device) + " " + line
+	l, _, err := e2ee.Load[lineRecord](m.tx, key)
+	if err != nil {
+		return err
+	}
+	if !l.take(c.Seq, late) {
+		return fmt.Errorf("%w: number %d of the sender came before", cert.ErrReplayed, c.Seq)
+	}
+	if err := e2ee.Store(m.tx, key, &l); err != nil {
+		return err
+	}
+	return m.message(c.Conv, c.ID, r)
+}
+
+// expected reports whether an item with a sum is the one that the history has
+// brought under this id. It does so once.
+func (m replays) expected(conv quinta.RoomID, id quinta.MessageID, sum string) (bool, error) {
+	r, found, err := e2ee.Load[midRecord](m.tx, midKey(conv, id))
+	if err != nil || !found || r.Sum == "" || r.Sum != sum {
+		return false, err
+	}
+	r.Sum = ""
+	return true, e2ee.Store(m.tx, midKey(conv, id), &r)
+}
+
+// A timed record has a time in Unix milliseconds, whatever else it has.
+type timed struct {
+	Time int64 `json:"time"`
+}
+
+func packetKey(conv quinta.RoomID, body []byte) string {
+	sum := sha256.Sum256(body)
+	return "packet/" + string(conv) + "\x00" + hex.EncodeToString(sum[:])
+}
+
+// packet returns ErrReplayed if the bytes of a message of the legacy profile,
+// which has no number, were seen in a conversation.
+func (m replays) packet(conv quinta.RoomID, body []byte) error {
+	seen, err := m.tx.Get(packetKey(conv, body))
+	if err == nil && seen != nil {
+		err = fmt.Errorf("%w: the same packet came before", cert.ErrReplayed)
+	}
+	return err
+}
+
+// notePacket notes the bytes of a message of the legacy profile as seen.
+func (m replays) notePacket(conv quinta.RoomID, body []byte, at time.Time) error {
+	return e2ee.Store(m.tx, packetKey(conv, body), timed{at.UnixMilli()})
+}
+
+// prune forgets what is older than a time in Unix milliseconds.
+func (m replays) prune(old int64) error {
+	for _, prefix := range []string{"mid/", "sent/", "packet/", "answered/", "session/", "legacy/"} {
+		for r, err := range e2ee.Records[timed](m.tx, prefix) {
+			if err != nil {
+				return err
+			}
+			if r.Value.Time < old {
+				if err := m.tx.Delete(r.Key); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // pruneEvery is how often what is too old is looked for.
@@ -121,7 +180,7 @@ const pruneEvery = 24 * time.Hour
 // prune forgets what is older than what would be believed.
 func (w *work) prune() error {
 	now := w.now.UnixMilli()
-	if w.meta.PruneAfter > now && w.meta.PruneAfter <= now+pruneEvery.Milliseconds() {
+	if w.early(w.meta.PruneAfter, pruneEvery) {
 		return nil
 	}
 	w.meta.PruneAfter = now + pruneEvery.Milliseconds()
@@ -131,24 +190,8 @@ func (w *work) prune() error {
 	// Neither a wrong clock nor a server's false time alone makes this device
 	// forget.
 	old := min(now, w.meta.Heard) - (seal.MaxAge + 2*seal.MaxBackdate).Milliseconds()
-	for _, prefix := range []string{"mid/", "sent/", "packet/", "answered/", "session/", "legacy/"} {
-		entries, err := w.entries(prefix)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var r struct {
-				Time int64 `json:"time"`
-			}
-			if err := json.Unmarshal(e.Value, &r); err != nil {
-				return damaged(prefix)
-			}
-			if r.Time < old {
-				if err := w.tx.Delete(e.Key); err != nil {
-					return err
-				}
-			}
-		}
+	if err := w.mem.prune(old); err != nil {
+		return err
 	}
 	return w.pruneKeys(old)
 }

@@ -1,8 +1,6 @@
 package ca
 
 import (
-	"encoding/json"
-
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -24,18 +22,14 @@ func (m *Machine) Restored(tx e2ee.Tx) error {
 		if err := w.restoreOutbox(); err != nil {
 			return err
 		}
-		entries, err := w.entries("conv/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			c := &convRecord{}
-			if err := json.Unmarshal(e.Value, c); err != nil {
-				return damaged("conv/")
+		for e, err := range e2ee.Records[convRecord](w.tx, "conv/") {
+			if err != nil {
+				return err
 			}
+			c := &e.Value
 			// The time in milliseconds is above what any device has counted to.
 			c.Seq = max(c.Seq, uint64(max(0, w.now.UnixMilli())))
-			if err := w.put(e.Key, c); err != nil {
+			if err := e2ee.Store(w.tx, e.Key, c); err != nil {
 				return err
 			}
 		}
@@ -49,31 +43,23 @@ func (m *Machine) Restored(tx e2ee.Tx) error {
 
 // restoreSessions ends all sessions for writing.
 func (w *work) restoreSessions() error {
-	entries, err := w.entries("session/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		s := &sessionRecord{}
-		if err := json.Unmarshal(e.Value, s); err != nil {
-			return damaged("session/")
+	for e, err := range e2ee.Records[sessionRecord](w.tx, "session/") {
+		if err != nil {
+			return err
 		}
+		s := &e.Value
 		s.ReadOnly = true
-		if err := w.put(e.Key, s); err != nil {
+		if err := e2ee.Store(w.tx, e.Key, s); err != nil {
 			return err
 		}
 	}
-	entries, err = w.entries("legacy/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		s := &legacySecretRecord{}
-		if err := json.Unmarshal(e.Value, s); err != nil {
-			return damaged("legacy/")
+	for e, err := range e2ee.Records[legacySecretRecord](w.tx, "legacy/") {
+		if err != nil {
+			return err
 		}
+		s := &e.Value
 		s.Ready = false
-		if err := w.put(e.Key, s); err != nil {
+		if err := e2ee.Store(w.tx, e.Key, s); err != nil {
 			return err
 		}
 	}
@@ -82,17 +68,13 @@ func (w *work) restoreSessions() error {
 
 // restoreOutbox notes of all messages that another seal of them may be known.
 func (w *work) restoreOutbox() error {
-	entries, err := w.entries("outbox/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		o := &outEntry{}
-		if err := json.Unmarshal(e.Value, o); err != nil {
-			return damaged("outbox/")
+	for e, err := range e2ee.Records[outEntry](w.tx, "outbox/") {
+		if err != nil {
+			return err
 		}
+		o := &e.Value
 		o.Doubt, o.Seq = true, 0
-		if err := w.put(e.Key, o); err != nil {
+		if err := e2ee.Store(w.tx, e.Key, o); err != nil {
 			return err
 		}
 	}

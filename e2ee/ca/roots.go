@@ -29,8 +29,8 @@ func (w *work) planAnchors() (bool, error) {
 		return false, err
 	}
 	if v == nil || w.meta.RootsDue {
-		if !w.early(w.meta.RootsAfter) {
-			if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqRoots}}); err != nil {
+		if !w.early(w.meta.RootsAfter, again) {
+			if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqRoots}}); err != nil {
 				return false, err
 			}
 		}
@@ -40,8 +40,8 @@ func (w *work) planAnchors() (bool, error) {
 	}
 	until := v.StatusUntil()
 	if w.meta.CRLDue || w.now.After(until.Add(-listMargin)) {
-		if !w.early(w.meta.CRLAfter) {
-			if err := w.askOnce(&reqRecord{Req: Req{Kind: ReqCRL}}); err != nil {
+		if !w.early(w.meta.CRLAfter, again) {
+			if err := w.reqs.once(reqRecord{Req: Req{Kind: ReqCRL}}); err != nil {
 				return false, err
 			}
 		}
@@ -75,17 +75,17 @@ func (w *work) verifier() (*cert.Verifier, error) {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	if w.m.verifier == nil || w.m.judged != sum {
-		var r Roots
-		if _, err := w.get("anchors", &r); err != nil {
+		r, _, err := e2ee.Load[Roots](w.tx, "anchors")
+		if err != nil {
 			return nil, err
 		}
 		v, err := r.verifier()
 		if err != nil {
-			return nil, damaged("anchors")
+			return nil, e2ee.Damaged("anchors")
 		}
 		if crl != nil {
 			if err := v.SetCRL(crl); err != nil {
-				return nil, damaged("crl")
+				return nil, e2ee.Damaged("crl")
 			}
 		}
 		w.m.verifier, w.m.judged = v, sum
@@ -146,8 +146,7 @@ func (w *work) doneRoots(_ *reqRecord, ans Ans) error {
 		w.trouble("the authority's certificates", ans)
 		return nil
 	}
-	var have Roots
-	found, err := w.get("anchors", &have)
+	have, found, err := e2ee.Load[Roots](w.tx, "anchors")
 	if err != nil {
 		return err
 	}
@@ -174,7 +173,7 @@ func (w *work) doneRoots(_ *reqRecord, ans Ans) error {
 		}
 	}
 	w.retry(waitRoots)
-	return w.put("anchors", ans.Roots)
+	return e2ee.Store(w.tx, "anchors", ans.Roots)
 }
 
 // doneCRL takes a revocation list. An older one than is known, and one that is
@@ -185,13 +184,13 @@ func (w *work) doneCRL(_ *reqRecord, ans Ans) error {
 		w.trouble("the revocation list", ans)
 		return nil
 	}
-	var r Roots
-	if _, err := w.get("anchors", &r); err != nil {
+	r, _, err := e2ee.Load[Roots](w.tx, "anchors")
+	if err != nil {
 		return err
 	}
 	v, err := r.verifier()
 	if err != nil {
-		return damaged("anchors")
+		return e2ee.Damaged("anchors")
 	}
 	old, err := w.tx.Get("crl")
 	if err != nil {
@@ -199,7 +198,7 @@ func (w *work) doneCRL(_ *reqRecord, ans Ans) error {
 	}
 	if old != nil {
 		if err := v.SetCRL(old); err != nil {
-			return damaged("crl")
+			return e2ee.Damaged("crl")
 		}
 	}
 	if err := v.SetCRL(ans.CRL); err != nil {

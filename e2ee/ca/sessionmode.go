@@ -59,17 +59,17 @@ func sessionKey(conv quinta.RoomID, kid string) string {
 
 // sessions returns the sessions of a conversation.
 func (w *work) sessions(conv quinta.RoomID) ([]*sessionRecord, error) {
-	entries, err := w.entries("session/" + string(conv) + "\x00")
-	if err != nil {
-		return nil, err
-	}
+	return sessionsOf(w.tx, "session/"+string(conv)+"\x00")
+}
+
+// sessionsOf returns the sessions below a prefix.
+func sessionsOf(tx e2ee.Tx, prefix string) ([]*sessionRecord, error) {
 	var out []*sessionRecord
-	for _, e := range entries {
-		s := &sessionRecord{}
-		if err := json.Unmarshal(e.Value, s); err != nil {
-			return nil, damaged("session/")
+	for e, err := range e2ee.Records[sessionRecord](tx, prefix) {
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, s)
+		out = append(out, &e.Value)
 	}
 	return out, nil
 }
@@ -107,25 +107,23 @@ func (a *audience) keyIDs() []string {
 	return ids
 }
 
-// usable returns the newest session that a message to an audience can go in,
-// or nil.
-func (w *work) usable(conv quinta.RoomID, a *audience) (*sessionRecord, error) {
-	list, err := w.sessions(conv)
-	if err != nil {
-		return nil, err
-	}
-	ids := a.keyIDs()
+// usable returns the newest of a conversation's sessions that a message for some
+// keys can go in, or nil.
+func usable(sessions []*sessionRecord, keys []string, now time.Time) *sessionRecord {
 	var best *sessionRecord
-	for _, s := range list {
-		at := w.now.UnixMilli()
-		if !s.Ready || s.ReadOnly || !slices.Equal(s.Keys, ids) || s.Session.Sent >= seal.SessionMessages || at < s.Session.Began || at-s.Session.Began >= seal.SessionLife.Milliseconds() {
-			continue
-		}
-		if best == nil || s.Session.Began > best.Session.Began {
+	for _, s := range sessions {
+		if s.Ready && !s.ReadOnly && slices.Equal(s.Keys, keys) && s.Session.Sent < seal.SessionMessages && s.young(now) &&
+			(best == nil || s.Session.Began > best.Session.Began) {
 			best = s
 		}
 	}
-	return best, nil
+	return best
+}
+
+// young reports whether the time of a session has begun and not ended.
+func (s *sessionRecord) young(now time.Time) bool {
+	age := now.UnixMilli() - s.Session.Began
+	return age >= 0 && age < seal.SessionLife.Milliseconds()
 }
 
 // sealSmall seals a message as a small packet, if there is a session for it.
@@ -133,23 +131,27 @@ func (w *work) sealSmall(key string, o *outEntry, c *convRecord, a *audience) (b
 	if !w.talks(o.Conv, c) || len(o.Body) > seal.MaxPacket/4 {
 		return false, nil
 	}
-	s, err := w.usable(o.Conv, a)
-	if err != nil || s == nil {
+	list, err := w.sessions(o.Conv)
+	if err != nil {
 		return false, err
+	}
+	s := usable(list, a.keyIDs(), w.now)
+	if s == nil {
+		return false, nil
 	}
 	packet, err := s.Session.Seal(seal.Small{ID: o.ID, Time: w.now.UnixMilli(), Body: o.Body})
 	if err != nil {
 		return false, err
 	}
-	if err := w.put(sessionKey(o.Conv, s.Session.Offer.KID), s); err != nil {
+	if err := e2ee.Store(w.tx, sessionKey(o.Conv, s.Session.Offer.KID), s); err != nil {
 		return false, err
 	}
 	o.Time, o.Form, o.Signed, o.To = w.now.UnixMilli(), FormSession, nil, recipientsOf(c.Members, w.m.user)
-	if err := w.put(key, o); err != nil {
+	if err := e2ee.Store(w.tx, key, o); err != nil {
 		return false, err
 	}
 	d := &Deliver{Kind: KindMessage, Form: FormSession, Body: packet, Keys: a.keyIDs(), Withheld: a.withheld}
-	return true, w.enqueue(&reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
+	return true, w.reqs.add(reqRecord{Req: Req{Kind: ReqMessage, Conv: o.Conv, Message: o.ID, Deliver: d}, Out: key})
 }
 
 // offerSession puts an offer into a message, where session mode is on.
@@ -185,7 +187,7 @@ func (w *work) offerSession(o *outEntry, c *convRecord, a *audience) (json.RawMe
 	}
 	b.Session = &sessionOffer{Offer: offer, Keys: a.keyIDs()}
 	r := &sessionRecord{Session: *s, Keys: b.Session.Keys, Message: o.ID, Time: s.Began}
-	return mustJSON(b), w.put(sessionKey(o.Conv, offer.KID), r)
+	return e2ee.JSON(b), e2ee.Store(w.tx, sessionKey(o.Conv, offer.KID), r)
 }
 
 // sessionSent makes the session ready that a message offered, now that every
@@ -200,7 +202,7 @@ func (w *work) sessionSent(conv quinta.RoomID, id quinta.MessageID) error {
 			continue
 		}
 		s.Ready = true
-		if err := w.put(sessionKey(conv, s.Session.Offer.KID), s); err != nil {
+		if err := e2ee.Store(w.tx, sessionKey(conv, s.Session.Offer.KID), s); err != nil {
 			return err
 		}
 	}
@@ -229,7 +231,7 @@ func (w *work) takeOffer(c *seal.Content, o *sessionOffer) error {
 	keys := slices.Clone(o.Keys)
 	slices.Sort(keys)
 	w.retry(waitSession + o.KID)
-	return w.put(key, &sessionRecord{Session: *s, Keys: keys, Message: c.ID, Ready: true, Time: c.Time})
+	return e2ee.Store(w.tx, key, &sessionRecord{Session: *s, Keys: keys, Message: c.ID, Ready: true, Time: c.Time})
 }
 
 // openPacket opens a small packet.
@@ -238,8 +240,7 @@ func (w *work) openPacket(it *Item) (wait string, err error) {
 	if err != nil {
 		return "", err
 	}
-	var s sessionRecord
-	found, err := w.get(sessionKey(it.Conv, kid), &s)
+	s, found, err := e2ee.Load[sessionRecord](w.tx, sessionKey(it.Conv, kid))
 	if err != nil {
 		return "", err
 	}
@@ -269,10 +270,10 @@ func (w *work) openPacket(it *Item) (wait string, err error) {
 	if err != nil || !spoken[b.Kind] || b.Session != nil {
 		return "", fmt.Errorf("%w: the content of a packet", cert.ErrMalformed)
 	}
-	if err := w.rememberID(it.Conv, small.ID, midRecord{From: it.From, Device: it.Device, Time: small.Time}); err != nil {
+	if err := w.mem.message(it.Conv, small.ID, midRecord{From: it.From, Device: it.Device, Time: small.Time}); err != nil {
 		return "", err
 	}
-	if err := w.put(sessionKey(it.Conv, kid), &s); err != nil {
+	if err := e2ee.Store(w.tx, sessionKey(it.Conv, kid), &s); err != nil {
 		return "", err
 	}
 	trust := d.trust()

@@ -35,8 +35,8 @@ func (m *Machine) Unsaved(tx e2ee.Tx, limit int) ([]Backup, error) {
 				break
 			}
 			room, id, _ := strings.Cut(strings.TrimPrefix(e.Key, "unsaved/"), "\x00")
-			var r inboundRecord
-			if _, err := w.get(inboundKey(quinta.RoomID(room), id), &r); err != nil {
+			r, _, err := e2ee.Load[inboundRecord](w.tx, inboundKey(quinta.RoomID(room), id))
+			if err != nil {
 				return err
 			}
 			d, err := exported(room, id, r)
@@ -77,8 +77,7 @@ func (m *Machine) Saved(tx e2ee.Tx, backups []Backup) error {
 	_, err := m.run(tx, func(w *work) error {
 		for _, b := range backups {
 			room := quinta.RoomID(b.Session.RoomID)
-			var r inboundRecord
-			found, err := w.get(inboundKey(room, b.Session.SessionID), &r)
+			r, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(room, b.Session.SessionID))
 			if err != nil {
 				return err
 			}
@@ -104,13 +103,13 @@ func (m *Machine) Saved(tx e2ee.Tx, backups []Backup) error {
 // SaveAgain marks all sessions as not saved, as for a new key backup.
 func (m *Machine) SaveAgain(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.keysWith("in/")
+		entries, err := e2ee.Entries(w.tx, "in/")
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
 			if !json.Valid(e.Value) {
-				return damaged("in/")
+				return e2ee.Damaged("in/")
 			}
 			if err := tx.Put("unsaved/"+strings.TrimPrefix(e.Key, "in/"), []byte{1}); err != nil {
 				return err
@@ -132,7 +131,7 @@ func (m *Machine) Waiting(tx e2ee.Tx) (map[quinta.RoomID][]string, error) {
 			}
 			parts := strings.SplitN(strings.TrimPrefix(e.Key, "kept/"), "\x00", 3)
 			if len(parts) != 3 {
-				return damaged("kept/")
+				return e2ee.Damaged("kept/")
 			}
 			room := quinta.RoomID(parts[0])
 			if ids := out[room]; len(ids) == 0 || ids[len(ids)-1] != parts[1] {
@@ -153,16 +152,12 @@ func (m *Machine) SetBackupLocked(tx e2ee.Tx, locked bool) ([]e2ee.Event, error)
 			return nil
 		}
 		w.meta.BackupLocked = locked
-		entries, err := w.keysWith("kept/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			room, _, _ := strings.Cut(strings.TrimPrefix(e.Key, "kept/"), "\x00")
-			var kept roomEvent
-			if err := json.Unmarshal(e.Value, &kept); err != nil {
-				return damaged("kept/")
+		for e, err := range e2ee.Records[roomEvent](w.tx, "kept/") {
+			if err != nil {
+				return err
 			}
+			room, _, _ := strings.Cut(e.Name, "\x00")
+			kept := e.Value
 			if kept.Time >= w.meta.Created {
 				continue
 			}

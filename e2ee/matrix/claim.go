@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/key"
@@ -34,7 +35,7 @@ type olmItem struct {
 }
 
 // post puts a payload on its way to one device.
-func (w *work) post(i olmItem) error { return w.put("olmq/"+w.next(), &i) }
+func (w *work) post(i olmItem) error { return e2ee.Store(w.tx, "olmq/"+w.next(), &i) }
 
 // entitled returns the present record of a target, or nil if it is gone, was
 // rejected, or has other keys now.
@@ -52,17 +53,13 @@ func (w *work) entitled(t target) (*deviceRecord, error) {
 
 // planOlm seals the payloads that wait and have a session.
 func (w *work) planOlm() error {
-	entries, err := w.keysWith("olmq/")
-	if err != nil {
-		return err
-	}
 	var out []deviceMessage
 	seen := map[target]bool{}
-	for _, e := range entries {
-		var i olmItem
-		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return damaged("a record")
+	for e, err := range e2ee.Records[olmItem](w.tx, "olmq/") {
+		if err != nil {
+			return err
 		}
+		i := e.Value
 		d, err := w.entitled(i.To)
 		if err != nil {
 			return err
@@ -76,7 +73,7 @@ func (w *work) planOlm() error {
 		if i.Fresh || seen[i.To] { // one message to a device in each request
 			continue
 		}
-		p, err := w.peer(d.Curve)
+		p, err := w.peers.get(d.Curve)
 		if err != nil {
 			return err
 		}
@@ -93,7 +90,7 @@ func (w *work) planOlm() error {
 			return err
 		}
 	}
-	_, err = w.toDevice(typeEncrypted, out, record{})
+	_, err := w.toDevice(typeEncrypted, out, record{})
 	return err
 }
 
@@ -101,15 +98,15 @@ func (w *work) planOlm() error {
 // for many devices, and one at a time for each device.
 func (w *work) planClaims() error {
 	claiming := map[target]bool{}
-	if err := w.requests(func(_ string, r *record) error {
-		if r.Kind == ReqKeysClaim {
-			for _, t := range r.Targets {
+	for r, err := range w.reqs.all() {
+		if err != nil {
+			return err
+		}
+		if r.Value.Kind == ReqKeysClaim {
+			for _, t := range r.Value.Targets {
 				claiming[t] = true
 			}
 		}
-		return nil
-	}); err != nil {
-		return err
 	}
 	var need []target
 	want := func(t target) error {
@@ -124,16 +121,12 @@ func (w *work) planClaims() error {
 		need = append(need, t)
 		return nil
 	}
-	entries, err := w.keysWith("olmq/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var i olmItem
-		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return damaged("a record")
+	for e, err := range e2ee.Records[olmItem](w.tx, "olmq/") {
+		if err != nil {
+			return err
 		}
-		p, err := w.peer(i.To.Curve)
+		i := e.Value
+		p, err := w.peers.get(i.To.Curve)
 		if err != nil {
 			return err
 		}
@@ -143,16 +136,11 @@ func (w *work) planClaims() error {
 			}
 		}
 	}
-	waiting, err := w.keysWith("claim/")
-	if err != nil {
-		return err
-	}
-	for _, e := range waiting {
-		var ts []target
-		if err := json.Unmarshal(e.Value, &ts); err != nil {
-			return damaged("a record")
+	for e, err := range e2ee.Records[[]target](w.tx, "claim/") {
+		if err != nil {
+			return err
 		}
-		for _, t := range ts {
+		for _, t := range e.Value {
 			if err := want(t); err != nil {
 				return err
 			}
@@ -177,9 +165,9 @@ func (w *work) claim(ts []target) error {
 		}
 		ask[t.User][t.Device] = otkAlgorithm
 	}
-	return w.enqueue(&record{
+	return w.reqs.add(&record{
 		Kind: ReqKeysClaim, Method: "POST", Path: path("keys", "claim"), Targets: ts,
-		Body: mustJSON(map[string]any{"one_time_keys": ask, "timeout": 10000}),
+		Body: e2ee.JSON(map[string]any{"one_time_keys": ask, "timeout": 10000}),
 	})
 }
 
@@ -209,7 +197,7 @@ func (w *work) doneClaim(r *record, ans Ans) error {
 			j.device.ClaimAfter, u.dirty = w.now.Add(claimAgain).UnixMilli(), true
 			continue
 		}
-		p, err := w.peer(j.device.Curve)
+		p, err := w.peers.get(j.device.Curve)
 		if err != nil {
 			return err
 		}
@@ -328,18 +316,14 @@ func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.On
 // freshen marks the payloads that waited for a new session as ready, and
 // gives up those for which there is none.
 func (w *work) freshen(made map[target]bool) error {
-	entries, err := w.keysWith("olmq/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var i olmItem
-		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return damaged("a record")
+	for e, err := range e2ee.Records[olmItem](w.tx, "olmq/") {
+		if err != nil {
+			return err
 		}
+		i := e.Value
 		if i.Fresh && made[i.To] {
 			i.Fresh = false
-			if err := w.put(e.Key, &i); err != nil {
+			if err := e2ee.Store(w.tx, e.Key, &i); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 )
 
 // Event types of messages.
@@ -155,7 +156,7 @@ func file(c messageContent) *quinta.File {
 		f.Name = c.Body
 	}
 	if f.Ref == nil && c.URL != "" {
-		f.Ref = mustJSON(map[string]string{"url": c.URL})
+		f.Ref = e2ee.JSON(map[string]string{"url": c.URL})
 	}
 	if c.Info != nil {
 		f.MediaType = c.Info.MediaType
@@ -187,7 +188,7 @@ func render(m quinta.Message) (typ string, content []byte, err error) {
 			return "", nil, fmt.Errorf("%w: reaction to nothing", ErrMalformed)
 		}
 		c.Relates = &relatesTo{Type: "m.annotation", Event: m.Relation.To, Key: m.Relation.Key}
-		return typeReaction, mustJSON(c), nil
+		return typeReaction, e2ee.JSON(c), nil
 	case quinta.MessageRedaction:
 		if m.Relation.To == "" {
 			return "", nil, fmt.Errorf("%w: redaction of nothing", ErrMalformed)
@@ -196,7 +197,7 @@ func render(m quinta.Message) (typ string, content []byte, err error) {
 		if m.Text != "" {
 			out["reason"] = m.Text
 		}
-		return typeRedaction, mustJSON(out), nil
+		return typeRedaction, e2ee.JSON(out), nil
 	default:
 		return "", nil, fmt.Errorf("%w: a message of this kind needs a type and a body", ErrMalformed)
 	}
@@ -244,7 +245,7 @@ func renderRelation(m quinta.Message, c messageContent) []byte {
 	}
 	switch m.Relation.Kind {
 	case quinta.RelationReplace:
-		c.New = mustJSON(c)
+		c.New = e2ee.JSON(c)
 		c.Body = "* " + c.Body
 		c.Relates = &relatesTo{Type: "m.replace", Event: m.Relation.To}
 	case quinta.RelationReply:
@@ -253,5 +254,5 @@ func renderRelation(m quinta.Message, c messageContent) []byte {
 		c.Relates = reply(m.Relation.To)
 		c.Relates.Type, c.Relates.Event = "m.thread", m.Relation.To
 	}
-	return mustJSON(c)
+	return e2ee.JSON(c)
 }

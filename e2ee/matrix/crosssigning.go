@@ -37,8 +37,10 @@ const (
 )
 
 func (w *work) seeds() (seeds, error) {
-	s := seeds{}
-	_, err := w.get("secrets", &s)
+	s, found, err := e2ee.Load[seeds](w.tx, "secrets")
+	if !found {
+		s = seeds{}
+	}
 	return s, err
 }
 
@@ -132,7 +134,7 @@ func (w *work) newCross() error {
 	put(s, nameMaster, msk)
 	put(s, nameSelfSigning, ssk)
 	put(s, nameUserSigning, usk)
-	if err := w.put(newCrossKey, s); err != nil {
+	if err := e2ee.Store(w.tx, newCrossKey, s); err != nil {
 		return err
 	}
 	return w.uploadCross(msk, ssk.Public().String(), usk.Public().String())
@@ -159,15 +161,15 @@ func (w *work) uploadCross(msk key.MasterPrivate, ssk, usk string) error {
 		}
 		body[k.member] = raw
 	}
-	return w.enqueue(&record{Kind: ReqDeviceSigning, Method: "POST", Path: path("keys", "device_signing", "upload"), Body: mustJSON(body)})
+	return w.reqs.add(&record{Kind: ReqDeviceSigning, Method: "POST", Path: path("keys", "device_signing", "upload"), Body: e2ee.JSON(body)})
 }
 
 // doneDeviceSigning makes the new keys the ones that count, and signs with
 // them what this device vouches for. If the server refused, they are thrown
 // away, and those from before stay.
 func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
-	made := seeds{}
-	if found, err := w.get(newCrossKey, &made); err != nil || !found {
+	made, found, err := e2ee.Load[seeds](w.tx, newCrossKey)
+	if err != nil || !found {
 		return err
 	}
 	if err := w.tx.Delete(newCrossKey); err != nil {
@@ -181,7 +183,7 @@ func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
 		return err
 	}
 	maps.Copy(s, made)
-	if err := w.put("secrets", s); err != nil {
+	if err := e2ee.Store(w.tx, "secrets", s); err != nil {
 		return err
 	}
 	u, err := w.user(w.m.user)
@@ -216,7 +218,7 @@ func (w *work) signAgain(u *userRecord) error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	entries, err := w.keysWith("user/")
+	entries, err := e2ee.Entries(w.tx, "user/")
 	if err != nil {
 		return err
 	}
@@ -256,7 +258,7 @@ func (m *Machine) ImportCrossSigning(tx e2ee.Tx, c CrossSigning) ([]e2ee.Event, 
 		put(s, nameMaster, c.Master)
 		put(s, nameSelfSigning, c.SelfSigning)
 		put(s, nameUserSigning, c.UserSigning)
-		if err := w.put("secrets", s); err != nil {
+		if err := e2ee.Store(w.tx, "secrets", s); err != nil {
 			return err
 		}
 		if !c.Master.IsZero() {
@@ -346,9 +348,9 @@ func (w *work) uploadSignature(user quinta.UserID, name string, object []byte, p
 	if err != nil {
 		return err
 	}
-	return w.enqueue(&record{
+	return w.reqs.add(&record{
 		Kind: ReqSignatures, Method: "POST", Path: path("keys", "signatures", "upload"),
-		Body: mustJSON(map[quinta.UserID]map[string]json.RawMessage{user: {name: signed}}),
+		Body: e2ee.JSON(map[quinta.UserID]map[string]json.RawMessage{user: {name: signed}}),
 	})
 }
 
@@ -365,16 +367,5 @@ func (w *work) doneSignatures(*record, Ans) error {
 // Signing reports whether cross-signing keys or signatures wait to be
 // uploaded, so that a program which ends can see them off.
 func (m *Machine) Signing(tx e2ee.Tx) (bool, error) {
-	waits := false
-	for e, err := range tx.All("req/") {
-		if err != nil {
-			return false, err
-		}
-		var r record
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return false, damaged("req/")
-		}
-		waits = waits || r.Kind == ReqSignatures || r.Kind == ReqDeviceSigning
-	}
-	return waits, nil
+	return newRequests(tx, new(e2ee.Seq)).any(func(r *record) bool { return r.Kind == ReqSignatures || r.Kind == ReqDeviceSigning })
 }

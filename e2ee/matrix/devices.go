@@ -97,15 +97,15 @@ func (w *work) user(id quinta.UserID) (*userRecord, error) {
 	if u := w.users[id]; u != nil {
 		return u, nil
 	}
-	u := new(userRecord)
-	if _, err := w.get("user/"+string(id), u); err != nil {
+	u, _, err := e2ee.Load[userRecord](w.tx, "user/"+string(id))
+	if err != nil {
 		return nil, err
 	}
 	if u.Devices == nil {
 		u.Devices = map[quinta.DeviceID]*deviceRecord{}
 	}
-	w.users[id] = u
-	return u, nil
+	w.users[id] = &u
+	return &u, nil
 }
 
 // track begins to follow the devices of a user.
@@ -162,7 +162,7 @@ func (w *work) planQuery() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	entries, err := w.keysWith("stale/")
+	entries, err := e2ee.Entries(w.tx, "stale/")
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (w *work) flushUsers() error {
 			continue
 		}
 		u.dirty = false
-		if err := w.put("user/"+string(id), u); err != nil {
+		if err := e2ee.Store(w.tx, "user/"+string(id), u); err != nil {
 			return err
 		}
 		mark := "stale/" + string(id)
@@ -221,8 +221,8 @@ func (w *work) query(ids []quinta.UserID) error {
 		r.Generations[id] = u.Generation
 		ask[id] = []string{}
 	}
-	r.Body = mustJSON(map[string]any{"device_keys": ask, "timeout": 10000})
-	return w.enqueue(r)
+	r.Body = e2ee.JSON(map[string]any{"device_keys": ask, "timeout": 10000})
+	return w.reqs.add(r)
 }
 
 // queryAnswer is the answer of keys/query.

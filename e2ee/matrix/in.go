@@ -187,7 +187,7 @@ func (w *work) outdateAll() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	entries, err := w.keysWith("user/")
+	entries, err := e2ee.Entries(w.tx, "user/")
 	if err != nil {
 		return err
 	}

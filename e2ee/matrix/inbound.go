@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -84,8 +85,7 @@ func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
 // got better, and opens the messages that waited.
 func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, r inboundRecord) (bool, error) {
 	id := string(s.ID())
-	var old inboundRecord
-	found, err := w.get(inboundKey(room, id), &old)
+	old, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(room, id))
 	if err != nil {
 		return false, err
 	}
@@ -119,13 +119,13 @@ func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, r inboundReco
 			return false, nil
 		}
 	}
-	if err := w.put(inboundKey(room, id), &r); err != nil {
+	if err := e2ee.Store(w.tx, inboundKey(room, id), &r); err != nil {
 		return false, err
 	}
 	if err := w.tx.Put(unsavedKey(room, id), []byte{1}); err != nil {
 		return false, err
 	}
-	said, err := w.keysWith(withheldKey(room, id))
+	said, err := e2ee.Entries(w.tx, withheldKey(room, id))
 	if err != nil {
 		return false, err
 	}
@@ -200,8 +200,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	if err != nil {
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
-	var r inboundRecord
-	found, err := w.get(inboundKey(room, c.SessionID), &r)
+	r, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(room, c.SessionID))
 	if err != nil {
 		return msg, nil, err
 	}
@@ -284,7 +283,7 @@ func relate(content, relation json.RawMessage) json.RawMessage {
 		has = map[string]json.RawMessage{}
 	}
 	has["m.relates_to"] = relation
-	return mustJSON(has)
+	return e2ee.JSON(has)
 }
 
 // A use says what is known of the index of a session.
@@ -303,7 +302,7 @@ const (
 // as often as somebody looks.
 func (w *work) firstUse(session string, index uint32, e roomEvent) (use, error) {
 	key := "replay/" + session + "/" + hex32(index)
-	read, told := mustJSON([]any{e.ID, e.Time}), mustJSON([]any{e.ID, e.Time, true})
+	read, told := e2ee.JSON([]any{e.ID, e.Time}), e2ee.JSON([]any{e.ID, e.Time, true})
 	old, err := w.tx.Get(key)
 	if err != nil {
 		return fresh, err
@@ -336,22 +335,19 @@ func hex32(n uint32) string {
 
 // keep stores an event that a key may open later.
 func (w *work) keep(room quinta.RoomID, session string, e roomEvent) error {
-	return w.put("kept/"+string(room)+"\x00"+session+"\x00"+string(e.ID), e)
+	return e2ee.Store(w.tx, "kept/"+string(room)+"\x00"+session+"\x00"+string(e.ID), e)
 }
 
 // retry opens the kept events of a session.
 func (w *work) retry(room quinta.RoomID, session string) error {
-	entries, err := w.keysWith("kept/" + string(room) + "\x00" + session + "\x00")
-	if err != nil {
-		return err
-	}
-	events := make([]roomEvent, len(entries))
-	for i, e := range entries {
-		if err := json.Unmarshal(e.Value, &events[i]); err != nil {
-			return damaged("a record")
+	var events []roomEvent
+	for e, err := range e2ee.Records[roomEvent](w.tx, "kept/"+string(room)+"\x00"+session+"\x00") {
+		if err != nil {
+			return err
 		}
+		events = append(events, e.Value)
 	}
-	slices.SortStableFunc(events, func(a, b roomEvent) int { return int(a.Time - b.Time) })
+	slices.SortStableFunc(events, func(a, b roomEvent) int { return cmp.Compare(a.Time, b.Time) })
 	for _, e := range events {
 		msg, f, err := w.decrypt(room, e)
 		if err != nil {
@@ -428,17 +424,12 @@ func (m *Machine) Import(tx e2ee.Tx, sessions []sessiondata.Session) (imported i
 func (m *Machine) Export(tx e2ee.Tx) ([]sessiondata.Session, error) {
 	var out []sessiondata.Session
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.keysWith("in/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var r inboundRecord
-			if json.Unmarshal(e.Value, &r) != nil {
-				return damaged("a record")
+		for e, err := range e2ee.Records[inboundRecord](w.tx, "in/") {
+			if err != nil {
+				return err
 			}
-			room, id, _ := strings.Cut(strings.TrimPrefix(e.Key, "in/"), "\x00")
-			d, err := exported(room, id, r)
+			room, id, _ := strings.Cut(e.Name, "\x00")
+			d, err := exported(room, id, e.Value)
 			if err != nil {
 				return err
 			}

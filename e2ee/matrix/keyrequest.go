@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 )
@@ -45,8 +46,7 @@ type requestBody struct {
 // requestKey asks the own other devices for a session, once.
 func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error {
 	place := "keyreq/" + string(room) + "\x00" + session
-	var k keyRequest
-	found, err := w.get(place, &k)
+	k, found, err := e2ee.Load[keyRequest](w.tx, place)
 	if err != nil || found && w.now.UnixMilli()-k.At < requestAgain.Milliseconds() {
 		return err
 	}
@@ -63,7 +63,7 @@ func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error
 		return err
 	}
 	k = keyRequest{ID: id, At: w.now.UnixMilli(), Asked: asked, Sender: c.SenderKey}
-	if err := w.put(place, &k); err != nil {
+	if err := e2ee.Store(w.tx, place, &k); err != nil {
 		return err
 	}
 	return w.tellAll(asked, requestContent{
@@ -88,7 +88,7 @@ func (w *work) ownOthers() ([]target, error) {
 }
 
 func (w *work) tellAll(to []target, c requestContent) error {
-	text := mustJSON(c)
+	text := e2ee.JSON(c)
 	var ms []deviceMessage
 	for _, t := range to {
 		ms = append(ms, deviceMessage{t, text})
@@ -100,8 +100,7 @@ func (w *work) tellAll(to []target, c requestContent) error {
 // cancelKeyRequest takes a request back, as the key came.
 func (w *work) cancelKeyRequest(room quinta.RoomID, session string) error {
 	place := "keyreq/" + string(room) + "\x00" + session
-	var k keyRequest
-	found, err := w.get(place, &k)
+	k, found, err := e2ee.Load[keyRequest](w.tx, place)
 	if err != nil || !found {
 		return err
 	}
@@ -133,8 +132,7 @@ func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	if c.Action != "request" || c.Body == nil || c.Body.Algorithm != algorithmMegolm || !plain(c.Body.Room) || !plain(c.Body.Session) {
 		return nil
 	}
-	var r inboundRecord
-	found, err := w.get(inboundKey(c.Body.Room, c.Body.Session), &r)
+	r, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(c.Body.Room, c.Body.Session))
 	if err != nil {
 		return err
 	}
@@ -165,7 +163,7 @@ func (w *work) forward(to target, c requestContent, r inboundRecord) error {
 	}
 	defer clear(raw)
 	chain := append([]string{}, r.Chain...)
-	content := mustJSON(map[string]any{
+	content := e2ee.JSON(map[string]any{
 		"algorithm": algorithmMegolm, "room_id": c.Body.Room, "session_id": c.Body.Session,
 		"session_key": base64text.EncodeSecret(raw), "sender_key": r.Curve, "sender_claimed_ed25519_key": r.Ed25519,
 		"forwarding_curve25519_key_chain": chain, "shared_history": r.Shared, "m.shared_history": r.Shared,
@@ -179,7 +177,7 @@ func (w *work) forward(to target, c requestContent, r inboundRecord) error {
 	if err := w.tx.Put(place, []byte(at)); err != nil {
 		return err
 	}
-	return w.put(at, &olmItem{To: to, Type: typeForwarded, Content: content})
+	return e2ee.Store(w.tx, at, &olmItem{To: to, Type: typeForwarded, Content: content})
 }
 
 // forgetForward takes back a forward that has not left.
@@ -202,8 +200,7 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain || !plain(k.Room) {
 		return nil
 	}
-	var asked keyRequest
-	found, err := w.get("keyreq/"+string(k.Room)+"\x00"+k.SessionID, &asked)
+	asked, found, err := e2ee.Load[keyRequest](w.tx, "keyreq/"+string(k.Room)+"\x00"+k.SessionID)
 	if err != nil || !found || w.now.UnixMilli()-asked.At >= requestAgain.Milliseconds() ||
 		!slices.Contains(asked.Asked, target{from.User, from.Device, from.Curve}) {
 		return err
@@ -229,7 +226,7 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 // when this device and an own one came to trust each other: what was asked
 // before was refused.
 func (w *work) askAgain() error {
-	entries, err := w.keysWith("keyreq/")
+	entries, err := e2ee.Entries(w.tx, "keyreq/")
 	if err != nil {
 		return err
 	}
@@ -244,15 +241,11 @@ func (w *work) askAgain() error {
 // requestKept asks for the sessions of messages that wait and that nobody was
 // asked for yet, as when the own devices were not known.
 func (w *work) requestKept() error {
-	entries, err := w.keysWith("kept/")
-	if err != nil {
-		return err
-	}
-	for _, k := range entries {
-		var e roomEvent
-		if err := json.Unmarshal(k.Value, &e); err != nil {
-			return damaged("a record")
+	for k, err := range e2ee.Records[roomEvent](w.tx, "kept/") {
+		if err != nil {
+			return err
 		}
+		e := k.Value
 		parts := strings.SplitN(strings.TrimPrefix(k.Key, "kept/"), "\x00", 3)
 		if len(parts) != 3 {
 			return ErrMalformed

@@ -23,9 +23,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -113,7 +110,7 @@ type meta struct {
 	Device    quinta.DeviceID `json:"device"`
 	Created   int64           `json:"created"`
 	NextBatch string          `json:"next_batch,omitempty"`
-	Seq       uint64          `json:"seq"`
+	Seq       e2ee.Seq        `json:"seq"`
 	// Epoch grows whenever a device list, a decision or a membership changes.
 	Epoch     uint64 `json:"epoch"`
 	Published bool   `json:"published"`
@@ -149,17 +146,17 @@ type work struct {
 	accChanged bool
 	metaStored []byte
 	users      map[quinta.UserID]*userRecord
-	peers      map[string]*peerRecord
-	// bodies holds those of the requests that this call stored.
-	bodies map[string][]byte
-	events []e2ee.Event
+	peers      peers
+	reqs       *requests
+	events     []e2ee.Event
 	// reading says that events come out of the history.
 	reading bool
 }
 
 // run does f on a unit of work and writes back what changed.
 func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
-	w := &work{m: m, tx: tx, now: m.env.Now(), users: map[quinta.UserID]*userRecord{}, peers: map[string]*peerRecord{}, bodies: map[string][]byte{}}
+	w := &work{m: m, tx: tx, now: m.env.Now(), users: map[quinta.UserID]*userRecord{}, peers: newPeers(tx)}
+	w.reqs = newRequests(tx, &w.meta.Seq)
 	if err := w.load(); err != nil {
 		return nil, err
 	}
@@ -188,7 +185,7 @@ func (w *work) load() error {
 		return w.makeDeviceKeys()
 	}
 	if err := json.Unmarshal(w.metaStored, &w.meta); err != nil {
-		return damaged("meta")
+		return e2ee.Damaged("meta")
 	}
 	if w.meta.User != w.m.user || w.meta.Device != w.m.device {
 		return ErrOtherDevice
@@ -206,66 +203,22 @@ func (w *work) flush() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	// In order, so that two runs of one call write the same.
-	for _, curve := range slices.Sorted(maps.Keys(w.peers)) {
-		if p := w.peers[curve]; p.dirty {
-			if err := w.tx.Put("olm/"+curve, p.encode()); err != nil {
-				return err
-			}
-		}
+	if err := w.peers.flush(); err != nil {
+		return err
 	}
 	if w.accChanged {
 		if err := w.tx.Put("account", w.acc.Encode()); err != nil {
 			return err
 		}
 	}
-	if b := mustJSON(&w.meta); !bytes.Equal(b, w.metaStored) {
+	if b := e2ee.JSON(&w.meta); !bytes.Equal(b, w.metaStored) {
 		return w.tx.Put("meta", b)
 	}
 	return nil
 }
 
-func damaged(key string) error { return fmt.Errorf("matrix: damaged store at %q", key) }
-
-// get reads the JSON value at key into v and reports whether there is one.
-func (w *work) get(key string, v any) (bool, error) {
-	b, err := w.tx.Get(key)
-	if err != nil || b == nil {
-		return false, err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return false, damaged(key)
-	}
-	return true, nil
-}
-
-// put writes v as JSON.
-func (w *work) put(key string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("matrix: %w", err)
-	}
-	return w.tx.Put(key, b)
-}
-
-// keysWith returns the keys that begin with prefix, so that the map may be
-// changed while they are gone through.
-func (w *work) keysWith(prefix string) ([]e2ee.Entry, error) {
-	var out []e2ee.Entry
-	for e, err := range w.tx.All(prefix) {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
 // next returns the next number of the store, as text that sorts like it.
-func (w *work) next() string {
-	w.meta.Seq++
-	return fmt.Sprintf("%016x", w.meta.Seq)
-}
+func (w *work) next() string { return w.meta.Seq.Next() }
 
 func (w *work) emit(e e2ee.Event) { w.events = append(w.events, e) }
 
@@ -320,7 +273,7 @@ func (m *Machine) Since(tx e2ee.Tx) (string, error) {
 		return "", err
 	}
 	if err := json.Unmarshal(b, &since); err != nil {
-		return "", damaged("meta")
+		return "", e2ee.Damaged("meta")
 	}
 	return since.NextBatch, nil
 }

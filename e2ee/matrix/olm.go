@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,124 +9,11 @@ import (
 	"strconv"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/key"
 )
-
-// maxSessions is how many Olm sessions with one device are kept; the least
-// recently used goes first. The specification asks for at least four.
-const maxSessions = 5
-
-// A peerRecord holds the Olm sessions with one device, by its Curve25519 key.
-type peerRecord struct {
-	Sessions []*peerSession
-
-	dirty bool
-}
-
-// A peerSession is one session. Received is when a message was last opened
-// with it, or when it was made, or retired; Used is when it last did anything.
-type peerSession struct {
-	ID       olm.SessionID
-	State    []byte
-	Received int64
-	Used     int64
-}
-
-// retired is the time Received of a session that opens messages and seals none
-// any more.
-const retired = -1
-
-// encode writes the sessions as length-prefixed fields: there are many
-// records, and each message changes one.
-func (p *peerRecord) encode() []byte {
-	size := 0
-	for _, s := range p.Sessions {
-		size += len(s.ID) + len(s.State) + 4*binary.MaxVarintLen64
-	}
-	b := make([]byte, 0, size)
-	for _, s := range p.Sessions {
-		b = binary.AppendUvarint(b, uint64(len(s.ID)))
-		b = append(b, s.ID...)
-		b = binary.AppendUvarint(b, uint64(len(s.State)))
-		b = append(b, s.State...)
-		b = binary.AppendVarint(b, s.Received)
-		b = binary.AppendVarint(b, s.Used)
-	}
-	return b
-}
-
-// decodePeer reads what encode wrote.
-func decodePeer(b []byte) (*peerRecord, error) {
-	p := new(peerRecord)
-	field := func() []byte {
-		n, k := binary.Uvarint(b)
-		if k <= 0 || n > uint64(len(b)-k) {
-			b = nil
-			return nil
-		}
-		f := b[k : k+int(n)]
-		b = b[k+int(n):]
-		return f
-	}
-	for len(b) > 0 {
-		s := &peerSession{ID: olm.SessionID(field()), State: field()}
-		for _, v := range []*int64{&s.Received, &s.Used} {
-			n, k := binary.Varint(b)
-			if k <= 0 {
-				return nil, damaged("olm/")
-			}
-			*v, b = n, b[k:]
-		}
-		p.Sessions = append(p.Sessions, s)
-	}
-	return p, nil
-}
-
-func (w *work) peer(curve string) (*peerRecord, error) {
-	if p := w.peers[curve]; p != nil {
-		return p, nil
-	}
-	b, err := w.tx.Get("olm/" + curve)
-	if err != nil {
-		return nil, err
-	}
-	p, err := decodePeer(b)
-	if err != nil {
-		return nil, err
-	}
-	w.peers[curve] = p
-	return p, nil
-}
-
-// add keeps a new session, and drops the least recently used one if there are
-// too many.
-func (p *peerRecord) add(id olm.SessionID, state []byte, now int64) {
-	p.Sessions = append(p.Sessions, &peerSession{ID: id, State: state, Received: now, Used: now})
-	if len(p.Sessions) > maxSessions {
-		oldest := 0
-		for i, s := range p.Sessions {
-			if s.Used < p.Sessions[oldest].Used {
-				oldest = i
-			}
-		}
-		p.Sessions = slices.Delete(p.Sessions, oldest, oldest+1)
-	}
-	p.dirty = true
-}
-
-// current returns the session to send with: the one on which a message was
-// last received. Of two that are equal the later made one is it.
-func (p *peerRecord) current() *peerSession {
-	var best *peerSession
-	for _, s := range p.Sessions {
-		if s.Received != retired && (best == nil || s.Received >= best.Received) {
-			best = s
-		}
-	}
-	return best
-}
 
 // olmPayload is the plaintext of an Olm message.
 type olmPayload struct {
@@ -160,7 +46,7 @@ type letter struct{ head, middle, tail []byte }
 func (w *work) letter(typ string, content []byte) letter {
 	return letter{
 		head: fmt.Appendf(nil, `{"type":%s,"content":%s,"sender":%s,"keys":{"ed25519":"%s"},"sender_device_keys":%s,"recipient":`,
-			mustJSON(typ), content, mustJSON(w.m.user), w.acc.Signing(), w.meta.Keys),
+			e2ee.JSON(typ), content, e2ee.JSON(w.m.user), w.acc.Signing(), w.meta.Keys),
 		middle: []byte(`,"recipient_keys":{"ed25519":"`),
 		tail:   []byte(`"}}`),
 	}
@@ -213,7 +99,7 @@ func (w *work) sealOnce(l letter, ts []target) ([]deviceMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := w.peer(t.Curve)
+		p, err := w.peers.get(t.Curve)
 		if err != nil {
 			return nil, err
 		}
@@ -244,7 +130,7 @@ func (j *sealJob) run(l letter, own string) {
 		return
 	}
 	defer s.Wipe()
-	user := mustJSON(j.to.User)
+	user := e2ee.JSON(j.to.User)
 	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(j.ed25519)+len(l.tail))
 	text = append(append(append(append(append(text, l.head...), user...), l.middle...), j.ed25519...), l.tail...)
 	sealed, err := s.Seal(j.rand, text)
@@ -283,7 +169,7 @@ func (w *work) open(c olmContent) ([]byte, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	p, err := w.peer(sender.String())
+	p, err := w.peers.get(sender.String())
 	if err != nil {
 		return nil, err
 	}

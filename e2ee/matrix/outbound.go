@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 )
@@ -129,9 +130,8 @@ func compareTargets(a, b target) int {
 // share brings the key of the room's session to all who are entitled to it.
 // It reports whether all of them have it, and the message may leave.
 func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, error) {
-	var o outboundRecord
 	var s shareRecord
-	have, err := w.get("out/"+string(room), &o)
+	o, have, err := e2ee.Load[outboundRecord](w.tx, "out/"+string(room))
 	if err != nil {
 		return nil, false, err
 	}
@@ -146,7 +146,7 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 		return nil, false, nil
 	}
 	if have {
-		if _, err := w.get("given/"+string(room), &s); err != nil {
+		if s, _, err = e2ee.Load[shareRecord](w.tx, "given/"+string(room)); err != nil {
 			return nil, false, err
 		}
 	}
@@ -166,10 +166,10 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 	if o.Epoch = 0; all && !a.partial {
 		o.Epoch = w.meta.Epoch
 	}
-	if err := w.put("given/"+string(room), &s); err != nil {
+	if err := e2ee.Store(w.tx, "given/"+string(room), &s); err != nil {
 		return nil, false, err
 	}
-	if err := w.put("out/"+string(room), &o); err != nil {
+	if err := e2ee.Store(w.tx, "out/"+string(room), &o); err != nil {
 		return nil, false, err
 	}
 	return &o, ready && o.Pending == 0, nil
@@ -206,7 +206,7 @@ func (w *work) newOutbound(room quinta.RoomID, r *roomRecord, o *outboundRecord)
 	*o = outboundRecord{State: s.Encode(), ID: string(s.ID()), Created: w.now.UnixMilli(), Shared: shareable(r.History)}
 	if r.Rotate {
 		r.Rotate = false
-		if err := w.put("room/"+string(room), r); err != nil {
+		if err := e2ee.Store(w.tx, "room/"+string(room), r); err != nil {
 			return err
 		}
 	}
@@ -245,7 +245,7 @@ func (w *work) give(room quinta.RoomID, o *outboundRecord, s *shareRecord, a aud
 			return false, false, err
 		}
 		d := u.Devices[t.Device]
-		p, err := w.peer(d.Curve)
+		p, err := w.peers.get(d.Curve)
 		if err != nil {
 			return false, false, err
 		}
@@ -268,7 +268,7 @@ func (w *work) give(room quinta.RoomID, o *outboundRecord, s *shareRecord, a aud
 		refuse(d.target, d.code)
 	}
 	if len(need) > 0 {
-		if err := w.put("claim/"+string(room), need); err != nil {
+		if err := e2ee.Store(w.tx, "claim/"+string(room), need); err != nil {
 			return false, false, err
 		}
 	}
@@ -291,7 +291,7 @@ func (w *work) giveTo(room quinta.RoomID, o *outboundRecord, s *shareRecord, ts 
 	raw := session.SessionKey()
 	defer clear(raw)
 	l := w.letter(typeRoomKey, fmt.Appendf(nil, `{"algorithm":"%s","room_id":%s,"session_id":"%s","session_key":"%s","shared_history":%t,"m.shared_history":%t}`,
-		algorithmMegolm, mustJSON(room), o.ID, base64text.EncodeSecret(raw), o.Shared, o.Shared))
+		algorithmMegolm, e2ee.JSON(room), o.ID, base64text.EncodeSecret(raw), o.Shared, o.Shared))
 	defer clear(l.head)
 	out, err := w.sealAll(l, ts)
 	if err != nil {
@@ -312,15 +312,14 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 	if r.Session == "" {
 		return nil
 	}
-	var o outboundRecord
-	found, err := w.get("out/"+string(r.Room), &o)
+	o, found, err := e2ee.Load[outboundRecord](w.tx, "out/"+string(r.Room))
 	if err != nil || !found || o.ID != r.Session {
 		return err
 	}
 	o.Pending--
 	if ans.Failure == Refused {
-		var s shareRecord
-		if _, err := w.get("given/"+string(r.Room), &s); err != nil {
+		s, _, err := e2ee.Load[shareRecord](w.tx, "given/"+string(r.Room))
+		if err != nil {
 			return err
 		}
 		for _, t := range r.Targets {
@@ -330,32 +329,26 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 		if o.Refusals++; o.Refusals > 1 {
 			o.GiveAfter = w.now.Add(refusedWait).UnixMilli()
 		}
-		if err := w.put("given/"+string(r.Room), &s); err != nil {
+		if err := e2ee.Store(w.tx, "given/"+string(r.Room), &s); err != nil {
 			return err
 		}
 	}
-	return w.put("out/"+string(r.Room), &o)
+	return e2ee.Store(w.tx, "out/"+string(r.Room), &o)
 }
 
 // giveAgain has the next message to each room bring a device the key once
 // more, as the device says that messages to it did not open: the key may have
 // been in one of them. It gets the key from the present index on.
 func (w *work) giveAgain(from origin) error {
-	entries, err := w.keysWith("given/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var s shareRecord
-		if err := json.Unmarshal(e.Value, &s); err != nil {
-			return damaged("given/")
+	for e, err := range e2ee.Records[shareRecord](w.tx, "given/") {
+		if err != nil {
+			return err
 		}
+		s := e.Value
 		if s.Given[from.User][from.Device] != from.Curve {
 			continue
 		}
-		var o outboundRecord
-		room := strings.TrimPrefix(e.Key, "given/")
-		found, err := w.get("out/"+room, &o)
+		o, found, err := e2ee.Load[outboundRecord](w.tx, "out/"+e.Name)
 		if err != nil {
 			return err
 		}
@@ -364,10 +357,10 @@ func (w *work) giveAgain(from origin) error {
 		}
 		s.set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)
 		o.Epoch = 0
-		if err := w.put(e.Key, &s); err != nil {
+		if err := e2ee.Store(w.tx, e.Key, &s); err != nil {
 			return err
 		}
-		if err := w.put("out/"+room, &o); err != nil {
+		if err := e2ee.Store(w.tx, "out/"+e.Name, &o); err != nil {
 			return err
 		}
 	}
@@ -386,7 +379,7 @@ func (w *work) sealRoom(room quinta.RoomID, o *outboundRecord, typ string, conte
 		return nil, err
 	}
 	defer s.Wipe()
-	text := mustJSON(map[string]any{"type": typ, "content": content, "room_id": room})
+	text := e2ee.JSON(map[string]any{"type": typ, "content": content, "room_id": room})
 	defer clear(text)
 	sealed, err := s.Seal(text)
 	if err != nil {
@@ -394,7 +387,7 @@ func (w *work) sealRoom(room quinta.RoomID, o *outboundRecord, typ string, conte
 	}
 	o.State = s.Encode()
 	o.Count++
-	if err := w.put("out/"+string(room), o); err != nil {
+	if err := e2ee.Store(w.tx, "out/"+string(room), o); err != nil {
 		return nil, err
 	}
 	// The ciphertext goes into the event as it is encoded: through a string and
@@ -402,12 +395,12 @@ func (w *work) sealRoom(room quinta.RoomID, o *outboundRecord, typ string, conte
 	out := make([]byte, 0, len(sealed)*4/3+512)
 	out = fmt.Appendf(out, `{"algorithm":"%s","ciphertext":"`, algorithmMegolm)
 	out = base64text.Append(out, sealed)
-	out = fmt.Appendf(out, `","device_id":%s`, mustJSON(w.m.device))
+	out = fmt.Appendf(out, `","device_id":%s`, e2ee.JSON(w.m.device))
 	var c struct {
 		RelatesTo json.RawMessage `json:"m.relates_to"`
 	}
 	if json.Unmarshal(content, &c) == nil && c.RelatesTo != nil {
-		out = fmt.Appendf(out, `,"m.relates_to":%s`, mustJSON(c.RelatesTo))
+		out = fmt.Appendf(out, `,"m.relates_to":%s`, e2ee.JSON(c.RelatesTo))
 	}
 	return fmt.Appendf(out, `,"sender_key":"%s","session_id":"%s"}`, w.acc.Identity(), o.ID), nil
 }

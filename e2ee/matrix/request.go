@@ -127,36 +127,6 @@ func path(elems ...string) string {
 	return clientPath + strings.Join(elems, "/")
 }
 
-// enqueue stores a request.
-func (w *work) enqueue(r *record) error {
-	id := w.next()
-	if r.Body != nil {
-		if err := w.tx.Put("body/"+id, r.Body); err != nil {
-			return err
-		}
-		w.bodies[id] = r.Body
-	}
-	return w.put("req/"+id, r)
-}
-
-// body returns the body of a stored request. One that was stored in this call
-// is not read back: the bodies that bring a key to many devices are large.
-func (w *work) body(id string) ([]byte, error) {
-	if b, ok := w.bodies[id]; ok {
-		return b, nil
-	}
-	return w.tx.Get("body/" + id)
-}
-
-// dequeue removes a request.
-func (w *work) dequeue(id string) error {
-	delete(w.bodies, id)
-	if err := w.tx.Delete("body/" + id); err != nil {
-		return err
-	}
-	return w.tx.Delete("req/" + id)
-}
-
 // toDevice stores requests that send contents of one clear type, at most a
 // hundred messages in each.
 func (w *work) toDevice(typ string, messages []deviceMessage, base record) (n int, err error) {
@@ -175,7 +145,7 @@ func (w *work) toDevice(typ string, messages []deviceMessage, base record) (n in
 		for _, m := range part {
 			r.Targets = append(r.Targets, m.to)
 		}
-		if err := w.enqueue(&r); err != nil {
+		if err := w.reqs.add(&r); err != nil {
 			return n, err
 		}
 		n++
@@ -208,9 +178,9 @@ func encodeMessages(ms []deviceMessage) []byte {
 			b = append(b, '}', ',')
 		}
 		if i == 0 || ms[i-1].to.User != m.to.User {
-			b = append(append(b, mustJSON(m.to.User)...), ':', '{')
+			b = append(append(b, e2ee.JSON(m.to.User)...), ':', '{')
 		}
-		b = append(append(b, mustJSON(m.to.Device)...), ':')
+		b = append(append(b, e2ee.JSON(m.to.Device)...), ':')
 		b = append(b, m.content...)
 	}
 	return append(b, "}}}"...)
@@ -227,15 +197,6 @@ func (w *work) txn() (string, error) {
 	return "q" + hex.EncodeToString(b[:]), nil
 }
 
-// mustJSON encodes a value of ours, which cannot fail.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("matrix: internal error: " + err.Error())
-	}
-	return b
-}
-
 // Outgoing returns the requests that are due, oldest first.
 func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 	var out []Req
@@ -243,31 +204,20 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 		if err := w.plan(); err != nil {
 			return err
 		}
-		return w.requests(func(id string, r *record) error {
-			body, err := w.body(id)
-			out = append(out, Req{ID: id, Kind: r.Kind, Method: r.Method, Path: r.Path, Body: body, lane: r.lane(id)})
-			return err
-		})
+		for r, err := range w.reqs.all() {
+			if err != nil {
+				return err
+			}
+			body, err := w.reqs.body(r.Name)
+			if err != nil {
+				return err
+			}
+			v := &r.Value
+			out = append(out, Req{ID: r.Name, Kind: v.Kind, Method: v.Method, Path: v.Path, Body: body, lane: v.lane(r.Name)})
+		}
+		return nil
 	})
 	return out, err
-}
-
-// requests goes through the stored requests.
-func (w *work) requests(f func(id string, r *record) error) error {
-	entries, err := w.keysWith("req/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		var r record
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return damaged("req/")
-		}
-		if err := f(strings.TrimPrefix(e.Key, "req/"), &r); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // plan makes the requests that are due and not made yet.
@@ -284,12 +234,11 @@ func (w *work) plan() error {
 // is ignored, as it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
-		var r record
-		found, err := w.get("req/"+req.ID, &r)
-		if err != nil || !found || ans.Failure == Unreached {
-			return err
+		if ans.Failure == Unreached {
+			return nil
 		}
-		if err := w.dequeue(req.ID); err != nil {
+		r, err := w.reqs.take(req.ID)
+		if err != nil || r == nil {
 			return err
 		}
 		done := map[ReqKind]func(*record, Ans) error{
@@ -297,11 +246,11 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 			ReqRoomSend: w.doneRoomSend, ReqMembers: w.doneMembers, ReqSignatures: w.doneSignatures, ReqDeviceSigning: w.doneDeviceSigning,
 		}[r.Kind]
 		if done == nil {
-			return damaged("req/")
+			return e2ee.Damaged("req/")
 		}
 		if ans.Failure == 0 && !json.Valid(ans.Body) {
 			ans.Failure = Refused // an answer that nobody can read
 		}
-		return done(&r, ans)
+		return done(r, ans)
 	})
 }

@@ -22,7 +22,7 @@ import (
 func (m *Machine) Restored(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error {
 		for _, prefix := range []string{"out/", "given/"} {
-			entries, err := w.keysWith(prefix)
+			entries, err := e2ee.Entries(w.tx, prefix)
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ func (m *Machine) Restored(tx e2ee.Tx) error {
 			}
 		}
 		w.meta.Epoch++
-		if err := w.retireAll(); err != nil {
+		if err := w.peers.retireAll(); err != nil {
 			return err
 		}
 		return w.greetAll()
@@ -41,28 +41,9 @@ func (m *Machine) Restored(tx e2ee.Tx) error {
 	return err
 }
 
-// retireAll ends the sending with every Olm session.
-func (w *work) retireAll() error {
-	entries, err := w.keysWith("olm/")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		p, err := w.peer(strings.TrimPrefix(e.Key, "olm/"))
-		if err != nil {
-			return err
-		}
-		for _, s := range p.Sessions {
-			s.Received = retired
-		}
-		p.dirty = true
-	}
-	return nil
-}
-
 // greetAll makes a new session with every device with which there was one.
 func (w *work) greetAll() error {
-	entries, err := w.keysWith("user/")
+	entries, err := e2ee.Entries(w.tx, "user/")
 	if err != nil {
 		return err
 	}
@@ -74,7 +55,7 @@ func (w *work) greetAll() error {
 		}
 		for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
 			d := u.Devices[device]
-			p, err := w.peer(d.Curve)
+			p, err := w.peers.get(d.Curve)
 			if err != nil {
 				return err
 			}

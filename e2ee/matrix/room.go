@@ -53,9 +53,7 @@ type roomRecord struct {
 }
 
 func (w *work) room(id quinta.RoomID) (roomRecord, bool, error) {
-	var r roomRecord
-	found, err := w.get("room/"+string(id), &r)
-	return r, found, err
+	return e2ee.Load[roomRecord](w.tx, "room/"+string(id))
 }
 
 func memberKey(room quinta.RoomID, user quinta.UserID) string {
@@ -66,7 +64,7 @@ func memberKey(room quinta.RoomID, user quinta.UserID) string {
 // is invited to it.
 func (w *work) members(room quinta.RoomID) ([]quinta.UserID, error) {
 	prefix := "member/" + string(room) + "\x00"
-	entries, err := w.keysWith(prefix)
+	entries, err := e2ee.Entries(w.tx, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +104,7 @@ func (w *work) receiveRoom(in InRoom) error {
 			return err
 		}
 	}
-	if err := w.put("room/"+string(in.ID), &r); err != nil {
+	if err := e2ee.Store(w.tx, "room/"+string(in.ID), &r); err != nil {
 		return err
 	}
 	for _, raw := range in.Timeline {
@@ -119,7 +117,7 @@ func (w *work) receiveRoom(in InRoom) error {
 				if err := w.stateEvent(in.ID, &r, raw, in.Limited); err != nil {
 					return err
 				}
-				if err := w.put("room/"+string(in.ID), &r); err != nil {
+				if err := e2ee.Store(w.tx, "room/"+string(in.ID), &r); err != nil {
 					return err
 				}
 			}
@@ -289,15 +287,22 @@ func (w *work) encryption(room quinta.RoomID, r *roomRecord, content json.RawMes
 // are sealed. One that was on its way already comes twice, which is the lesser
 // evil.
 func (w *work) recall(room quinta.RoomID) error {
-	return w.requests(func(id string, r *record) error {
-		if r.Kind != ReqRoomSend || r.Room != room || r.Sealed || r.Type == typeRedaction {
-			return nil
-		}
-		if err := w.put("outbox/"+id, &outboxItem{room, r.Type, r.Content, r.Txn}); err != nil {
+	for q, err := range w.reqs.all() {
+		if err != nil {
 			return err
 		}
-		return w.dequeue(id)
-	})
+		r := &q.Value
+		if r.Kind != ReqRoomSend || r.Room != room || r.Sealed || r.Type == typeRedaction {
+			continue
+		}
+		if err := e2ee.Store(w.tx, "outbox/"+q.Name, &outboxItem{room, r.Type, r.Content, r.Txn}); err != nil {
+			return err
+		}
+		if err := w.reqs.drop(q.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // member takes a membership.
@@ -340,10 +345,10 @@ func (w *work) fetchMembers(room quinta.RoomID, r *roomRecord) error {
 		return nil
 	}
 	r.FetchingMembers, r.Fetching = true, r.Changes
-	if err := w.put("room/"+string(room), r); err != nil {
+	if err := e2ee.Store(w.tx, "room/"+string(room), r); err != nil {
 		return err
 	}
-	return w.enqueue(&record{Kind: ReqMembers, Method: "GET", Path: path("rooms", string(room), "members"), Room: room})
+	return w.reqs.add(&record{Kind: ReqMembers, Method: "GET", Path: path("rooms", string(room), "members"), Room: room})
 }
 
 // doneMembers takes the list of members. Memberships that a sync brought while
@@ -359,10 +364,10 @@ func (w *work) doneMembers(rec *record, ans Ans) error {
 	}
 	if ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil {
 		r.FetchAfter = w.now.Add(refusedWait).UnixMilli()
-		return w.put("room/"+string(rec.Room), &r)
+		return e2ee.Store(w.tx, "room/"+string(rec.Room), &r)
 	}
 	if r.Changes != r.Fetching {
-		return w.put("room/"+string(rec.Room), &r) // overtaken: asked again
+		return e2ee.Store(w.tx, "room/"+string(rec.Room), &r) // overtaken: asked again
 	}
 	listed := map[string]bool{}
 	for _, raw := range a.Chunk {
@@ -390,5 +395,5 @@ func (w *work) doneMembers(rec *record, ans Ans) error {
 		w.meta.Epoch++
 	}
 	r.Complete, r.FetchAfter = true, 0
-	return w.put("room/"+string(rec.Room), &r)
+	return e2ee.Store(w.tx, "room/"+string(rec.Room), &r)
 }

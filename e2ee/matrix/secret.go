@@ -42,7 +42,7 @@ func (m *Machine) RequestSecret(tx e2ee.Tx, name string) error {
 		if err != nil {
 			return err
 		}
-		if err := w.put("secretreq/"+id, &secretRequest{name, w.now.UnixMilli(), asked}); err != nil {
+		if err := e2ee.Store(w.tx, "secretreq/"+id, &secretRequest{name, w.now.UnixMilli(), asked}); err != nil {
 			return err
 		}
 		return w.tellSecret(asked, secretContent{Action: "request", Device: m.device, ID: id, Name: name})
@@ -51,7 +51,7 @@ func (m *Machine) RequestSecret(tx e2ee.Tx, name string) error {
 }
 
 func (w *work) tellSecret(to []target, c secretContent) error {
-	text := mustJSON(c)
+	text := e2ee.JSON(c)
 	var ms []deviceMessage
 	for _, t := range to {
 		ms = append(ms, deviceMessage{t, text})
@@ -93,7 +93,7 @@ func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	if err := w.tx.Put(gaveKey(c.Device)+c.Name, []byte{1}); err != nil {
 		return err
 	}
-	return w.post(olmItem{To: verified[i], Type: typeSecretSend, Content: mustJSON(secretContent{ID: c.ID, Secret: s[c.Name]})})
+	return w.post(olmItem{To: verified[i], Type: typeSecretSend, Content: e2ee.JSON(secretContent{ID: c.ID, Secret: s[c.Name]})})
 }
 
 // gaveKey is where it is noted what secrets an own device got.
@@ -115,15 +115,14 @@ func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error)
 			}
 			given = given && b != nil
 		}
-		waits, err := w.keysWith("olmq/")
+		waits, err := e2ee.Entries(w.tx, "olmq/")
 		if err != nil {
 			return err
 		}
 		given = given && len(waits) == 0
-		return w.requests(func(_ string, r *record) error {
-			given = given && r.Kind != ReqToDevice
-			return nil
-		})
+		sending, err := w.reqs.any(func(r *record) bool { return r.Kind == ReqToDevice })
+		given = given && !sending
+		return err
 	})
 	return given, err
 }
@@ -137,8 +136,7 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	if json.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {
 		return nil
 	}
-	var r secretRequest
-	found, err := w.get("secretreq/"+c.ID, &r)
+	r, found, err := e2ee.Load[secretRequest](w.tx, "secretreq/"+c.ID)
 	if err != nil || !found || w.now.UnixMilli()-r.At >= requestAgain.Milliseconds() ||
 		!slices.Contains(r.Asked, target{from.User, from.Device, from.Curve}) {
 		return err
@@ -167,7 +165,7 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 		return err
 	}
 	s[r.Name] = base64text.EncodeSecret(raw)
-	if err := w.put("secrets", s); err != nil {
+	if err := e2ee.Store(w.tx, "secrets", s); err != nil {
 		return err
 	}
 	if err := w.tx.Delete("secretreq/" + c.ID); err != nil {
@@ -211,7 +209,7 @@ func (m *Machine) SetBackupKey(tx e2ee.Tx, k key.BackupPrivate) error {
 		b := k.Secret()
 		defer clear(b)
 		s[nameBackup] = base64text.EncodeSecret(b)
-		return w.put("secrets", s)
+		return e2ee.Store(w.tx, "secrets", s)
 	})
 	return err
 }

@@ -68,7 +68,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 			if msg.Relation.To == "" {
 				return fmt.Errorf("%w: redaction of nothing", ErrMalformed)
 			}
-			return w.enqueue(&record{
+			return w.reqs.add(&record{
 				Kind: ReqRoomSend, Method: "PUT", Path: path("rooms", string(i.Room), "redact", string(msg.Relation.To), string(i.Txn)),
 				Body: i.Content, Room: i.Room, Txn: i.Txn, Type: i.Type, Content: i.Content,
 			})
@@ -81,7 +81,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 				return err
 			}
 		}
-		return w.put("outbox/"+w.next(), &i)
+		return e2ee.Store(w.tx, "outbox/"+w.next(), &i)
 	})
 	return err
 }
@@ -100,16 +100,12 @@ func (w *work) blocked(room quinta.RoomID) error {
 
 // planOutbox seals the messages that may leave, in the order of each room.
 func (w *work) planOutbox() error {
-	entries, err := w.keysWith("outbox/")
-	if err != nil {
-		return err
-	}
 	waiting := map[quinta.RoomID]bool{}
-	for _, e := range entries {
-		var i outboxItem
-		if err := json.Unmarshal(e.Value, &i); err != nil {
-			return damaged("outbox/")
+	for e, err := range e2ee.Records[outboxItem](w.tx, "outbox/") {
+		if err != nil {
+			return err
 		}
+		i := e.Value
 		if waiting[i.Room] {
 			continue
 		}
@@ -137,7 +133,7 @@ func (w *work) sendItem(i *outboxItem) (bool, error) {
 	out := &record{Kind: ReqRoomSend, Method: "PUT", Room: i.Room, Txn: i.Txn, Type: i.Type, Content: i.Content}
 	if !r.Encrypted {
 		out.Path, out.Body = path("rooms", string(i.Room), "send", i.Type, string(i.Txn)), i.Content
-		return true, w.enqueue(out)
+		return true, w.reqs.add(out)
 	}
 	if !w.meta.Published || w.meta.Foreign || r.Algorithm != algorithmMegolm {
 		return false, nil
@@ -154,7 +150,7 @@ func (w *work) sendItem(i *outboxItem) (bool, error) {
 	}
 	out.Sealed = true
 	out.Path = path("rooms", string(i.Room), "send", typeEncrypted, string(i.Txn))
-	return true, w.enqueue(out)
+	return true, w.reqs.add(out)
 }
 
 // doneRoomSend tells what became of a message.
@@ -181,16 +177,11 @@ func (w *work) doneRoomSend(r *record, ans Ans) error {
 func (m *Machine) Unsent(tx e2ee.Tx, room quinta.RoomID) (int, error) {
 	n := 0
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.keysWith("outbox/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var i outboxItem
-			if err := json.Unmarshal(e.Value, &i); err != nil {
-				return damaged("outbox/")
+		for e, err := range e2ee.Records[outboxItem](w.tx, "outbox/") {
+			if err != nil {
+				return err
 			}
-			if i.Room == room {
+			if e.Value.Room == room {
 				n++
 			}
 		}
@@ -249,17 +240,12 @@ func (m *Machine) Membership(tx e2ee.Tx, room quinta.RoomID, user quinta.UserID)
 func (m *Machine) Rooms(tx e2ee.Tx) ([]quinta.RoomID, error) {
 	var out []quinta.RoomID
 	_, err := m.run(tx, func(w *work) error {
-		entries, err := w.keysWith("room/")
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var r roomRecord
-			if err := json.Unmarshal(e.Value, &r); err != nil {
-				return damaged("room/")
+		for e, err := range e2ee.Records[roomRecord](w.tx, "room/") {
+			if err != nil {
+				return err
 			}
-			if !r.Left && !r.Invited {
-				out = append(out, quinta.RoomID(strings.TrimPrefix(e.Key, "room/")))
+			if !e.Value.Left && !e.Value.Invited {
+				out = append(out, quinta.RoomID(e.Name))
 			}
 		}
 		return nil

@@ -107,32 +107,31 @@ type pending struct {
 
 // await keeps a payload until the sender's devices were queried.
 func (w *work) await(sender quinta.UserID, u *userRecord, curve string, text []byte) error {
-	all, err := w.keysWith("pending/")
+	all, err := e2ee.Entries(w.tx, "pending/")
 	if err != nil || len(all) >= maxPending {
 		return err
 	}
 	w.outdate(u)
 	u.Tracked = true
-	return w.put("pending/"+string(sender)+"\x00"+w.next(), &pending{curve, text})
+	return e2ee.Store(w.tx, "pending/"+string(sender)+"\x00"+w.next(), &pending{curve, text})
 }
 
 // pendingOlm looks again at the payloads that waited for the list of a user.
 // Those whose device is still not there are dropped, unless the list is
 // already outdated again.
 func (w *work) pendingOlm(sender quinta.UserID) error {
-	entries, err := w.keysWith("pending/" + string(sender) + "\x00")
-	if err != nil {
-		return err
-	}
 	u, err := w.user(sender)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		var p pending
+	for e, err := range e2ee.Records[pending](w.tx, "pending/"+string(sender)+"\x00") {
+		if err != nil {
+			return err
+		}
+		p := e.Value
 		var o olmPayload
-		if json.Unmarshal(e.Value, &p) != nil || json.Unmarshal(p.Text, &o) != nil {
-			return damaged("pending/")
+		if json.Unmarshal(p.Text, &o) != nil {
+			return e2ee.Damaged(e.Key)
 		}
 		id, d := u.byCurve(p.Curve)
 		if d == nil && u.Outdated {

@@ -232,15 +232,11 @@ func (m *Machine) UserIdentity(tx e2ee.Tx, id quinta.UserID) (IdentityInfo, erro
 // one and who were not acknowledged since.
 func (m *Machine) ChangedIdentities(tx e2ee.Tx) ([]quinta.UserID, error) {
 	var out []quinta.UserID
-	for e, err := range tx.All("user/") {
+	for u, err := range e2ee.Records[userRecord](tx, "user/") {
 		if err != nil {
 			return nil, err
 		}
-		var u userRecord
-		if err := json.Unmarshal(e.Value, &u); err != nil {
-			return nil, damaged("user/")
-		}
-		if id := quinta.UserID(e.Key[len("user/"):]); u.Changed && id != m.user {
+		if id := quinta.UserID(u.Name); u.Value.Changed && id != m.user {
 			out = append(out, id)
 		}
 	}
@@ -303,7 +299,7 @@ func (w *work) recheck() error {
 	if err := w.flushUsers(); err != nil {
 		return err
 	}
-	entries, err := w.keysWith("user/")
+	entries, err := e2ee.Entries(w.tx, "user/")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 )
@@ -98,9 +99,9 @@ func (w *work) upload(keys []olm.PublicKey) error {
 		body["device_keys"] = w.meta.Keys
 		r.DeviceKeys = true
 	}
-	r.Body = mustJSON(body)
+	r.Body = e2ee.JSON(body)
 	w.meta.Uploading = true
-	return w.enqueue(r)
+	return w.reqs.add(r)
 }
 
 // keyObject returns a signed one-time or fallback key.
@@ -110,7 +111,7 @@ func (w *work) keyObject(public string, fallback bool) json.RawMessage {
 		text = `{"fallback":true,"key":"` + public + `"}`
 	}
 	sig := map[string]map[string]string{string(w.m.user): {edPrefix + string(w.m.device): base64text.Encode(w.acc.Sign([]byte(text)))}}
-	return json.RawMessage(text[:len(text)-1] + `,"signatures":` + string(mustJSON(sig)) + `}`)
+	return json.RawMessage(text[:len(text)-1] + `,"signatures":` + string(e2ee.JSON(sig)) + `}`)
 }
 
 // doneUpload marks the keys as published. If the server refuses one-time keys

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee"
 )
 
 // Codes of m.room_key.withheld.
@@ -40,7 +41,7 @@ func (w *work) withhold(to target, room quinta.RoomID, session, code string) dev
 	if code == codeNoOlm {
 		room, session = "", ""
 	}
-	return deviceMessage{to, mustJSON(withheld{
+	return deviceMessage{to, e2ee.JSON(withheld{
 		Algorithm: algorithmMegolm, Room: room, Session: session,
 		SenderKey: w.acc.Identity().String(), Code: code, Reason: codeReasons[code],
 	})}
@@ -69,7 +70,7 @@ func (w *work) receiveWithheld(e toDeviceEvent) error {
 	if codeReasons[c.Code] == "" {
 		detail = c.Code + ": " + clip(c.Reason)
 	}
-	if err := w.put(withheldKey(c.Room, c.Session)+string(e.Sender), detail); err != nil {
+	if err := e2ee.Store(w.tx, withheldKey(c.Room, c.Session)+string(e.Sender), detail); err != nil {
 		return err
 	}
 	return w.explain(c.Room, c.Session, e.Sender, detail)
@@ -83,15 +84,11 @@ func withheldKey(room quinta.RoomID, session string) string {
 // explain reports again the messages of a session that wait, now that it is
 // known why.
 func (w *work) explain(room quinta.RoomID, session string, sender quinta.UserID, detail string) error {
-	entries, err := w.keysWith("kept/" + string(room) + "\x00" + session + "\x00")
-	if err != nil {
-		return err
-	}
-	for _, k := range entries {
-		var e roomEvent
-		if err := json.Unmarshal(k.Value, &e); err != nil {
-			return damaged("a record")
+	for k, err := range e2ee.Records[roomEvent](w.tx, "kept/"+string(room)+"\x00"+session+"\x00") {
+		if err != nil {
+			return err
 		}
+		e := k.Value
 		if e.Sender == sender {
 			w.report(message(room, e), &failure{reason: quinta.ReasonWithheld, detail: detail, kept: true})
 		}
@@ -109,8 +106,7 @@ func clip(s string) string {
 
 // noKey says why there is no key for an event, and asks for it.
 func (w *work) noKey(room quinta.RoomID, session string, e roomEvent) (*failure, error) {
-	var detail string
-	found, err := w.get(withheldKey(room, session)+string(e.Sender), &detail)
+	detail, found, err := e2ee.Load[string](w.tx, withheldKey(room, session)+string(e.Sender))
 	if err != nil {
 		return nil, err
 	}
