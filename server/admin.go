@@ -3,7 +3,11 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta/server/db"
@@ -15,8 +19,10 @@ const readyTimeout = 2 * time.Second
 
 // Admin returns what the admin listener serves: /healthz says that the
 // process lives, /readyz that it can answer, /metrics what it does. It has no
-// login; its listener must be out of strangers' reach.
-func (c *Core) Admin() http.Handler {
+// login; its listener must be out of strangers' reach. hosts are the names by
+// which it may be called, besides "localhost" and IP addresses: the page of a
+// stranger, whose name leads a browser here (DNS rebinding), is not answered.
+func (c *Core) Admin(hosts ...string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +35,25 @@ func (c *Core) Admin() http.Handler {
 	if c.Metrics != nil {
 		mux.Handle("GET /metrics", c.Metrics)
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !calledBy(r.Host, hosts) {
+			http.Error(w, "this listener is not called by that name: see the setting admin-hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// calledBy reports whether a Host header is an address, "localhost", or one of
+// the hosts.
+func calledBy(host string, hosts []string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	return slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
 // ready says why the server cannot answer now, or returns nil.

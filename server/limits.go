@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +25,9 @@ var (
 )
 
 // Limits holds who did what how often. Its memory is bounded: what has not
-// been seen for a while is forgotten, since its bucket is full again.
+// been seen for a while is forgotten, since its bucket is full again. Beyond
+// that, those who did least are forgotten first, so that nobody can make the
+// server forget their own tries by making up names.
 type Limits struct {
 	on  bool
 	now func() time.Time
@@ -75,16 +79,30 @@ func (l *Limits) Allow(what, who string, r Rate, n int) time.Duration {
 	return 0
 }
 
-// sweep forgets the buckets that are full again; if there are none, all of
-// them, which is kinder than to refuse everybody.
+// sweep forgets the buckets that are full again. If most are in use, it also
+// forgets those that are nearest to being full, down to three quarters.
 func (l *Limits) sweep(now time.Time) {
-	before := len(l.buckets)
 	for k, b := range l.buckets {
 		if now.Sub(b.seen) > b.idle {
 			delete(l.buckets, k)
 		}
 	}
-	if len(l.buckets) == before {
-		clear(l.buckets)
+	const keep = maxBuckets / 4 * 3
+	if len(l.buckets) <= keep {
+		return
+	}
+	type use struct {
+		key string
+		// wait is for how long the bucket fills.
+		wait time.Duration
+	}
+	uses := make([]use, 0, len(l.buckets))
+	for k, b := range l.buckets {
+		missing := float64(b.lim.Burst()) - b.lim.TokensAt(now)
+		uses = append(uses, use{k, time.Duration(missing / float64(b.lim.Limit()) * float64(time.Second))})
+	}
+	slices.SortFunc(uses, func(a, b use) int { return cmp.Compare(b.wait, a.wait) })
+	for _, u := range uses[keep:] {
+		delete(l.buckets, u.key)
 	}
 }

@@ -101,8 +101,33 @@ func TestRequestLogHoldsNothingOfTheRequest(t *testing.T) {
 // scrape returns what the admin listener says.
 func scrape(c *server.Core, path string) (int, string) {
 	w := httptest.NewRecorder()
-	c.Admin().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.Host = "127.0.0.1:9090"
+	c.Admin().ServeHTTP(w, r)
 	return w.Code, w.Body.String()
+}
+
+// TestAttackRebinding: a page whose name leads to the admin listener is not
+// answered.
+func TestAttackRebinding(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	cfg.Metrics = server.NewMetrics()
+	c := withFront(t, cfg, nil)
+	for host, ok := range map[string]bool{
+		"127.0.0.1:9090": true, "[::1]:9090": true, "10.1.2.3": true, "localhost:9090": true, "LOCALHOST": true, "quintad:9090": true, "Q.example.org": true,
+		"evil.example:9090": false, "127.0.0.1.evil.example": false, "localhost.evil.example": false, "": false, "quintad.evil.example:9090": false, "[evil]": false,
+	} {
+		for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			c.Admin("quintad", "q.example.org").ServeHTTP(w, r)
+			if want := map[bool]int{true: http.StatusOK, false: http.StatusMisdirectedRequest}[ok]; w.Code != want {
+				t.Errorf("%s called %q: got %d, want %d", path, host, w.Code, want)
+			}
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {

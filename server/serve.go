@@ -54,6 +54,10 @@ func (c *Core) guard(h http.Handler) http.Handler {
 				panic(p)
 			}
 			c.Log.Error("server: a request failed", "method", r.Method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			if r, ok := w.(*recorder); ok && r.status != 0 {
+				// The answer has begun: it must not look whole.
+				panic(http.ErrAbortHandler)
+			}
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		}()
 		h.ServeHTTP(w, r)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +155,49 @@ func TestLimitsPerKey(t *testing.T) {
 	if d := c.Limits.Allow("x", "alice", r, 1); d != 0 {
 		t.Errorf("a second later: got %v, want at once", d)
 	}
-	for i := range 50_000 {
-		c.Limits.Allow("x", strings.Repeat("y", i%100)+string(rune(i)), r, 1)
+}
+
+// TestLimitsRememberWhoIsLimited: however many names a client makes up, one
+// that is limited stays so, and the memory stays bounded.
+func TestLimitsRememberWhoIsLimited(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(0)
+	cfg := config(t)
+	cfg.RateLimits = true
+	cfg.Now = func() time.Time { return now }
+	c, err := server.Open(t.Context(), cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := server.Rate{Every: time.Minute, Burst: 3}
+	use := func(who string, n int) (wait time.Duration) {
+		for range n {
+			wait = c.Limits.Allow("x", who, r, 1)
+		}
+		return wait
+	}
+	// Idle buckets, which are full again in three minutes, go first.
+	for i := range 19_990 {
+		use("idle"+strconv.Itoa(i), 1)
+	}
+	now = now.Add(3*time.Minute + time.Second)
+	for _, who := range []string{"alice", "bob"} {
+		if got := use(who, 4); got == 0 {
+			t.Fatalf("%s is not limited after four tries", who)
+		}
+	}
+	for round := range 3 {
+		for i := range 20_000 {
+			use(strconv.Itoa(round)+" "+strconv.Itoa(i), 1)
+		}
+		for _, who := range []string{"alice", "bob"} {
+			if got := use(who, 1); got == 0 {
+				t.Errorf("round %d: %s is not limited any more", round, who)
+			}
+		}
+		if got := c.Limits.Len(); got > 20_000 {
+			t.Errorf("round %d: %d buckets, want at most 20,000", round, got)
+		}
 	}
 }

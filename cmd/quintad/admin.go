@@ -23,7 +23,11 @@ func serveAdmin(ctx context.Context, p *program, c *config.Config, core *server.
 		core.Log.Warn("the admin listener is not on loopback and has no login: see that strangers cannot reach it", "address", a.String())
 	}
 	fmt.Fprintf(p.stdout, "quintad: admin http://%s\n", l.Addr())
-	return serveSide(ctx, l, core.Admin(), core.Log), nil
+	hosts := c.AdminHosts
+	if host, _, err := net.SplitHostPort(c.AdminListen); err == nil && host != "" {
+		hosts = append(hosts[:len(hosts):len(hosts)], host)
+	}
+	return serveSide(ctx, l, core.Admin(hosts...), core.Log), nil
 }
 
 // serveSide serves a listener beside the main one until ctx ends. wait

@@ -27,6 +27,8 @@ type Config struct {
 	Data string
 	// Listen and AdminListen are "host:port"; AdminListen may be empty.
 	Listen, AdminListen string
+	// AdminHosts are the names by which the admin listener may be called.
+	AdminHosts []string
 	// Name is the server name; empty means the one that the store has.
 	Name         string
 	Registration server.Registration

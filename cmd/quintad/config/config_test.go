@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
 	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "rate-limits": "off", "private-gateways": "on", "public-url": "https://example.org",
-	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "log-level": "warn", "log-format": "json",
+	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "admin-hosts": "quintad,q.example.org", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "log-level": "warn", "log-format": "json",
 }
 
 // TestEveryKeyEverywhere sets every key in the file, by the environment and by
@@ -137,6 +137,7 @@ func TestRefused(t *testing.T) {
 		{"public-url = example.org", "not an address for clients", ""},
 		{"public-url = https://u:p@example.org", "not an address for clients", ""},
 		{"trusted-proxies = 10.0.0.0/99", "neither an address nor a network", ""},
+		{"admin-hosts = q.example.org:9090", "not a host name: give it without a port", ""},
 		{"networks = matrix,irc", `"irc" is not a network: the networks are matrix`, ""},
 		{"log-level = loud", "none of debug", ""},
 		{"log-format = xml", "none of text, json", ""},

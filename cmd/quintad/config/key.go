@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -153,13 +154,24 @@ var ownKeys = []*Key{
 	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),
 	text("admin-listen", "", "ADDR", "the address for health and metrics, host:port; without it there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
 	{
+		Name: "admin-hosts", Arg: "NAME,...", Help: "the names by which that address may be called, besides localhost and IP addresses",
+		Set: func(c *Config, s string) error {
+			c.AdminHosts = nil
+			for name := range list(s) {
+				if strings.ContainsAny(name, ":/ ") {
+					return fmt.Errorf("%.60q is not a host name: give it without a port", name)
+				}
+				c.AdminHosts = append(c.AdminHosts, name)
+			}
+			return nil
+		},
+		Get: func(c *Config) string { return strings.Join(c.AdminHosts, ",") },
+	},
+	{
 		Name: "trusted-proxies", Arg: "ADDR,...", Help: "addresses or networks whose X-Forwarded-For tells the client's address",
 		Set: func(c *Config, s string) error {
 			c.TrustedProxies = nil
-			for p := range strings.SplitSeq(s, ",") {
-				if p = strings.TrimSpace(p); p == "" {
-					continue
-				}
+			for p := range list(s) {
 				pre, err := netip.ParsePrefix(p)
 				if err != nil {
 					a, aerr := netip.ParseAddr(p)
@@ -231,6 +243,17 @@ func onOff(name, def, help string, field func(*Config) *bool) *Key {
 			}
 			return "off"
 		},
+	}
+}
+
+// list yields the words between commas.
+func list(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for w := range strings.SplitSeq(s, ",") {
+			if w = strings.TrimSpace(w); w != "" && !yield(w) {
+				return
+			}
+		}
 	}
 }
 

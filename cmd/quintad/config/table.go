@@ -80,10 +80,7 @@ func networksKey(networks []server.Network) *Key {
 		Name: "networks", Arg: "NAME,...", Help: "the networks that run, of " + strings.Join(known, ", ") + "; without it all of them",
 		Set: func(c *Config, s string) error {
 			c.Networks = nil
-			for name := range strings.SplitSeq(s, ",") {
-				if name = strings.TrimSpace(name); name == "" {
-					continue
-				}
+			for name := range list(s) {
 				if !slices.Contains(known, name) {
 					return fmt.Errorf("%.40q is not a network: the networks are %s", name, strings.Join(known, ", "))
 				}
