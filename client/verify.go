@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"github.com/quinta-chat/quinta"
 )
@@ -11,11 +12,16 @@ type Verifier interface {
 	Session
 	// Verify asks a user, or one device of this account, to compare short
 	// strings. compare is given the strings and answers whether both sides
-	// show the same. Run must be running.
+	// show the same. Run must be running. If they differ, the error wraps
+	// ErrMismatch.
 	Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(ctx context.Context, s ShortStrings) (bool, error)) error
 	// AwaitVerify waits for a request and carries it out if accept agrees.
 	AwaitVerify(ctx context.Context, accept func(from quinta.Device) bool, compare func(ctx context.Context, s ShortStrings) (bool, error)) error
 }
+
+// ErrMismatch is wrapped by the error of a verification in which the two sides
+// do not have the same keys: somebody may be listening in between.
+var ErrMismatch = errors.New("the two sides do not match")
 
 // ShortStrings are what two people compare.
 type ShortStrings struct {

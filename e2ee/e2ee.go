@@ -16,6 +16,7 @@
 package e2ee
 
 import (
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -91,7 +92,48 @@ const (
 	// EventSecret: a secret came from a verified device of the user's own; Detail
 	// names it.
 	EventSecret
+
+	eventKinds // one more than the last kind
 )
+
+// EventKinds returns every kind.
+func EventKinds() []EventKind {
+	ks := make([]EventKind, 0, eventKinds-1)
+	for k := EventMessage; k < eventKinds; k++ {
+		ks = append(ks, k)
+	}
+	return ks
+}
+
+// eventNames are the stable names of the kinds.
+var eventNames = [eventKinds]string{
+	EventMessage:       "message",
+	EventUndecryptable: "unreadable",
+	EventKeyChanged:    "key-changed",
+	EventVerification:  "verification",
+	EventDevice:        "device",
+	EventRoom:          "room-changed",
+	EventReceipt:       "receipt",
+	EventSent:          "sent",
+	EventFailed:        "failed",
+	EventTrouble:       "trouble",
+	EventUnread:        "unread",
+	EventSecret:        "secret",
+}
+
+// String returns a stable lower-case name, such as "key-changed", by which
+// programs tell the kinds apart.
+func (k EventKind) String() string {
+	if k < EventMessage || k >= eventKinds {
+		return "unknown"
+	}
+	return eventNames[k]
+}
+
+// ErrIdentityChanged is wrapped by what a machine returns when it refuses to
+// send because the verified identity of a recipient has changed, and the user
+// has not decided yet whether to accept the new one.
+var ErrIdentityChanged = errors.New("a verified identity has changed")
 
 // An Event is what a machine tells its caller.
 type Event struct {

@@ -7,7 +7,9 @@ import (
 	"os"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/sqlite"
+	"github.com/quinta-chat/quinta/e2ee"
 )
 
 // The exit codes. Scripts rely on them; doc/json.md lists them.
@@ -54,6 +56,10 @@ func verdict(err error) (code int, hint string) {
 	switch {
 	case errors.Is(err, sqlite.ErrLocked):
 		return exitFailed, "another quinta is running for this account: end it, or use another device with its own login"
+	case errors.Is(err, e2ee.ErrIdentityChanged):
+		return exitNotTrusted, "compare keys with 'quinta verify USER', or accept the new identity without comparing with 'quinta devices acknowledge USER'"
+	case errors.Is(err, client.ErrMismatch):
+		return exitNotTrusted, "do not send anything secret: find out over another channel why the two sides differ"
 	case errors.Is(err, sqlite.ErrKey):
 		return exitFailed, "give the passphrase or key with which the account was made"
 	case errors.Is(err, context.DeadlineExceeded):

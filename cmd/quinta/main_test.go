@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -81,6 +84,15 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("%v: got %d, want %d", kind, got, want)
 		}
 	}
+	for err, want := range map[error]int{
+		quinta.E(quinta.KindUnavailable, "verifying", "the other side did not answer"):                                           exitNetwork,
+		&quinta.Error{Kind: quinta.KindForbidden, Op: "sending", Err: fmt.Errorf("matrix: %w: @bob:x", e2ee.ErrIdentityChanged)}: exitNotTrusted,
+		&quinta.Error{Kind: quinta.KindForbidden, Op: "verifying", Err: fmt.Errorf("%w: other words", client.ErrMismatch)}:       exitNotTrusted,
+	} {
+		if got, hint := verdict(err); got != want || hint == "" {
+			t.Errorf("%v: got %d, hint %q, want %d and a hint", err, got, hint, want)
+		}
+	}
 	if len(exitText) != exitNotFound+1 {
 		t.Errorf("the manual has %d exit codes, want %d", len(exitText), exitNotFound+1)
 	}
@@ -93,9 +105,9 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("doc/json.md does not speak of %s", r)
 		}
 	}
-	for kind, name := range eventNames {
-		if !strings.Contains(string(doc), "`"+name+"`") {
-			t.Errorf("doc/json.md does not speak of the type %s of event %d", name, kind)
+	for _, kind := range e2ee.EventKinds() {
+		if !strings.Contains(string(doc), "`"+kind.String()+"`") {
+			t.Errorf("doc/json.md does not mention the type %s", kind)
 		}
 	}
 }
@@ -110,6 +122,32 @@ func TestErrorsInJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &l); err != nil || l.V != jsonVersion || l.Type != "error" || l.Code != exitLogin || code != exitLogin || errs == "" {
 		t.Errorf("got %d %q %q (%v)", code, out, errs, err)
+	}
+}
+
+// TestEveryEventIsTold: tail gives every event a type in JSON, and tells people
+// what they must know.
+func TestEveryEventIsTold(t *testing.T) {
+	t.Parallel()
+	silent := []e2ee.EventKind{e2ee.EventVerification, e2ee.EventDevice, e2ee.EventRoom, e2ee.EventReceipt, e2ee.EventSent}
+	for _, kind := range e2ee.EventKinds() {
+		e := e2ee.Event{Kind: kind, User: "@bob:x", Device: "B1", Detail: "detail", Message: quinta.Message{Room: "!r:x", ID: "$1", Text: "text"}}
+		if kind == e2ee.EventUndecryptable {
+			e.Reason = quinta.ReasonNoKeyYet
+		}
+		var out, errs bytes.Buffer
+		a := &app{out: &out, err: &errs}
+		a.tell("@alice:x", e)
+		if said := out.Len()+errs.Len() > 0; said == slices.Contains(silent, kind) {
+			t.Errorf("%s: got %q %q", kind, out.String(), errs.String())
+		}
+		out.Reset()
+		a.opt.json = true
+		a.tell("@alice:x", e)
+		var l head
+		if err := json.Unmarshal(out.Bytes(), &l); err != nil || l.Type != kind.String() || l.V != jsonVersion {
+			t.Errorf("%s: got %q (%v)", kind, out.String(), err)
+		}
 	}
 }
 

@@ -264,18 +264,6 @@ type eventLine struct {
 	Detail  string           `json:"detail,omitempty"`
 }
 
-// eventNames are the types of event lines.
-var eventNames = map[e2ee.EventKind]string{
-	e2ee.EventKeyChanged:   "key-changed",
-	e2ee.EventVerification: "verification",
-	e2ee.EventDevice:       "device",
-	e2ee.EventRoom:         "room-changed",
-	e2ee.EventReceipt:      "receipt",
-	e2ee.EventSent:         "sent",
-	e2ee.EventFailed:       "failed",
-	e2ee.EventTrouble:      "trouble",
-}
-
 // tell prints one event of a running session.
 func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 	switch e.Kind {
@@ -283,7 +271,7 @@ func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 		a.show(lineOf(account, e.Message, e.Reason, e.Detail), e.Message.Time, true)
 		return
 	}
-	l := eventLine{newHead(eventNames[e.Kind]), account, e.Message.Room, e.User, e.Device, e.Message.ID, e.Message.Txn, e.Detail}
+	l := eventLine{newHead(e.Kind.String()), account, e.Message.Room, e.User, e.Device, e.Message.ID, e.Message.Txn, e.Detail}
 	if a.opt.json {
 		a.emit(l)
 		return
@@ -295,5 +283,9 @@ func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 		a.note("a message was not sent: %s", oneLine(e.Detail))
 	case e2ee.EventTrouble:
 		a.note("%s", oneLine(e.Detail))
+	case e2ee.EventUnread:
+		a.note("%s could not read your message %s", oneLine(string(e.User)), oneLine(string(e.Message.ID)))
+	case e2ee.EventSecret:
+		a.note("device %s shared a secret with this one: %s", oneLine(string(e.Device)), oneLine(e.Detail))
 	}
 }

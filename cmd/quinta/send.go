@@ -62,19 +62,24 @@ func runSend(ctx context.Context, a *app, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		var sent *e2ee.Event
+		var sent, changed *e2ee.Event
 		if err := s.Flush(ctx, func(e e2ee.Event) {
-			if e.Message.Txn == txn && (e.Kind == e2ee.EventSent || e.Kind == e2ee.EventFailed) {
+			switch {
+			case e.Message.Txn == txn && (e.Kind == e2ee.EventSent || e.Kind == e2ee.EventFailed):
 				sent = &e
+			case e.Kind == e2ee.EventKeyChanged:
+				changed = &e
 			}
 		}); err != nil {
 			return err
 		}
 		switch {
+		case sent == nil && changed != nil:
+			return fmt.Errorf("the message is kept in the outbox: %w: %s", e2ee.ErrIdentityChanged, changed.User)
 		case sent == nil:
 			return failed(exitFailed, "it is in the outbox and leaves with the next command", errors.New("the message has not left yet"))
 		case sent.Kind == e2ee.EventFailed:
-			return refusedSend(sent)
+			return fmt.Errorf("the message was not sent: %s", sent.Detail)
 		}
 		if a.opt.json {
 			a.emit(eventLine{head: newHead("sent"), Account: ac.User, Room: room, ID: sent.Message.ID, Txn: txn})
@@ -82,15 +87,6 @@ func runSend(ctx context.Context, a *app, args []string) (err error) {
 		a.say("%s", sent.Message.ID)
 		return nil
 	})
-}
-
-// refusedSend turns a message that will not be sent into the command's end.
-func refusedSend(e *e2ee.Event) error {
-	err := fmt.Errorf("the message was not sent: %s", e.Detail)
-	if e.Reason == quinta.ReasonSenderMismatch {
-		return failed(exitNotTrusted, "somebody's identity has changed: compare it with 'quinta verify', or accept it with 'quinta devices accept'", err)
-	}
-	return failed(exitFailed, "", err)
 }
 
 // draft makes the message of the arguments. done closes what it opened.

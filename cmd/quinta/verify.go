@@ -67,7 +67,7 @@ func runVerify(ctx context.Context, a *app, args []string) error {
 		err := a.verify(ctx, s, ac, args)
 		stop()
 		if err = errors.Join(err, <-ran); err != nil {
-			return failed(exitNotTrusted, "", err)
+			return err
 		}
 		if a.opt.json {
 			a.emit(eventLine{head: newHead("verified"), Account: ac.User})

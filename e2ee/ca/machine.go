@@ -26,9 +26,10 @@ var (
 	ErrUnknownConversation = errors.New("ca: unknown conversation")
 	// ErrUnknownDevice: there is no such device, key or user.
 	ErrUnknownDevice = errors.New("ca: unknown device, key or user")
-	// ErrKeyChanged: a verified key of a member changed and nobody
-	// acknowledged it; nothing is sent to the conversation until then.
-	ErrKeyChanged = errors.New("ca: a verified key changed")
+	// ErrKeyChanged: a verified key of a member changed, and the user has not
+	// acknowledged it. Until then nothing is sent to the conversation. It wraps
+	// e2ee.ErrIdentityChanged.
+	ErrKeyChanged = fmt.Errorf("ca: %w", e2ee.ErrIdentityChanged)
 	// ErrDowngrade: somebody offers a weaker profile than the one agreed.
 	ErrDowngrade = errors.New("ca: a weaker profile than the conversation has")
 	// ErrClock: the clocks of this device and of the server differ.

@@ -23,6 +23,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -63,9 +64,10 @@ var (
 	// ErrUnknownRoom: the room was never seen in a sync, so nothing is known
 	// of its encryption.
 	ErrUnknownRoom = errors.New("matrix: unknown room")
-	// ErrIdentityChanged: a member's verified identity changed and nobody
-	// acknowledged it; nothing is sent to the room until then.
-	ErrIdentityChanged = errors.New("matrix: a verified identity changed")
+	// ErrIdentityChanged: a member's verified identity changed, and the user
+	// has not acknowledged it. Until then nothing is sent to the room. It wraps
+	// e2ee.ErrIdentityChanged.
+	ErrIdentityChanged = fmt.Errorf("matrix: %w", e2ee.ErrIdentityChanged)
 	// ErrUnsupportedRoom: the room is encrypted in a way that is not supported.
 	ErrUnsupportedRoom = errors.New("matrix: the room's encryption is not supported")
 	// ErrMalformed: an answer or an event of another shape.

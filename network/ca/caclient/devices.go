@@ -2,6 +2,7 @@ package caclient
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -219,7 +220,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 		return err
 	}
 	if !same {
-		return quinta.E(quinta.KindForbidden, op, "the words are not the same: the device is not accepted")
+		return &quinta.Error{Kind: quinta.KindForbidden, Op: op, Err: fmt.Errorf("%w: the words are not the same, and the device is not accepted", client.ErrMismatch)}
 	}
 	return s.decide(ctx, op, d, ca.Accept)
 }

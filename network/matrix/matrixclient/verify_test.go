@@ -2,6 +2,7 @@ package matrixclient_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -120,6 +121,9 @@ func TestVerifyMismatch(t *testing.T) {
 	err1, err2 := verifies(t, phone, laptop, "", laptop.s.Self().ID, func(client.ShortStrings, client.ShortStrings) bool { return false })
 	wantKind(t, err1, quinta.KindForbidden)
 	wantKind(t, err2, quinta.KindForbidden)
+	if !errors.Is(err1, client.ErrMismatch) || !errors.Is(err2, client.ErrMismatch) {
+		t.Errorf("got %v and %v, want a mismatch on both sides", err1, err2)
+	}
 	if got := phone.trustOf(laptop.s.Self()); got >= quinta.TrustVerified {
 		t.Errorf("got trust %v after strings that differ", got)
 	}

@@ -247,11 +247,12 @@ func cancelled(m *sas.Flow) error {
 	if byUs {
 		who = "this side"
 	}
-	kind := quinta.KindConflict
-	if code == sas.CodeSAS || code == sas.CodeKeyMismatch || code == sas.CodeCommitment || code == sas.CodeUserMismatch {
-		kind = quinta.KindForbidden
+	text := fmt.Sprintf("%s ended it (%s)", who, wire.Printable(code))
+	switch code {
+	case sas.CodeSAS, sas.CodeKeyMismatch, sas.CodeCommitment, sas.CodeUserMismatch:
+		return &quinta.Error{Kind: quinta.KindForbidden, Op: op, Err: fmt.Errorf("%w: %s", client.ErrMismatch, text)}
 	}
-	return quinta.E(kind, op, fmt.Sprintf("%s ended it (%s)", who, wire.Printable(code)))
+	return quinta.E(quinta.KindConflict, op, text)
 }
 
 func verifyError(op string, err error) error {

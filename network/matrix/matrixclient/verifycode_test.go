@@ -158,6 +158,9 @@ func TestVerifyCodeRefused(t *testing.T) {
 				t.Fatalf("got %v and %v, want neither verified", a, b)
 			}
 			wantKind(t, b, c.kind)
+			if errors.Is(b, client.ErrMismatch) != (c.kind == quinta.KindForbidden) {
+				t.Errorf("got %v, want a mismatch only for other keys", b)
+			}
 			if x, y := alice.trustOf(bob.s.Self()), bob.trustOf(alice.s.Self()); x == quinta.TrustVerified || y == quinta.TrustVerified {
 				t.Errorf("got trust %v and %v after a wrong code", x, y)
 			}
