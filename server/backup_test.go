@@ -43,7 +43,7 @@ func upload(t *testing.T, c *server.Core, content string) string {
 		t.Fatal(err)
 	}
 	if err := c.Update(t.Context(), func(tx *db.Tx) error {
-		return blob.Put(tx, blob.Blob{ID: id, Owner: "@alice:hs1", Bytes: w})
+		return blob.Put(tx, blob.Blob{ID: id, Owner: "matrix @alice:hs1", Bytes: w})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -213,10 +213,10 @@ func TestBackupOfALostFile(t *testing.T) {
 func putKeys(t *testing.T, c *server.Core) {
 	t.Helper()
 	if err := c.Update(t.Context(), func(tx *db.Tx) error {
-		if err := prekey.Put(tx, "@alice:hs1", "A", []prekey.Key{{Algorithm: "alg", ID: "one", Body: []byte("one")}}); err != nil {
+		if err := prekey.Put(tx, "matrix", "@alice:hs1", "A", []prekey.Key{{Algorithm: "alg", ID: "one", Body: []byte("one")}}); err != nil {
 			return err
 		}
-		return prekey.PutFallback(tx, "@alice:hs1", "A", []prekey.Key{{Algorithm: "alg", ID: "last", Body: []byte("fallback")}})
+		return prekey.PutFallback(tx, "matrix", "@alice:hs1", "A", []prekey.Key{{Algorithm: "alg", ID: "last", Body: []byte("fallback")}})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func claim(t *testing.T, c *server.Core) string {
 	t.Helper()
 	var got []prekey.Claimed
 	if err := c.Update(t.Context(), func(tx *db.Tx) (err error) {
-		got, err = prekey.Claim(tx, []prekey.Want{{User: "@alice:hs1", Device: "A", Algorithm: "alg"}})
+		got, err = prekey.Claim(tx, "matrix", []prekey.Want{{User: "@alice:hs1", Device: "A", Algorithm: "alg"}})
 		return err
 	}); err != nil {
 		t.Fatal(err)

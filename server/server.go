@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -212,7 +213,10 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		return nil, err
 	}
 	all := schemas
-	for _, n := range networks {
+	for i, n := range networks {
+		if err := checkNetwork(n.Name, networks[:i]); err != nil {
+			return nil, err
+		}
 		all = append(all[:len(all):len(all)], n.Schemas...)
 	}
 	d, err := db.Open(ctx, cfg.DB, all...)
@@ -264,6 +268,20 @@ func (c *Core) seat(networks []Network) error {
 	}
 	c.routes, err = routes(c.running)
 	return err
+}
+
+// checkNetwork refuses a network that would share its users with one before it:
+// the sets tell users of networks apart by the network's name.
+func checkNetwork(name quinta.NetworkName, before []Network) error {
+	if name == "" || strings.Trim(string(name), "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("server: %q is not a name of a network", name)
+	}
+	for _, n := range before {
+		if n.Name == name {
+			return fmt.Errorf("server: two networks have the name %q", name)
+		}
+	}
+	return nil
 }
 
 // ErrNoName says that a store is new and that no name was given for it.

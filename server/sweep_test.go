@@ -23,14 +23,14 @@ func TestSweepRemovesAcknowledgedMessages(t *testing.T) {
 	}
 	if err := c.Update(t.Context(), func(tx *db.Tx) error {
 		for range 1200 {
-			if err := mailbox.Put(tx, 0, quinta.Envelope{To: "@a:hs1", Device: "D"}); err != nil {
+			if err := mailbox.Put(tx, "matrix", 0, quinta.Envelope{To: "@a:hs1", Device: "D"}); err != nil {
 				return err
 			}
 		}
-		if err := mailbox.Put(tx, 0, quinta.Envelope{To: "@a:hs1", Device: "OTHER"}); err != nil {
+		if err := mailbox.Put(tx, "matrix", 0, quinta.Envelope{To: "@a:hs1", Device: "OTHER"}); err != nil {
 			return err
 		}
-		return mailbox.Ack(tx, "@a:hs1", "D", 1<<60)
+		return mailbox.Ack(tx, "matrix", "@a:hs1", "D", 1<<60)
 	}); err != nil {
 		t.Fatal(err)
 	}

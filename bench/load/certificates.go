@@ -46,11 +46,11 @@ func enrolments(ctx context.Context, core *server.Core, devices int) ([]enrolmen
 				return err
 			}
 			user := quinta.UserID(enrolled(i) + "@" + machine.ServerName)
-			if _, err := device.Put(tx, user, enrolledDevice, nil); err != nil {
+			if _, err := device.Put(tx, "ca", user, enrolledDevice, nil); err != nil {
 				return err
 			}
 			var err error
-			if tokens[i], err = device.NewToken(tx, rand.Reader, user, enrolledDevice); err != nil {
+			if tokens[i], err = device.NewToken(tx, rand.Reader, "ca", user, enrolledDevice); err != nil {
 				return err
 			}
 		}

@@ -45,7 +45,7 @@ func storage(ctx context.Context, o *options, kind string, r *report) (err error
 			for i := range keys {
 				keys[i] = prekey.Key{Algorithm: algorithm, ID: fmt.Sprintf("%08d", i), Body: deviceKeys(&seat{user: "@a:bench", device: "D"})}
 			}
-			return prekey.Put(tx, quinta.UserID(fmt.Sprintf("@user%04d:bench", dev)), "DEVICE", keys)
+			return prekey.Put(tx, "matrix", quinta.UserID(fmt.Sprintf("@user%04d:bench", dev)), "DEVICE", keys)
 		})
 		if err != nil {
 			return err
@@ -57,19 +57,19 @@ func storage(ctx context.Context, o *options, kind string, r *report) (err error
 		op   func(k int) error
 	}{
 		{opStore1, 20_000, func(k int) error {
-			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, 0, envelope(k)) })
+			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, "matrix", 0, envelope(k)) })
 		}},
 		{opStore50, 1000, func(k int) error {
 			envs := make([]quinta.Envelope, 50)
 			for i := range envs {
 				envs[i] = envelope(50*k + i)
 			}
-			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, 0, envs...) })
+			return d.Update(ctx, func(tx *db.Tx) error { return mailbox.Put(tx, "matrix", 0, envs...) })
 		}},
 		{opStoreClaim, devices * each, func(k int) error {
 			var t *prekey.Taken
 			err := d.Update(ctx, func(tx *db.Tx) (err error) {
-				t, err = prekey.Take(tx, prekey.Want{User: quinta.UserID(fmt.Sprintf("@user%04d:bench", k%devices)), Device: "DEVICE", Algorithm: algorithm})
+				t, err = prekey.Take(tx, "matrix", prekey.Want{User: quinta.UserID(fmt.Sprintf("@user%04d:bench", k%devices)), Device: "DEVICE", Algorithm: algorithm})
 				return err
 			})
 			if err != nil {

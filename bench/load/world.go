@@ -123,17 +123,17 @@ func (w *world) seedUser(tx *db.Tx, u int, hash account.PasswordHash) error {
 	for d := range devicesEach {
 		s := &seat{user: "@" + name + ":" + machine.ServerName, device: fmt.Sprintf("DEV%06dX%d", u, d)}
 		user, dev := quinta.UserID(s.user), quinta.DeviceID(s.device)
-		if _, err := device.Put(tx, user, dev, nil); err != nil {
+		if _, err := device.Put(tx, "matrix", user, dev, nil); err != nil {
 			return err
 		}
-		if err := device.Saw(tx, user, dev, "127.0.0.1"); err != nil {
+		if err := device.Saw(tx, "matrix", user, dev, "127.0.0.1"); err != nil {
 			return err
 		}
 		var err error
-		if s.token, err = device.NewToken(tx, rand.Reader, user, dev); err != nil {
+		if s.token, err = device.NewToken(tx, rand.Reader, "matrix", user, dev); err != nil {
 			return err
 		}
-		if err := directory.PutDevice(tx, user, dev, deviceKeys(s)); err != nil {
+		if err := directory.PutDevice(tx, "matrix", user, dev, deviceKeys(s)); err != nil {
 			return err
 		}
 		w.seats = append(w.seats, s)

@@ -179,7 +179,7 @@ func (s *stage) upload(text string) blob.Blob {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	b := blob.Blob{ID: id, Owner: "@alice:hs1", Type: "text/plain", Name: "a.txt", Bytes: s.write(text)}
+	b := blob.Blob{ID: id, Owner: "matrix @alice:hs1", Type: "text/plain", Name: "a.txt", Bytes: s.write(text)}
 	s.update(func(tx *db.Tx) error { return blob.Put(tx, b) })
 	return b
 }
@@ -281,7 +281,7 @@ func TestUnknown(t *testing.T) {
 		_, err := s.get("nothing")
 		wantErr(t, err, blob.ErrUnknown)
 		wantErr(t, s.try(func(tx *db.Tx) error { return blob.Remove(tx, "nothing") }), blob.ErrUnknown)
-		b := blob.Blob{ID: "nothing", Owner: "@alice:hs1", Bytes: s.write("x")}
+		b := blob.Blob{ID: "nothing", Owner: "matrix @alice:hs1", Bytes: s.write("x")}
 		wantErr(t, s.try(func(tx *db.Tx) error { return blob.Fill(tx, b) }), blob.ErrUnknown)
 		_, err = s.Open(t.Context(), blob.Bytes{Key: strings.Repeat("0", 32)}, 0, -1)
 		wantKind(t, err, quinta.KindUnavailable)
@@ -292,10 +292,10 @@ func TestReserveAndFill(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
 		const day = 24 * 60 * 60 * 1000
-		reserve := func(id string, owner quinta.UserID) error {
+		reserve := func(id string, owner db.User) error {
 			return s.try(func(tx *db.Tx) error { _, err := blob.Reserve(tx, id, owner, day, 2); return err })
 		}
-		fill := func(id string, owner quinta.UserID) error {
+		fill := func(id string, owner db.User) error {
 			w := s.write("text of " + id)
 			err := s.try(func(tx *db.Tx) error {
 				return blob.Fill(tx, blob.Blob{ID: id, Owner: owner, Type: "text/plain", Bytes: w})
@@ -346,7 +346,7 @@ func TestReserveAndFill(t *testing.T) {
 func TestFillRace(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, s *stage) {
-		s.update(func(tx *db.Tx) error { _, err := blob.Reserve(tx, "id", "@alice:hs1", 1000, 1); return err })
+		s.update(func(tx *db.Tx) error { _, err := blob.Reserve(tx, "id", "matrix @alice:hs1", 1000, 1); return err })
 		var wg sync.WaitGroup
 		errs := make([]error, 8)
 		for i := range errs {
@@ -356,7 +356,7 @@ func TestFillRace(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				errs[i] = s.try(func(tx *db.Tx) error { return blob.Fill(tx, blob.Blob{ID: "id", Owner: "@alice:hs1", Bytes: w}) })
+				errs[i] = s.try(func(tx *db.Tx) error { return blob.Fill(tx, blob.Blob{ID: "id", Owner: "matrix @alice:hs1", Bytes: w}) })
 				if err := s.Discard(t.Context(), w); err != nil { // must spare the winner
 					t.Error(err)
 				}
@@ -461,7 +461,7 @@ func TestLateReference(t *testing.T) {
 		if got := s.sweep(); got != 1 {
 			t.Fatalf("the sweep removed %d files, want 1", got)
 		}
-		err := s.try(func(tx *db.Tx) error { return blob.Put(tx, blob.Blob{ID: "id", Owner: "@alice:hs1", Bytes: w}) })
+		err := s.try(func(tx *db.Tx) error { return blob.Put(tx, blob.Blob{ID: "id", Owner: "matrix @alice:hs1", Bytes: w}) })
 		wantKind(t, err, quinta.KindUnavailable)
 		_, err = s.get("id")
 		wantErr(t, err, blob.ErrUnknown)

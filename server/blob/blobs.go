@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -18,11 +18,11 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps in the store.
-var Schema = db.Schema{Set: "blob", Base: schema}
+var Schema = db.ReadSchema("blob", tables)
 
 // Config says where the bytes lie.
 type Config struct {

@@ -91,7 +91,7 @@ func uploadOne(d *db.DB, b *blob.Blobs) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return id, d.Update(ctx, func(tx *db.Tx) error { return blob.Put(tx, blob.Blob{ID: id, Owner: "@alice:hs1", Bytes: w}) })
+	return id, d.Update(ctx, func(tx *db.Tx) error { return blob.Put(tx, blob.Blob{ID: id, Owner: "matrix @alice:hs1", Bytes: w}) })
 }
 
 func openAt(ctx context.Context, dir string, now func() time.Time) (*db.DB, *blob.Blobs, error) {

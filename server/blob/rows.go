@@ -10,7 +10,7 @@ import (
 // A Blob is a file, or an id reserved for one.
 type Blob struct {
 	ID    string
-	Owner quinta.UserID
+	Owner db.User
 	// Type is the media type and Name the file name that the owner gave; both
 	// may be empty.
 	Type, Name string
@@ -62,7 +62,7 @@ func Put(tx *db.Tx, b Blob) error {
 
 // Reserve makes an id that owner may fill for so many milliseconds. It returns
 // until when, and KindLimited if max ids of the owner wait already.
-func Reserve(tx *db.Tx, id string, owner quinta.UserID, millis int64, max int) (expires int64, err error) {
+func Reserve(tx *db.Tx, id string, owner db.User, millis int64, max int) (expires int64, err error) {
 	var waiting int
 	err = tx.Row(`SELECT COUNT(*) FROM blob WHERE owner = $1 AND bytes IS NULL AND expires > $2`, owner, tx.Millis()).Scan(&waiting)
 	if err != nil {
@@ -79,7 +79,7 @@ func Reserve(tx *db.Tx, id string, owner quinta.UserID, millis int64, max int) (
 
 // Fillable returns nil if owner may fill the id now, and else ErrUnknown,
 // ErrOwner or ErrFilled.
-func Fillable(tx *db.Tx, id string, owner quinta.UserID) error {
+func Fillable(tx *db.Tx, id string, owner db.User) error {
 	b, err := Get(tx, id)
 	switch {
 	case err != nil:

@@ -1,24 +1,26 @@
-// Package device keeps the devices of users and the access tokens with which
-// they log in.
+// Package device keeps the devices of users and what they log in with: access
+// tokens, and keys of connections.
 //
-// [Put] makes a device, [NewToken] gives it a token, [ByToken] finds whose a
-// token is. Only hashes of tokens are kept. What other sets keep for a device
-// (keys, messages) is removed by the caller in the same transaction.
+// [Put] makes a device, [NewToken] gives it a token, [ByToken] finds the device
+// that a token belongs to. All of these belong to one network: a token of one
+// is not known on another, whatever the users are called there. Only hashes of
+// tokens are stored. What other sets store for a device (keys, messages) is
+// removed by the caller in the same transaction.
 package device
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "device", Base: schema}
+var Schema = db.ReadSchema("device", tables)
 
 // MaxDevices bounds the devices of one user.
 const MaxDevices = 1000
@@ -43,16 +45,16 @@ const SeenStep = 60_000
 
 // Put makes a device if it is not there. A name is set only on a new device.
 // It reports whether the device is new.
-func Put(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, name *string) (bool, error) {
+func Put(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID, name *string) (bool, error) {
 	var count int
-	if err := tx.Row(`SELECT COUNT(*) FROM device WHERE user_id = $1`, user).Scan(&count); err != nil {
+	if err := tx.Row(`SELECT COUNT(*) FROM device WHERE user_id = $1`, db.UserOf(network, user)).Scan(&count); err != nil {
 		return false, err
 	}
 	if count >= MaxDevices {
 		return false, quinta.E(quinta.KindLimited, "device", "too many devices: log out of some")
 	}
 	n, err := tx.Exec(`INSERT INTO device (user_id, id, name, created) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, id) DO NOTHING`,
-		user, id, name, tx.Millis())
+		db.UserOf(network, user), id, name, tx.Millis())
 	return n > 0, err
 }
 
@@ -81,8 +83,8 @@ func scan(scan func(...any) error, user quinta.UserID) (Device, error) {
 }
 
 // Get returns one device, or an error of KindNotFound.
-func Get(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) (Device, error) {
-	d, err := scan(tx.Row(`SELECT `+columns+` FROM device WHERE user_id = $1 AND id = $2`, user, id).Scan, user)
+func Get(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) (Device, error) {
+	d, err := scan(tx.Row(`SELECT `+columns+` FROM device WHERE user_id = $1 AND id = $2`, db.UserOf(network, user), id).Scan, user)
 	if errors.Is(err, db.ErrNoRows) {
 		return d, errNotFound
 	}
@@ -90,9 +92,9 @@ func Get(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) (Device, error) {
 }
 
 // List returns the devices of a user in the order of their ids.
-func List(tx *db.Tx, user quinta.UserID) ([]Device, error) {
+func List(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) ([]Device, error) {
 	var out []Device
-	for row, err := range tx.Query(`SELECT `+columns+` FROM device WHERE user_id = $1 ORDER BY id`, user) {
+	for row, err := range tx.Query(`SELECT `+columns+` FROM device WHERE user_id = $1 ORDER BY id`, db.UserOf(network, user)) {
 		if err != nil {
 			return nil, err
 		}
@@ -106,8 +108,8 @@ func List(tx *db.Tx, user quinta.UserID) ([]Device, error) {
 }
 
 // Rename sets or, with nil, removes the name of a device.
-func Rename(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, name *string) error {
-	n, err := tx.Exec(`UPDATE device SET name = $1 WHERE user_id = $2 AND id = $3`, name, user, id)
+func Rename(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID, name *string) error {
+	n, err := tx.Exec(`UPDATE device SET name = $1 WHERE user_id = $2 AND id = $3`, name, db.UserOf(network, user), id)
 	if err == nil && n == 0 {
 		return errNotFound
 	}
@@ -115,17 +117,17 @@ func Rename(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, name *string) err
 }
 
 // Saw notes that a device was active, if the last note is older than SeenStep.
-func Saw(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, addr string) error {
+func Saw(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID, addr string) error {
 	return tx.Do(`UPDATE device SET seen = $1, seen_addr = $2 WHERE user_id = $3 AND id = $4 AND (seen IS NULL OR seen < $5)`,
-		tx.Millis(), addr, user, id, tx.Millis()-SeenStep)
+		tx.Millis(), addr, db.UserOf(network, user), id, tx.Millis()-SeenStep)
 }
 
 // Remove removes a device and its tokens. It reports whether it was there.
-func Remove(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) (bool, error) {
-	if err := RevokeTokens(tx, user, id); err != nil {
+func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) (bool, error) {
+	if err := RevokeTokens(tx, network, user, id); err != nil {
 		return false, err
 	}
-	n, err := tx.Exec(`DELETE FROM device WHERE user_id = $1 AND id = $2`, user, id)
+	n, err := tx.Exec(`DELETE FROM device WHERE user_id = $1 AND id = $2`, db.UserOf(network, user), id)
 	return n > 0, err
 }
 
@@ -137,30 +139,28 @@ type Label struct {
 }
 
 // Names returns the names of all devices of the users that have one.
-func Names(tx *db.Tx, users []quinta.UserID) ([]Label, error) {
-	return labels(tx, `SELECT user_id, id, name FROM device WHERE name IS NOT NULL AND user_id IN `, users)
+func Names(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([]Label, error) {
+	return labels(tx, network, `SELECT user_id, id, name FROM device WHERE name IS NOT NULL AND user_id IN `, users)
 }
 
 // Of returns all devices of the users, without their names.
-func Of(tx *db.Tx, users []quinta.UserID) ([]Label, error) {
-	return labels(tx, `SELECT user_id, id, '' FROM device WHERE user_id IN `, users)
+func Of(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([]Label, error) {
+	return labels(tx, network, `SELECT user_id, id, '' FROM device WHERE user_id IN `, users)
 }
 
-func labels(tx *db.Tx, sql string, users []quinta.UserID) ([]Label, error) {
+func labels(tx *db.Tx, network quinta.NetworkName, sql string, users []quinta.UserID) ([]Label, error) {
 	var out []Label
 	for piece := range db.Pieces(users) {
-		args := make([]any, len(piece))
-		for i, u := range piece {
-			args[i] = string(u)
-		}
-		for row, err := range tx.Query(sql+`(`+db.Tuples(1, len(piece), 1)+`)`, args...) {
+		for row, err := range tx.Query(sql+`(`+db.Tuples(1, len(piece), 1)+`)`, db.UsersOf(network, piece)...) {
 			if err != nil {
 				return nil, err
 			}
 			var l Label
-			if err := row.Scan(&l.User, &l.ID, &l.Name); err != nil {
+			var u db.User
+			if err := row.Scan(&u, &l.ID, &l.Name); err != nil {
 				return nil, err
 			}
+			l.User = u.ID()
 			out = append(out, l)
 		}
 	}

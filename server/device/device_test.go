@@ -13,6 +13,9 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
+
 const alice, bob quinta.UserID = "@alice:hs1", "@bob:hs1"
 
 func TestDevices(t *testing.T) {
@@ -33,20 +36,20 @@ func TestDevices(t *testing.T) {
 			var fresh, again bool
 			var token string
 			update(func(tx *db.Tx) (err error) {
-				if fresh, err = device.Put(tx, alice, "B", &name); err != nil {
+				if fresh, err = device.Put(tx, network, alice, "B", &name); err != nil {
 					return err
 				}
 				other := "other name"
-				if again, err = device.Put(tx, alice, "B", &other); err != nil {
+				if again, err = device.Put(tx, network, alice, "B", &other); err != nil {
 					return err
 				}
-				if _, err = device.Put(tx, alice, "A", nil); err != nil {
+				if _, err = device.Put(tx, network, alice, "A", nil); err != nil {
 					return err
 				}
-				if _, err = device.Put(tx, bob, "B", nil); err != nil {
+				if _, err = device.Put(tx, network, bob, "B", nil); err != nil {
 					return err
 				}
-				token, err = device.NewToken(tx, rand.Reader, alice, "B")
+				token, err = device.NewToken(tx, rand.Reader, network, alice, "B")
 				return err
 			})
 			if !fresh || again {
@@ -54,7 +57,7 @@ func TestDevices(t *testing.T) {
 			}
 			owner := func(token string) (device.Owner, error) {
 				var o device.Owner
-				err := d.View(t.Context(), func(tx *db.Tx) (err error) { o, err = device.ByToken(tx, token); return err })
+				err := d.View(t.Context(), func(tx *db.Tx) (err error) { o, err = device.ByToken(tx, network, token); return err })
 				return o, err
 			}
 			if o, err := owner(token); err != nil || o.User != alice || o.Device != "B" || o.Seen != 0 {
@@ -65,12 +68,12 @@ func TestDevices(t *testing.T) {
 					t.Errorf("token %.10q...: got %v", bad, err)
 				}
 			}
-			update(func(tx *db.Tx) error { return device.Saw(tx, alice, "B", "127.0.0.1") })
+			update(func(tx *db.Tx) error { return device.Saw(tx, network, alice, "B", "127.0.0.1") })
 			now = now.Add(time.Second)
-			update(func(tx *db.Tx) error { return device.Saw(tx, alice, "B", "127.0.0.2") })
+			update(func(tx *db.Tx) error { return device.Saw(tx, network, alice, "B", "127.0.0.2") })
 			list := func() []device.Device {
 				var ds []device.Device
-				if err := d.View(t.Context(), func(tx *db.Tx) (err error) { ds, err = device.List(tx, alice); return err }); err != nil {
+				if err := d.View(t.Context(), func(tx *db.Tx) (err error) { ds, err = device.List(tx, network, alice); return err }); err != nil {
 					t.Fatal(err)
 				}
 				return ds
@@ -80,7 +83,7 @@ func TestDevices(t *testing.T) {
 				t.Errorf("got %+v, want A without a name, and B seen once", ds)
 			}
 			update(func(tx *db.Tx) error {
-				there, err := device.Remove(tx, alice, "B")
+				there, err := device.Remove(tx, network, alice, "B")
 				if !there {
 					t.Error("removed: it was not there")
 				}
@@ -92,7 +95,7 @@ func TestDevices(t *testing.T) {
 			if len(list()) != 1 {
 				t.Errorf("got %+v, want only A", list())
 			}
-			if err := d.Update(t.Context(), func(tx *db.Tx) error { return device.Rename(tx, alice, "B", &name) }); quinta.KindOf(err) != quinta.KindNotFound {
+			if err := d.Update(t.Context(), func(tx *db.Tx) error { return device.Rename(tx, network, alice, "B", &name) }); quinta.KindOf(err) != quinta.KindNotFound {
 				t.Errorf("rename of a removed device: got %v", err)
 			}
 		})
@@ -104,7 +107,7 @@ func TestTooManyDevices(t *testing.T) {
 	d := stores.Open(t, stores.Config(t, "sqlite"), device.Schema)
 	err := d.Update(t.Context(), func(tx *db.Tx) error {
 		for i := range device.MaxDevices + 1 {
-			if _, err := device.Put(tx, alice, quinta.DeviceID(strings.Repeat("x", i+1)[:1]+string(rune('a'+i%26))+strings.Repeat("y", i/26)), nil); err != nil {
+			if _, err := device.Put(tx, network, alice, quinta.DeviceID(strings.Repeat("x", i+1)[:1]+string(rune('a'+i%26))+strings.Repeat("y", i/26)), nil); err != nil {
 				return err
 			}
 		}

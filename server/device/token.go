@@ -16,14 +16,14 @@ const MaxToken = 512
 
 // NewToken makes an access token for a device and returns it: "q_" and 43
 // characters of URL-safe base64. Only its hash is kept.
-func NewToken(tx *db.Tx, rand io.Reader, user quinta.UserID, id quinta.DeviceID) (string, error) {
+func NewToken(tx *db.Tx, rand io.Reader, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) (string, error) {
 	raw := make([]byte, 32)
 	if _, err := io.ReadFull(rand, raw); err != nil {
 		return "", fmt.Errorf("making an access token: %w", err)
 	}
 	token := "q_" + base64.RawURLEncoding.EncodeToString(raw)
 	err := tx.Do(`INSERT INTO device_token (hash, user_id, device, created) VALUES ($1, $2, $3, $4)`,
-		tokenHash(token), user, id, tx.Millis())
+		tokenHash(token), db.UserOf(network, user), id, tx.Millis())
 	return token, err
 }
 
@@ -32,37 +32,45 @@ func tokenHash(token string) []byte {
 	return h[:]
 }
 
-// An Owner is whose a token is.
+// An Owner is the user and the device that a token or a key belongs to.
 type Owner struct {
-	User   quinta.UserID
-	Device quinta.DeviceID
+	Network quinta.NetworkName
+	User    quinta.UserID
+	Device  quinta.DeviceID
 	// Seen is Device.Seen.
 	Seen int64
 }
 
-// ErrNoToken says that a token is not known, or not any more.
+// ErrNoToken says that a token or key is not known on the network, or not any
+// more.
 var ErrNoToken = &quinta.Error{Kind: quinta.KindUnauthenticated, Op: "login", Err: errors.New("the access token is not known")}
 
-// ByToken finds whose a token is, or returns ErrNoToken. Tokens are looked up
-// by a hash, so the time of the look-up tells nothing about other tokens.
-func ByToken(tx *db.Tx, token string) (Owner, error) {
-	var o Owner
+// ByToken finds the owner of a token of the network, or returns ErrNoToken.
+// Tokens are looked up by a hash, so the time of the look-up tells nothing about
+// other tokens.
+func ByToken(tx *db.Tx, network quinta.NetworkName, token string) (Owner, error) {
+	o := Owner{Network: network}
 	if token == "" || len(token) > MaxToken {
-		return o, ErrNoToken
+		return Owner{}, ErrNoToken
 	}
+	var u db.User
 	var seen *int64
 	err := tx.Row(`SELECT t.user_id, t.device, d.seen FROM device_token t JOIN device d ON d.user_id = t.user_id AND d.id = t.device
-		WHERE t.hash = $1`, tokenHash(token)).Scan(&o.User, &o.Device, &seen)
-	if errors.Is(err, db.ErrNoRows) {
-		return o, ErrNoToken
+		WHERE t.hash = $1`, tokenHash(token)).Scan(&u, &o.Device, &seen)
+	if errors.Is(err, db.ErrNoRows) || err == nil && u.Network() != network {
+		return Owner{}, ErrNoToken
 	}
 	if seen != nil {
 		o.Seen = *seen
 	}
+	o.User = u.ID()
 	return o, err
 }
 
-// RevokeTokens ends the tokens of one device.
-func RevokeTokens(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
-	return tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, user, id)
+// RevokeTokens ends the tokens and the keys of one device.
+func RevokeTokens(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) error {
+	if err := tx.Do(`DELETE FROM device_key WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id); err != nil {
+		return err
+	}
+	return tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id)
 }

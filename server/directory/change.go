@@ -12,32 +12,38 @@ const changeLife = 7 * 24 * 60 * 60 * 1000
 
 // Changed records that the keys or devices of a user have changed, for all
 // who share a room with him and for himself.
-func Changed(tx *db.Tx, user quinta.UserID) error { return change(tx, user, "") }
+func Changed(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
+	return change(tx, db.UserOf(network, user), "")
+}
 
 // ChangedFor records a change of a user that only the viewer gets to see.
-func ChangedFor(tx *db.Tx, user, viewer quinta.UserID) error { return change(tx, user, viewer) }
+func ChangedFor(tx *db.Tx, network quinta.NetworkName, user, viewer quinta.UserID) error {
+	return change(tx, db.UserOf(network, user), db.UserOf(network, viewer))
+}
 
-func change(tx *db.Tx, user, viewer quinta.UserID) error {
+func change(tx *db.Tx, user, viewer db.User) error {
 	if err := tx.Do(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
 		return err
 	}
 	return tx.Do(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
 }
 
-// ChangedBetween returns the users who changed after from, up to and
+// ChangedBetween returns the users of the network who changed after from, up to and
 // including to, as far as viewer may know without regard to rooms: the caller
 // takes out those with whom viewer shares none. Each user is named once.
-func ChangedBetween(tx *db.Tx, viewer quinta.UserID, from, to quinta.Pos) ([]quinta.UserID, error) {
+func ChangedBetween(tx *db.Tx, network quinta.NetworkName, viewer quinta.UserID, from, to quinta.Pos) ([]quinta.UserID, error) {
 	var out []quinta.UserID
-	for row, err := range tx.Query(`SELECT DISTINCT user_id FROM directory_change WHERE pos > $1 AND pos <= $2 AND (viewer = '' OR viewer = $3) ORDER BY user_id`, from, to, viewer) {
+	for row, err := range tx.Query(`SELECT DISTINCT user_id FROM directory_change WHERE pos > $1 AND pos <= $2 AND (viewer = '' OR viewer = $3) ORDER BY user_id`, from, to, db.UserOf(network, viewer)) {
 		if err != nil {
 			return nil, err
 		}
-		var u quinta.UserID
+		var u db.User
 		if err := row.Scan(&u); err != nil {
 			return nil, err
 		}
-		out = append(out, u)
+		if u.Network() == network {
+			out = append(out, u.ID())
+		}
 	}
 	return out, nil
 }

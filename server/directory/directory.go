@@ -9,18 +9,18 @@
 package directory
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "directory", Base: schema}
+var Schema = db.ReadSchema("directory", tables)
 
 // A Device is the public keys of one device.
 type Device struct {
@@ -30,15 +30,15 @@ type Device struct {
 }
 
 // PutDevice stores the public keys of a device in place of those before.
-func PutDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
+func PutDevice(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, body []byte) error {
 	return tx.Do(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id, device) DO UPDATE SET body = excluded.body`, user, device, body)
+		ON CONFLICT (user_id, device) DO UPDATE SET body = excluded.body`, db.UserOf(network, user), device, body)
 }
 
 // DeviceOf returns the public keys of one device, or nil if it has none.
-func DeviceOf(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]byte, error) {
+func DeviceOf(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) ([]byte, error) {
 	var body []byte
-	err := tx.Row(`SELECT body FROM directory_device WHERE user_id = $1 AND device = $2`, user, device).Scan(&body)
+	err := tx.Row(`SELECT body FROM directory_device WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device).Scan(&body)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, nil
 	}
@@ -47,17 +47,19 @@ func DeviceOf(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]byte, er
 
 // Devices returns the public keys of all devices of the users, each user's
 // together.
-func Devices(tx *db.Tx, users []quinta.UserID) ([]Device, error) {
+func Devices(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([]Device, error) {
 	var out []Device
 	for piece := range db.Pieces(users) {
-		for row, err := range tx.Query(`SELECT user_id, device, body FROM directory_device WHERE user_id IN (`+db.Tuples(1, len(piece), 1)+`) ORDER BY user_id, device`, anys(piece)...) {
+		for row, err := range tx.Query(`SELECT user_id, device, body FROM directory_device WHERE user_id IN (`+db.Tuples(1, len(piece), 1)+`) ORDER BY user_id, device`, db.UsersOf(network, piece)...) {
 			if err != nil {
 				return nil, err
 			}
 			var d Device
-			if err := row.Scan(&d.User, &d.Device, &d.Body); err != nil {
+			var u db.User
+			if err := row.Scan(&u, &d.Device, &d.Body); err != nil {
 				return nil, err
 			}
+			d.User = u.ID()
 			out = append(out, d)
 		}
 	}
@@ -65,14 +67,6 @@ func Devices(tx *db.Tx, users []quinta.UserID) ([]Device, error) {
 }
 
 // RemoveDevice removes the public keys of a device.
-func RemoveDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	return tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, user, device)
-}
-
-func anys[T ~string](list []T) []any {
-	args := make([]any, len(list))
-	for i, v := range list {
-		args[i] = string(v)
-	}
-	return args
+func RemoveDevice(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
+	return tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }

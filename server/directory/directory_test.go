@@ -13,6 +13,9 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
+
 const (
 	alice = quinta.UserID("@alice:hs1")
 	bob   = quinta.UserID("@bob:hs1")
@@ -68,7 +71,7 @@ func (s *shelf) devices(users ...quinta.UserID) string {
 	s.t.Helper()
 	var out []string
 	s.update(func(tx *db.Tx) error {
-		ds, err := directory.Devices(tx, users)
+		ds, err := directory.Devices(tx, network, users)
 		for _, d := range ds {
 			out = append(out, fmt.Sprintf("%s/%s=%s", d.User, d.Device, d.Body))
 		}
@@ -82,7 +85,7 @@ func (s *shelf) identities(users ...quinta.UserID) string {
 	s.t.Helper()
 	var out []string
 	s.update(func(tx *db.Tx) error {
-		ids, err := directory.Identities(tx, users)
+		ids, err := directory.Identities(tx, network, users)
 		for _, id := range ids {
 			out = append(out, fmt.Sprintf("%s/%s/%s=%s", id.User, id.Usage, id.Key, id.Body))
 		}
@@ -96,7 +99,7 @@ func (s *shelf) signatures(signer quinta.UserID, users ...quinta.UserID) string 
 	s.t.Helper()
 	var out []string
 	s.update(func(tx *db.Tx) error {
-		ss, err := directory.SignaturesBy(tx, signer, users)
+		ss, err := directory.SignaturesBy(tx, network, signer, users)
 		for _, x := range ss {
 			out = append(out, fmt.Sprintf("%s/%s by %s=%s", x.User, x.Target, x.Key, x.Signature))
 		}
@@ -109,19 +112,19 @@ func TestDevices(t *testing.T) {
 	each(t, func(s *shelf) {
 		s.update(func(tx *db.Tx) error {
 			for _, d := range []directory.Device{{bob, "B2", []byte("2")}, {bob, "B1", []byte("old")}, {alice, "A", []byte("a")}, {bob, "B1", []byte("1")}} {
-				if err := directory.PutDevice(tx, d.User, d.Device, d.Body); err != nil {
+				if err := directory.PutDevice(tx, network, d.User, d.Device, d.Body); err != nil {
 					return err
 				}
 			}
-			body, err := directory.DeviceOf(tx, bob, "B2")
+			body, err := directory.DeviceOf(tx, network, bob, "B2")
 			s.want("one device", string(body), "2")
-			if none, err := directory.DeviceOf(tx, bob, "none"); none != nil || err != nil {
+			if none, err := directory.DeviceOf(tx, network, bob, "none"); none != nil || err != nil {
 				s.t.Errorf("got %q %v, want nothing", none, err)
 			}
 			return err
 		})
 		s.want("all", s.devices(bob, alice, carol), "@alice:hs1/A=a @bob:hs1/B1=1 @bob:hs1/B2=2")
-		s.update(func(tx *db.Tx) error { return directory.RemoveDevice(tx, bob, "B1") })
+		s.update(func(tx *db.Tx) error { return directory.RemoveDevice(tx, network, bob, "B1") })
 		s.want("after removal", s.devices(bob), "@bob:hs1/B2=2")
 		s.want("nobody", s.devices(), "")
 	})
@@ -134,7 +137,7 @@ func TestDevicesOfManyUsers(t *testing.T) {
 			for i := range 200 {
 				u := quinta.UserID(fmt.Sprintf("@u%03d:hs1", i))
 				users = append(users, u)
-				if err := directory.PutDevice(tx, u, "D", []byte{'x'}); err != nil {
+				if err := directory.PutDevice(tx, network, u, "D", []byte{'x'}); err != nil {
 					return err
 				}
 			}
@@ -147,11 +150,11 @@ func TestDevicesOfManyUsers(t *testing.T) {
 }
 
 func put(tx *db.Tx, user quinta.UserID, usage, key string) error {
-	return directory.PutIdentity(tx, directory.Identity{User: user, Usage: usage, Key: key, Body: []byte("{" + key + "}")})
+	return directory.PutIdentity(tx, network, directory.Identity{User: user, Usage: usage, Key: key, Body: []byte("{" + key + "}")})
 }
 
 func sign(tx *db.Tx, signer, user quinta.UserID, target, key, sig string) (bool, error) {
-	return directory.PutSignature(tx, directory.Signature{Signer: signer, User: user, Target: target, Key: key, Signature: sig})
+	return directory.PutSignature(tx, network, directory.Signature{Signer: signer, User: user, Target: target, Key: key, Signature: sig})
 }
 
 func TestIdentitiesAndSignatures(t *testing.T) {
@@ -188,14 +191,14 @@ func TestIdentitiesAndSignatures(t *testing.T) {
 			if _, err := sign(tx, alice, bob, "M2", "U1", "x"); err != nil {
 				return err
 			}
-			return directory.ForgetSignatures(tx, alice, "U1")
+			return directory.ForgetSignatures(tx, network, alice, "U1")
 		})
 		s.want("after alice's new key", s.signatures(alice, bob), "")
 		s.update(func(tx *db.Tx) error {
 			if _, err := sign(tx, alice, bob, "M2", "U2", "x"); err != nil {
 				return err
 			}
-			return directory.RemoveIdentity(tx, bob, "master")
+			return directory.RemoveIdentity(tx, network, bob, "master")
 		})
 		s.want("after removal", s.signatures(alice, bob)+s.identities(bob), "@bob:hs1/self/S1={S1}")
 	})
@@ -208,7 +211,7 @@ func TestRemoveUser(t *testing.T) {
 				if err := put(tx, u, "master", "M"+string(u[1])); err != nil {
 					return err
 				}
-				if err := directory.PutDevice(tx, u, "D", []byte("d")); err != nil {
+				if err := directory.PutDevice(tx, network, u, "D", []byte("d")); err != nil {
 					return err
 				}
 			}
@@ -218,7 +221,7 @@ func TestRemoveUser(t *testing.T) {
 			if _, err := sign(tx, bob, alice, "Ma", "V", "y"); err != nil {
 				return err
 			}
-			return directory.Remove(tx, bob)
+			return directory.Remove(tx, network, bob)
 		})
 		s.want("keys", s.devices(alice, bob)+s.identities(alice, bob), "@alice:hs1/D=d@alice:hs1/master/Ma={Ma}")
 		s.want("signatures", s.signatures(alice, bob)+s.signatures(bob, alice), "")
@@ -230,7 +233,7 @@ func TestChangedBetween(t *testing.T) {
 		changed := func(viewer quinta.UserID, from, to quinta.Pos) (out string) {
 			s.t.Helper()
 			s.update(func(tx *db.Tx) error {
-				us, err := directory.ChangedBetween(tx, viewer, from, to)
+				us, err := directory.ChangedBetween(tx, network, viewer, from, to)
 				for _, u := range us {
 					out += string(u[1])
 				}
@@ -239,10 +242,10 @@ func TestChangedBetween(t *testing.T) {
 			return out
 		}
 		p0 := s.update(func(tx *db.Tx) error { tx.NextPos(); return nil })
-		p1 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, bob) })
-		p2 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, alice) })
-		p3 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, bob) })
-		p4 := s.update(func(tx *db.Tx) error { return directory.ChangedFor(tx, carol, alice) })
+		p1 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, network, bob) })
+		p2 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, network, alice) })
+		p3 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, network, bob) })
+		p4 := s.update(func(tx *db.Tx) error { return directory.ChangedFor(tx, network, carol, alice) })
 		for _, c := range []struct {
 			viewer   quinta.UserID
 			from, to quinta.Pos
@@ -256,11 +259,11 @@ func TestChangedBetween(t *testing.T) {
 		// Old changes that a later one has overtaken go; what a reader from
 		// before gets to see stays the same.
 		s.clock.Add(8 * 24 * 60 * 60 * 1000)
-		p5 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, bob) })
+		p5 := s.update(func(tx *db.Tx) error { return directory.Changed(tx, network, bob) })
 		s.want("from the beginning", changed(alice, 0, p5), "abc")
 		s.update(func(tx *db.Tx) error {
 			n := 0
-			err := tx.Row(`SELECT COUNT(*) FROM directory_change WHERE user_id = $1`, bob).Scan(&n)
+			err := tx.Row(`SELECT COUNT(*) FROM directory_change WHERE user_id = $1`, db.UserOf(network, bob)).Scan(&n)
 			if n != 1 {
 				s.t.Errorf("got %d changes of bob, want 1", n)
 			}

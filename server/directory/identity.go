@@ -19,27 +19,29 @@ type Identity struct {
 
 // PutIdentity stores a key in place of the one with the same usage. If that
 // was another key, what others have signed of it is forgotten.
-func PutIdentity(tx *db.Tx, id Identity) error {
+func PutIdentity(tx *db.Tx, network quinta.NetworkName, id Identity) error {
 	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
-		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2 AND key <> $3)`, id.User, id.Usage, id.Key); err != nil {
+		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2 AND key <> $3)`, db.UserOf(network, id.User), id.Usage, id.Key); err != nil {
 		return err
 	}
 	return tx.Do(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (user_id, usage) DO UPDATE SET key = excluded.key, body = excluded.body`, id.User, id.Usage, id.Key, id.Body)
+		ON CONFLICT (user_id, usage) DO UPDATE SET key = excluded.key, body = excluded.body`, db.UserOf(network, id.User), id.Usage, id.Key, id.Body)
 }
 
 // Identities returns the keys of the users, each user's together.
-func Identities(tx *db.Tx, users []quinta.UserID) ([]Identity, error) {
+func Identities(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([]Identity, error) {
 	var out []Identity
 	for piece := range db.Pieces(users) {
-		for row, err := range tx.Query(`SELECT user_id, usage, key, body FROM directory_identity WHERE user_id IN (`+db.Tuples(1, len(piece), 1)+`) ORDER BY user_id, usage`, anys(piece)...) {
+		for row, err := range tx.Query(`SELECT user_id, usage, key, body FROM directory_identity WHERE user_id IN (`+db.Tuples(1, len(piece), 1)+`) ORDER BY user_id, usage`, db.UsersOf(network, piece)...) {
 			if err != nil {
 				return nil, err
 			}
 			var id Identity
-			if err := row.Scan(&id.User, &id.Usage, &id.Key, &id.Body); err != nil {
+			var u db.User
+			if err := row.Scan(&u, &id.Usage, &id.Key, &id.Body); err != nil {
 				return nil, err
 			}
+			id.User = u.ID()
 			out = append(out, id)
 		}
 	}
@@ -48,12 +50,12 @@ func Identities(tx *db.Tx, users []quinta.UserID) ([]Identity, error) {
 
 // RemoveIdentity removes a user's key of one usage, and what others have
 // signed of it.
-func RemoveIdentity(tx *db.Tx, user quinta.UserID, usage string) error {
+func RemoveIdentity(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, usage string) error {
 	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
-		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2)`, user, usage); err != nil {
+		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2)`, db.UserOf(network, user), usage); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, user, usage)
+	return tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, db.UserOf(network, user), usage)
 }
 
 // A Signature is one that a user made over another user's key. Only its maker
@@ -69,27 +71,29 @@ type Signature struct {
 }
 
 // PutSignature stores a signature. It reports whether that changed anything.
-func PutSignature(tx *db.Tx, s Signature) (bool, error) {
+func PutSignature(tx *db.Tx, network quinta.NetworkName, s Signature) (bool, error) {
 	n, err := tx.Exec(`INSERT INTO directory_signature (signer, user_id, target, key, signature) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (signer, user_id, target, key) DO UPDATE SET signature = excluded.signature WHERE directory_signature.signature <> excluded.signature`,
-		s.Signer, s.User, s.Target, s.Key, s.Signature)
+		db.UserOf(network, s.Signer), db.UserOf(network, s.User), s.Target, s.Key, s.Signature)
 	return n > 0, err
 }
 
 // SignaturesBy returns the signatures that the signer made over keys of the
 // users.
-func SignaturesBy(tx *db.Tx, signer quinta.UserID, users []quinta.UserID) ([]Signature, error) {
+func SignaturesBy(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, users []quinta.UserID) ([]Signature, error) {
 	var out []Signature
 	for piece := range db.Pieces(users) {
-		args := append([]any{signer}, anys(piece)...)
+		args := append([]any{string(db.UserOf(network, signer))}, db.UsersOf(network, piece)...)
 		for row, err := range tx.Query(`SELECT user_id, target, key, signature FROM directory_signature WHERE signer = $1 AND user_id IN (`+db.Tuples(2, len(piece), 1)+`) ORDER BY user_id, target, key`, args...) {
 			if err != nil {
 				return nil, err
 			}
 			s := Signature{Signer: signer}
-			if err := row.Scan(&s.User, &s.Target, &s.Key, &s.Signature); err != nil {
+			var u db.User
+			if err := row.Scan(&u, &s.Target, &s.Key, &s.Signature); err != nil {
 				return nil, err
 			}
+			s.User = u.ID()
 			out = append(out, s)
 		}
 	}
@@ -98,19 +102,19 @@ func SignaturesBy(tx *db.Tx, signer quinta.UserID, users []quinta.UserID) ([]Sig
 
 // ForgetSignatures removes what a user signed with a key that he has
 // replaced.
-func ForgetSignatures(tx *db.Tx, signer quinta.UserID, key string) error {
-	return tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, signer, key)
+func ForgetSignatures(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, key string) error {
+	return tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, db.UserOf(network, signer), key)
 }
 
 // Remove removes all keys of a user whose account ends, and his signatures.
-func Remove(tx *db.Tx, user quinta.UserID) error {
+func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	for _, sql := range []string{
 		`DELETE FROM directory_device WHERE user_id = $1`,
 		`DELETE FROM directory_identity WHERE user_id = $1`,
 		`DELETE FROM directory_signature WHERE user_id = $1`,
 		`DELETE FROM directory_signature WHERE signer = $1`,
 	} {
-		if err := tx.Do(sql, user); err != nil {
+		if err := tx.Do(sql, db.UserOf(network, user)); err != nil {
 			return err
 		}
 	}

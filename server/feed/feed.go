@@ -18,16 +18,20 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// User is the key of what concerns one account.
-func User(id quinta.UserID) string { return "u" + string(id) }
-
-// Device is the key of what concerns one device only.
-func Device(user quinta.UserID, id quinta.DeviceID) string {
-	return "d" + string(user) + " " + string(id)
+// User is the key of what concerns one user of a network.
+func User(network quinta.NetworkName, id quinta.UserID) string {
+	return "u" + string(db.UserOf(network, id))
 }
 
-// Room is the key of what concerns everybody in a room.
-func Room(id quinta.RoomID) string { return "r" + string(id) }
+// Device is the key of what concerns one device only.
+func Device(network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) string {
+	return "d" + string(db.UserOf(network, user)) + " " + string(id)
+}
+
+// Room is the key of what concerns everybody in a room of a network.
+func Room(network quinta.NetworkName, id quinta.RoomID) string {
+	return "r" + string(network) + " " + string(id)
+}
 
 // Blob is the key of a file that is announced and may come.
 func Blob(id string) string { return "b" + id }

@@ -4,10 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
+
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
 
 func woken(w *feed.Waiter) bool {
 	select {
@@ -22,28 +26,28 @@ func TestWake(t *testing.T) {
 	t.Parallel()
 	d := stores.Open(t, stores.Config(t, "sqlite"))
 	h := feed.NewHub(d)
-	alice := h.Wait(feed.User("@alice:hs1"), feed.Room("!r"))
-	bob := h.Wait(feed.User("@bob:hs1"), feed.Room("!r"))
+	alice := h.Wait(feed.User(network, "@alice:hs1"), feed.Room(network, "!r"))
+	bob := h.Wait(feed.User(network, "@bob:hs1"), feed.Room(network, "!r"))
 	bump := func(keys ...string) {
 		t.Helper()
 		if err := d.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, keys...); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	bump(feed.User("@alice:hs1"))
+	bump(feed.User(network, "@alice:hs1"))
 	if !woken(alice) || woken(bob) {
 		t.Error("alice's key: want alice awake and bob asleep")
 	}
-	bump(feed.Room("!r"), feed.Room("!r"))
+	bump(feed.Room(network, "!r"), feed.Room(network, "!r"))
 	if !woken(alice) || !woken(bob) || woken(alice) {
 		t.Error("the room's key: want both awake, once")
 	}
-	bump(feed.Device("@alice:hs1", "A"))
+	bump(feed.Device(network, "@alice:hs1", "A"))
 	if woken(alice) || woken(bob) {
 		t.Error("a key that nobody waits for woke somebody")
 	}
 	alice.Close()
-	bump(feed.Room("!r"))
+	bump(feed.Room(network, "!r"))
 	if woken(alice) || !woken(bob) {
 		t.Error("a closed waiter was woken, or the other was not")
 	}
@@ -57,9 +61,9 @@ func TestWakeOnOtherNode(t *testing.T) {
 	t.Parallel()
 	cfg := stores.Config(t, "postgres")
 	a, b := stores.Open(t, cfg), stores.Open(t, cfg)
-	w := feed.NewHub(b).Wait(feed.Room("!r"))
+	w := feed.NewHub(b).Wait(feed.Room(network, "!r"))
 	defer w.Close()
-	if err := a.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, feed.Room("!r")); return nil }); err != nil {
+	if err := a.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, feed.Room(network, "!r")); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	select {

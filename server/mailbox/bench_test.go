@@ -56,10 +56,10 @@ func BenchmarkPut(b *testing.B) {
 						envs[i] = quinta.Envelope{From: alice, To: quinta.UserID(fmt.Sprintf("@user%d:example.org", (n*7+i)%500)), Device: "DEVICEAAAA", Type: "m.room.encrypted", Body: body}
 					}
 					return d.Update(b.Context(), func(tx *db.Tx) error {
-						if _, err := mailbox.Once(tx, alice, "DEVICEAAAA", quinta.TxnID(fmt.Sprint(n))); err != nil {
+						if _, err := mailbox.Once(tx, network, alice, "DEVICEAAAA", quinta.TxnID(fmt.Sprint(n))); err != nil {
 							return err
 						}
-						return mailbox.Put(tx, 0, envs...)
+						return mailbox.Put(tx, network, 0, envs...)
 					})
 				})
 			})
@@ -78,7 +78,7 @@ func BenchmarkReadAck(b *testing.B) {
 				for j := range envs {
 					envs[j] = quinta.Envelope{From: alice, To: bob, Device: quinta.DeviceID(fmt.Sprint(i)), Type: "m.room.encrypted", Body: body}
 				}
-				if err := d.Update(b.Context(), func(tx *db.Tx) error { return mailbox.Put(tx, 0, envs...) }); err != nil {
+				if err := d.Update(b.Context(), func(tx *db.Tx) error { return mailbox.Put(tx, network, 0, envs...) }); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -86,7 +86,7 @@ func BenchmarkReadAck(b *testing.B) {
 				id := quinta.DeviceID(fmt.Sprint(n))
 				var last quinta.Pos
 				if err := d.View(b.Context(), func(tx *db.Tx) error {
-					page, _, err := mailbox.Read(tx, bob, id, 0, 100)
+					page, _, err := mailbox.Read(tx, network, bob, id, 0, 100)
 					if err == nil && len(page) != 40 {
 						err = fmt.Errorf("got %d messages, want 40", len(page))
 					}
@@ -97,7 +97,7 @@ func BenchmarkReadAck(b *testing.B) {
 				}); err != nil {
 					return err
 				}
-				return d.Update(b.Context(), func(tx *db.Tx) error { return mailbox.Ack(tx, bob, id, last) })
+				return d.Update(b.Context(), func(tx *db.Tx) error { return mailbox.Ack(tx, network, bob, id, last) })
 			})
 		})
 	}

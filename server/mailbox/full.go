@@ -15,9 +15,9 @@ const (
 
 // A Crowd is what waits for one device from one sender, if it is too much.
 type Crowd struct {
-	User   quinta.UserID
+	User   db.User
 	Device quinta.DeviceID
-	Sender quinta.UserID
+	Sender db.User
 }
 
 // Crowds returns where more waits than MaxWaiting or MaxWaitingBytes, at most
@@ -59,13 +59,16 @@ func SetFull(tx *db.Tx, crowds []Crowd) error {
 }
 
 // A FullFor is where a sender may put nothing more.
-type FullFor struct{ asked *db.Answer }
+type FullFor struct {
+	asked   *db.Answer
+	network quinta.NetworkName
+}
 
 // AskFull asks where a sender may put nothing more, as it was noted with
 // SetFull.
-func AskFull(tx *db.Tx, sender quinta.UserID) (FullFor, error) {
-	a, err := tx.Ask(`SELECT user_id, device FROM mailbox_full WHERE sender = $1`, sender)
-	return FullFor{a}, err
+func AskFull(tx *db.Tx, network quinta.NetworkName, sender quinta.UserID) (FullFor, error) {
+	a, err := tx.Ask(`SELECT user_id, device FROM mailbox_full WHERE sender = $1`, db.UserOf(network, sender))
+	return FullFor{a, network}, err
 }
 
 // Any reports whether one of the envelopes is for such a device.
@@ -79,7 +82,7 @@ func (f FullFor) Any(envs []quinta.Envelope) (bool, error) {
 			return false, err
 		}
 		for i := range envs {
-			if envs[i].To == c.User && envs[i].Device == c.Device {
+			if db.UserOf(f.network, envs[i].To) == c.User && envs[i].Device == c.Device {
 				return true, nil
 			}
 		}

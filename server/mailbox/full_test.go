@@ -2,6 +2,7 @@ package mailbox_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/quinta-chat/quinta"
@@ -42,7 +43,7 @@ func TestCrowds(t *testing.T) {
 		full := func(from quinta.UserID, device quinta.DeviceID) (yes bool) {
 			t.Helper()
 			update(func(tx *db.Tx) error {
-				f, err := mailbox.AskFull(tx, from)
+				f, err := mailbox.AskFull(tx, network, from)
 				if err != nil {
 					return err
 				}
@@ -51,40 +52,40 @@ func TestCrowds(t *testing.T) {
 			})
 			return yes
 		}
+		// put fills mailboxes in pieces, so that no write takes long.
+		put := func(expires int64, envs []quinta.Envelope) {
+			t.Helper()
+			for piece := range slices.Chunk(envs, 500) {
+				update(func(tx *db.Tx) error { return mailbox.Put(tx, network, expires, piece...) })
+			}
+		}
+		const half = mailbox.MaxWaiting / 2
+		put(0, to(alice, "A", half, 1))
+		put(0, to(bob, "A", half+1, 1))
+		put(0, to(alice, "B", half+1, 1))
+		for range 5 {
+			put(0, to(alice, "C", 13, 1<<20))
+		}
+		put(1, to(alice, "D", mailbox.MaxWaiting+1, 1)) // expired
+		put(0, to(alice, "A", half, 1))
 		var last quinta.Pos
-		update(func(tx *db.Tx) error {
-			const half = mailbox.MaxWaiting / 2
-			for _, envs := range [][]quinta.Envelope{to(alice, "A", half, 1), to(bob, "A", half+1, 1), to(alice, "B", half+1, 1), to(alice, "C", 65, 1<<20)} {
-				if err := mailbox.Put(tx, 0, envs...); err != nil {
-					return err
-				}
-			}
-			if err := mailbox.Put(tx, 1, to(alice, "D", mailbox.MaxWaiting+1, 1)...); err != nil {
-				return err // expired
-			}
-			if err := mailbox.Put(tx, 0, to(alice, "A", half, 1)...); err != nil {
-				return err
-			}
-			var err error
-			last, err = tx.Pos()
-			return err
-		})
-		if got, want := crowds(), "[{@bob:hs1 C @alice:hs1}]"; got != want {
+		update(func(tx *db.Tx) (err error) { last, err = tx.Pos(); return err })
+		if got, want := crowds(), "[{n @bob:hs1 C n @alice:hs1}]"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		update(func(tx *db.Tx) error { return mailbox.Put(tx, 0, to(alice, "A", 1, 1)...) })
-		if got, want := crowds(), "[{@bob:hs1 A @alice:hs1} {@bob:hs1 C @alice:hs1}]"; got != want {
+		update(func(tx *db.Tx) error { return mailbox.Put(tx, network, 0, to(alice, "A", 1, 1)...) })
+		if got, want := crowds(), "[{n @bob:hs1 A n @alice:hs1} {n @bob:hs1 C n @alice:hs1}]"; got != want {
 			t.Errorf("one more: got %s, want %s", got, want)
 		}
 		if !full(alice, "A") || !full(alice, "C") || full(alice, "B") || full(bob, "A") {
 			t.Error("the wrong ones are full")
 		}
 		// The removal of a device and what it has read make room.
-		update(func(tx *db.Tx) error { return mailbox.Remove(tx, bob, "C") })
+		update(func(tx *db.Tx) error { return mailbox.Remove(tx, network, bob, "C") })
 		if full(alice, "C") {
 			t.Error("a removed device is full")
 		}
-		update(func(tx *db.Tx) error { return mailbox.Ack(tx, bob, "A", last) })
+		update(func(tx *db.Tx) error { return mailbox.Ack(tx, network, bob, "A", last) })
 		if got := crowds(); got != "[]" || full(alice, "A") {
 			t.Errorf("after reading: got %s, want none", got)
 		}

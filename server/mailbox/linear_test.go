@@ -58,10 +58,10 @@ func TestSendingIsLinearizable(t *testing.T) {
 					do(txn, func() any {
 						first := false
 						if err := d.Update(t.Context(), func(tx *db.Tx) (err error) {
-							if first, err = mailbox.Once(tx, alice, "SENDER", quinta.TxnID(txn)); err != nil || !first {
+							if first, err = mailbox.Once(tx, network, alice, "SENDER", quinta.TxnID(txn)); err != nil || !first {
 								return err
 							}
-							return mailbox.Put(tx, 0, quinta.Envelope{From: alice, To: bob, Device: "A", Body: []byte(txn)})
+							return mailbox.Put(tx, network, 0, quinta.Envelope{From: alice, To: bob, Device: "A", Body: []byte(txn)})
 						}); err != nil {
 							t.Error(err)
 						}
@@ -76,7 +76,7 @@ func TestSendingIsLinearizable(t *testing.T) {
 func readAll(t *testing.T, d *db.DB) string {
 	var b strings.Builder
 	if err := d.View(t.Context(), func(tx *db.Tx) error {
-		page, _, err := mailbox.Read(tx, bob, "A", 0, 1000)
+		page, _, err := mailbox.Read(tx, network, bob, "A", 0, 1000)
 		for _, m := range page {
 			b.WriteString(" " + string(m.Body))
 		}

@@ -11,18 +11,18 @@
 package mailbox
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "mailbox", Base: schema}
+var Schema = db.ReadSchema("mailbox", tables)
 
 // MaxPage bounds the bodies of one page in bytes. A page always has one
 // message, however long.
@@ -38,7 +38,7 @@ type Message struct {
 // Put appends each envelope to the mailbox of its device. If expires is not
 // zero, what has not been read at that time, in Unix milliseconds, is not
 // delivered any more.
-func Put(tx *db.Tx, expires int64, envs ...quinta.Envelope) error {
+func Put(tx *db.Tx, network quinta.NetworkName, expires int64, envs ...quinta.Envelope) error {
 	var exp any
 	if expires != 0 {
 		exp = expires
@@ -52,7 +52,7 @@ func Put(tx *db.Tx, expires int64, envs ...quinta.Envelope) error {
 			if body == nil {
 				body = []byte{}
 			}
-			args = append(args, string(e.To), string(e.Device), int64(tx.NextPos()), string(e.From), e.Type, body, exp)
+			args = append(args, string(db.UserOf(network, e.To)), string(e.Device), int64(tx.NextPos()), string(db.UserOf(network, e.From)), e.Type, body, exp)
 		}
 		if err := tx.Do(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
 			return err
@@ -64,15 +64,15 @@ func Put(tx *db.Tx, expires int64, envs ...quinta.Envelope) error {
 // Read returns the oldest messages of a device after a position, at most
 // limit, without those that are acknowledged or have expired. more says that
 // there are others behind them.
-func Read(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, after quinta.Pos, limit int) (page []Message, more bool, err error) {
-	acked, err := Acked(tx, user, device)
+func Read(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, after quinta.Pos, limit int) (page []Message, more bool, err error) {
+	acked, err := Acked(tx, network, user, device)
 	if err != nil {
 		return nil, false, err
 	}
 	size := 0
 	for row, err := range tx.Query(`SELECT seq, sender, type, body FROM mailbox_message
 		WHERE user_id = $1 AND device = $2 AND seq > $3 AND (expires IS NULL OR expires > $4) ORDER BY seq LIMIT $5`,
-		user, device, max(after, acked), tx.Millis(), limit+1) {
+		db.UserOf(network, user), device, max(after, acked), tx.Millis(), limit+1) {
 		if err != nil {
 			return nil, false, err
 		}
@@ -80,9 +80,11 @@ func Read(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, after quinta.Po
 			return page, true, nil
 		}
 		m := Message{Envelope: quinta.Envelope{To: user, Device: device}}
-		if err := row.Scan(&m.Pos, &m.From, &m.Type, &m.Body); err != nil {
+		var from db.User
+		if err := row.Scan(&m.Pos, &from, &m.Type, &m.Body); err != nil {
 			return nil, false, err
 		}
+		m.From = from.ID()
 		size += len(m.Body)
 		page = append(page, m)
 	}
@@ -90,9 +92,9 @@ func Read(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, after quinta.Po
 }
 
 // Acked returns how far the device has acknowledged.
-func Acked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (quinta.Pos, error) {
+func Acked(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) (quinta.Pos, error) {
 	var acked quinta.Pos
-	err := tx.Row(`SELECT acked FROM mailbox_cursor WHERE user_id = $1 AND device = $2`, user, device).Scan(&acked)
+	err := tx.Row(`SELECT acked FROM mailbox_cursor WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device).Scan(&acked)
 	if errors.Is(err, db.ErrNoRows) {
 		return 0, nil
 	}
@@ -101,11 +103,11 @@ func Acked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (quinta.Pos, e
 
 // Unacked reports whether there are messages up to and including a position
 // that are not acknowledged, so that an Ack there would change anything.
-func Unacked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) (bool, error) {
+func Unacked(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) (bool, error) {
 	var one int
 	err := tx.Row(`SELECT 1 FROM mailbox_message WHERE user_id = $1 AND device = $2 AND seq <= $3
 		AND seq > COALESCE((SELECT acked FROM mailbox_cursor WHERE user_id = $1 AND device = $2), 0) LIMIT 1`,
-		user, device, upTo).Scan(&one)
+		db.UserOf(network, user), device, upTo).Scan(&one)
 	if errors.Is(err, db.ErrNoRows) {
 		return false, nil
 	}
@@ -115,28 +117,28 @@ func Unacked(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.
 // Ack says that the device has stored all messages up to and including a
 // position: they are not delivered again. A cursor never goes back, and never
 // beyond what there is.
-func Ack(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) error {
+func Ack(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) error {
 	now, err := tx.Pos()
 	if err != nil {
 		return err
 	}
 	return tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked WHERE mailbox_cursor.acked < excluded.acked`,
-		user, device, min(upTo, now))
+		db.UserOf(network, user), device, min(upTo, now))
 }
 
 // Remove empties the mailbox of a device that is removed, and forgets what it
 // has sent. A later device of the same name begins with an empty mailbox.
-func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
+func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
 	if err := tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, TRUE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked, gone = TRUE`,
-		user, device, tx.NextPos()); err != nil {
+		db.UserOf(network, user), device, tx.NextPos()); err != nil {
 		return err
 	}
-	if err := tx.Do(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, user, device); err != nil {
+	if err := tx.Do(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, user, device)
+	return tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }
 
 // TxnLife is how long what a device has sent is remembered, in milliseconds.
@@ -144,8 +146,8 @@ const TxnLife = 7 * 24 * 60 * 60 * 1000
 
 // Once notes that a device sends something under an idempotency id, and
 // reports whether that is the first time.
-func Once(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (bool, error) {
-	s, err := Note(tx, user, device, txn)
+func Once(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (bool, error) {
+	s, err := Note(tx, network, user, device, txn)
 	if err != nil {
 		return false, err
 	}
@@ -157,9 +159,9 @@ type Sending struct{ noted *db.Answer }
 
 // Note is Once for a caller who asks the store for more before he must know
 // whether it is the first time: he then waits once.
-func Note(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (Sending, error) {
+func Note(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (Sending, error) {
 	noted, err := tx.Ask(`INSERT INTO mailbox_txn (user_id, device, txn, time) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, device, txn) DO NOTHING`,
-		user, device, txn, tx.Millis())
+		db.UserOf(network, user), device, txn, tx.Millis())
 	return Sending{noted}, err
 }
 

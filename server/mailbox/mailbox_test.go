@@ -13,6 +13,9 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
+
 const (
 	alice = quinta.UserID("@alice:hs1")
 	bob   = quinta.UserID("@bob:hs1")
@@ -53,7 +56,7 @@ func (p *post) put(body string, expires int64, devices ...quinta.DeviceID) {
 	for _, d := range devices {
 		envs = append(envs, quinta.Envelope{From: alice, To: bob, Device: d, Type: "m.test", Body: []byte(body)})
 	}
-	p.update(func(tx *db.Tx) error { return mailbox.Put(tx, expires, envs...) })
+	p.update(func(tx *db.Tx) error { return mailbox.Put(tx, network, expires, envs...) })
 }
 
 // read returns the bodies of a page, with "..." if there is more.
@@ -62,7 +65,7 @@ func (p *post) read(d quinta.DeviceID, after quinta.Pos, limit int) (string, qui
 	var bodies []string
 	last := after
 	err := p.View(p.t.Context(), func(tx *db.Tx) error {
-		page, more, err := mailbox.Read(tx, bob, d, after, limit)
+		page, more, err := mailbox.Read(tx, network, bob, d, after, limit)
 		for _, m := range page {
 			if m.Pos <= last {
 				p.t.Errorf("got position %d after %d", m.Pos, last)
@@ -95,7 +98,7 @@ func (p *post) wantRead(d quinta.DeviceID, after quinta.Pos, limit int, want str
 
 func (p *post) ack(d quinta.DeviceID, upTo quinta.Pos) {
 	p.t.Helper()
-	p.update(func(tx *db.Tx) error { return mailbox.Ack(tx, bob, d, upTo) })
+	p.update(func(tx *db.Tx) error { return mailbox.Ack(tx, network, bob, d, upTo) })
 }
 
 // rows counts all rows of the table, swept or not.
@@ -148,7 +151,7 @@ func TestUnacked(t *testing.T) {
 			t := p.t
 			t.Helper()
 			if err := p.View(t.Context(), func(tx *db.Tx) error {
-				got, err := mailbox.Unacked(tx, bob, "A", upTo)
+				got, err := mailbox.Unacked(tx, network, bob, "A", upTo)
 				if got != want {
 					t.Errorf("up to %d: got %v, want %v", upTo, got, want)
 				}
@@ -220,10 +223,10 @@ func TestRemove(t *testing.T) {
 	each(t, func(p *post) {
 		p.put("old", 0, "A")
 		p.update(func(tx *db.Tx) error {
-			if _, err := mailbox.Once(tx, bob, "A", "t"); err != nil {
+			if _, err := mailbox.Once(tx, network, bob, "A", "t"); err != nil {
 				return err
 			}
-			return mailbox.Remove(tx, bob, "A")
+			return mailbox.Remove(tx, network, bob, "A")
 		})
 		p.wantRead("A", 0, 10, "")
 		p.put("new", 0, "A") // a device of the same name came
@@ -234,7 +237,7 @@ func TestRemove(t *testing.T) {
 			p.t.Errorf("got %d cursors, want none", got)
 		}
 		p.update(func(tx *db.Tx) error {
-			first, err := mailbox.Once(tx, bob, "A", "t")
+			first, err := mailbox.Once(tx, network, bob, "A", "t")
 			if !first {
 				p.t.Error("the transaction of a removed device is remembered")
 			}
@@ -247,7 +250,7 @@ func TestOnce(t *testing.T) {
 	each(t, func(p *post) {
 		once := func(user quinta.UserID, d quinta.DeviceID, txn quinta.TxnID) (first bool) {
 			p.update(func(tx *db.Tx) (err error) {
-				first, err = mailbox.Once(tx, user, d, txn)
+				first, err = mailbox.Once(tx, network, user, d, txn)
 				return err
 			})
 			return first
@@ -277,10 +280,10 @@ func TestPutAndOnceAreOneTransaction(t *testing.T) {
 	each(t, func(p *post) {
 		want := quinta.E(quinta.KindLimited, "test", "no")
 		err := p.Update(p.t.Context(), func(tx *db.Tx) error {
-			if _, err := mailbox.Once(tx, alice, "A", "1"); err != nil {
+			if _, err := mailbox.Once(tx, network, alice, "A", "1"); err != nil {
 				return err
 			}
-			if err := mailbox.Put(tx, 0, quinta.Envelope{From: alice, To: bob, Device: "A"}); err != nil {
+			if err := mailbox.Put(tx, network, 0, quinta.Envelope{From: alice, To: bob, Device: "A"}); err != nil {
 				return err
 			}
 			return want

@@ -28,7 +28,7 @@ func Sweep(tx *db.Tx, limit int) (more bool, err error) {
 
 // A box is a cursor with rows behind it.
 type box struct {
-	user         quinta.UserID
+	user         db.User
 	device       quinta.DeviceID
 	acked, swept quinta.Pos
 	gone         bool

@@ -58,7 +58,7 @@ func BenchmarkClaim(b *testing.B) {
 				for i := range 100 {
 					for j := 0; j < each; j += 1000 {
 						if err := d.Update(b.Context(), func(tx *db.Tx) error {
-							return prekey.Put(tx, device(i), "DEVICEAAAA", realKeys(j, min(1000, each-j)))
+							return prekey.Put(tx, network, device(i), "DEVICEAAAA", realKeys(j, min(1000, each-j)))
 						}); err != nil {
 							b.Fatal(err)
 						}
@@ -70,7 +70,7 @@ func BenchmarkClaim(b *testing.B) {
 						wants[i] = prekey.Want{User: device((n + i) % 100), Device: "DEVICEAAAA", Algorithm: alg}
 					}
 					return d.Update(b.Context(), func(tx *db.Tx) error {
-						got, err := prekey.Claim(tx, wants)
+						got, err := prekey.Claim(tx, network, wants)
 						if err == nil && len(got) != many {
 							err = fmt.Errorf("got %d keys, want %d", len(got), many)
 						}
@@ -90,10 +90,10 @@ func BenchmarkPut(b *testing.B) {
 			run(b, func(n int) error {
 				ks := realKeys(n*50, 50)
 				return d.Update(b.Context(), func(tx *db.Tx) error {
-					if err := prekey.Put(tx, device(n%100), "DEVICEAAAA", ks); err != nil {
+					if err := prekey.Put(tx, network, device(n%100), "DEVICEAAAA", ks); err != nil {
 						return err
 					}
-					_, err := prekey.Counts(tx, device(n%100), "DEVICEAAAA")
+					_, err := prekey.Counts(tx, network, device(n%100), "DEVICEAAAA")
 					return err
 				})
 			})

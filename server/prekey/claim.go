@@ -26,7 +26,7 @@ type Claimed struct {
 // Claim gives out one key for each want, the oldest one-time key or else the
 // fallback key, in no particular order. Where there is neither, nothing is
 // returned; a want that is given twice counts once.
-func Claim(tx *db.Tx, wants []Want) ([]Claimed, error) {
+func Claim(tx *db.Tx, network quinta.NetworkName, wants []Want) ([]Claimed, error) {
 	open := make(map[Want]bool, len(wants))
 	list := make([]Want, 0, len(wants))
 	for _, w := range wants {
@@ -37,7 +37,7 @@ func Claim(tx *db.Tx, wants []Want) ([]Claimed, error) {
 	}
 	out := make([]Claimed, 0, len(list))
 	for piece := range db.Pieces(list) {
-		got, err := oldest(tx, piece)
+		got, err := oldest(tx, network, piece)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,7 @@ func Claim(tx *db.Tx, wants []Want) ([]Claimed, error) {
 		}
 	}
 	for piece := range db.Pieces(rest) {
-		got, err := fallbacks(tx, piece)
+		got, err := fallbacks(tx, network, piece)
 		if err != nil {
 			return nil, err
 		}
@@ -75,14 +75,14 @@ type Taken struct {
 // Take is Claim for one device without its fallback key, and without waiting:
 // claims of many callers share the wait. Key has what was given out, after the
 // transaction was committed at the latest.
-func Take(tx *db.Tx, w Want) (t *Taken, err error) {
+func Take(tx *db.Tx, network quinta.NetworkName, w Want) (t *Taken, err error) {
 	t = &Taken{want: w}
 	if !tx.Waits() {
-		t.known, err = oldestOne(tx, w)
+		t.known, err = oldestOne(tx, network, w)
 		return t, err
 	}
 	t.later, err = tx.Ask(`UPDATE prekey_cursor SET claimed = `+next+` WHERE user_id = $1 AND device = $2 AND algorithm = $3
-		AND `+next+` IS NOT NULL RETURNING (SELECT k.id`+this+`, (SELECT k.body`+this, w.User, w.Device, w.Algorithm)
+		AND `+next+` IS NOT NULL RETURNING (SELECT k.id`+this+`, (SELECT k.body`+this, db.UserOf(network, w.User), w.Device, w.Algorithm)
 	return t, err
 }
 
@@ -114,52 +114,52 @@ const (
 // oldest takes the next one-time key of each want, by moving the cursor of its
 // device. Of a key that is given out only the cursor is written: cursors lie
 // close together, and keys do not.
-func oldest(tx *db.Tx, piece []Want) ([]Claimed, error) {
+func oldest(tx *db.Tx, network quinta.NetworkName, piece []Want) ([]Claimed, error) {
 	if len(piece) == 1 {
-		return oldestOne(tx, piece[0])
+		return oldestOne(tx, network, piece[0])
 	}
-	return collect(tx, `UPDATE prekey_cursor SET claimed = `+next+` WHERE (user_id, device, algorithm) IN (VALUES `+db.Tuples(1, len(piece), 3)+`)
+	return collect(tx, network, `UPDATE prekey_cursor SET claimed = `+next+` WHERE (user_id, device, algorithm) IN (VALUES `+db.Tuples(1, len(piece), 3)+`)
 		AND `+next+` IS NOT NULL RETURNING user_id, device, algorithm, (SELECT k.id`+this+`, (SELECT k.body`+this, false, piece)
 }
 
 // oldestOne is oldest for the most frequent claim, that for one device: two
 // plain statements cost half as much as the one for many.
-func oldestOne(tx *db.Tx, w Want) ([]Claimed, error) {
+func oldestOne(tx *db.Tx, network quinta.NetworkName, w Want) ([]Claimed, error) {
 	k := Claimed{Want: w}
 	var seq quinta.Pos
 	err := tx.Row(`SELECT seq, id, body FROM prekey_onetime WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq >
-		(SELECT claimed FROM prekey_cursor WHERE user_id = $1 AND device = $2 AND algorithm = $3) ORDER BY seq LIMIT 1`, w.User, w.Device, w.Algorithm).Scan(&seq, &k.ID, &k.Body)
+		(SELECT claimed FROM prekey_cursor WHERE user_id = $1 AND device = $2 AND algorithm = $3) ORDER BY seq LIMIT 1`, db.UserOf(network, w.User), w.Device, w.Algorithm).Scan(&seq, &k.ID, &k.Body)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := tx.Do(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, w.User, w.Device, w.Algorithm); err != nil {
+	if err := tx.Do(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, db.UserOf(network, w.User), w.Device, w.Algorithm); err != nil {
 		return nil, err
 	}
 	return []Claimed{k}, nil
 }
 
 // fallbacks reads the fallback key of each want and marks it as used.
-func fallbacks(tx *db.Tx, piece []Want) ([]Claimed, error) {
-	got, err := collect(tx, `WITH w (u, d, a) AS (VALUES `+db.Tuples(1, len(piece), 3)+`)
+func fallbacks(tx *db.Tx, network quinta.NetworkName, piece []Want) ([]Claimed, error) {
+	got, err := collect(tx, network, `WITH w (u, d, a) AS (VALUES `+db.Tuples(1, len(piece), 3)+`)
 		SELECT k.user_id, k.device, k.algorithm, k.id, k.body FROM w JOIN prekey_fallback k ON k.user_id = w.u AND k.device = w.d AND k.algorithm = w.a`, true, piece)
 	if err != nil {
 		return nil, err
 	}
 	for _, k := range got {
-		if err := tx.Do(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, k.User, k.Device, k.Algorithm); err != nil {
+		if err := tx.Do(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, db.UserOf(network, k.User), k.Device, k.Algorithm); err != nil {
 			return nil, err
 		}
 	}
 	return got, nil
 }
 
-func collect(tx *db.Tx, sql string, fallback bool, piece []Want) ([]Claimed, error) {
+func collect(tx *db.Tx, network quinta.NetworkName, sql string, fallback bool, piece []Want) ([]Claimed, error) {
 	args := make([]any, 0, 3*len(piece))
 	for _, w := range piece {
-		args = append(args, string(w.User), string(w.Device), w.Algorithm)
+		args = append(args, string(db.UserOf(network, w.User)), string(w.Device), w.Algorithm)
 	}
 	out := make([]Claimed, 0, len(piece))
 	for row, err := range tx.Query(sql, args...) {
@@ -167,51 +167,12 @@ func collect(tx *db.Tx, sql string, fallback bool, piece []Want) ([]Claimed, err
 			return nil, err
 		}
 		k := Claimed{Fallback: fallback}
-		if err := row.Scan(&k.User, &k.Device, &k.Algorithm, &k.ID, &k.Body); err != nil {
+		var u db.User
+		if err := row.Scan(&u, &k.Device, &k.Algorithm, &k.ID, &k.Body); err != nil {
 			return nil, err
 		}
+		k.User = u.ID()
 		out = append(out, k)
 	}
 	return out, nil
-}
-
-// AnswerLife is how long ClaimOnce remembers an answer, in milliseconds.
-const AnswerLife = 24 * 60 * 60 * 1000
-
-// ClaimOnce is Claim for a network whose requests have idempotency ids: a
-// repeat of a claimer's request under the same id gets the same keys.
-func ClaimOnce(tx *db.Tx, claimer quinta.UserID, txn quinta.TxnID, wants []Want) ([]Claimed, error) {
-	var before []Claimed
-	for row, err := range tx.Query(`SELECT user_id, device, algorithm, id, body, fallback FROM prekey_answer WHERE claimer = $1 AND txn = $2`, claimer, txn) {
-		if err != nil {
-			return nil, err
-		}
-		var k Claimed
-		if err := row.Scan(&k.User, &k.Device, &k.Algorithm, &k.ID, &k.Body, &k.Fallback); err != nil {
-			return nil, err
-		}
-		before = append(before, k)
-	}
-	if len(before) > 0 {
-		return before, nil
-	}
-	got, err := Claim(tx, wants)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range got {
-		if err := tx.Do(`INSERT INTO prekey_answer (claimer, txn, user_id, device, algorithm, id, body, fallback, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			claimer, txn, k.User, k.Device, k.Algorithm, k.ID, k.Body, k.Fallback, tx.Millis()); err != nil {
-			return nil, err
-		}
-	}
-	return got, nil
-}
-
-// Sweep removes answers to claims that are older than AnswerLife, at most
-// limit rows, and reports whether there may be more.
-func Sweep(tx *db.Tx, limit int) (more bool, err error) {
-	n, err := tx.Exec(`DELETE FROM prekey_answer WHERE (claimer, txn, user_id, device, algorithm) IN
-		(SELECT claimer, txn, user_id, device, algorithm FROM prekey_answer WHERE time < $1 ORDER BY time LIMIT $2)`, tx.Millis()-AnswerLife, limit)
-	return int(n) >= limit, err
 }

@@ -59,7 +59,7 @@ func TestClaimsAreLinearizable(t *testing.T) {
 					if n%3 == 0 {
 						ids := fmt.Sprintf("k%d k%d", i, i+1+n)
 						do(ids, func() any {
-							if err := d.Update(t.Context(), func(tx *db.Tx) error { return prekey.Put(tx, bob, "A", keys(ids)) }); err != nil {
+							if err := d.Update(t.Context(), func(tx *db.Tx) error { return prekey.Put(tx, network, bob, "A", keys(ids)) }); err != nil {
 								t.Error(err)
 							}
 							return ""
@@ -69,7 +69,7 @@ func TestClaimsAreLinearizable(t *testing.T) {
 					do("", func() any {
 						var got []prekey.Claimed
 						if err := d.Update(t.Context(), func(tx *db.Tx) (err error) {
-							got, err = prekey.Claim(tx, []prekey.Want{{User: bob, Device: "A", Algorithm: alg}})
+							got, err = prekey.Claim(tx, network, []prekey.Want{{User: bob, Device: "A", Algorithm: alg}})
 							return err
 						}); err != nil {
 							t.Error(err)

@@ -12,17 +12,17 @@ package prekey
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "prekey", Base: schema}
+var Schema = db.ReadSchema("prekey", tables)
 
 // MaxKeys bounds the one-time keys of one device and algorithm that nobody has
 // claimed yet. Whoever calls Put compares it with [Counts] in the same
@@ -47,8 +47,8 @@ var ErrFull = quinta.E(quinta.KindTooLarge, "one-time keys", "the device has too
 // already with the same content, or that was claimed before, changes nothing.
 // If one is there with other content, Put fails with ErrDiffers, and nothing
 // is added once the transaction is rolled back.
-func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
-	if err := prepare(tx, user, device, keys); err != nil {
+func Put(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+	if err := prepare(tx, network, user, device, keys); err != nil {
 		return err
 	}
 	args := make([]any, 0, 6*min(len(keys), 128))
@@ -56,7 +56,7 @@ func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) erro
 		args = args[:0]
 		for i := range piece {
 			k := &piece[i]
-			args = append(args, string(user), string(device), k.Algorithm, k.ID, int64(tx.NextPos()), k.Body)
+			args = append(args, string(db.UserOf(network, user)), string(device), k.Algorithm, k.ID, int64(tx.NextPos()), k.Body)
 		}
 		n, err := tx.Exec(`INSERT INTO prekey_onetime (user_id, device, algorithm, id, seq, body) VALUES `+db.Tuples(1, len(piece), 6)+
 			` ON CONFLICT (user_id, device, algorithm, id) DO NOTHING`, args...)
@@ -66,7 +66,7 @@ func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) erro
 		if int(n) == len(piece) {
 			continue
 		}
-		if err := same(tx, user, device, piece); err != nil {
+		if err := same(tx, network, user, device, piece); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) erro
 
 // prepare makes the cursors of the keys' algorithms, and empties the keys that
 // were claimed since the last upload: of them only the id is wanted.
-func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+func prepare(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
 	done := map[string]bool{}
 	for i := range keys {
 		alg := keys[i].Algorithm
@@ -84,7 +84,7 @@ func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) 
 		}
 		done[alg] = true
 		n, err := tx.Exec(`INSERT INTO prekey_cursor (user_id, device, algorithm, claimed, emptied) VALUES ($1, $2, $3, 0, 0)
-			ON CONFLICT (user_id, device, algorithm) DO NOTHING`, user, device, alg)
+			ON CONFLICT (user_id, device, algorithm) DO NOTHING`, db.UserOf(network, user), device, alg)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) 
 			continue
 		}
 		var claimed, emptied quinta.Pos
-		err = tx.Row(`SELECT claimed, emptied FROM prekey_cursor WHERE user_id = $1 AND device = $2 AND algorithm = $3`, user, device, alg).Scan(&claimed, &emptied)
+		err = tx.Row(`SELECT claimed, emptied FROM prekey_cursor WHERE user_id = $1 AND device = $2 AND algorithm = $3`, db.UserOf(network, user), device, alg).Scan(&claimed, &emptied)
 		if err != nil {
 			return err
 		}
@@ -100,10 +100,10 @@ func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) 
 			continue
 		}
 		if err := tx.Do(`UPDATE prekey_onetime SET body = '' WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5`,
-			user, device, alg, emptied, claimed); err != nil {
+			db.UserOf(network, user), device, alg, emptied, claimed); err != nil {
 			return err
 		}
-		if err := tx.Do(`UPDATE prekey_cursor SET emptied = claimed WHERE user_id = $1 AND device = $2 AND algorithm = $3`, user, device, alg); err != nil {
+		if err := tx.Do(`UPDATE prekey_cursor SET emptied = claimed WHERE user_id = $1 AND device = $2 AND algorithm = $3`, db.UserOf(network, user), device, alg); err != nil {
 			return err
 		}
 	}
@@ -112,8 +112,8 @@ func prepare(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) 
 
 // same returns ErrDiffers if one of the keys stands in the table with other
 // content and is not claimed. A piece may hold one id twice.
-func same(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, piece []Key) error {
-	args := []any{user, device}
+func same(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, piece []Key) error {
+	args := []any{db.UserOf(network, user), device}
 	for _, k := range piece {
 		args = append(args, k.Algorithm, k.ID)
 	}
@@ -140,12 +140,12 @@ func same(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, piece []Key) er
 
 // PutFallback sets the fallback key of each algorithm. A new one counts as
 // unused; the one that is there already stays as it is.
-func PutFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
+func PutFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
 	for _, k := range keys {
 		if err := tx.Do(`INSERT INTO prekey_fallback (user_id, device, algorithm, id, body, used) VALUES ($1, $2, $3, $4, $5, FALSE)
 			ON CONFLICT (user_id, device, algorithm) DO UPDATE SET id = excluded.id, body = excluded.body, used = FALSE
 			WHERE prekey_fallback.id <> excluded.id OR prekey_fallback.body <> excluded.body`,
-			user, device, k.Algorithm, k.ID, k.Body); err != nil {
+			db.UserOf(network, user), device, k.Algorithm, k.ID, k.Body); err != nil {
 			return err
 		}
 	}
@@ -154,10 +154,10 @@ func PutFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, keys []K
 
 // Counts returns how many one-time keys of each algorithm nobody has claimed;
 // an algorithm without any is absent.
-func Counts(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (map[string]int64, error) {
+func Counts(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) (map[string]int64, error) {
 	counts := map[string]int64{}
 	for row, err := range tx.Query(`SELECT c.algorithm, (SELECT COUNT(*) FROM prekey_onetime k WHERE k.user_id = c.user_id AND k.device = c.device AND k.algorithm = c.algorithm AND k.seq > c.claimed)
-		FROM prekey_cursor c WHERE c.user_id = $1 AND c.device = $2`, user, device) {
+		FROM prekey_cursor c WHERE c.user_id = $1 AND c.device = $2`, db.UserOf(network, user), device) {
 		if err != nil {
 			return nil, err
 		}
@@ -175,9 +175,9 @@ func Counts(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) (map[string]i
 
 // UnusedFallback returns the algorithms whose fallback key was never given
 // out, in their order; never nil.
-func UnusedFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
+func UnusedFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
 	algs := []string{}
-	for row, err := range tx.Query(`SELECT algorithm FROM prekey_fallback WHERE user_id = $1 AND device = $2 AND NOT used ORDER BY algorithm`, user, device) {
+	for row, err := range tx.Query(`SELECT algorithm FROM prekey_fallback WHERE user_id = $1 AND device = $2 AND NOT used ORDER BY algorithm`, db.UserOf(network, user), device) {
 		if err != nil {
 			return nil, err
 		}
@@ -192,9 +192,9 @@ func UnusedFallback(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) ([]st
 
 // Remove removes all keys of a device, and what is known of claimed ones: the
 // device is removed or begins anew with another identity.
-func Remove(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
+func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
 	for _, table := range []string{"prekey_onetime", "prekey_cursor", "prekey_fallback"} {
-		if err := tx.Do(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, user, device); err != nil {
+		if err := tx.Do(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,9 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
+
 const (
 	alice = quinta.UserID("@alice:hs1")
 	bob   = quinta.UserID("@bob:hs1")
@@ -60,12 +63,12 @@ func keys(text string) []prekey.Key {
 }
 
 func (r *ring) put(d quinta.DeviceID, text string) error {
-	return r.Update(r.t.Context(), func(tx *db.Tx) error { return prekey.Put(tx, bob, d, keys(text)) })
+	return r.Update(r.t.Context(), func(tx *db.Tx) error { return prekey.Put(tx, network, bob, d, keys(text)) })
 }
 
 func (r *ring) putFallback(d quinta.DeviceID, text string) {
 	r.t.Helper()
-	r.update(func(tx *db.Tx) error { return prekey.PutFallback(tx, bob, d, keys(text)) })
+	r.update(func(tx *db.Tx) error { return prekey.PutFallback(tx, network, bob, d, keys(text)) })
 }
 
 // claim claims one key and returns "id=body", with "!" for a fallback key.
@@ -73,7 +76,7 @@ func (r *ring) claim(d quinta.DeviceID) string {
 	r.t.Helper()
 	var got []prekey.Claimed
 	r.update(func(tx *db.Tx) (err error) {
-		got, err = prekey.Claim(tx, []prekey.Want{{bob, d, alg}})
+		got, err = prekey.Claim(tx, network, []prekey.Want{{bob, d, alg}})
 		return err
 	})
 	return show(got)
@@ -102,11 +105,11 @@ func (r *ring) wantClaim(d quinta.DeviceID, want string) {
 func (r *ring) wantLeft(d quinta.DeviceID, count int64, unused string) {
 	r.t.Helper()
 	r.update(func(tx *db.Tx) error {
-		c, err := prekey.Counts(tx, bob, d)
+		c, err := prekey.Counts(tx, network, bob, d)
 		if err != nil {
 			return err
 		}
-		u, err := prekey.UnusedFallback(tx, bob, d)
+		u, err := prekey.UnusedFallback(tx, network, bob, d)
 		if c[alg] != count || strings.Join(u, " ") != unused || u == nil {
 			r.t.Errorf("%s: got %v and %q, want %d and %q", d, c, u, count, unused)
 		}
@@ -203,7 +206,7 @@ func TestClaimMany(t *testing.T) {
 		}
 		var got []prekey.Claimed
 		r.update(func(tx *db.Tx) (err error) {
-			got, err = prekey.Claim(tx, wants)
+			got, err = prekey.Claim(tx, network, wants)
 			return err
 		})
 		if len(got) != 100 {
@@ -223,7 +226,7 @@ func TestClaimOfAnotherAlgorithm(t *testing.T) {
 	each(t, func(r *ring) {
 		r.must(r.put("A", "a=1"))
 		r.update(func(tx *db.Tx) error {
-			got, err := prekey.Claim(tx, []prekey.Want{{bob, "A", "other"}, {alice, "A", alg}, {bob, "a", alg}})
+			got, err := prekey.Claim(tx, network, []prekey.Want{{bob, "A", "other"}, {alice, "A", alg}, {bob, "a", alg}})
 			if len(got) != 0 {
 				r.t.Errorf("got %s, want nothing", show(got))
 			}
@@ -237,7 +240,7 @@ func TestRemove(t *testing.T) {
 		r.must(r.put("A", "a=1 b=2"))
 		r.putFallback("A", "f=1")
 		r.wantClaim("A", "a=1")
-		r.update(func(tx *db.Tx) error { return prekey.Remove(tx, bob, "A") })
+		r.update(func(tx *db.Tx) error { return prekey.Remove(tx, network, bob, "A") })
 		r.wantClaim("A", "")
 		r.must(r.put("A", "a=new")) // another device of the same name may use the same ids
 		r.wantClaim("A", "a=new")
@@ -254,47 +257,6 @@ func TestForget(t *testing.T) {
 		r.wantClaim("A", "f=1!")
 		r.must(r.put("A", "c=3"))
 		r.wantClaim("A", "c=3")
-	})
-}
-
-func TestClaimOnce(t *testing.T) {
-	each(t, func(r *ring) {
-		r.must(r.put("A", "a=1 b=2 c=3"))
-		claim := func(by quinta.UserID, txn quinta.TxnID) string {
-			var got []prekey.Claimed
-			r.update(func(tx *db.Tx) (err error) {
-				got, err = prekey.ClaimOnce(tx, by, txn, []prekey.Want{{bob, "A", alg}})
-				return err
-			})
-			return show(got)
-		}
-		for _, c := range []struct {
-			by   quinta.UserID
-			txn  quinta.TxnID
-			want string
-		}{{alice, "1", "a=1"}, {alice, "1", "a=1"}, {alice, "2", "b=2"}, {bob, "1", "c=3"}, {alice, "1", "a=1"}} {
-			if got := claim(c.by, c.txn); got != c.want {
-				r.t.Errorf("%s %s: got %q, want %q", c.by, c.txn, got, c.want)
-			}
-		}
-		r.clock.Add(prekey.AnswerLife + 1)
-		r.update(func(tx *db.Tx) error {
-			more, err := prekey.Sweep(tx, 2)
-			if !more {
-				r.t.Error("got no more after 2 of 3 rows")
-			}
-			return err
-		})
-		r.update(func(tx *db.Tx) error {
-			more, err := prekey.Sweep(tx, 2)
-			if more {
-				r.t.Error("got more after all rows")
-			}
-			return err
-		})
-		if got := claim(alice, "1"); got != "" {
-			r.t.Errorf("got %q from a forgotten request, want nothing: the keys are gone", got)
-		}
 	})
 }
 
@@ -329,7 +291,7 @@ func TestParallelClaimsGiveNoKeyTwice(t *testing.T) {
 					done := uploaded.Load()
 					var got []prekey.Claimed
 					if err := r.Update(r.t.Context(), func(tx *db.Tx) (err error) {
-						got, err = prekey.Claim(tx, []prekey.Want{{bob, "A", alg}})
+						got, err = prekey.Claim(tx, network, []prekey.Want{{bob, "A", alg}})
 						return err
 					}); err != nil {
 						r.t.Error(err)

@@ -43,27 +43,27 @@ var ErrNoBackupKey = quinta.E(quinta.KindNotFound, "backup", "the backup does no
 
 // NewBackup makes a new version, which is then the latest, and returns its
 // number.
-func NewBackup(tx *db.Tx, user quinta.UserID, algorithm string, auth []byte) (int64, error) {
+func NewBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, algorithm string, auth []byte) (int64, error) {
 	var last int64
-	if err := tx.Row(`SELECT COALESCE(MAX(version), 0) FROM vault_backup WHERE user_id = $1`, user).Scan(&last); err != nil {
+	if err := tx.Row(`SELECT COALESCE(MAX(version), 0) FROM vault_backup WHERE user_id = $1`, db.UserOf(network, user)).Scan(&last); err != nil {
 		return 0, err
 	}
 	if last >= MaxBackups {
 		return 0, quinta.E(quinta.KindLimited, "backup", "the account has made too many backups")
 	}
 	err := tx.Do(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
-		user, last+1, algorithm, auth)
+		db.UserOf(network, user), last+1, algorithm, auth)
 	return last + 1, err
 }
 
 // LatestBackup returns the latest version that is not deleted, or ErrNoBackup.
-func LatestBackup(tx *db.Tx, user quinta.UserID) (Backup, error) {
-	return backup(tx.Row(`SELECT version, algorithm, auth, count, etag FROM vault_backup WHERE user_id = $1 AND NOT deleted ORDER BY version DESC LIMIT 1`, user))
+func LatestBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) (Backup, error) {
+	return backup(tx.Row(`SELECT version, algorithm, auth, count, etag FROM vault_backup WHERE user_id = $1 AND NOT deleted ORDER BY version DESC LIMIT 1`, db.UserOf(network, user)))
 }
 
 // BackupOf returns one version, or ErrNoBackup if it is deleted or never was.
-func BackupOf(tx *db.Tx, user quinta.UserID, version int64) (Backup, error) {
-	return backup(tx.Row(`SELECT version, algorithm, auth, count, etag FROM vault_backup WHERE user_id = $1 AND version = $2 AND NOT deleted`, user, version))
+func BackupOf(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64) (Backup, error) {
+	return backup(tx.Row(`SELECT version, algorithm, auth, count, etag FROM vault_backup WHERE user_id = $1 AND version = $2 AND NOT deleted`, db.UserOf(network, user), version))
 }
 
 func backup(row db.OneRow) (Backup, error) {
@@ -76,8 +76,8 @@ func backup(row db.OneRow) (Backup, error) {
 }
 
 // SetBackupAuth replaces what the devices need to know of a version.
-func SetBackupAuth(tx *db.Tx, user quinta.UserID, version int64, auth []byte) error {
-	n, err := tx.Exec(`UPDATE vault_backup SET auth = $3 WHERE user_id = $1 AND version = $2 AND NOT deleted`, user, version, auth)
+func SetBackupAuth(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, auth []byte) error {
+	n, err := tx.Exec(`UPDATE vault_backup SET auth = $3 WHERE user_id = $1 AND version = $2 AND NOT deleted`, db.UserOf(network, user), version, auth)
 	if err == nil && n == 0 {
 		return ErrNoBackup
 	}
@@ -87,23 +87,23 @@ func SetBackupAuth(tx *db.Tx, user quinta.UserID, version int64, auth []byte) er
 // DeleteBackup deletes a version with its keys. Its number is not given
 // again. A version that is deleted already is no error; one that never was is
 // ErrNoBackup.
-func DeleteBackup(tx *db.Tx, user quinta.UserID, version int64) error {
-	n, err := tx.Exec(`UPDATE vault_backup SET deleted = TRUE, count = 0, auth = '' WHERE user_id = $1 AND version = $2`, user, version)
+func DeleteBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64) error {
+	n, err := tx.Exec(`UPDATE vault_backup SET deleted = TRUE, count = 0, auth = '' WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version)
 	if err != nil {
 		return err
 	}
 	if n == 0 {
 		return ErrNoBackup
 	}
-	return tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, user, version)
+	return tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version)
 }
 
 // PutBackupKeys puts keys into a version. Of two keys of one session the
 // better one stays: a verified one before one that is not, then the one whose
 // first message is earlier, then the one that was forwarded less often
 // (client-server API, "Backup algorithm"). Each session may be given once.
-func PutBackupKeys(tx *db.Tx, user quinta.UserID, version int64, keys []BackupKey) (Backup, error) {
-	b, err := BackupOf(tx, user, version)
+func PutBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, keys []BackupKey) (Backup, error) {
+	b, err := BackupOf(tx, network, user, version)
 	if err != nil {
 		return b, err
 	}
@@ -112,7 +112,7 @@ func PutBackupKeys(tx *db.Tx, user quinta.UserID, version int64, keys []BackupKe
 		args := make([]any, 0, 8*len(piece))
 		for i := range piece {
 			k := &piece[i]
-			args = append(args, string(user), version, string(k.Room), k.Session, k.First, k.Forwarded, k.Verified, k.Body)
+			args = append(args, string(db.UserOf(network, user)), version, string(k.Room), k.Session, k.First, k.Forwarded, k.Verified, k.Body)
 		}
 		insert := `INSERT INTO vault_backup_key (user_id, version, room, session, first, forwarded, verified, body) VALUES ` + db.Tuples(1, len(piece), 8) +
 			` ON CONFLICT (user_id, version, room, session) DO `
@@ -135,28 +135,28 @@ func PutBackupKeys(tx *db.Tx, user quinta.UserID, version int64, keys []BackupKe
 	if b.Count+added > MaxBackupKeys {
 		return b, quinta.E(quinta.KindTooLarge, "backup", "the backup holds too many keys")
 	}
-	return b, b.changed(tx, user, added, added+changed)
+	return b, b.changed(tx, network, user, added, added+changed)
 }
 
 // changed notes that the keys of a backup have changed.
-func (b *Backup) changed(tx *db.Tx, user quinta.UserID, more, changes int64) error {
+func (b *Backup) changed(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, more, changes int64) error {
 	if changes == 0 {
 		return nil
 	}
 	b.Count += more
 	b.Etag++
-	return tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, user, b.Version, b.Count, b.Etag)
+	return tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), b.Version, b.Count, b.Etag)
 }
 
 // BackupKeys returns the keys of a version in the order of their rooms: all,
 // or those of one room.
-func BackupKeys(tx *db.Tx, user quinta.UserID, version int64, room quinta.RoomID) ([]BackupKey, error) {
-	if _, err := BackupOf(tx, user, version); err != nil {
+func BackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, room quinta.RoomID) ([]BackupKey, error) {
+	if _, err := BackupOf(tx, network, user, version); err != nil {
 		return nil, err
 	}
 	var out []BackupKey
 	for row, err := range tx.Query(`SELECT room, session, body FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room = $3) ORDER BY room, session`,
-		user, version, room) {
+		db.UserOf(network, user), version, room) {
 		if err != nil {
 			return nil, err
 		}
@@ -170,12 +170,12 @@ func BackupKeys(tx *db.Tx, user quinta.UserID, version int64, room quinta.RoomID
 }
 
 // BackupKeyOf returns the body of one key, or ErrNoBackupKey, or ErrNoBackup.
-func BackupKeyOf(tx *db.Tx, user quinta.UserID, version int64, room quinta.RoomID, session string) ([]byte, error) {
-	if _, err := BackupOf(tx, user, version); err != nil {
+func BackupKeyOf(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, room quinta.RoomID, session string) ([]byte, error) {
+	if _, err := BackupOf(tx, network, user, version); err != nil {
 		return nil, err
 	}
 	var body []byte
-	err := tx.Row(`SELECT body FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND room = $3 AND session = $4`, user, version, room, session).Scan(&body)
+	err := tx.Row(`SELECT body FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND room = $3 AND session = $4`, db.UserOf(network, user), version, room, session).Scan(&body)
 	if errors.Is(err, db.ErrNoRows) {
 		err = ErrNoBackupKey
 	}
@@ -184,27 +184,27 @@ func BackupKeyOf(tx *db.Tx, user quinta.UserID, version int64, room quinta.RoomI
 
 // DeleteBackupKeys deletes keys of a version: all if room is empty, those of
 // a room if session is empty, or one.
-func DeleteBackupKeys(tx *db.Tx, user quinta.UserID, version int64, room quinta.RoomID, session string) (Backup, error) {
-	b, err := BackupOf(tx, user, version)
+func DeleteBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, room quinta.RoomID, session string) (Backup, error) {
+	b, err := BackupOf(tx, network, user, version)
 	if err != nil {
 		return b, err
 	}
-	n, err := tx.Exec(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room = $3) AND ($4 = '' OR session = $4)`, user, version, room, session)
+	n, err := tx.Exec(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room = $3) AND ($4 = '' OR session = $4)`, db.UserOf(network, user), version, room, session)
 	if err != nil {
 		return b, err
 	}
-	return b, b.changed(tx, user, -n, n)
+	return b, b.changed(tx, network, user, -n, n)
 }
 
 // ClearBackups removes all backups and the dehydrated device of a user whose
 // account ends.
-func ClearBackups(tx *db.Tx, user quinta.UserID) error {
+func ClearBackups(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	for _, sql := range []string{
 		`DELETE FROM vault_backup_key WHERE user_id = $1`,
 		`DELETE FROM vault_backup WHERE user_id = $1`,
 		`DELETE FROM vault_dehydrated WHERE user_id = $1`,
 	} {
-		if err := tx.Do(sql, user); err != nil {
+		if err := tx.Do(sql, db.UserOf(network, user)); err != nil {
 			return err
 		}
 	}

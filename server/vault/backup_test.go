@@ -18,7 +18,7 @@ import (
 func newBackup(t *testing.T, d *db.DB, user quinta.UserID) (v int64) {
 	t.Helper()
 	update(t, d, func(tx *db.Tx) (err error) {
-		v, err = vault.NewBackup(tx, user, "alg", []byte(`{"a":1}`))
+		v, err = vault.NewBackup(tx, network, user, "alg", []byte(`{"a":1}`))
 		return err
 	})
 	return v
@@ -29,7 +29,7 @@ func keysOf(t *testing.T, d *db.DB, v int64, room quinta.RoomID) string {
 	t.Helper()
 	var out []string
 	if err := d.View(t.Context(), func(tx *db.Tx) error {
-		ks, err := vault.BackupKeys(tx, alice, v, room)
+		ks, err := vault.BackupKeys(tx, network, alice, v, room)
 		for _, k := range ks {
 			out = append(out, fmt.Sprintf("%s/%s=%s", k.Room, k.Session, k.Body))
 		}
@@ -44,7 +44,7 @@ func keysOf(t *testing.T, d *db.DB, v int64, room quinta.RoomID) string {
 func wantRow(t *testing.T, d *db.DB, v, count, etag int64) {
 	t.Helper()
 	if err := d.View(t.Context(), func(tx *db.Tx) error {
-		b, err := vault.BackupOf(tx, alice, v)
+		b, err := vault.BackupOf(tx, network, alice, v)
 		if b.Count != count || b.Etag != etag {
 			t.Errorf("version %d: got count %d etag %d, want %d %d", v, b.Count, b.Etag, count, etag)
 		}
@@ -59,7 +59,7 @@ func TestBackupVersions(t *testing.T) {
 		latest := func() (vault.Backup, error) {
 			var b vault.Backup
 			err := d.View(t.Context(), func(tx *db.Tx) (err error) {
-				b, err = vault.LatestBackup(tx, alice)
+				b, err = vault.LatestBackup(tx, network, alice)
 				return err
 			})
 			return b, err
@@ -75,34 +75,34 @@ func TestBackupVersions(t *testing.T) {
 		if err != nil || b.Version != v2 || b.Algorithm != "alg" || string(b.Auth) != `{"a":1}` {
 			t.Errorf("got %+v %v", b, err)
 		}
-		update(t, d, func(tx *db.Tx) error { return vault.SetBackupAuth(tx, alice, v2, []byte("new")) })
-		update(t, d, func(tx *db.Tx) error { return vault.DeleteBackup(tx, alice, v1) })
+		update(t, d, func(tx *db.Tx) error { return vault.SetBackupAuth(tx, network, alice, v2, []byte("new")) })
+		update(t, d, func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, alice, v1) })
 		if b, err = latest(); err != nil || b.Version != v2 || string(b.Auth) != "new" {
 			t.Errorf("got %+v %v", b, err)
 		}
-		update(t, d, func(tx *db.Tx) error { return vault.DeleteBackup(tx, alice, v2) })
+		update(t, d, func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, alice, v2) })
 		if _, err := latest(); !errors.Is(err, vault.ErrNoBackup) {
 			t.Errorf("got %v, want ErrNoBackup", err)
 		}
 		for name, fn := range map[string]func(tx *db.Tx) error{
-			"auth of a deleted one": func(tx *db.Tx) error { return vault.SetBackupAuth(tx, alice, v2, nil) },
+			"auth of a deleted one": func(tx *db.Tx) error { return vault.SetBackupAuth(tx, network, alice, v2, nil) },
 			"deleting one that never was": func(tx *db.Tx) error {
-				return vault.DeleteBackup(tx, alice, 99)
+				return vault.DeleteBackup(tx, network, alice, 99)
 			},
 			"keys into a deleted one": func(tx *db.Tx) error {
-				_, err := vault.PutBackupKeys(tx, alice, v2, []vault.BackupKey{{Room: "!r", Session: "s", Body: []byte("x")}})
+				_, err := vault.PutBackupKeys(tx, network, alice, v2, []vault.BackupKey{{Room: "!r", Session: "s", Body: []byte("x")}})
 				return err
 			},
 			"keys out of a deleted one": func(tx *db.Tx) error {
-				_, err := vault.DeleteBackupKeys(tx, alice, v2, "", "")
+				_, err := vault.DeleteBackupKeys(tx, network, alice, v2, "", "")
 				return err
 			},
 			"reading a deleted one": func(tx *db.Tx) error {
-				_, err := vault.BackupKeys(tx, alice, v2, "")
+				_, err := vault.BackupKeys(tx, network, alice, v2, "")
 				return err
 			},
 			"a key of a deleted one": func(tx *db.Tx) error {
-				_, err := vault.BackupKeyOf(tx, alice, v2, "!r", "s")
+				_, err := vault.BackupKeyOf(tx, network, alice, v2, "!r", "s")
 				return err
 			},
 		} {
@@ -122,7 +122,7 @@ func TestBackupKeys(t *testing.T) {
 		put := func(ks ...vault.BackupKey) {
 			t.Helper()
 			update(t, d, func(tx *db.Tx) error {
-				_, err := vault.PutBackupKeys(tx, alice, v, ks)
+				_, err := vault.PutBackupKeys(tx, network, alice, v, ks)
 				return err
 			})
 		}
@@ -161,13 +161,13 @@ func TestBackupKeys(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		update(t, d, func(tx *db.Tx) error {
-			if body, err := vault.BackupKeyOf(tx, alice, v, "!c", "1"); string(body) != "new" || err != nil {
+			if body, err := vault.BackupKeyOf(tx, network, alice, v, "!c", "1"); string(body) != "new" || err != nil {
 				t.Errorf("got %s %v", body, err)
 			}
-			if _, err := vault.BackupKeyOf(tx, alice, v, "!c", "2"); !errors.Is(err, vault.ErrNoBackupKey) {
+			if _, err := vault.BackupKeyOf(tx, network, alice, v, "!c", "2"); !errors.Is(err, vault.ErrNoBackupKey) {
 				t.Errorf("got %v, want ErrNoBackupKey", err)
 			}
-			_, err := vault.DeleteBackupKeys(tx, alice, v, "!b", "")
+			_, err := vault.DeleteBackupKeys(tx, network, alice, v, "!b", "")
 			return err
 		})
 		wantRow(t, d, v, 2, 7)
@@ -177,7 +177,7 @@ func TestBackupKeys(t *testing.T) {
 		}
 		put(many...)
 		wantRow(t, d, v, 302, 8)
-		update(t, d, func(tx *db.Tx) error { return vault.ClearBackups(tx, alice) })
+		update(t, d, func(tx *db.Tx) error { return vault.ClearBackups(tx, network, alice) })
 		if n := newBackup(t, d, alice); keysOf(t, d, n, "") != "" {
 			t.Error("a new backup holds old keys")
 		}
@@ -189,7 +189,7 @@ func TestDehydrated(t *testing.T) {
 		want := func(device quinta.DeviceID, body string) {
 			t.Helper()
 			err := d.View(t.Context(), func(tx *db.Tx) error {
-				id, b, err := vault.Dehydrated(tx, alice)
+				id, b, err := vault.Dehydrated(tx, network, alice)
 				if id != device || string(b) != body {
 					t.Errorf("got %s %s, want %s %s", id, b, device, body)
 				}
@@ -200,11 +200,11 @@ func TestDehydrated(t *testing.T) {
 			}
 		}
 		want("", "")
-		update(t, d, func(tx *db.Tx) error { return vault.PutDehydrated(tx, alice, "A", []byte("1")) })
-		update(t, d, func(tx *db.Tx) error { return vault.PutDehydrated(tx, alice, "B", []byte("2")) })
-		update(t, d, func(tx *db.Tx) error { return vault.RemoveDehydrated(tx, alice, "A") })
+		update(t, d, func(tx *db.Tx) error { return vault.PutDehydrated(tx, network, alice, "A", []byte("1")) })
+		update(t, d, func(tx *db.Tx) error { return vault.PutDehydrated(tx, network, alice, "B", []byte("2")) })
+		update(t, d, func(tx *db.Tx) error { return vault.RemoveDehydrated(tx, network, alice, "A") })
 		want("B", "2")
-		update(t, d, func(tx *db.Tx) error { return vault.RemoveDehydrated(tx, alice, "B") })
+		update(t, d, func(tx *db.Tx) error { return vault.RemoveDehydrated(tx, network, alice, "B") })
 		want("", "")
 	}, vault.Schema)
 }
@@ -258,7 +258,7 @@ func TestBackupVersionsAreLinearizable(t *testing.T) {
 					case 0:
 						do("new", func() any {
 							if err := d.Update(t.Context(), func(tx *db.Tx) (err error) {
-								mine, err = vault.NewBackup(tx, alice, "alg", []byte("{}"))
+								mine, err = vault.NewBackup(tx, network, alice, "alg", []byte("{}"))
 								return err
 							}); err != nil {
 								t.Error(err)
@@ -269,7 +269,7 @@ func TestBackupVersionsAreLinearizable(t *testing.T) {
 						do("latest", func() any {
 							var b vault.Backup
 							err := d.View(t.Context(), func(tx *db.Tx) (err error) {
-								b, err = vault.LatestBackup(tx, alice)
+								b, err = vault.LatestBackup(tx, network, alice)
 								return err
 							})
 							if errors.Is(err, vault.ErrNoBackup) {
@@ -286,7 +286,7 @@ func TestBackupVersionsAreLinearizable(t *testing.T) {
 						}
 						v := mine
 						do(fmt.Sprint("delete ", v), func() any {
-							if err := d.Update(t.Context(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, alice, v) }); err != nil {
+							if err := d.Update(t.Context(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, alice, v) }); err != nil {
 								t.Error(err)
 							}
 							return "ok"

@@ -36,11 +36,11 @@ var errNoData = quinta.E(quinta.KindNotFound, "account data", "nothing is stored
 // PutData stores value under scope and name in place of what was there. A
 // value that is there already, byte for byte, is no change. The caller wakes
 // those who wait. Beyond a bound it fails with KindTooLarge or KindLimited.
-func PutData(tx *db.Tx, user quinta.UserID, scope, name string, value []byte) error {
+func PutData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string, value []byte) error {
 	if len(value) > MaxDataValue || len(name) > MaxDataName {
 		return quinta.E(quinta.KindTooLarge, "account data", "the value or its name is too long")
 	}
-	old, err := GetData(tx, user, scope, name)
+	old, err := GetData(tx, network, user, scope, name)
 	switch {
 	case err == nil && string(old) == string(value):
 		return nil
@@ -48,7 +48,7 @@ func PutData(tx *db.Tx, user quinta.UserID, scope, name string, value []byte) er
 		return err
 	}
 	var count, total int64
-	if err := tx.Row(`SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(value)), 0) AS BIGINT) FROM vault_data WHERE user_id = $1`, user).Scan(&count, &total); err != nil {
+	if err := tx.Row(`SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(value)), 0) AS BIGINT) FROM vault_data WHERE user_id = $1`, db.UserOf(network, user)).Scan(&count, &total); err != nil {
 		return err
 	}
 	if old == nil {
@@ -62,13 +62,13 @@ func PutData(tx *db.Tx, user quinta.UserID, scope, name string, value []byte) er
 	}
 	return tx.Do(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, scope, name) DO UPDATE SET value = excluded.value, pos = excluded.pos`,
-		user, scope, name, value, tx.NextPos())
+		db.UserOf(network, user), scope, name, value, tx.NextPos())
 }
 
 // GetData returns the value under scope and name, or an error of KindNotFound.
-func GetData(tx *db.Tx, user quinta.UserID, scope, name string) ([]byte, error) {
+func GetData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string) ([]byte, error) {
 	var v []byte
-	err := tx.Row(`SELECT value FROM vault_data WHERE user_id = $1 AND scope = $2 AND name = $3`, user, scope, name).Scan(&v)
+	err := tx.Row(`SELECT value FROM vault_data WHERE user_id = $1 AND scope = $2 AND name = $3`, db.UserOf(network, user), scope, name).Scan(&v)
 	if errors.Is(err, db.ErrNoRows) || (err == nil && v == nil) {
 		return nil, errNoData
 	}
@@ -77,17 +77,17 @@ func GetData(tx *db.Tx, user quinta.UserID, scope, name string) ([]byte, error) 
 
 // DeleteData removes the value under scope and name. It reports whether there
 // was one.
-func DeleteData(tx *db.Tx, user quinta.UserID, scope, name string) (bool, error) {
+func DeleteData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string) (bool, error) {
 	n, err := tx.Exec(`UPDATE vault_data SET value = NULL, pos = $4 WHERE user_id = $1 AND scope = $2 AND name = $3 AND value IS NOT NULL`,
-		user, scope, name, tx.NextPos())
+		db.UserOf(network, user), scope, name, tx.NextPos())
 	return n > 0, err
 }
 
 // DataSince returns what changed after a position, oldest change first, with
 // what was removed. From zero on it returns all that is stored, and nothing
 // of what was removed.
-func DataSince(tx *db.Tx, user quinta.UserID, after quinta.Pos) ([]Datum, error) {
-	list, err := data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND pos > $2 ORDER BY pos`, user, after)
+func DataSince(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, after quinta.Pos) ([]Datum, error) {
+	list, err := data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND pos > $2 ORDER BY pos`, db.UserOf(network, user), after)
 	if after == 0 {
 		list = slices.DeleteFunc(list, func(d Datum) bool { return d.Value == nil })
 	}
@@ -96,8 +96,8 @@ func DataSince(tx *db.Tx, user quinta.UserID, after quinta.Pos) ([]Datum, error)
 
 // DataIn returns all that a user has stored in one scope, oldest change
 // first.
-func DataIn(tx *db.Tx, user quinta.UserID, scope string) ([]Datum, error) {
-	return data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND scope = $2 AND value IS NOT NULL ORDER BY pos`, user, scope)
+func DataIn(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope string) ([]Datum, error) {
+	return data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND scope = $2 AND value IS NOT NULL ORDER BY pos`, db.UserOf(network, user), scope)
 }
 
 func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
@@ -117,6 +117,6 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 
 // ClearData removes without trace all that a user stored as data, when his
 // account ends.
-func ClearData(tx *db.Tx, user quinta.UserID) error {
-	return tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, user)
+func ClearData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
+	return tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, db.UserOf(network, user))
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// network is the network of these tests.
+const network quinta.NetworkName = "n"
+
 const alice, bob = quinta.UserID("@alice:hs1"), quinta.UserID("@bob:hs1")
 
 // update runs fn in one transaction and ends the test if it fails.
@@ -23,7 +26,7 @@ func update(t *testing.T, d *db.DB, fn func(tx *db.Tx) error) {
 
 func put(t *testing.T, d *db.DB, user quinta.UserID, scope, name, value string) {
 	t.Helper()
-	update(t, d, func(tx *db.Tx) error { return vault.PutData(tx, user, scope, name, []byte(value)) })
+	update(t, d, func(tx *db.Tx) error { return vault.PutData(tx, network, user, scope, name, []byte(value)) })
 }
 
 // since returns what changed after a position as "scope/name=value".
@@ -31,7 +34,7 @@ func since(t *testing.T, d *db.DB, user quinta.UserID, after quinta.Pos) (got []
 	t.Helper()
 	last = after
 	err := d.View(t.Context(), func(tx *db.Tx) error {
-		list, err := vault.DataSince(tx, user, after)
+		list, err := vault.DataSince(tx, network, user, after)
 		for _, v := range list {
 			value := string(v.Value)
 			if v.Value == nil {
@@ -72,7 +75,7 @@ func TestDataSince(t *testing.T) {
 		wantList(t, "after a change", got, `/m.direct={"a":2}`)
 
 		update(t, d, func(tx *db.Tx) error {
-			there, err := vault.DeleteData(tx, alice, "", "m.direct")
+			there, err := vault.DeleteData(tx, network, alice, "", "m.direct")
 			if !there {
 				t.Error("got nothing to remove, want the value")
 			}
@@ -84,7 +87,7 @@ func TestDataSince(t *testing.T) {
 		wantList(t, "all, after removing", got, `!r:hs1/m.tag={}`)
 
 		update(t, d, func(tx *db.Tx) error {
-			there, err := vault.DeleteData(tx, alice, "", "m.direct")
+			there, err := vault.DeleteData(tx, network, alice, "", "m.direct")
 			if there {
 				t.Error("removed twice")
 			}
@@ -95,7 +98,7 @@ func TestDataSince(t *testing.T) {
 
 		err := d.View(t.Context(), func(tx *db.Tx) error {
 			for scope, want := range map[string]int{"": 0, "!r:hs1": 1, "!x:hs1": 0} {
-				list, err := vault.DataIn(tx, alice, scope)
+				list, err := vault.DataIn(tx, network, alice, scope)
 				if err != nil || len(list) != want {
 					t.Errorf("in %q: got %v %v, want %d values", scope, list, err, want)
 				}
@@ -110,7 +113,7 @@ func TestDataSince(t *testing.T) {
 		got, _ = since(t, d, alice, pos)
 		wantList(t, "after coming back", got, `/m.direct={"a":2}`)
 
-		update(t, d, func(tx *db.Tx) error { return vault.ClearData(tx, alice) })
+		update(t, d, func(tx *db.Tx) error { return vault.ClearData(tx, network, alice) })
 		got, _ = since(t, d, alice, 0)
 		wantList(t, "after the end of the account", got)
 		got, _ = since(t, d, bob, 0)
@@ -127,7 +130,7 @@ func TestGetData(t *testing.T) {
 			want        string
 		}{{alice, "", "x", `{"x":"é"}`}, {bob, "", "x", ""}, {alice, "!r", "x", ""}, {alice, "", "y", ""}} {
 			err := d.View(t.Context(), func(tx *db.Tx) error {
-				got, err := vault.GetData(tx, c.user, c.scope, c.name)
+				got, err := vault.GetData(tx, network, c.user, c.scope, c.name)
 				if string(got) != c.want {
 					t.Errorf("%v: got %q, want %q", c, got, c.want)
 				}
@@ -146,7 +149,7 @@ func TestDataBounds(t *testing.T) {
 	stores.Each(t, func(t *testing.T, d *db.DB) {
 		try := func(name string, n int) quinta.Kind {
 			err := d.Update(t.Context(), func(tx *db.Tx) error {
-				return vault.PutData(tx, alice, "", name, bytes.Repeat([]byte("x"), n))
+				return vault.PutData(tx, network, alice, "", name, bytes.Repeat([]byte("x"), n))
 			})
 			if err == nil {
 				return -1

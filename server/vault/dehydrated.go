@@ -9,17 +9,17 @@ import (
 
 // PutDehydrated stores the sealed state of the user's dehydrated device in
 // place of the one before.
-func PutDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, body []byte) error {
+func PutDehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, body []byte) error {
 	return tx.Do(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, user, device, body)
+		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, db.UserOf(network, user), device, body)
 }
 
 // Dehydrated returns the user's dehydrated device and its sealed state, or an
 // error of KindNotFound.
-func Dehydrated(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, []byte, error) {
+func Dehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) (quinta.DeviceID, []byte, error) {
 	var id quinta.DeviceID
 	var body []byte
-	err := tx.Row(`SELECT device, body FROM vault_dehydrated WHERE user_id = $1`, user).Scan(&id, &body)
+	err := tx.Row(`SELECT device, body FROM vault_dehydrated WHERE user_id = $1`, db.UserOf(network, user)).Scan(&id, &body)
 	if errors.Is(err, db.ErrNoRows) {
 		err = quinta.E(quinta.KindNotFound, "dehydrated device", "there is no dehydrated device")
 	}
@@ -28,6 +28,6 @@ func Dehydrated(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, []byte, error) 
 
 // RemoveDehydrated removes the sealed state of a device that is removed. A
 // device that is not dehydrated has none.
-func RemoveDehydrated(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	return tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, user, device)
+func RemoveDehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
+	return tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }

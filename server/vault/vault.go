@@ -7,13 +7,13 @@
 package vault
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "vault", Base: schema}
+var Schema = db.ReadSchema("vault", tables)

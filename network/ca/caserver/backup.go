@@ -32,7 +32,7 @@ func tagOf(sealed []byte) string {
 func (c *call) getBackup() (any, error) {
 	var sealed []byte
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		sealed, err = vault.GetData(tx, c.user, backupScope, backupName)
+		sealed, err = vault.GetData(tx, network, c.user, backupScope, backupName)
 		return err
 	})
 	if quinta.KindOf(err) == quinta.KindNotFound {
@@ -52,7 +52,7 @@ func (c *call) putBackup() (any, error) {
 		return nil, invalid("a backup is a JSON object of at most 128 KiB")
 	}
 	err := c.Update(c.ctx(), func(tx *db.Tx) error {
-		have, err := vault.GetData(tx, c.user, backupScope, backupName)
+		have, err := vault.GetData(tx, network, c.user, backupScope, backupName)
 		tag := ""
 		switch {
 		case err == nil:
@@ -63,7 +63,7 @@ func (c *call) putBackup() (any, error) {
 		if tag != q.Tag && tag != tagOf(q.Sealed) {
 			return wire.NewError(http.StatusConflict, wire.CodeConflict, "the backup was changed meanwhile: fetch it first")
 		}
-		return vault.PutData(tx, c.user, backupScope, backupName, q.Sealed)
+		return vault.PutData(tx, network, c.user, backupScope, backupName, q.Sealed)
 	})
 	return wire.Backup{Sealed: q.Sealed, Tag: tagOf(q.Sealed)}, err
 }
@@ -73,7 +73,7 @@ func (c *call) deleteBackup() (any, error) {
 		return nil, err
 	}
 	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		there, err := vault.DeleteData(tx, c.user, backupScope, backupName)
+		there, err := vault.DeleteData(tx, network, c.user, backupScope, backupName)
 		if err == nil && !there {
 			return notFound("there is no backup")
 		}

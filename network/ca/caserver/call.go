@@ -115,7 +115,7 @@ var errToken = wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, 
 // authenticate finds whose token came with the request. A token of another
 // network's login is not one of this network.
 func (c *call) authenticate() error {
-	o, err := incoming.Owner(c.Core, c.r, func(u quinta.UserID) bool { return c.accountOf(u) != "" })
+	o, err := incoming.Owner(c.Core, c.r, network)
 	if errors.Is(err, incoming.ErrNoToken) || errors.Is(err, incoming.ErrToken) {
 		return errToken
 	}

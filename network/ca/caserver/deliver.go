@@ -165,10 +165,10 @@ func (d *delivery) store(tx *db.Tx) (*wire.Delivered, error) {
 			return nil, err
 		}
 		envs = append(envs, quinta.Envelope{From: d.user, To: k.User, Device: k.Device, Type: string(d.Kind), Body: body})
-		feed.Bump(tx, feed.Device(k.User, k.Device))
+		feed.Bump(tx, feed.Device(network, k.User, k.Device))
 	}
 	if len(envs) > 0 {
-		if err := mailbox.Put(tx, 0, envs...); err != nil {
+		if err := mailbox.Put(tx, network, 0, envs...); err != nil {
 			return nil, err
 		}
 	}

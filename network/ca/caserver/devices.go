@@ -21,7 +21,7 @@ func (s *caServer) deviceCalls() {
 func (c *call) getDevices() (any, error) {
 	list := wire.DeviceList{Devices: []wire.Device{}}
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		ds, err := device.List(tx, c.user)
+		ds, err := device.List(tx, network, c.user)
 		for _, d := range ds {
 			w := wire.Device{Device: d.ID, Name: d.Name, Created: utc(d.Created)}
 			if d.Seen != 0 {
@@ -62,7 +62,7 @@ func (c *call) deleteDevice() (any, error) {
 // removeDevice removes a device with its tokens and its mailbox and revokes
 // its keys.
 func (s *caServer) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.DeviceID, reason cert.Reason) (bool, error) {
-	there, err := device.Remove(tx, user, id)
+	there, err := device.Remove(tx, network, user, id)
 	if err != nil || !there {
 		return there, err
 	}
@@ -78,15 +78,15 @@ func (s *caServer) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.DeviceI
 			return true, err
 		}
 	}
-	feed.Bump(tx, feed.Device(user, id))
-	return true, mailbox.Remove(tx, user, id)
+	feed.Bump(tx, feed.Device(network, user, id))
+	return true, mailbox.Remove(tx, network, user, id)
 }
 
 // logOut ends the tokens of all devices of a user.
 func (s *caServer) logOut(tx *db.Tx, user quinta.UserID) error {
-	ds, err := device.List(tx, user)
+	ds, err := device.List(tx, network, user)
 	for i := 0; i < len(ds) && err == nil; i++ {
-		err = device.RevokeTokens(tx, user, ds[i].ID)
+		err = device.RevokeTokens(tx, network, user, ds[i].ID)
 	}
 	return err
 }
@@ -94,7 +94,7 @@ func (s *caServer) logOut(tx *db.Tx, user quinta.UserID) error {
 // forget removes what is kept for a user whose account closes. What he said
 // stays with those to whom he said it.
 func (s *caServer) forget(tx *db.Tx, user quinta.UserID) error {
-	ds, err := device.List(tx, user)
+	ds, err := device.List(tx, network, user)
 	if err != nil {
 		return err
 	}
@@ -109,5 +109,5 @@ func (s *caServer) forget(tx *db.Tx, user quinta.UserID) error {
 	if _, err := tx.Exec(`DELETE FROM ca_delivered WHERE user_id = $1`, user); err != nil {
 		return err
 	}
-	return vault.ClearData(tx, user)
+	return vault.ClearData(tx, network, user)
 }

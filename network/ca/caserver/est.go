@@ -154,7 +154,7 @@ func (c *call) estEnroll() (any, error) {
 		return nil, err
 	}
 	if err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		if _, err := device.Put(tx, user, k.Device, nil); err != nil {
+		if _, err := device.Put(tx, network, user, k.Device, nil); err != nil {
 			return err
 		}
 		k, _, err = c.enrol(tx, k)

@@ -27,7 +27,7 @@ func (c *call) postFile() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := blob.Blob{ID: id, Owner: c.user, Type: "application/octet-stream"}
+	b := blob.Blob{ID: id, Owner: db.UserOf(network, c.user), Type: "application/octet-stream"}
 	if b.Bytes, err = c.Blobs.Write(c.ctx(), c.r.Body, c.MaxUpload); err != nil {
 		if _, ok := errors.AsType[*quinta.Error](err); !ok {
 			err = wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")
@@ -60,7 +60,7 @@ func (c *call) getFile() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !b.Filled() || c.accountOf(b.Owner) == "" {
+	if !b.Filled() || b.Owner.Network() != network {
 		return nil, notFound("there is no such file")
 	}
 	r := c.Blobs.Reader(c.ctx(), b.Bytes)

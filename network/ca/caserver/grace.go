@@ -158,7 +158,7 @@ func (s *caServer) endGrace(ctx context.Context, id string) error {
 func undelivered(tx *db.Tx, k *key) (bool, error) {
 	after := quinta.Pos(0)
 	for {
-		page, more, err := mailbox.Read(tx, k.User, k.Device, after, 200)
+		page, more, err := mailbox.Read(tx, network, k.User, k.Device, after, 200)
 		if err != nil {
 			return false, err
 		}

@@ -194,7 +194,7 @@ func TestGraceOfMany(t *testing.T) {
 					return err
 				}
 				if _, err := tx.Exec(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body) VALUES ($1, $2, $3, $4, 'message', $5)`,
-					bob.ID, bob.Device, tx.NextPos(), alice.ID, body); err != nil {
+					db.UserOf("ca", bob.ID), bob.Device, tx.NextPos(), db.UserOf("ca", alice.ID), body); err != nil {
 					return err
 				}
 			}

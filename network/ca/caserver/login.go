@@ -75,15 +75,15 @@ func (c *call) openDevice(name account.Name, dev quinta.DeviceID, display string
 		if there, err := account.Exists(tx, name); err != nil || !there {
 			return errOr(err, errToken)
 		}
-		if a.New, err = device.Put(tx, a.Username, dev, &display); err != nil {
+		if a.New, err = device.Put(tx, network, a.Username, dev, &display); err != nil {
 			return err
 		}
 		if !a.New {
-			if err := device.RevokeTokens(tx, a.Username, dev); err != nil {
+			if err := device.RevokeTokens(tx, network, a.Username, dev); err != nil {
 				return err
 			}
 		}
-		if a.Token, err = device.NewToken(tx, c.Rand, a.Username, dev); err != nil {
+		if a.Token, err = device.NewToken(tx, c.Rand, network, a.Username, dev); err != nil {
 			return err
 		}
 		if a.Delivered, err = delivered(tx, a.Username); err != nil {

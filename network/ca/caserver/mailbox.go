@@ -41,7 +41,7 @@ func (c *call) getMailbox() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := c.Hub.Wait(feed.Device(c.user, c.device))
+	w := c.Hub.Wait(feed.Device(network, c.user, c.device))
 	defer w.Close()
 	end := time.NewTimer(time.Duration(wait) * time.Millisecond)
 	defer end.Stop()
@@ -73,7 +73,7 @@ func (c *call) getMailbox() (any, error) {
 func (c *call) page(after quinta.Pos, limit int) (*wire.Mailbox, error) {
 	m := &wire.Mailbox{Items: []wire.Item{}, Next: after}
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		list, more, err := mailbox.Read(tx, c.user, c.device, after, limit)
+		list, more, err := mailbox.Read(tx, network, c.user, c.device, after, limit)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (c *call) postAck() (any, error) {
 		return nil, invalid("upTo is not a position")
 	}
 	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		if err := mailbox.Ack(tx, c.user, c.device, q.UpTo); err != nil {
+		if err := mailbox.Ack(tx, network, c.user, c.device, q.UpTo); err != nil {
 			return err
 		}
 		now, err := tx.Pos()

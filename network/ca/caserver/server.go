@@ -23,9 +23,12 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
+// network is the name of the network.
+const network quinta.NetworkName = "ca"
+
 // Network is the CA server half.
 var Network = server.Network{
-	Name:    "ca",
+	Name:    network,
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
 		server.Switch(clientCertificates, "off", "ask clients for a certificate in the TLS handshake, as EST renewal needs it; browsers may then ask their users"),

@@ -35,7 +35,7 @@ func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
 		}
 		users = append(users, u)
 	}
-	ds, err := device.Of(tx, users)
+	ds, err := device.Of(tx, network, users)
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,10 @@ func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
 			continue
 		}
 		envs = append(envs, quinta.Envelope{From: k.User, To: d.User, Device: d.ID, Type: string(wire.KindKeys), Body: body})
-		feed.Bump(tx, feed.Device(d.User, d.ID))
+		feed.Bump(tx, feed.Device(network, d.User, d.ID))
 	}
 	if len(envs) == 0 {
 		return nil
 	}
-	return mailbox.Put(tx, 0, envs...)
+	return mailbox.Put(tx, network, 0, envs...)
 }

@@ -26,9 +26,6 @@ import (
 	"github.com/quinta-chat/quinta/server/device"
 )
 
-// everybody counts all tokens.
-func everybody(quinta.UserID) bool { return true }
-
 func TestOwner(t *testing.T) {
 	t.Parallel()
 	var clock atomic.Int64 // read by the server as well
@@ -36,8 +33,8 @@ func TestOwner(t *testing.T) {
 	core := quintatest.Start(t, quintatest.Clock(func() time.Time { return time.UnixMilli(clock.Load()) })).Core
 	var token string
 	if err := core.Update(t.Context(), func(tx *db.Tx) (err error) {
-		if _, err = device.Put(tx, "alice@hs1", "PHONE", nil); err == nil {
-			token, err = device.NewToken(tx, core.Rand, "alice@hs1", "PHONE")
+		if _, err = device.Put(tx, "ca", "alice@hs1", "PHONE", nil); err == nil {
+			token, err = device.NewToken(tx, core.Rand, "ca", "alice@hs1", "PHONE")
 		}
 		return err
 	}); err != nil {
@@ -50,12 +47,12 @@ func TestOwner(t *testing.T) {
 		return r
 	}
 	now := clock.Add(time.Hour.Milliseconds())
-	o, err := incoming.Owner(core, request("Bearer "+token), everybody)
-	if err != nil || o.User != "alice@hs1" || o.Device != "PHONE" {
+	o, err := incoming.Owner(core, request("Bearer "+token), "ca")
+	if err != nil || o.Network != "ca" || o.User != "alice@hs1" || o.Device != "PHONE" {
 		t.Errorf("got %+v %v, want alice's phone", o, err)
 	}
 	if err := core.View(t.Context(), func(tx *db.Tx) error {
-		ds, err := device.List(tx, "alice@hs1")
+		ds, err := device.List(tx, "ca", "alice@hs1")
 		if err != nil || len(ds) != 1 || ds[0].Seen != now {
 			t.Errorf("got %+v %v, want a device that was seen now", ds, err)
 		}
@@ -66,11 +63,11 @@ func TestOwner(t *testing.T) {
 	for authorization, want := range map[string]error{
 		"": incoming.ErrNoToken, "Bearer ": incoming.ErrNoToken, token: incoming.ErrNoToken, "Basic " + token: incoming.ErrNoToken, "Bearer x" + token: incoming.ErrToken,
 	} {
-		if _, err := incoming.Owner(core, request(authorization), everybody); !errors.Is(err, want) {
+		if _, err := incoming.Owner(core, request(authorization), "ca"); !errors.Is(err, want) {
 			t.Errorf("%.10q: got %v, want %v", authorization, err, want)
 		}
 	}
-	if _, err := incoming.Owner(core, request("Bearer "+token), func(u quinta.UserID) bool { return u != "alice@hs1" }); !errors.Is(err, incoming.ErrToken) {
+	if _, err := incoming.Owner(core, request("Bearer "+token), "matrix"); !errors.Is(err, incoming.ErrToken) {
 		t.Errorf("another network's: got %v, want ErrToken", err)
 	}
 }

@@ -83,13 +83,13 @@ func (s *homeserver) AccountClosing(tx *db.Tx, name account.Name) error {
 	if err := s.leaveAll(tx, user); err != nil {
 		return err
 	}
-	if err := vault.ClearData(tx, user); err != nil {
+	if err := vault.ClearData(tx, network, user); err != nil {
 		return err
 	}
-	if err := vault.ClearBackups(tx, user); err != nil {
+	if err := vault.ClearBackups(tx, network, user); err != nil {
 		return err
 	}
-	if err := directory.Remove(tx, user); err != nil {
+	if err := directory.Remove(tx, network, user); err != nil {
 		return err
 	}
 	return clearFilters(tx, user)

@@ -88,7 +88,7 @@ func (c *call) getAccountData() (any, error) {
 	}
 	var v json.RawMessage
 	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		v, err = vault.GetData(tx, c.user, scope, name)
+		v, err = vault.GetData(tx, network, c.user, scope, name)
 		return err
 	})
 	return v, err
@@ -117,8 +117,8 @@ func (c *call) putAccountData() (any, error) {
 
 // putData stores account data and wakes the user's devices.
 func putData(tx *db.Tx, user quinta.UserID, scope, name string, v json.RawMessage) error {
-	feed.Bump(tx, feed.User(user))
-	return vault.PutData(tx, user, scope, name, v)
+	feed.Bump(tx, feed.User(network, user))
+	return vault.PutData(tx, network, user, scope, name, v)
 }
 
 // deleteAccountData: "DELETE /user/{userId}/account_data/{type}" and the same
@@ -133,8 +133,8 @@ func (c *call) deleteAccountData() (any, error) {
 
 func (c *call) removeData(scope, name string) (any, error) {
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		feed.Bump(tx, feed.User(c.user))
-		_, err := vault.DeleteData(tx, c.user, scope, name)
+		feed.Bump(tx, feed.User(network, c.user))
+		_, err := vault.DeleteData(tx, network, c.user, scope, name)
 		return err
 	})
 }

@@ -67,7 +67,7 @@ func (c *call) postBackup() (any, error) {
 	}
 	var version int64
 	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		version, err = vault.NewBackup(tx, c.user, q.algorithm, q.auth)
+		version, err = vault.NewBackup(tx, network, c.user, q.algorithm, q.auth)
 		return err
 	})
 	return map[string]string{"version": strconv.FormatInt(version, 10)}, err
@@ -89,7 +89,7 @@ func backupRow(b vault.Backup) backupAnswer {
 func (c *call) getLatestBackup() (any, error) {
 	var b vault.Backup
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		b, err = vault.LatestBackup(tx, c.user)
+		b, err = vault.LatestBackup(tx, network, c.user)
 		return err
 	})
 	return backupRow(b), err
@@ -103,7 +103,7 @@ func (c *call) getBackup() (any, error) {
 	}
 	var b vault.Backup
 	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		b, err = vault.BackupOf(tx, c.user, version)
+		b, err = vault.BackupOf(tx, network, c.user, version)
 		return err
 	})
 	return backupRow(b), err
@@ -133,14 +133,14 @@ func (c *call) putBackup() (any, error) {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the version in the body is another one")
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		b, err := vault.BackupOf(tx, c.user, version)
+		b, err := vault.BackupOf(tx, network, c.user, version)
 		if err != nil {
 			return err
 		}
 		if b.Algorithm != q.algorithm {
 			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the algorithm of a backup does not change")
 		}
-		return vault.SetBackupAuth(tx, c.user, version, q.auth)
+		return vault.SetBackupAuth(tx, network, c.user, version, q.auth)
 	})
 }
 
@@ -150,12 +150,12 @@ func (c *call) deleteBackup() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, c.user, version) })
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, c.user, version) })
 }
 
 // writable refuses to change the keys of any version but the latest.
 func writable(tx *db.Tx, user quinta.UserID, version int64) error {
-	latest, err := vault.LatestBackup(tx, user)
+	latest, err := vault.LatestBackup(tx, network, user)
 	if err != nil {
 		return err
 	}

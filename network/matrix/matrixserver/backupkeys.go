@@ -68,7 +68,9 @@ func (c *call) putBackupKeys() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.changeBackup(version, func(tx *db.Tx) (vault.Backup, error) { return vault.PutBackupKeys(tx, c.user, version, u.keys) })
+	return c.changeBackup(version, func(tx *db.Tx) (vault.Backup, error) {
+		return vault.PutBackupKeys(tx, network, c.user, version, u.keys)
+	})
 }
 
 // deleteBackupKeys: "DELETE /room_keys/keys" and its forms.
@@ -82,7 +84,7 @@ func (c *call) deleteBackupKeys() (any, error) {
 		return nil, err
 	}
 	return c.changeBackup(version, func(tx *db.Tx) (vault.Backup, error) {
-		return vault.DeleteBackupKeys(tx, c.user, version, room, session)
+		return vault.DeleteBackupKeys(tx, network, c.user, version, room, session)
 	})
 }
 
@@ -194,9 +196,9 @@ func (c *call) getBackupKeys() (any, error) {
 	var body json.RawMessage
 	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
 		if session != "" {
-			body, err = vault.BackupKeyOf(tx, c.user, version, room, session)
+			body, err = vault.BackupKeyOf(tx, network, c.user, version, room, session)
 		} else {
-			keys, err = vault.BackupKeys(tx, c.user, version, room)
+			keys, err = vault.BackupKeys(tx, network, c.user, version, room)
 		}
 		return err
 	})

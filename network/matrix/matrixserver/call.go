@@ -110,7 +110,7 @@ func (c *call) paramInt(name string, def, min, max int64) (int64, error) {
 
 // authenticate finds whose token came with the request.
 func (c *call) authenticate() error {
-	o, err := incoming.Owner(c.Core, c.r, func(u quinta.UserID) bool { return c.accountOf(u) != "" })
+	o, err := incoming.Owner(c.Core, c.r, network)
 	switch {
 	case errors.Is(err, incoming.ErrNoToken):
 		return wire.NewError(http.StatusUnauthorized, wire.CodeMissingToken, "the call needs an access token in the Authorization header")

@@ -157,7 +157,7 @@ func (q deviceSigning) operation() string {
 
 // storedKeys returns the cross-signing keys of a user by usage.
 func storedKeys(tx *db.Tx, user quinta.UserID) (deviceSigning, error) {
-	ids, err := directory.Identities(tx, []quinta.UserID{user})
+	ids, err := directory.Identities(tx, network, []quinta.UserID{user})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (c *call) storeCrossSigning(tx *db.Tx, q, before deviceSigning) error {
 		// What the old master key has signed is worth nothing any more.
 		for _, usage := range []string{usageSelf, usageUser} {
 			if stored[usage] != nil && q[usage] == nil {
-				if err := directory.RemoveIdentity(tx, c.user, usage); err != nil {
+				if err := directory.RemoveIdentity(tx, network, c.user, usage); err != nil {
 					return err
 				}
 			}
@@ -273,12 +273,12 @@ func (c *call) storeCrossSigning(tx *db.Tx, q, before deviceSigning) error {
 			continue
 		}
 		if usage == usageUser && stored[usage] != nil {
-			if err := directory.ForgetSignatures(tx, c.user, stored[usage].pub()); err != nil {
+			if err := directory.ForgetSignatures(tx, network, c.user, stored[usage].pub()); err != nil {
 				return err
 			}
 		}
 		public = public || usage != usageUser
-		if err := directory.PutIdentity(tx, directory.Identity{User: c.user, Usage: usage, Key: k.pub(), Body: k.body}); err != nil {
+		if err := directory.PutIdentity(tx, network, directory.Identity{User: c.user, Usage: usage, Key: k.pub(), Body: k.body}); err != nil {
 			return err
 		}
 	}
@@ -292,7 +292,7 @@ func (c *call) storeCrossSigning(tx *db.Tx, q, before deviceSigning) error {
 // another of the keys: all share a name space.
 func (c *call) keysFree(tx *db.Tx, q deviceSigning) error {
 	names := map[string]bool{}
-	devices, err := device.Of(tx, []quinta.UserID{c.user})
+	devices, err := device.Of(tx, network, []quinta.UserID{c.user})
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s *homeserver) Periodically(ctx context.Context) error {
 		return err
 	}
 	for i, c := range crowds {
-		if i > 0 && c.User == crowds[i-1].User && c.Device == crowds[i-1].Device || s.accountOf(c.User) == "" {
+		if i > 0 && c.User == crowds[i-1].User && c.Device == crowds[i-1].Device || c.User.Network() != network {
 			continue // done, or a device of another network
 		}
 		if err := s.Update(ctx, func(tx *db.Tx) error { return s.endIfAway(tx, c) }); err != nil {
@@ -56,13 +56,13 @@ func (s *homeserver) Periodically(ctx context.Context) error {
 
 // endIfAway logs a device out that was not seen for long.
 func (s *homeserver) endIfAway(tx *db.Tx, c mailbox.Crowd) error {
-	d, err := device.Get(tx, c.User, c.Device)
+	d, err := device.Get(tx, network, c.User.ID(), c.Device)
 	if quinta.KindOf(err) == quinta.KindNotFound {
 		return nil
 	}
 	if err != nil || tx.Millis()-max(d.Seen, d.Created) < awayLong.Milliseconds() {
 		return err
 	}
-	s.Log.Info("matrix: a device was away for long and its mailbox is full; it was logged out", "user", c.User, "device", c.Device)
-	return s.removeDevice(tx, c.User, c.Device)
+	s.Log.Info("matrix: a device was away for long and its mailbox is full; it was logged out", "user", c.User.ID(), "device", c.Device)
+	return s.removeDevice(tx, c.User.ID(), c.Device)
 }

@@ -22,7 +22,7 @@ func (u *user) flood(from *user, n, size int) {
 	}
 	// In parts, as a write has only so long, also on a busy machine.
 	for part := range slices.Chunk(envs, max(1, min(500, 4<<20/size))) {
-		if err := u.s.Core.Update(u.s.t.Context(), func(tx *db.Tx) error { return mailbox.Put(tx, 0, part...) }); err != nil {
+		if err := u.s.Core.Update(u.s.t.Context(), func(tx *db.Tx) error { return mailbox.Put(tx, "matrix", 0, part...) }); err != nil {
 			u.s.t.Fatal(err)
 		}
 	}

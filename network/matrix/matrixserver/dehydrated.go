@@ -81,7 +81,7 @@ func (c *call) putDehydrated() (any, error) {
 }
 
 func (c *call) replaceDehydrated(tx *db.Tx, dev quinta.DeviceID, data []byte, name *string, u *keyUpload) error {
-	old, _, err := vault.Dehydrated(tx, c.user)
+	old, _, err := vault.Dehydrated(tx, network, c.user)
 	if err == nil {
 		err = c.removeDevice(tx, c.user, old)
 	}
@@ -91,7 +91,7 @@ func (c *call) replaceDehydrated(tx *db.Tx, dev quinta.DeviceID, data []byte, na
 	if err := c.deviceIDFree(tx, c.user, dev); err != nil {
 		return err
 	}
-	fresh, err := device.Put(tx, c.user, dev, name)
+	fresh, err := device.Put(tx, network, c.user, dev, name)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (c *call) replaceDehydrated(tx *db.Tx, dev quinta.DeviceID, data []byte, na
 	if _, err := c.storeUpload(tx, c.user, dev, u); err != nil {
 		return err
 	}
-	return vault.PutDehydrated(tx, c.user, dev, data)
+	return vault.PutDehydrated(tx, network, c.user, dev, data)
 }
 
 // getDehydrated returns the dehydrated device; M_NOT_FOUND tells clients that
@@ -117,7 +117,7 @@ func (c *call) getDehydrated() (any, error) {
 }
 
 func dehydratedOf(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, json.RawMessage, error) {
-	id, body, err := vault.Dehydrated(tx, user)
+	id, body, err := vault.Dehydrated(tx, network, user)
 	return id, body, err
 }
 
@@ -125,7 +125,7 @@ func dehydratedOf(tx *db.Tx, user quinta.UserID) (quinta.DeviceID, json.RawMessa
 func (c *call) deleteDehydrated() (any, error) {
 	var id quinta.DeviceID
 	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		if id, _, err = vault.Dehydrated(tx, c.user); err != nil {
+		if id, _, err = vault.Dehydrated(tx, network, c.user); err != nil {
 			return err
 		}
 		return c.removeDevice(tx, c.user, id)
@@ -166,14 +166,14 @@ func (c *call) dehydratedEvents(from string) (any, error) {
 	var page []mailbox.Message
 	var more bool
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		have, _, err := vault.Dehydrated(tx, c.user)
+		have, _, err := vault.Dehydrated(tx, network, c.user)
 		if err != nil {
 			return err
 		}
 		if have != id {
 			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this is not the dehydrated device of the user")
 		}
-		page, more, err = mailbox.Read(tx, c.user, id, quinta.Pos(after), dehydratedPage)
+		page, more, err = mailbox.Read(tx, network, c.user, id, quinta.Pos(after), dehydratedPage)
 		return err
 	})
 	if err != nil {

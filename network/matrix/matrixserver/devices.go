@@ -40,7 +40,7 @@ func rowOf(d device.Device) deviceRow {
 func (c *call) getDevices() (any, error) {
 	rows := []deviceRow{}
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		ds, err := device.List(tx, c.user)
+		ds, err := device.List(tx, network, c.user)
 		for _, d := range ds {
 			rows = append(rows, rowOf(d))
 		}
@@ -53,7 +53,7 @@ func (c *call) getDevices() (any, error) {
 func (c *call) getDevice() (any, error) {
 	var d device.Device
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		d, err = device.Get(tx, c.user, quinta.DeviceID(c.path("deviceId")))
+		d, err = device.Get(tx, network, c.user, quinta.DeviceID(c.path("deviceId")))
 		return err
 	})
 	return rowOf(d), err
@@ -76,10 +76,10 @@ func (c *call) putDevice() (any, error) {
 	id := quinta.DeviceID(c.path("deviceId"))
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		if q.Name == nil {
-			_, err := device.Get(tx, c.user, id)
+			_, err := device.Get(tx, network, c.user, id)
 			return err
 		}
-		if err := device.Rename(tx, c.user, id, q.Name); err != nil {
+		if err := device.Rename(tx, network, c.user, id, q.Name); err != nil {
 			return err
 		}
 		return c.deviceChanged(tx, c.user)
@@ -133,7 +133,7 @@ func (c *call) deleteAfterAuth(ids []string) (any, error) {
 
 // removeDevices removes all devices of a user but one.
 func (s *homeserver) removeDevices(tx *db.Tx, user quinta.UserID, but quinta.DeviceID) error {
-	ds, err := device.List(tx, user)
+	ds, err := device.List(tx, network, user)
 	if err != nil {
 		return err
 	}

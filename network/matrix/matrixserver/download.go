@@ -133,8 +133,8 @@ func (c *call) file() (blob.Blob, error) {
 // findFile finds a file or an announced id.
 func (c *call) findFile(id string) (b blob.Blob, err error) {
 	err = c.View(c.ctx(), func(tx *db.Tx) error { b, err = blob.Get(tx, id); return err })
-	if errors.Is(err, blob.ErrUnknown) {
-		err = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such file")
+	if errors.Is(err, blob.ErrUnknown) || err == nil && b.Owner.Network() != network {
+		return blob.Blob{}, wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such file")
 	}
 	return b, err
 }

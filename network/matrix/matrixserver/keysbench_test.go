@@ -48,10 +48,10 @@ func (s *benchStage) device(name, id string) *user {
 		if err != nil {
 			return err
 		}
-		if _, err := device.Put(tx, quinta.UserID(u.ID), quinta.DeviceID(id), &label); err != nil {
+		if _, err := device.Put(tx, "matrix", quinta.UserID(u.ID), quinta.DeviceID(id), &label); err != nil {
 			return err
 		}
-		u.Token, err = device.NewToken(tx, s.Core.Rand, quinta.UserID(u.ID), quinta.DeviceID(id))
+		u.Token, err = device.NewToken(tx, s.Core.Rand, "matrix", quinta.UserID(u.ID), quinta.DeviceID(id))
 		return err
 	}); err != nil {
 		s.b.Fatal(err)

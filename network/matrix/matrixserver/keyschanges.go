@@ -54,7 +54,7 @@ func deviceListChanges(tx *db.Tx, viewer quinta.UserID, from, to quinta.Pos) (ch
 	if from >= to {
 		return changed, left, nil
 	}
-	keys, err := directory.ChangedBetween(tx, viewer, from, to)
+	keys, err := directory.ChangedBetween(tx, network, viewer, from, to)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -78,7 +78,7 @@ func (c *call) claim(wants []prekey.Want) (got []prekey.Claimed, err error) {
 	}
 	for step := range slices.Chunk(wants, claimStep) {
 		err := c.Update(c.ctx(), func(tx *db.Tx) error {
-			keys, err := prekey.Claim(tx, step)
+			keys, err := prekey.Claim(tx, network, step)
 			got = append(got, keys...)
 			return err
 		})
@@ -93,7 +93,7 @@ func (c *call) claim(wants []prekey.Want) (got []prekey.Claimed, err error) {
 func (c *call) takeOne(w prekey.Want) (k prekey.Claimed, ok bool, err error) {
 	var t *prekey.Taken
 	if err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		t, err = prekey.Take(tx, w)
+		t, err = prekey.Take(tx, network, w)
 		return err
 	}); err != nil {
 		return k, false, err

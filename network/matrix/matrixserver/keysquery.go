@@ -57,16 +57,16 @@ func (c *call) postKeysQuery() (any, error) {
 	slices.Sort(users)
 	a := &keyAnswer{query: q.Devices, viewer: c.user, signatures: map[quinta.UserID][]directory.Signature{}}
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		if a.devices, err = directory.Devices(tx, users); err != nil {
+		if a.devices, err = directory.Devices(tx, network, users); err != nil {
 			return err
 		}
-		if a.names, err = device.Names(tx, users); err != nil {
+		if a.names, err = device.Names(tx, network, users); err != nil {
 			return err
 		}
-		if a.identities, err = directory.Identities(tx, users); err != nil {
+		if a.identities, err = directory.Identities(tx, network, users); err != nil {
 			return err
 		}
-		sigs, err := directory.SignaturesBy(tx, c.user, users)
+		sigs, err := directory.SignaturesBy(tx, network, c.user, users)
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (c *call) bareUsers(tx *db.Tx, users []quinta.UserID, devices []directory.D
 		}
 	}
 	// Whoever is logged in exists; that is one query for nearly all.
-	logins, err := device.Of(tx, unknown)
+	logins, err := device.Of(tx, network, unknown)
 	if err != nil {
 		return nil, err
 	}

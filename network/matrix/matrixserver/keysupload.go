@@ -101,7 +101,7 @@ func (c *call) parseUpload(ms []canonicaljson.Member) (*keyUpload, error) {
 func (s *homeserver) storeUpload(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, u *keyUpload) (map[string]int64, error) {
 	// The device may have been removed since its token was looked at; keys of
 	// a device that is not there would stay for ever.
-	if _, err := device.Get(tx, user, dev); err != nil {
+	if _, err := device.Get(tx, network, user, dev); err != nil {
 		return nil, err
 	}
 	if u.device != nil {
@@ -109,13 +109,13 @@ func (s *homeserver) storeUpload(tx *db.Tx, user quinta.UserID, dev quinta.Devic
 			return nil, err
 		}
 	}
-	if err := prekey.PutFallback(tx, user, dev, u.fallback); err != nil {
+	if err := prekey.PutFallback(tx, network, user, dev, u.fallback); err != nil {
 		return nil, err
 	}
-	if err := prekey.Put(tx, user, dev, u.oneTime); err != nil {
+	if err := prekey.Put(tx, network, user, dev, u.oneTime); err != nil {
 		return nil, err
 	}
-	counts, err := prekey.Counts(tx, user, dev)
+	counts, err := prekey.Counts(tx, network, user, dev)
 	for _, n := range counts {
 		if n > prekey.MaxKeys {
 			return nil, prekey.ErrFull
@@ -253,7 +253,7 @@ func parseDeviceKeys(raw []byte, user quinta.UserID, dev quinta.DeviceID) (*devi
 // same keys before, such as that of the self-signing key, stay. A device with
 // another identity begins anew: one-time keys of the old one are of no use.
 func (s *homeserver) putDeviceKeys(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, d *deviceKeys) error {
-	old, err := directory.DeviceOf(tx, user, dev)
+	old, err := directory.DeviceOf(tx, network, user, dev)
 	if err != nil || bytes.Equal(old, d.body) {
 		return err
 	}
@@ -271,7 +271,7 @@ func (s *homeserver) putDeviceKeys(tx *db.Tx, user quinta.UserID, dev quinta.Dev
 			return err
 		}
 	}
-	if err := directory.PutDevice(tx, user, dev, body); err != nil {
+	if err := directory.PutDevice(tx, network, user, dev, body); err != nil {
 		return err
 	}
 	return s.deviceChanged(tx, user)
@@ -288,5 +288,5 @@ func (s *homeserver) newIdentity(tx *db.Tx, user quinta.UserID, dev quinta.Devic
 	if err != nil || bytes.Equal(a, b) {
 		return err
 	}
-	return prekey.Remove(tx, user, dev)
+	return prekey.Remove(tx, network, user, dev)
 }

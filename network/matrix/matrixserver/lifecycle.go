@@ -22,7 +22,7 @@ import (
 // deviceIDFree refuses a device id that is one of the user's cross-signing
 // keys: both share a name space (client-server API, "Cross-signing").
 func (s *homeserver) deviceIDFree(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
-	ids, err := directory.Identities(tx, []quinta.UserID{user})
+	ids, err := directory.Identities(tx, network, []quinta.UserID{user})
 	if err != nil {
 		return err
 	}
@@ -45,36 +45,39 @@ func (s *homeserver) deviceAdded(tx *db.Tx, user quinta.UserID, id quinta.Device
 // deviceChanged runs when what others see of a user's devices and keys has
 // changed: all who share a room with him hear of it.
 func (s *homeserver) deviceChanged(tx *db.Tx, user quinta.UserID) error {
-	if err := directory.Changed(tx, user); err != nil {
+	if err := directory.Changed(tx, network, user); err != nil {
 		return err
 	}
-	feed.Bump(tx, feed.User(user))
+	feed.Bump(tx, feed.User(network, user))
 	rooms, err := room.RoomsWith(tx, user, room.Join)
 	for i := range rooms {
-		feed.Bump(tx, feed.Room(rooms[i].Room))
+		feed.Bump(tx, feed.Room(network, rooms[i].Room))
 	}
 	return err
 }
 
 // deviceChangedFor runs when only viewer sees that keys of user have changed.
 func (s *homeserver) deviceChangedFor(tx *db.Tx, user, viewer quinta.UserID) error {
-	feed.Bump(tx, feed.User(viewer))
-	return directory.ChangedFor(tx, user, viewer)
+	feed.Bump(tx, feed.User(network, viewer))
+	return directory.ChangedFor(tx, network, user, viewer)
 }
 
 // removeDevice removes a device with its tokens, keys and messages.
 func (s *homeserver) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.DeviceID) error {
-	there, err := device.Remove(tx, user, id)
+	there, err := device.Remove(tx, network, user, id)
 	if err != nil || !there {
 		return err
 	}
-	for _, remove := range []func(*db.Tx, quinta.UserID, quinta.DeviceID) error{
-		directory.RemoveDevice, prekey.Remove, mailbox.Remove, vault.RemoveDehydrated, removePushersOf,
+	for _, remove := range []func(*db.Tx, quinta.NetworkName, quinta.UserID, quinta.DeviceID) error{
+		directory.RemoveDevice, prekey.Remove, mailbox.Remove, vault.RemoveDehydrated,
 	} {
-		if err := remove(tx, user, id); err != nil {
+		if err := remove(tx, network, user, id); err != nil {
 			return err
 		}
 	}
-	feed.Bump(tx, feed.Device(user, id))
+	if err := removePushersOf(tx, user, id); err != nil {
+		return err
+	}
+	feed.Bump(tx, feed.Device(network, user, id))
 	return s.deviceChanged(tx, user)
 }

@@ -116,16 +116,16 @@ func (c *call) openDevice(name account.Name, id, display *string, before func(*d
 		if err := c.deviceIDFree(tx, user, dev); err != nil {
 			return err
 		}
-		fresh, err := device.Put(tx, user, dev, display)
+		fresh, err := device.Put(tx, network, user, dev, display)
 		if err != nil {
 			return err
 		}
 		if !fresh {
-			if err := device.RevokeTokens(tx, user, dev); err != nil {
+			if err := device.RevokeTokens(tx, network, user, dev); err != nil {
 				return err
 			}
 		}
-		if a.AccessToken, err = device.NewToken(tx, c.Rand, user, dev); err != nil {
+		if a.AccessToken, err = device.NewToken(tx, c.Rand, network, user, dev); err != nil {
 			return err
 		}
 		return c.deviceAdded(tx, user, dev, fresh)

@@ -86,7 +86,7 @@ func (c *call) postCreate() (any, error) {
 	}
 	var expires int64
 	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		expires, err = blob.Reserve(tx, id, c.user, announcedTime, maxAnnounced)
+		expires, err = blob.Reserve(tx, id, db.UserOf(network, c.user), announcedTime, maxAnnounced)
 		return err
 	})
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *call) putUpload() (any, error) {
 		return nil, err
 	}
 	// Asked before the body is read, and again with the write.
-	err = c.View(c.ctx(), func(tx *db.Tx) error { return blob.Fillable(tx, id, c.user) })
+	err = c.View(c.ctx(), func(tx *db.Tx) error { return blob.Fillable(tx, id, db.UserOf(network, c.user)) })
 	if err != nil {
 		return nil, fillError(err)
 	}
@@ -147,7 +147,7 @@ func (c *call) upload(prepare func(*blob.Blob) (func(*db.Tx) error, error)) (*bl
 	if c.r.ContentLength > c.MaxUpload {
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the file is larger than this server allows")
 	}
-	b := &blob.Blob{Owner: c.user, Type: mediaType(c.r.Header.Get("Content-Type")), Name: name}
+	b := &blob.Blob{Owner: db.UserOf(network, c.user), Type: mediaType(c.r.Header.Get("Content-Type")), Name: name}
 	commit, err := prepare(b)
 	if err != nil {
 		return nil, err

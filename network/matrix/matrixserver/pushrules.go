@@ -133,7 +133,7 @@ func (c *call) changeRules(edit func(*pushrule.Set) error) (any, error) {
 		if err != nil {
 			return err
 		}
-		feed.Bump(tx, feed.User(c.user))
+		feed.Bump(tx, feed.User(network, c.user))
 		return tx.Do(`INSERT INTO matrix_pushrule (user_id, body, pos) VALUES ($1, $2, $3)
 			ON CONFLICT (user_id) DO UPDATE SET body = excluded.body, pos = excluded.pos`, c.user, body, tx.NextPos())
 	})

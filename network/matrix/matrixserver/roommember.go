@@ -407,7 +407,7 @@ func (c *call) postForget() (any, error) {
 		case "":
 			return errNotMember
 		}
-		feed.Bump(tx, feed.User(c.user))
+		feed.Bump(tx, feed.User(network, c.user))
 		return room.Forget(tx, c.roomID(), c.user)
 	})
 }
@@ -429,7 +429,7 @@ func (c *call) getJoinedRooms() (any, error) {
 // that he is in (client-server API, "Events on Change of Profile
 // Information"). A room whose rules refuse the event keeps the old profile.
 func (s *homeserver) profileChanged(tx *db.Tx, user quinta.UserID) error {
-	feed.Bump(tx, feed.User(user))
+	feed.Bump(tx, feed.User(network, user))
 	ms, err := room.RoomsWith(tx, user, room.Join)
 	if err != nil {
 		return err

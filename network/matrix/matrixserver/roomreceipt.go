@@ -98,9 +98,9 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 		return err
 	}
 	// The reader's own counts change with a private receipt as well.
-	feed.Bump(tx, feed.User(c.user))
+	feed.Bump(tx, feed.User(network, c.user))
 	if kind == receiptRead {
-		feed.Bump(tx, feed.Room(c.roomID()))
+		feed.Bump(tx, feed.Room(network, c.roomID()))
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (c *call) putTyping() (any, error) {
 		}
 		seen, err := room.SetTyping(tx, c.roomID(), c.user, until)
 		if seen {
-			feed.Bump(tx, feed.Room(c.roomID()))
+			feed.Bump(tx, feed.Room(network, c.roomID()))
 		}
 		return err
 	})
@@ -245,7 +245,7 @@ func (t *typingClock) end() {
 	err := t.s.Update(ctx, func(tx *db.Tx) error {
 		rooms, err := room.EndTyping(tx)
 		for _, id := range rooms {
-			feed.Bump(tx, feed.Room(id))
+			feed.Bump(tx, feed.Room(network, id))
 		}
 		return err
 	})

@@ -94,7 +94,7 @@ func TestTyping(t *testing.T) {
 		is(t, "typing", typing(), "[@bob:hs1]")
 		bob.put(path+esc(bob.ID), object{"typing": false}).want(200)
 		is(t, "stopped", typing(), "[]")
-		w := s.Core.Hub.Wait(feed.Room(quinta.RoomID(id)))
+		w := s.Core.Hub.Wait(feed.Room("matrix", quinta.RoomID(id)))
 		defer w.Close()
 		bob.put(path+esc(bob.ID), object{"typing": true, "timeout": 1}).want(200)
 		deadline := time.After(time.Minute)

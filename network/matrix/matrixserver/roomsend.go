@@ -52,7 +52,7 @@ func (c *call) repeated(tx *db.Tx, p *proposal) (*room.Event, error) {
 	if err != nil || len(sent) == 0 {
 		return nil, err
 	}
-	d, err := device.Get(tx, c.user, c.device)
+	d, err := device.Get(tx, network, c.user, c.device)
 	if err != nil {
 		return nil, err
 	}

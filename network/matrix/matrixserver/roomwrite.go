@@ -144,12 +144,12 @@ func (w *roomWriter) keep(re *room.Event, e *eventauth.Event) error {
 	if err := room.Append(w.tx, re, m); err != nil {
 		return err
 	}
-	feed.Bump(w.tx, feed.Room(w.id))
+	feed.Bump(w.tx, feed.Room(network, w.id))
 	if err := notePush(w.tx, re); err != nil {
 		return err
 	}
 	if m != nil {
-		feed.Bump(w.tx, feed.User(m.Member))
+		feed.Bump(w.tx, feed.User(network, m.Member))
 	}
 	if re.Type == eventauth.TypeRedaction && re.Redacts != "" {
 		return w.redact(re)

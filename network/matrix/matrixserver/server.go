@@ -16,13 +16,17 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
+// network is the name of the network.
+const network quinta.NetworkName = "matrix"
+
 // Network is the Matrix server half.
 var Network = server.Network{
-	Name:    "matrix",
+	Name:    network,
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
 		server.Switch(privateGateways, "off", "let users name push gateways with private addresses, or without TLS: for a gateway in your own network"),

@@ -179,7 +179,7 @@ func (o *signedObject) by(user quinta.UserID, k *crossSigningKey, stored []byte,
 
 // checkDevice: the self-signing key signs a device of its owner.
 func (c *call) checkDevice(tx *db.Tx, o *signedObject, self *crossSigningKey) ([]*newSignature, error) {
-	stored, err := directory.DeviceOf(tx, c.user, quinta.DeviceID(o.id))
+	stored, err := directory.DeviceOf(tx, network, c.user, quinta.DeviceID(o.id))
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (c *call) checkDevice(tx *db.Tx, o *signedObject, self *crossSigningKey) ([
 
 // checkOther: the user-signing key signs another user's master key.
 func (c *call) checkOther(tx *db.Tx, o *signedObject, signer *crossSigningKey) ([]*newSignature, error) {
-	ids, err := directory.Identities(tx, []quinta.UserID{o.user})
+	ids, err := directory.Identities(tx, network, []quinta.UserID{o.user})
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (c *call) checkMaster(tx *db.Tx, o *signedObject, master *crossSigningKey) 
 		if !ok || id == master.name {
 			continue
 		}
-		keys, err := directory.DeviceOf(tx, c.user, quinta.DeviceID(dev))
+		keys, err := directory.DeviceOf(tx, network, c.user, quinta.DeviceID(dev))
 		if err != nil {
 			return nil, err
 		}
@@ -267,7 +267,7 @@ func (c *call) storeSigned(tx *db.Tx, list []*newSignature) error {
 			return err
 		}
 		if n.object.user != c.user {
-			fresh, err := directory.PutSignature(tx, directory.Signature{Signer: c.user, User: n.object.user, Target: n.object.id,
+			fresh, err := directory.PutSignature(tx, network, directory.Signature{Signer: c.user, User: n.object.user, Target: n.object.id,
 				Key: strings.TrimPrefix(n.signerID, "ed25519:"), Signature: n.signature})
 			if err != nil {
 				return err
@@ -291,9 +291,9 @@ func (c *call) storeSigned(tx *db.Tx, list []*newSignature) error {
 			return err
 		}
 		if n.usage == "" {
-			err = directory.PutDevice(tx, c.user, quinta.DeviceID(n.object.id), body)
+			err = directory.PutDevice(tx, network, c.user, quinta.DeviceID(n.object.id), body)
 		} else {
-			err = directory.PutIdentity(tx, directory.Identity{User: c.user, Usage: n.usage, Key: n.object.id, Body: body})
+			err = directory.PutIdentity(tx, network, directory.Identity{User: c.user, Usage: n.usage, Key: n.object.id, Body: body})
 		}
 		if err != nil {
 			return err
@@ -317,7 +317,7 @@ func (c *call) current(tx *db.Tx, n *newSignature, own deviceSigning) ([]byte, e
 	}
 	if signer == nil {
 		var err error
-		if signer, err = directory.DeviceOf(tx, c.user, quinta.DeviceID(strings.TrimPrefix(n.signerID, "ed25519:"))); err != nil {
+		if signer, err = directory.DeviceOf(tx, network, c.user, quinta.DeviceID(strings.TrimPrefix(n.signerID, "ed25519:"))); err != nil {
 			return nil, err
 		}
 	}
@@ -325,10 +325,10 @@ func (c *call) current(tx *db.Tx, n *newSignature, own deviceSigning) ([]byte, e
 	var err error
 	switch {
 	case n.usage == "":
-		now, err = directory.DeviceOf(tx, n.object.user, quinta.DeviceID(n.object.id))
+		now, err = directory.DeviceOf(tx, network, n.object.user, quinta.DeviceID(n.object.id))
 	default:
 		var ids []directory.Identity
-		ids, err = directory.Identities(tx, []quinta.UserID{n.object.user})
+		ids, err = directory.Identities(tx, network, []quinta.UserID{n.object.user})
 		for i := range ids {
 			if ids[i].Usage == n.usage && ids[i].Key == n.object.id {
 				now = ids[i].Body

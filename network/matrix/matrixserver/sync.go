@@ -88,7 +88,7 @@ func (c *call) getSync() (any, error) {
 	if err := limited(c.Limits.Allow(what, string(c.user), rate, 1)); err != nil {
 		return nil, err
 	}
-	w := &syncWait{call: c, until: time.Now().Add(q.wait), keys: []string{feed.User(c.user), feed.Device(c.user, c.device)}}
+	w := &syncWait{call: c, until: time.Now().Add(q.wait), keys: []string{feed.User(network, c.user), feed.Device(network, c.user, c.device)}}
 	defer w.stop()
 	for {
 		// The waiter is there before the look, so nothing that happens
@@ -136,7 +136,7 @@ func (c *call) emptySync(q *syncQuery) (any, error) {
 // If that fails they only stay a while longer, since the token says where the
 // device is; it must still be able to read, say when the disk is full.
 func (c *call) acknowledge(upTo quinta.Pos) {
-	err := c.Update(c.ctx(), func(tx *db.Tx) error { return mailbox.Ack(tx, c.user, c.device, upTo) })
+	err := c.Update(c.ctx(), func(tx *db.Tx) error { return mailbox.Ack(tx, network, c.user, c.device, upTo) })
 	if err != nil && c.ctx().Err() == nil {
 		c.Log.Warn("matrix: an acknowledgement of messages was not stored", "err", err)
 	}
@@ -170,7 +170,7 @@ func (w *syncWait) follow(rooms []quinta.RoomID) bool {
 	fresh := false
 	keys := append(make([]string, 0, 2+len(rooms)), w.keys[:2]...)
 	for _, id := range rooms {
-		k := feed.Room(id)
+		k := feed.Room(network, id)
 		if _, there := had[k]; !there {
 			fresh = true
 		}
@@ -245,7 +245,7 @@ func (c *call) lookForSync(q *syncQuery) (a *syncAnswer, rooms []quinta.RoomID, 
 		}
 		return tx.Together(func() (err error) {
 			if !q.initial {
-				if acks, err = mailbox.Unacked(tx, c.user, c.device, q.since.box); err != nil {
+				if acks, err = mailbox.Unacked(tx, network, c.user, c.device, q.since.box); err != nil {
 					return err
 				}
 			}
@@ -299,7 +299,7 @@ const toDevicePage = 100
 
 // toDevice gives the oldest messages that the device has not acknowledged.
 func (l *syncLook) toDevice() error {
-	page, more, err := mailbox.Read(l.tx, l.user, l.device, l.q.since.box, toDevicePage)
+	page, more, err := mailbox.Read(l.tx, network, l.user, l.device, l.q.since.box, toDevicePage)
 	if err != nil {
 		return err
 	}

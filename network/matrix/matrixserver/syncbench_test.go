@@ -128,7 +128,7 @@ func BenchmarkSyncDrain40(b *testing.B) {
 			for i := range list {
 				list[i] = quinta.Envelope{From: "@sender:hs1", To: quinta.UserID(u.ID), Device: "A", Type: "m.room.encrypted", Body: body}
 			}
-			return mailbox.Put(tx, 0, list...)
+			return mailbox.Put(tx, "matrix", 0, list...)
 		}); err != nil {
 			b.Error(err)
 		}
@@ -197,7 +197,7 @@ func TestSyncWaitersAreSmall(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
-	if err := s.Core.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, feed.User(quinta.UserID(alice.ID))); return nil }); err != nil {
+	if err := s.Core.Update(t.Context(), func(tx *db.Tx) error { feed.Bump(tx, feed.User("matrix", quinta.UserID(alice.ID))); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.Core.Hub.Waiting(); n != others {

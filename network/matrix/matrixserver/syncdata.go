@@ -11,7 +11,7 @@ import (
 // accountData gives the account data that changed, and keeps that of rooms
 // for them.
 func (l *syncLook) accountData() error {
-	list, err := vault.DataSince(l.tx, l.user, l.q.since.pos)
+	list, err := vault.DataSince(l.tx, network, l.user, l.q.since.pos)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func dataEvent(d vault.Datum) syncEvent {
 // loadIgnored reads whom the user ignores (client-server API, "Ignoring
 // Users").
 func (l *syncLook) loadIgnored() error {
-	raw, err := vault.GetData(l.tx, l.user, "", "m.ignored_user_list")
+	raw, err := vault.GetData(l.tx, network, l.user, "", "m.ignored_user_list")
 	if err != nil {
 		if quinta.KindOf(err) == quinta.KindNotFound {
 			err = nil
@@ -96,7 +96,7 @@ func (l *syncLook) deviceLists() error {
 // keyCounts says how many one-time keys of the device are left and which of
 // its fallback keys were never used.
 func (l *syncLook) keyCounts() error {
-	counts, err := prekey.Counts(l.tx, l.user, l.device)
+	counts, err := prekey.Counts(l.tx, network, l.user, l.device)
 	if err != nil {
 		return err
 	}
@@ -105,6 +105,6 @@ func (l *syncLook) keyCounts() error {
 		counts["signed_curve25519"] = 0
 	}
 	l.answer.rest.OneTime = counts
-	l.answer.rest.Fallback, err = prekey.UnusedFallback(l.tx, l.user, l.device)
+	l.answer.rest.Fallback, err = prekey.UnusedFallback(l.tx, network, l.user, l.device)
 	return err
 }

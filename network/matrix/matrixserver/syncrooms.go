@@ -246,7 +246,7 @@ func (p *roomPart) readData() error {
 	}
 	list := p.data[p.id]
 	if !p.known && !p.q.initial {
-		all, err := vault.DataIn(p.tx, p.user, string(p.id))
+		all, err := vault.DataIn(p.tx, network, p.user, string(p.id))
 		if err != nil {
 			return err
 		}

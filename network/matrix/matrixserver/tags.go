@@ -29,7 +29,7 @@ type roomTags struct {
 // is stored there may have any shape; what is not tags counts as none.
 func tagsOf(tx *db.Tx, user quinta.UserID, room string) (roomTags, error) {
 	t := roomTags{Tags: map[string]json.RawMessage{}}
-	raw, err := vault.GetData(tx, user, room, dataTags)
+	raw, err := vault.GetData(tx, network, user, room, dataTags)
 	if err != nil {
 		if quinta.KindOf(err) == quinta.KindNotFound {
 			err = nil

@@ -71,21 +71,21 @@ func (c *call) putToDevice() (any, error) {
 		}
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		sending, err := mailbox.Note(tx, c.user, c.device, quinta.TxnID(typ+"/"+txn))
+		sending, err := mailbox.Note(tx, network, c.user, c.device, quinta.TxnID(typ+"/"+txn))
 		if err != nil {
 			return err
 		}
-		full, err := mailbox.AskFull(tx, c.user)
+		full, err := mailbox.AskFull(tx, network, c.user)
 		if err != nil {
 			return err
 		}
-		there, err := device.Of(tx, users)
+		there, err := device.Of(tx, network, users)
 		if err != nil {
 			return err
 		}
 		// Only a live device sends: it may have been removed a moment ago.
 		if !slices.Contains(there, device.Label{User: c.user, ID: c.device}) {
-			_, err := device.Get(tx, c.user, c.device)
+			_, err := device.Get(tx, network, c.user, c.device)
 			return err
 		}
 		if first, err := sending.First(); err != nil || !first {
@@ -99,9 +99,9 @@ func (c *call) putToDevice() (any, error) {
 			return errors.Join(err, limited(crowdEvery))
 		}
 		for i := range envs {
-			feed.Bump(tx, feed.Device(envs[i].To, envs[i].Device))
+			feed.Bump(tx, feed.Device(network, envs[i].To, envs[i].Device))
 		}
-		return mailbox.Put(tx, 0, envs...)
+		return mailbox.Put(tx, network, 0, envs...)
 	})
 }
 

@@ -22,7 +22,7 @@ func (u *user) waiting() string {
 	u.s.t.Helper()
 	var out []string
 	if err := u.s.Core.View(u.s.t.Context(), func(tx *db.Tx) error {
-		page, _, err := mailbox.Read(tx, quinta.UserID(u.ID), quinta.DeviceID(u.Device), 0, 1000)
+		page, _, err := mailbox.Read(tx, "matrix", quinta.UserID(u.ID), quinta.DeviceID(u.Device), 0, 1000)
 		for _, m := range page {
 			out = append(out, fmt.Sprintf("%s %s %s", m.Type, m.From, m.Body))
 		}
