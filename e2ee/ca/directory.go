@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // The bounds of what is remembered of one user.
@@ -67,7 +68,7 @@ type deviceRecord struct {
 
 // cert returns the certificate of a pinned key.
 func (p *pin) cert() (*x509.Certificate, error) {
-	c, err := x509.ParseCertificate(p.Cert)
+	c, err := foreign.Certificate(p.Cert)
 	if err != nil {
 		return nil, e2ee.Damaged("user/")
 	}
@@ -237,7 +238,7 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) (early 
 			}
 			continue
 		}
-		c, err := x509.ParseCertificate(k.Cert)
+		c, err := foreign.Certificate(k.Cert)
 		if err != nil || cert.KeyID(c) != k.ID {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // A keyring is what messages are opened with: the key pairs to decrypt with,
@@ -176,7 +177,7 @@ func (w *work) takeRingKey(k ringKey) (bool, error) {
 // own returns a key pair that a user's device may decrypt with. It reports false
 // if the pair is not one of that user to encrypt to, or does not fit together.
 func (k ringKey) own(user quinta.UserID) (*ownKey, bool) {
-	c, err := x509.ParseCertificate(k.Cert)
+	c, err := foreign.Certificate(k.Cert)
 	if err != nil {
 		return nil, false
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // The lives of a key of this device.
@@ -72,7 +73,7 @@ func (k *ownKey) signer() (crypto.Signer, error) {
 }
 
 func (k *ownKey) cert() (*x509.Certificate, error) {
-	c, err := x509.ParseCertificate(k.Cert)
+	c, err := foreign.Certificate(k.Cert)
 	if err != nil {
 		return nil, e2ee.Damaged("own/")
 	}
@@ -385,7 +386,7 @@ func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 	if k.Profile == cert.ProfileLegacy {
 		return nil
 	}
-	c, err := x509.ParseCertificate(info.Cert)
+	c, err := foreign.Certificate(info.Cert)
 	if err != nil || cert.KeyID(c) != k.ID {
 		return fmt.Errorf("%w: it is for another key", cert.ErrMismatch)
 	}

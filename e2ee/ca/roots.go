@@ -10,6 +10,7 @@ import (
 
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // Anchors are pinned at first sight, as keys are: a server that later gives
@@ -106,7 +107,7 @@ func parseCerts(list [][]byte) ([]*x509.Certificate, error) {
 	}
 	var out []*x509.Certificate
 	for _, raw := range list {
-		c, err := x509.ParseCertificate(raw)
+		c, err := foreign.Certificate(raw)
 		if err != nil || !c.IsCA || !c.BasicConstraintsValid {
 			return nil, fmt.Errorf("%w: an authority's certificate", cert.ErrMalformed)
 		}

@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,6 +18,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // A Signer is who signs: a certificate, its private key, and the certificates
@@ -197,7 +200,10 @@ func (s *Signed) readCertificates(certs cryptobyte.String) error {
 		if len(s.certs) == maxCertificates {
 			return ErrMalformed
 		}
-		c, err := x509.ParseCertificate(raw)
+		c, err := foreign.Certificate(raw)
+		if errors.Is(err, foreign.ErrKey) {
+			return ErrUnsupported
+		}
 		if err != nil {
 			return ErrMalformed
 		}

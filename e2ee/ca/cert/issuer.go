@@ -11,6 +11,8 @@ import (
 	"io"
 	"math/big"
 	"time"
+
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // How long certificates are valid.
@@ -132,7 +134,7 @@ func create(rand io.Reader, t, parent *x509.Certificate, pub any, key crypto.Sig
 	if err != nil {
 		return nil, fmt.Errorf("ca: making a certificate: %w", err)
 	}
-	return x509.ParseCertificate(raw)
+	return foreign.Certificate(raw)
 }
 
 // A Revoked is one revoked certificate.

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // LegacyBits is the size of keys of the legacy profile (protocol page,
@@ -35,7 +37,7 @@ func ParseLegacyKey(spki []byte) (*rsa.PublicKey, error) {
 	if len(spki) > 1024 {
 		return nil, ErrMalformed
 	}
-	pub, err := x509.ParsePKIXPublicKey(spki)
+	pub, err := foreign.PublicKey(spki)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the public key cannot be parsed", ErrMalformed)
 	}

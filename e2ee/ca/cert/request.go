@@ -2,41 +2,34 @@ package cert
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+
+	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
 // The kinds of key (protocol page, "Profiles").
 const (
-	// minRSA is the smallest RSA key of the secure profile in bits, maxRSA the
-	// largest that is worked with.
+	// MinRSA is the smallest RSA key of the secure profile in bits.
 	MinRSA = 3072
-	maxRSA = 8192
 )
 
 // CheckKey reports whether a public key is strong enough for the secure
 // profile: RSA with 3072 bits or more and the exponent 65537, or P-256.
 func CheckKey(pub any) error {
-	switch k := pub.(type) {
-	case *rsa.PublicKey:
-		if n := k.N.BitLen(); n < MinRSA || n > maxRSA || k.E != 65537 {
-			return fmt.Errorf("%w: an RSA key has 3072 to 8192 bits", ErrUnsupported)
-		}
-		return nil
-	case *ecdsa.PublicKey:
-		if k.Curve != elliptic.P256() {
-			return fmt.Errorf("%w: the curve is not P-256", ErrUnsupported)
-		}
-		return nil
+	if foreign.CheckKey(pub) != nil {
+		return fmt.Errorf("%w: a key is RSA with %d to %d bits, or P-256", ErrUnsupported, MinRSA, foreign.MaxRSA)
 	}
-	return fmt.Errorf("%w: a key is RSA or P-256", ErrUnsupported)
+	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() < MinRSA {
+		return fmt.Errorf("%w: an RSA key has at least %d bits", ErrUnsupported, MinRSA)
+	}
+	return nil
 }
 
 // Fingerprint is the SHA-256 of a public key in SubjectPublicKeyInfo form, in
@@ -90,7 +83,10 @@ func ParseRequest(raw []byte, def Identity) (*Request, error) {
 	if len(raw) > maxRequest {
 		return nil, ErrMalformed
 	}
-	csr, err := x509.ParseCertificateRequest(raw)
+	csr, err := foreign.Request(raw)
+	if errors.Is(err, foreign.ErrKey) {
+		return nil, CheckKey(nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the certificate request cannot be parsed", ErrMalformed)
 	}

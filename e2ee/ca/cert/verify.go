@@ -139,30 +139,48 @@ func (v *Verifier) StatusUntil() time.Time {
 // was not revoked. A certificate revoked because its key is in other hands is
 // refused whatever time is claimed.
 func (v *Verifier) Verify(c *x509.Certificate, use Use, at, now time.Time) (Identity, error) {
+	known, err := v.known(c, use, at)
+	if err != nil {
+		return known.id, err
+	}
+	v.mu.Lock()
+	status := v.status[known.issuer]
+	v.mu.Unlock()
+	if at.Before(known.begin) || at.After(known.end) {
+		return known.id, fmt.Errorf("%w: it is valid from %s to %s", ErrExpired, known.begin.UTC().Format(time.RFC3339), known.end.UTC().Format(time.RFC3339))
+	}
+	return known.id, status.judge(c, at, now)
+}
+
+// Vouch reports whether an authority vouches for a certificate for a use, by
+// its name, key and chain around the time at; whether it was valid at some time
+// is for [Verifier.Verify]. Nothing is done with the key of c.
+func (v *Verifier) Vouch(c *x509.Certificate, use Use, at time.Time) error {
+	_, err := v.known(c, use, at)
+	return err
+}
+
+// known returns what is remembered of a certificate, or verifies its chain.
+func (v *Verifier) known(c *x509.Certificate, use Use, at time.Time) (verified, error) {
 	v.mu.Lock()
 	known, ok := v.seen[string(c.Raw)]
-	status := v.status[known.issuer]
 	v.mu.Unlock()
 	if !ok {
 		var err error
 		if known, err = v.chain(c, at); err != nil {
-			return Identity{}, err
+			return verified{}, err
 		}
 		v.mu.Lock()
 		if len(v.seen) >= maxSeen {
 			clear(v.seen)
 		}
 		v.seen[string(c.Raw)] = known
-		status = v.status[known.issuer]
 		v.mu.Unlock()
 	}
 	if known.id.Use != use {
-		return known.id, fmt.Errorf("%w: the certificate is for another use", ErrUntrusted)
+		return known, fmt.Errorf("%w: the certificate is for another use", ErrUntrusted)
 	}
-	if at.Before(known.begin) || at.After(known.end) {
-		return known.id, fmt.Errorf("%w: it is valid from %s to %s", ErrExpired, known.begin.UTC().Format(time.RFC3339), known.end.UTC().Format(time.RFC3339))
-	}
-	return known.id, status.judge(c, at, now)
+	return known, nil
 }
 
 // judge says whether a certificate was in force at a time.

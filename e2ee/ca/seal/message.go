@@ -131,6 +131,15 @@ type Expect struct {
 	Now, Received time.Time
 }
 
+// sent returns when the message was sent, as far as that is known before it is
+// opened.
+func (x *Expect) sent() time.Time {
+	if x.Received.IsZero() {
+		return x.Now
+	}
+	return x.Received
+}
+
 // An Opened is a message that was opened and found right in itself. That it
 // was not seen before, and is in its order, is for the machine.
 type Opened struct {
@@ -158,6 +167,11 @@ func Open(raw []byte, self *Self, v *cert.Verifier, x Expect) (*Opened, error) {
 	signer, err := s.Signer()
 	if err != nil {
 		return nil, ErrTampered
+	}
+	// Before any work with the signer's key: an authority that this device
+	// trusts has signed it.
+	if err := v.Vouch(signer, cert.UseSign, x.sent()); err != nil {
+		return nil, err
 	}
 	inner, err := s.Verify(signer)
 	if err != nil {

@@ -1,12 +1,12 @@
 package caserver
 
 import (
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 
@@ -45,7 +45,7 @@ func (c *call) putApproval() (any, error) {
 	}); err != nil {
 		return nil, err
 	}
-	pub, err := x509.ParsePKIXPublicKey(by.SPKI)
+	pub, err := foreign.PublicKey(by.SPKI)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -63,10 +64,10 @@ func (a *authority) read(ctx context.Context) (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.root, err = x509.ParseCertificate(root); err != nil {
+	if k.root, err = foreign.Certificate(root); err != nil {
 		return nil, fmt.Errorf("reading the root: %w", err)
 	}
-	if k.cert, err = x509.ParseCertificate(mid); err != nil {
+	if k.cert, err = foreign.Certificate(mid); err != nil {
 		return nil, fmt.Errorf("reading the intermediate: %w", err)
 	}
 	return k, nil

@@ -11,7 +11,6 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
-	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -21,10 +20,10 @@ import (
 // of this network, such as curl with openssl.
 //
 // simpleenroll is authenticated by the account's name and password.
-// simplereenroll is authenticated by the old certificate: over TLS, where the
-// server asks clients for one; or, behind a proxy or on loopback, by a body
-// that is SignedData of the old certificate around the new request. Either
-// way the new request is signed by the new key, so both keys have signed.
+// simplereenroll is authenticated by the old certificate in the TLS handshake,
+// and by nothing else: the certificates are for signing files and mail, so a
+// file that the old key has signed says nothing about a renewal. The new
+// request is signed by the new key.
 
 // maxEST bounds a body in bytes.
 const maxEST = 64 << 10
@@ -89,19 +88,17 @@ func certsOnly(certs [][]byte) ([]byte, error) {
 	}{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: sd}})
 }
 
-// estBody reads a body: base64, as the RFC has it, or plain DER. It returns
-// its media type.
-func (c *call) estBody() (raw []byte, mediaType string, err error) {
+// estBody reads a request: base64, as the RFC has it, or plain DER.
+func (c *call) estBody() ([]byte, error) {
 	body, err := c.readBody(maxEST)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	mediaType, _, err = mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || mediaType != wire.ESTRequestType && mediaType != wire.ESTSignedType {
-		return nil, "", wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10 or, to reenroll, application/pkcs7-mime")
+	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != wire.ESTRequestType {
+		return nil, wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10")
 	}
 	if len(body) > 0 && body[0] == 0x30 { // DER begins so, and base64 does not
-		return body, mediaType, nil
+		return body, nil
 	}
 	text := strings.Map(func(r rune) rune {
 		if r == '\r' || r == '\n' || r == ' ' || r == '\t' {
@@ -109,10 +106,11 @@ func (c *call) estBody() (raw []byte, mediaType string, err error) {
 		}
 		return r
 	}, string(body))
-	if raw, err = base64.StdEncoding.DecodeString(text); err != nil {
-		return nil, "", wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body is neither base64 nor DER")
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body is neither base64 nor DER")
 	}
-	return raw, mediaType, nil
+	return raw, nil
 }
 
 // labelled returns for which device and use a request without alternative
@@ -137,12 +135,9 @@ func (c *call) estEnroll() (any, error) {
 	if err := c.checkPassword(name, password); err != nil {
 		return nil, err
 	}
-	raw, mediaType, err := c.estBody()
+	raw, err := c.estBody()
 	if err != nil {
 		return nil, err
-	}
-	if mediaType != wire.ESTRequestType {
-		return nil, wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10")
 	}
 	user := c.userOf(name)
 	r, err := c.estRequest(raw, user)
@@ -183,16 +178,11 @@ func (c *call) estRequest(raw []byte, user quinta.UserID) (*cert.Request, error)
 
 // estReenroll: RFC 7030, section 4.2.2.
 func (c *call) estReenroll() (any, error) {
-	raw, mediaType, err := c.estBody()
+	old, err := c.clientCertificate()
 	if err != nil {
 		return nil, err
 	}
-	var old *x509.Certificate
-	if mediaType == wire.ESTSignedType {
-		raw, old, err = signedRequest(raw)
-	} else {
-		old, err = c.clientCertificate()
-	}
+	raw, err := c.estBody()
 	if err != nil {
 		return nil, err
 	}
@@ -223,30 +213,12 @@ func (c *call) estReenroll() (any, error) {
 	return c.sendCerts(k.Cert)
 }
 
-// signedRequest takes a request out of the SignedData of the old certificate.
-func signedRequest(raw []byte) ([]byte, *x509.Certificate, error) {
-	bad := wire.NewError(http.StatusForbidden, wire.CodePossession, "the body is not a request that the old certificate has signed")
-	s, err := cms.Parse(raw)
-	if err != nil {
-		return nil, nil, bad
-	}
-	old, err := s.Signer()
-	if err != nil {
-		return nil, nil, bad
-	}
-	csr, err := s.Verify(old)
-	if err != nil {
-		return nil, nil, bad
-	}
-	return csr, old, nil
-}
-
 // clientCertificate returns the certificate with which the client opened the
 // TLS connection; the handshake has proved that it holds the key.
 func (c *call) clientCertificate() (*x509.Certificate, error) {
 	if c.r.TLS == nil || len(c.r.TLS.PeerCertificates) == 0 {
 		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated,
-			"reenrolment takes the old certificate: over TLS, or as a body signed with it (application/pkcs7-mime)")
+			"reenrolment takes the old certificate in the TLS handshake")
 	}
 	return c.r.TLS.PeerCertificates[0], nil
 }

@@ -112,8 +112,6 @@ func call(t testing.TB, s *quintatest.Server, token, route string, body []byte, 
 	switch {
 	case !est:
 		q.Header.Set("Authorization", "Bearer "+token)
-	case strings.HasSuffix(path, wire.ESTReenroll):
-		q.Header.Set("Content-Type", wire.ESTSignedType)
 	default:
 		q.SetBasicAuth("alice", password)
 		q.Header.Set("Content-Type", wire.ESTRequestType)

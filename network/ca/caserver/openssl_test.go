@@ -20,7 +20,6 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
-	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/testkit/peer/require"
 )
@@ -284,8 +283,8 @@ func TestEST(t *testing.T) {
 		t.Fatal(err)
 	}
 	bob := s.person("bob")
-	est := s.URL + wire.ESTBase
-	h.run("curl -fsS -o ca.p7.b64 " + est + "/cacerts")
+	est := tlsFront(t, s) + wire.ESTBase
+	h.run("curl -fsSk -o ca.p7.b64 " + est + "/cacerts")
 	h.run("openssl base64 -d -in ca.p7.b64 -out ca.p7")
 	h.run("openssl pkcs7 -inform DER -in ca.p7 -print_certs -out ca.crt")
 	if n := strings.Count(string(h.read("ca.crt")), "BEGIN CERTIFICATE"); n != 2 {
@@ -309,18 +308,17 @@ func TestEST(t *testing.T) {
 		return c
 	}
 	request("a", "-newkey ec -pkeyopt ec_paramgen_curve:P-256")
-	post := "curl -fsS -u alice:pass -H Content-Type:application/pkcs10 -H Content-Transfer-Encoding:base64 --data-binary "
+	post := "curl -fsSk -u alice:pass -H Content-Type:application/pkcs10 -H Content-Transfer-Encoding:base64 --data-binary "
 	h.run(post + "@a.b64 -o a.p7.b64 " + est + "/sign.CRON/simpleenroll")
 	a := certOf("a")
 	if id, err := cert.IdentityOf(a); err != nil || id.User != "alice@hs1" || id.Device != "CRON" || id.Use != cert.UseSign {
 		t.Errorf("got %+v %v", id, err)
 	}
 	h.run("openssl verify -x509_strict -purpose any -CAfile ca.crt a.crt")
-	// Renewal: the new request in the SignedData of the old certificate.
+	// Renewal: the old certificate in the TLS handshake.
 	request("b", "-newkey rsa:3072")
-	h.run("openssl cms -sign -binary -nodetach -md sha256 -in b.csr -signer a.crt -inkey a.key -outform DER -out b.cms")
-	h.run("openssl base64 -e -in b.cms -out b.cms.b64")
-	h.run("curl -fsS -H Content-Type:application/pkcs7-mime --data-binary @b.cms.b64 -o b.p7.b64 " + est + "/simplereenroll")
+	renew := "-H Content-Type:application/pkcs10 --data-binary "
+	h.run("curl -fsSk --cert a.crt --key a.key " + renew + "@b.b64 -o b.p7.b64 " + est + "/simplereenroll")
 	b := certOf("b")
 	if bob.state(cert.KeyID(a)) != wire.StateRetired || bob.state(cert.KeyID(b)) != wire.StateActive {
 		t.Errorf("got %s and %s", bob.state(cert.KeyID(a)), bob.state(cert.KeyID(b)))
@@ -329,9 +327,9 @@ func TestEST(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	// What is refused: no password, a wrong one, another's name, an old
-	// certificate that is over, one of another authority.
+	// certificate that was renewed already.
 	status := func(line string) string {
-		return h.run("curl -sS -o out -w %{http_code} " + line)
+		return h.run("curl -sSk -o out -w %{http_code} " + line)
 	}
 	request("c", "-newkey ec -pkeyopt ec_paramgen_curve:P-256")
 	for line, want := range map[string]string{
@@ -341,23 +339,42 @@ func TestEST(t *testing.T) {
 		"-u alice:pass -H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/simpleenroll":         "400",
 		"-u alice:pass -H Content-Type:application/pkcs10 --data-binary @c.key " + est + "/sign.X/simpleenroll":  "400",
 		"-H Content-Type:application/pkcs10 --data-binary @c.b64 " + est + "/simplereenroll":                     "401",
-		"-H Content-Type:application/pkcs7-mime --data-binary @c.b64 " + est + "/simplereenroll":                 "403",
+		"--cert a.crt --key a.key " + renew + "@c.b64 " + est + "/simplereenroll":                                "409",
 	} {
 		if got := status(line); got != want {
 			t.Errorf("%s: got %s, want %s", line, got, want)
 		}
 	}
-	h.run("openssl cms -sign -binary -nodetach -md sha256 -in c.csr -signer a.crt -inkey a.key -outform DER -out c.cms")
-	if got := status("-H Content-Type:application/pkcs7-mime --data-binary @c.cms " + est + "/simplereenroll"); got != "409" {
-		t.Errorf("by a certificate that is over: got %s", got)
-	}
-	signed, err := cms.Sign(rand.Reader, h.read("c.csr"), cms.Signer{Certificate: bob.sign.cert, Key: bob.sign.key}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write("d.cms", signed)
-	if got := status("-H Content-Type:application/pkcs7-mime --data-binary @d.cms " + est + "/simplereenroll"); got != "200" {
+	h.pair("bob", bob.sign)
+	if got := status("--cert bob.crt --key bob.key " + renew + "@c.b64 " + est + "/simplereenroll"); got != "200" {
 		t.Errorf("a request without names, by bob's certificate: got %s", got)
+	}
+}
+
+// TestAttack09OtherPurposeEST: what the holder of a certificate signed as a
+// file, as mail or as a message is not a renewal, even if it is a certificate
+// request of somebody else.
+func TestAttack09OtherPurposeEST(t *testing.T) {
+	t.Parallel()
+	h, s := newShell(t), realStage(t)
+	url := tlsFront(t, s) + wire.ESTBase + "/simplereenroll"
+	alice := s.person("alice")
+	h.pair("alice", alice.sign)
+	h.run("openssl req -new -nodes -subj /CN=alice -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout thief.key -outform DER -out thief.csr")
+	h.run("openssl cms -sign -binary -nodetach -md sha256 -in thief.csr -signer alice.crt -inkey alice.key -outform DER -out file.der")
+	h.run("openssl cms -sign -binary -md sha256 -in thief.csr -signer alice.crt -inkey alice.key -outform SMIME -out mail.eml")
+	for body, types := range map[string][]string{
+		"file.der": {"application/pkcs7-mime", "application/pkcs10"},
+		"mail.eml": {"multipart/signed", "application/pkcs10"},
+	} {
+		for _, typ := range types {
+			if got := h.run("curl -sSk -o out -w %{http_code} -H Content-Type:" + typ + " --data-binary @" + body + " " + url); got != "401" {
+				t.Errorf("%s as %s: got %s, want 401", body, typ, got)
+			}
+		}
+	}
+	if got := alice.state(alice.sign.id()); got != wire.StateActive {
+		t.Errorf("alice's key: got %s, want active", got)
 	}
 }
 

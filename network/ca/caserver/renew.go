@@ -3,7 +3,6 @@ package caserver
 import (
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -212,7 +212,7 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if err := wire.Decode(q.RenewalStatement, &st); err != nil {
 		return nil, nil, invalid("the statement is not one of a renewal")
 	}
-	pub, err := x509.ParsePKIXPublicKey(old.SPKI)
+	pub, err := foreign.PublicKey(old.SPKI)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -236,7 +236,7 @@ func (c *call) renewLegacy(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if q.CSR != nil || q.RenewalStatement != nil || len(q.PublicKey) == 0 {
 		return nil, nil, invalid("a key of the legacy profile is renewed with publicKey, signature and expires")
 	}
-	pub, err := x509.ParsePKIXPublicKey(old.SPKI)
+	pub, err := foreign.PublicKey(old.SPKI)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -84,7 +84,6 @@ const (
 	ESTCACerts      = "cacerts"
 	ESTEnroll       = "simpleenroll"
 	ESTReenroll     = "simplereenroll"
-	ESTSignedType   = "application/pkcs7-mime"
 	ESTRequestType  = "application/pkcs10"
 	ESTCertsOnly    = "application/pkcs7-mime; smime-type=certs-only"
 	DERCRL          = "application/pkix-crl"
