@@ -23,6 +23,9 @@ type Network struct {
 	Settings []Setting
 	// Commands are the operator's commands for this network alone.
 	Commands []Command
+	// Join says in one line, without a full stop, how a user of this server
+	// joins the network; address is that of the server. It may be nil.
+	Join func(address string) string
 	// New makes the front over an open core. It starts nothing: no listener,
 	// no connection, no goroutine. It is also called for offline commands, and
 	// for a network that is switched off, whose settings may be incomplete.
@@ -93,6 +96,19 @@ type seat struct {
 	front Front
 	// check is Network.CheckAccount.
 	check func(c *Core, name account.Name) error
+	// join is Network.Join.
+	join func(address string) string
+}
+
+// Join says for each network that runs, and has something to say, how a user
+// joins it. address is that of the server.
+func (c *Core) Join(address string) (how []string) {
+	for _, s := range c.running {
+		if s.join != nil {
+			how = append(how, s.join(address))
+		}
+	}
+	return how
 }
 
 // A route is a path with the front that answers it.

@@ -49,9 +49,9 @@ const (
 
 // A Config is all that a core needs from outside.
 type Config struct {
-	// Name is the name of the server, as it stands behind the colon of a
-	// Matrix user id. A store belongs to one name for ever; empty means the
-	// one that the store has.
+	// Name is the name of the server, as it appears in user ids, such as
+	// behind the colon on Matrix. A store belongs to one name for ever; empty
+	// means the one that the store has.
 	Name string
 	// NewName is the name of a new store if Name is empty.
 	NewName string
@@ -64,7 +64,7 @@ type Config struct {
 	Registration Registration
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
-	// BlobURL says where the bytes of files lie, see blob.Config. Empty means
+	// BlobURL says where the bytes of files are stored, see blob.Config. Empty means
 	// the folder "media" beside an embedded store.
 	BlobURL string
 	// SecretsURL says which key seals what the server itself keeps secret, see
@@ -85,8 +85,8 @@ type Config struct {
 	// PasswordCost is what a new hash of a password costs; zero means
 	// account.DefaultCost.
 	PasswordCost account.Cost
-	// Proxies are the reverse proxies whose word about a client's address
-	// counts.
+	// Proxies are the reverse proxies that are trusted to report a client's
+	// address.
 	Proxies []netip.Prefix
 	// WriteTimeout bounds how long a client may take to accept a piece of an
 	// answer; zero means two minutes.
@@ -260,7 +260,7 @@ func (c *Core) seat(networks []Network) error {
 		}
 		c.fronts = append(c.fronts, f)
 		c.contribute(n, f)
-		seats = append(seats, seat{n.Name, f, n.CheckAccount})
+		seats = append(seats, seat{n.Name, f, n.CheckAccount, n.Join})
 	}
 	var err error
 	if c.running, err = running(seats, c.Networks); err != nil {

@@ -19,25 +19,24 @@ import (
 
 var backupCommand = command{
 	name: "backup",
-	line: "save the store and the media in one file",
+	line: "back up the store and the media to one file",
 	args: 1,
 	usage: `
-Backup writes all that the server keeps, as it was at one moment, into a new
-file, while the server runs or while it does not. Only the embedded store can
-be saved so; PostgreSQL has pg_dump.
+Backup writes everything the server stores, as of one moment, to a new file.
+The server may be running. Only the embedded store can be backed up this way;
+for PostgreSQL use pg_dump.
 
     quintad backup quinta-2030-01-01.backup
 
-The file holds what the server sees: names, memberships, who wrote when, and
-messages in the form in which clients sent them. Keep it as safe as the data
-folder.
+The file contains what the server sees: names, memberships, who wrote when, and
+messages as clients sent them. Protect it as you protect the data folder.
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return backup },
 }
 
 func backup(ctx context.Context, p *program, c *config.Config, args []string) error {
 	if c.Database != "" {
-		return &hinted{errors.New("only the embedded store can be saved into one file"), "use pg_dump for the database, and copy the media after it"}
+		return &hinted{errors.New("only the embedded store can be backed up to one file"), "use pg_dump for the database, and then copy the media"}
 	}
 	return writeWhole(args[0], func(w io.Writer) error {
 		return withStore(ctx, p, c,

@@ -13,9 +13,9 @@ var configPrintCommand = command{
 	name: "config print",
 	line: "print all settings",
 	usage: `
-Config print prints every setting in the form of a configuration file, with
-what it does and where its value comes from. Passwords and other secrets are
-left out.
+Config print prints every setting as a configuration file would have it, with
+a description and where its value comes from. Passwords and other secrets are
+not shown.
 
     quintad config print > quintad.conf
 `,
@@ -41,8 +41,8 @@ var configCheckCommand = command{
 	name: "config check",
 	line: "check the settings without starting",
 	usage: `
-Config check reads all settings as a start would, and the certificate if one
-is set, and says what is wrong with them.
+Config check reads all settings, and the certificate if one is set, as serve
+would, and reports the first error.
 
     quintad config check --config quintad.conf
 `,

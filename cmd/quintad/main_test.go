@@ -238,14 +238,14 @@ func TestDeepDataFolder(t *testing.T) {
 
 func TestWelcomePage(t *testing.T) {
 	t.Parallel()
-	w := welcome{Name: "<b>", URL: "http://127.0.0.1:1", Registration: "closed", Command: "quintad user add NAME --data /secret/place"}
+	w := welcome{Name: "<b>", URL: "http://127.0.0.1:1", Registration: "closed", Join: []string{"with <client> at ADDRESS"}, Command: "quintad user add NAME --data /secret/place"}
 	get := func(method, path string) *httptest.ResponseRecorder {
 		rec := httptest.NewRecorder()
 		w.ServeHTTP(rec, httptest.NewRequest(method, path, nil))
 		return rec
 	}
 	r := get(http.MethodGet, "/")
-	for _, want := range []string{"&lt;b&gt;", "http://127.0.0.1:1", "quintad user add NAME"} {
+	for _, want := range []string{"&lt;b&gt;", "with &lt;client&gt; at ADDRESS", "quintad user add NAME"} {
 		if !strings.Contains(r.Body.String(), want) {
 			t.Errorf("the page does not say %q:\n%s", want, r.Body)
 		}
@@ -263,7 +263,7 @@ func TestWelcomePage(t *testing.T) {
 		t.Errorf("another path: got %d", got)
 	}
 	w.Registration, w.Public = "open", "https://chat.example.org"
-	if s := get(http.MethodGet, "/").Body.String(); !strings.Contains(s, "open to everybody") || !strings.Contains(s, w.Public) || strings.Contains(s, w.URL) {
+	if s := get(http.MethodGet, "/").Body.String(); !strings.Contains(s, "open to everyone") || !strings.Contains(s, w.Public) || strings.Contains(s, w.URL) {
 		t.Errorf("got the page %s", s)
 	}
 }

@@ -179,7 +179,7 @@ func TestSecretSettingsAreNotShown(t *testing.T) {
 	if p.run(t.Context(), []string{"serve", "--help"}); !strings.Contains(out.String(), "--toy-listen ADDR\n        the address of the toy (default 127.0.0.1:0)") {
 		t.Errorf("the help does not describe the settings of the toy:\n%s", out.String())
 	}
-	if code := p.run(t.Context(), []string{"serve", "--toy-secret", "geheim", "--listen", "127.0.0.1:0"}); code != failed || !strings.Contains(errs.String(), "hint: the value of --toy-secret is seen in the list of processes: give it in QUINTA_TOY_SECRET") || strings.Contains(errs.String(), "geheim") {
+	if code := p.run(t.Context(), []string{"serve", "--toy-secret", "geheim", "--listen", "127.0.0.1:0"}); code != failed || !strings.Contains(errs.String(), "hint: the value of --toy-secret is visible in the process list: set it in QUINTA_TOY_SECRET") || strings.Contains(errs.String(), "geheim") {
 		t.Errorf("got %d and %q, want a hint about the flag", code, errs.String())
 	}
 	errs.Reset()

@@ -16,7 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// What lies in the data folder.
+// The files in the data folder.
 const (
 	storeFile   = "quinta.db"
 	mediaFolder = "media"

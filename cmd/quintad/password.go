@@ -30,20 +30,20 @@ func (s *passwordSource) flags(fs *flag.FlagSet) {
 
 // passwordUsage is the part of the usage texts about these flags.
 const passwordUsage = `
-The password is asked on the terminal. Without a terminal:
+The password is asked for on the terminal. Without a terminal:
 
     --password-fd N
-        read the password from file descriptor N, up to its end or the first
-        end of a line; 0 is the standard input
+        read the password from file descriptor N, up to the end of the first
+        line; 0 means standard input
     --generate
-        make a password up and print it
+        generate a password and print it
 `
 
 // read returns the new password, and whether it was made up.
 func (s *passwordSource) read(p *program) (password string, made bool, err error) {
 	switch {
 	case s.fd >= 0 && s.generate:
-		return "", false, &misuse{"--password-fd and --generate cannot stand together", ""}
+		return "", false, &misuse{"--password-fd and --generate cannot be combined", ""}
 	case s.fd >= 0:
 		password, err = readDescriptor(p, s.fd)
 		return password, false, err

@@ -20,17 +20,17 @@ import (
 
 var restoreCommand = command{
 	name: "restore",
-	line: "make the data folder from a backup",
+	line: "restore a data folder from a backup",
 	args: 1,
 	usage: `
-Restore makes a data folder from a file of "quintad backup". It checks the
-whole file first. The folder must not exist, or be empty; it is there whole
-afterwards, or not at all.
+Restore makes a data folder from a file written by "quintad backup". It checks
+the whole file first. The folder must not exist or must be empty. If restore
+fails, no folder is left behind.
 
     quintad restore quinta-2030-01-01.backup --data ./quinta-data
 
-Logins go on. One-time keys are forgotten, so that none is given out twice;
-clients upload new ones by themselves.
+Users stay logged in. One-time keys are not restored, so that none is handed
+out twice; clients upload new ones by themselves.
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return restore },
 }

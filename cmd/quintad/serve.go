@@ -23,15 +23,15 @@ var serveCommand = command{
 	name: "serve",
 	line: "run the server",
 	usage: `
-Serve runs the server until it gets SIGTERM or SIGINT. Without settings it
-listens on loopback and keeps all data in ./quinta-data.
+Serve runs the server until it receives SIGTERM or SIGINT. By default it
+listens on loopback and stores all data in ./quinta-data.
 
     quintad serve
     quintad serve --name chat.example.org --listen 127.0.0.1:8008 --public-url https://chat.example.org
 
-Once it serves it prints "quintad: ready URL". Before that it prints "quintad:
-admin URL" if it has an admin listener, and "quintad: NETWORK tcp://HOST:PORT"
-for every listener of a network that takes raw connections.
+When the server is ready it prints "quintad: ready URL". Before that it prints
+"quintad: admin URL" if there is an admin listener, and "quintad: NETWORK
+tcp://HOST:PORT" for each raw TCP listener of a network.
 `,
 	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return serve },
 }
@@ -39,15 +39,15 @@ for every listener of a network that takes raw connections.
 func serve(ctx context.Context, p *program, c *config.Config, _ []string) error {
 	log := logger(c, p.stderr)
 	if c.Database.HasPassword() && c.Origin("database") == "command line" {
-		p.say("hint", "the password of the database is seen in the list of processes: give the URL in QUINTA_DATABASE or in the configuration file")
+		p.say("hint", "the password of the database is visible in the process list: set the URL in QUINTA_DATABASE or in the configuration file")
 	}
 	for _, k := range p.settings.Keys() {
 		if k.Secret && c.Origin(k.Name) == "command line" {
-			p.say("hint", "the value of --"+k.Name+" is seen in the list of processes: give it in "+k.Env()+" or in the configuration file")
+			p.say("hint", "the value of --"+k.Name+" is visible in the process list: set it in "+k.Env()+" or in the configuration file")
 		}
 	}
 	if c.Database != "" && c.Blobs == "" {
-		p.say("hint", "media are stored in the data folder of this node, where other nodes cannot read them: for several nodes set blobs")
+		p.say("hint", "media are stored in the data folder of this node, where other nodes cannot read them: set blobs if there are several nodes")
 	}
 	cert, err := loadTLS(c)
 	if err != nil {
@@ -112,6 +112,7 @@ func run(ctx context.Context, p *program, c *config.Config, core *server.Core, c
 	}
 	url := scheme + "://" + l.Addr().String()
 	w := welcome{Name: core.Name, URL: url, Public: c.PublicURL, Registration: string(c.Registration), Command: addCommand(c)}
+	w.Join = core.Join(w.Address())
 	fmt.Fprint(p.stderr, w.text())
 	fmt.Fprintf(p.stdout, "quintad: ready %s\n", url)
 	return core.Serve(ctx, l, core.Handler(w), cert)
@@ -122,9 +123,9 @@ func listen(addr, flag string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, &hinted{fmt.Errorf("the address %s is in use by another program", addr), "stop that program, or give another address with " + flag}
+		return nil, &hinted{fmt.Errorf("the address %s is in use by another program", addr), "stop that program, or choose another address with " + flag}
 	case errors.Is(err, os.ErrPermission):
-		return nil, &hinted{fmt.Errorf("this user may not listen on %s", addr), "take a port above 1023 with " + flag}
+		return nil, &hinted{fmt.Errorf("this user is not allowed to listen on %s", addr), "use a port above 1023 with " + flag}
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}

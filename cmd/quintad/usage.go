@@ -23,7 +23,7 @@ Commands:
 	for _, c := range p.commands {
 		fmt.Fprintf(&b, "    %-16s %s\n", c.name, c.line)
 	}
-	b.WriteString("\n\"quintad COMMAND --help\" tells more.\n")
+	b.WriteString("\nFor details: quintad COMMAND --help\n")
 	return b.String()
 }
 
@@ -32,11 +32,12 @@ func (p *program) help(c *command) string {
 	var b strings.Builder
 	b.WriteString(strings.TrimPrefix(c.usage, "\n"))
 	b.WriteString(`
-Settings, each also a key of the configuration file and, as QUINTA_ and the
-name in capitals with "_" for "-", an environment variable:
+Settings. Each can also be set in the configuration file, as in "listen =
+127.0.0.1:8008", or by an environment variable, as in QUINTA_ADMIN_LISTEN for
+--admin-listen. A flag overrides the variable, which overrides the file.
 
     --config FILE
-        the configuration file: lines like "listen = 127.0.0.1:8008"
+        the configuration file, also QUINTA_CONFIG
 `)
 	for _, k := range p.settings.Keys() {
 		fmt.Fprintf(&b, "    --%s %s\n        %s", k.Name, k.Arg, k.Help)

@@ -13,8 +13,8 @@ var userAddCommand = command{
 	line: "add an account",
 	args: 1,
 	usage: `
-User add makes an account, while the server runs or while it does not. It
-prints the user id, and the password if it was made up.
+User add creates an account and prints its user ID, and the password if one
+was generated. The server may be running.
 
     quintad user add alice
     quintad user add alice --generate

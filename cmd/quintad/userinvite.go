@@ -13,18 +13,18 @@ import (
 
 var userInviteCommand = command{
 	name: "user invite",
-	line: "make a token with which somebody can register",
+	line: "create a token for registration",
 	usage: `
-User invite prints a token. Who has it can register in a client, if the
-server runs with --registration invite.
+User invite creates a token and prints it. Anyone who has the token can
+register in a client if the server runs with --registration invite.
 
     quintad user invite
     quintad user invite --uses 20 --valid 24h
 
     --uses N
-        for how many registrations; 0 for any number (default 1)
+        the number of registrations; 0 means any number (default 1)
     --valid DURATION
-        for how long; 0 for ever (default 168h)
+        how long the token is valid; 0 means forever (default 168h)
 `,
 	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
 		uses := fs.Int64("uses", 1, "how many registrations")

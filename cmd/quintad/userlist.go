@@ -14,13 +14,13 @@ var userListCommand = command{
 	name: "user list",
 	line: "list the accounts",
 	usage: `
-User list prints one account a line: the user id, when it was made, and
-"closed" if it was removed.
+User list prints one account per line: the user ID, the time it was created,
+and "closed" if it was removed.
 
     quintad user list
 
     --json
-        one JSON object a line
+        print one JSON object per line
 `,
 	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
 		asJSON := fs.Bool("json", false, "print JSON")

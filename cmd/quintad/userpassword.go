@@ -9,7 +9,7 @@ import (
 
 var userPasswordCommand = command{
 	name: "user password",
-	line: "give an account another password",
+	line: "set a new password for an account",
 	args: 1,
 	usage: `
 User password replaces the password of an account.
@@ -18,8 +18,8 @@ User password replaces the password of an account.
     quintad user password alice --generate --log-out
 
     --log-out
-        end all logins of the account, too: what only its devices could read
-        is lost to it unless it has a backup of its keys
+        also log out all devices of the account: messages that only they could
+        read are lost unless the user has a backup of their keys
 ` + passwordUsage,
 	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
 		var s passwordSource

@@ -13,8 +13,9 @@ var userRemoveCommand = command{
 	line: "close an account",
 	args: 1,
 	usage: `
-User remove closes an account for ever: its devices, keys and stored data go,
-what it wrote in conversations stays. Nobody gets its name again.
+User remove closes an account permanently. Its devices, keys and stored data
+are deleted; what it wrote in conversations remains. Its name cannot be used
+again.
 
     quintad user remove alice
 `,

@@ -14,7 +14,7 @@ var versionCommand = command{
 	name: "version",
 	line: "print the version",
 	usage: `
-Version prints the version of quintad, of Go and of the system.
+Version prints the versions of quintad and Go, and the platform.
 
     quintad version
 `,

@@ -15,14 +15,16 @@ var welcomeHTML string
 
 var welcomePage = template.Must(template.New("welcome").Parse(welcomeHTML))
 
-// A welcome says what to do with a server that runs: on the terminal, and to
-// a browser.
+// A welcome says how to use a running server: on the terminal, and in a
+// browser.
 type welcome struct {
 	// Name is the server name, URL where it listens, Public its address from
 	// outside or "".
 	Name, URL, Public string
 	// Registration is who may register.
 	Registration string
+	// Join says for each network how a user joins.
+	Join []string
 	// Command adds an account. The page leaves its paths out: they are for
 	// the administrator alone.
 	Command string
@@ -56,16 +58,17 @@ func addCommand(c *config.Config) string {
 func (w welcome) text() string {
 	var b strings.Builder
 	b.WriteString("Quinta serves " + w.Name + " at " + w.Address() + "\n\n")
-	b.WriteString("  An account:  " + w.Command + "\n")
+	b.WriteString("  Add an account:  " + w.Command + "\n")
 	switch w.Registration {
 	case "open":
-		b.WriteString("               or register in the client: registration is open to everybody\n")
+		b.WriteString("                   or register in a client: registration is open to everyone\n")
 	case "invite":
-		b.WriteString("               or register in the client with a token: quintad user invite\n")
+		b.WriteString("                   or register in a client with a token: quintad user invite\n")
 	}
-	b.WriteString("  To join:     in a Matrix client such as Element choose another homeserver,\n" +
-		"               give it the address " + w.Address() + "\n" +
-		"               and log in as NAME with the password\n\n")
+	for _, how := range w.Join {
+		b.WriteString("  Join:            " + how + "\n")
+	}
+	b.WriteByte('\n')
 	return b.String()
 }
 

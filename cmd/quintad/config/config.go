@@ -47,7 +47,8 @@ type Config struct {
 	RateLimits bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.
 	TLSCert, TLSKey string
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies that are trusted to report a client's
+	// address in X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 	LogLevel       slog.Level
 	// LogFormat is "text" or "json".
@@ -75,9 +76,10 @@ func (c *Config) Origin(key string) string {
 
 // An Error is a setting that cannot be used.
 type Error struct {
-	// Where says where it stands; Text what is wrong; Hint what to do, or "".
+	// Where says where the setting is, Text what is wrong with it, Hint what to
+	// do, or "".
 	Where, Text, Hint string
-	// Misused says that it stands on the command line.
+	// Misused says that it is on the command line.
 	Misused bool
 }
 
@@ -199,7 +201,7 @@ func (c *Config) readFile(t *Table) error {
 			return e
 		}
 		if o := c.origins[k.Name]; o != "" {
-			return &Error{Where: where, Text: fmt.Sprintf("the key %q stands twice, first in %s", k.Name, o)}
+			return &Error{Where: where, Text: fmt.Sprintf("the key %q is set twice, first in %s", k.Name, o)}
 		}
 		if err := c.set(k, l.value, where); err != nil {
 			return err

@@ -120,7 +120,7 @@ func TestRefused(t *testing.T) {
 		{"just words", "line 1: not a setting", ""},
 		{"= x", "line 1: not a setting", ""},
 		{`name = "x`, "begins with a quote", ""},
-		{"name = x\nname = x", "stands twice", ""},
+		{"name = x\nname = x", "is set twice", ""},
 		{"name = a b", "not a server name", ""},
 		{"listen = 8008", "not an address", ""},
 		{"listen =", "not an address", ""},

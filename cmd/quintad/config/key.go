@@ -88,11 +88,11 @@ func (k *Key) Env() string {
 // ownKeys are the settings of quintad itself, in the order in which people
 // meet them.
 var ownKeys = []*Key{
-	text("data", "./quinta-data", "DIR", "the folder with all that the server keeps", func(c *Config) *string { return &c.Data }, filled),
-	text("listen", "127.0.0.1:8008", "ADDR", "the address for clients, host:port; port 0 takes a free one", func(c *Config) *string { return &c.Listen }, listenAddr),
-	text("name", "", "SERVER_NAME", "what stands behind the colon of user ids; fixed with the first start", func(c *Config) *string { return &c.Name }, optional(server.CheckName)),
+	text("data", "./quinta-data", "DIR", "the folder in which the server stores its data", func(c *Config) *string { return &c.Data }, filled),
+	text("listen", "127.0.0.1:8008", "ADDR", "the address for clients, host:port; port 0 means any free port", func(c *Config) *string { return &c.Listen }, listenAddr),
+	text("name", "", "SERVER_NAME", "the name of the server, as it appears in user IDs; it cannot change after the first start", func(c *Config) *string { return &c.Name }, optional(server.CheckName)),
 	{
-		Name: "registration", Default: "closed", Arg: "open|invite|closed", Help: "who may make an account over the network",
+		Name: "registration", Default: "closed", Arg: "open|invite|closed", Help: "who may register an account from a client",
 		Set: func(c *Config, s string) error {
 			switch r := server.Registration(s); r {
 			case server.RegistrationOpen, server.RegistrationInvite, server.RegistrationClosed:
@@ -104,7 +104,7 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return string(c.Registration) },
 	},
 	{
-		Name: "database", Arg: "URL", Help: "a PostgreSQL database; without it the server keeps its own store in the data folder",
+		Name: "database", Arg: "URL", Help: "a PostgreSQL database; by default the server uses an embedded store in the data folder",
 		Set: func(c *Config, s string) error {
 			if s != "" && !strings.HasPrefix(s, "postgres://") && !strings.HasPrefix(s, "postgresql://") {
 				return fmt.Errorf("not a database URL: it looks like postgres://user@host:5432/name")
@@ -115,7 +115,7 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return c.Database.String() },
 	},
 	{
-		Name: "blobs", Arg: "URL", Help: "where media lie: file:///folder or s3://bucket; without it in the data folder",
+		Name: "blobs", Arg: "URL", Help: "where media are stored: file:///folder or s3://bucket; by default in the data folder",
 		Set: func(c *Config, s string) error {
 			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "s3://") {
 				return fmt.Errorf("not a store for media: it looks like file:///folder or s3://bucket")
@@ -126,7 +126,7 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return c.Blobs.String() },
 	},
 	{
-		Name: "secrets", Arg: "URL", Help: "which key seals the server's own secrets: file:///folder/secrets.key, hashivault://NAME, awskms:///KEY?region=REGION or base64key://...; without it a file in the data folder",
+		Name: "secrets", Arg: "URL", Help: "the key that seals the server's own secrets: file:///folder/secrets.key, hashivault://NAME, awskms:///KEY?region=REGION or base64key://...; by default a file in the data folder",
 		Set: func(c *Config, s string) error {
 			if s != "" && !strings.HasPrefix(s, "file:///") && !strings.HasPrefix(s, "hashivault://") && !strings.HasPrefix(s, "awskms://") && !strings.HasPrefix(s, "base64key://") {
 				return fmt.Errorf("not a key: it looks like file:///folder/secrets.key, hashivault://NAME, awskms:///KEY or base64key://KEY")
@@ -137,7 +137,7 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return c.Secrets.String() },
 	},
 	{
-		Name: "max-upload", Default: "100", Arg: "MIB", Help: "how large a file of a user may be, in MiB",
+		Name: "max-upload", Default: "100", Arg: "MIB", Help: "the largest file that a user may upload, in MiB",
 		Set: func(c *Config, s string) error {
 			n, err := strconv.ParseInt(s, 10, 32)
 			if err != nil || n < 1 || n > 1<<20 {
@@ -148,13 +148,13 @@ var ownKeys = []*Key{
 		},
 		Get: func(c *Config) string { return strconv.FormatInt(c.MaxUpload>>20, 10) },
 	},
-	onOff("rate-limits", "on", "limits per account and address", func(c *Config) *bool { return &c.RateLimits }),
-	text("public-url", "", "URL", "the address by which clients outside reach the server", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
-	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
+	onOff("rate-limits", "on", "limit the rate of requests per account and address", func(c *Config) *bool { return &c.RateLimits }),
+	text("public-url", "", "URL", "the address at which clients reach the server from outside", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
+	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it the server speaks plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
 	text("tls-key", "", "FILE", "the private key for TLS, in PEM form", func(c *Config) *string { return &c.TLSKey }, anything),
-	text("admin-listen", "", "ADDR", "the address for health and metrics, host:port; without it there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
+	text("admin-listen", "", "ADDR", "the address for health checks and metrics, host:port; by default there is none", func(c *Config) *string { return &c.AdminListen }, optional(listenAddr)),
 	{
-		Name: "admin-hosts", Arg: "NAME,...", Help: "the names by which that address may be called, besides localhost and IP addresses",
+		Name: "admin-hosts", Arg: "NAME,...", Help: "host names under which the admin listener answers, besides localhost and IP addresses",
 		Set: func(c *Config, s string) error {
 			c.AdminHosts = nil
 			for name := range list(s) {
@@ -168,7 +168,7 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return strings.Join(c.AdminHosts, ",") },
 	},
 	{
-		Name: "trusted-proxies", Arg: "ADDR,...", Help: "addresses or networks whose X-Forwarded-For tells the client's address",
+		Name: "trusted-proxies", Arg: "ADDR,...", Help: "reverse proxies, by address or network, whose X-Forwarded-For header is trusted",
 		Set: func(c *Config, s string) error {
 			c.TrustedProxies = nil
 			for p := range list(s) {
@@ -193,7 +193,7 @@ var ownKeys = []*Key{
 		},
 	},
 	{
-		Name: "log-level", Default: "info", Arg: "debug|info|warn|error", Help: "what is logged; debug has a line for every request",
+		Name: "log-level", Default: "info", Arg: "debug|info|warn|error", Help: "the least severe messages that are logged; debug logs every request",
 		Set: func(c *Config, s string) error {
 			switch s {
 			case "debug", "info", "warn", "error":
@@ -203,7 +203,7 @@ var ownKeys = []*Key{
 		},
 		Get: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
 	},
-	text("log-format", "text", "text|json", "the form of log lines", func(c *Config) *string { return &c.LogFormat }, func(s string) error {
+	text("log-format", "text", "text|json", "the format of log lines", func(c *Config) *string { return &c.LogFormat }, func(s string) error {
 		if s != "text" && s != "json" {
 			return fmt.Errorf("%.40q is none of text, json", s)
 		}

@@ -77,7 +77,7 @@ func networksKey(networks []server.Network) *Key {
 		known = append(known, string(n.Name))
 	}
 	return &Key{
-		Name: "networks", Arg: "NAME,...", Help: "the networks that run, of " + strings.Join(known, ", ") + "; without it all of them",
+		Name: "networks", Arg: "NAME,...", Help: "the networks to run, from " + strings.Join(known, ", ") + "; by default all of them",
 		Set: func(c *Config, s string) error {
 			c.Networks = nil
 			for name := range list(s) {

@@ -33,6 +33,9 @@ var Network = server.Network{
 	Settings: []server.Setting{
 		server.Switch(clientCertificates, "off", "ask clients for a certificate in the TLS handshake, as EST renewal needs it; browsers may then ask their users"),
 	},
+	Join: func(address string) string {
+		return "on the CA network: quinta login ca " + address + " NAME"
+	},
 	New:      func(c *server.Core) (server.Front, error) { return newServer(c), nil },
 	Commands: commands,
 

@@ -31,6 +31,9 @@ var Network = server.Network{
 	Settings: []server.Setting{
 		server.Switch(privateGateways, "off", "let users name push gateways with private addresses, or without TLS: for a gateway in your own network"),
 	},
+	Join: func(address string) string {
+		return "in a Matrix client such as Element, choose another homeserver, enter " + address + " and log in"
+	},
 	New: func(c *server.Core) (server.Front, error) { return newServer(c) },
 
 	CheckAccount: checkAccount,
