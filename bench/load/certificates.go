@@ -71,7 +71,7 @@ func enrolments(ctx context.Context, core *server.Core, devices int) ([]enrolmen
 			if err != nil {
 				return nil, err
 			}
-			body, err := json.Marshal(wire.EnrolRequest{Profile: wire.ProfileSecure, Use: string(use), Pop: pop})
+			body, err := json.Marshal(wire.EnrolRequest{Profile: wire.ProfileSecure, Use: use, Pop: pop})
 			if err != nil {
 				return nil, err
 			}

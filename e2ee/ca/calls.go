@@ -94,19 +94,25 @@ type Req struct {
 
 // An Enrol is a request to enrol a key.
 type Enrol struct {
-	Profile string `json:"profile"`
-	// Use is empty in the legacy profile.
+	// Username and Device must be the caller's own; empty means these.
+	Username quinta.UserID   `json:"username,omitempty"`
+	Device   quinta.DeviceID `json:"device,omitempty"`
+	Profile  string          `json:"profile"`
+	// Use is what the key is for; empty in the legacy profile.
 	Use cert.Use `json:"use,omitempty"`
-	// PublicKey is SubjectPublicKeyInfo in DER, in the legacy profile only.
+	// PublicKey is the key as SubjectPublicKeyInfo in DER. It may be left out
+	// where Pop has it.
 	PublicKey []byte `json:"publicKey,omitempty"`
-	// Expires is set in the legacy profile only.
+	// Expires is until when the key is to be valid: required in the legacy
+	// profile; in the secure one at most 90 days ahead, and 30 days if absent.
 	Expires *time.Time `json:"expires,omitempty"`
-	// Pop is the PKCS #10 request in DER, in the secure profile only.
+	// Pop is the proof of possession: a PKCS #10 request in DER. It is required
+	// in the secure profile and not used in the legacy one.
 	Pop []byte `json:"pop,omitempty"`
 }
 
 // A Renew is a renewal: of the legacy profile PublicKey, Signature and Expires,
-// of the secure one CSR and the statement with its signatures.
+// of the secure one CSR and the statement with its signatures ([cert.Renewal]).
 type Renew struct {
 	PublicKey []byte     `json:"publicKey,omitempty"`
 	Signature []byte     `json:"signature,omitempty"`
@@ -118,21 +124,22 @@ type Renew struct {
 	NewSignature     []byte          `json:"newSignature,omitempty"`
 }
 
-// A Kind says what a delivery is for.
+// A Kind says what a delivery is for. Only messages are kept in the history.
 type Kind string
 
 // The kinds of delivery.
 const (
 	// KindMessage is what somebody said.
 	KindMessage Kind = "message"
-	// KindNotice tells the sender of messages that no device could read them.
+	// KindNotice tells the sender of messages that no device could read them: a
+	// message of its own, signed and sealed for the sender's devices.
 	KindNotice Kind = "notice"
-	// KindReseal is an older message, sealed again for devices that could not
-	// open it.
+	// KindReseal is an older message, its signature untouched, sealed again for
+	// devices that could not open it.
 	KindReseal Kind = "reseal"
 	// KindApproval brings keys from an old device of a user to a new one.
 	KindApproval Kind = "approval"
-	// KindKeys is the server's word that keys have changed; its body is JSON.
+	// KindKeys is the server's claim that keys have changed; its body is JSON.
 	KindKeys Kind = "keys"
 )
 
@@ -147,7 +154,7 @@ const (
 	FormSession Form = "session"
 	// FormLegacy is a message of the legacy profile in JSON.
 	FormLegacy Form = "legacy"
-	// FormJSON is the server's own word.
+	// FormJSON is what the server itself says.
 	FormJSON Form = "json"
 )
 
@@ -162,17 +169,23 @@ type Deliver struct {
 	Kind Kind   `json:"kind"`
 	Form Form   `json:"form"`
 	Body []byte `json:"body"`
-	// Keys are the ids of all keys that the body is sealed for, in order.
+	// Keys are the ids of all keys that the body is sealed for, in order. A
+	// message must be sealed for every device of every member that has a key to
+	// encrypt to, besides the sending device: else CodeStaleKeys, and nothing is
+	// delivered.
 	Keys []string `json:"keys"`
-	// Only, if not empty, are the devices that it goes to.
+	// Only, if not empty, are the devices that a delivery of another kind than
+	// KindMessage goes to; without it, it goes to those that Keys belong to.
 	Only []Target `json:"only,omitempty"`
 	// Withheld are the ids of valid keys that the body is not sealed for on
-	// purpose: the user does not trust their devices.
+	// purpose, such as that of a device which the user rejected: they are not
+	// missing.
 	Withheld []string `json:"withheld,omitempty"`
 }
 
-// A Backup is a sealed backup and its version, which the server gives. On the
-// way out Tag is the version that is replaced, empty for none.
+// A Backup is a sealed backup of keys ([seal.SealBackup]) and its version, which
+// the server gives. On the way out Tag is the version that is replaced, empty
+// for none; another one is CodeConflict.
 type Backup struct {
 	Sealed json.RawMessage `json:"sealed"`
 	Tag    string          `json:"tag,omitempty"`
@@ -189,7 +202,6 @@ const (
 	CodeNonce       = "nonce"
 	CodeState       = "state"
 	CodeApproval    = "approval"
-	CodeInternal    = "internal"
 )
 
 // An Ans is the answer to a request. An empty Code is success.
@@ -221,61 +233,94 @@ type Roots struct {
 	Grace int64 `json:"grace"`
 }
 
+// A State is where a key is in its life.
+type State string
+
+// The states of a key.
+const (
+	// StatePending: not valid yet.
+	StatePending State = "pending"
+	// StateActive: valid.
+	StateActive State = "active"
+	// StateGrace: renewed; it still decrypts and is not used to send. It lasts
+	// for Roots.Grace seconds, or for longer while messages that are sealed for
+	// the key were not delivered; its owner can end it sooner.
+	StateGrace State = "grace"
+	// StateRetired: its grace has ended.
+	StateRetired State = "retired"
+	// StateExpired: it has expired, and nobody renewed it.
+	StateExpired State = "expired"
+	// StateRevoked: it is not to be used, not even for what was sent before if
+	// the reason is "key-compromise".
+	StateRevoked State = "revoked"
+)
+
+// States are all states.
+var States = []State{StatePending, StateActive, StateGrace, StateRetired, StateExpired, StateRevoked}
+
 // A KeyInfo is what the authority says of one key.
 type KeyInfo struct {
-	User      quinta.UserID   `json:"user"`
-	Device    quinta.DeviceID `json:"device"`
-	ID        string          `json:"id"`
-	Use       string          `json:"use"`
-	Profile   string          `json:"profile"`
-	PublicKey []byte          `json:"publicKey,omitempty"`
-	NotBefore time.Time       `json:"notBefore"`
-	Expires   time.Time       `json:"expires"`
-	// State is "pending", "active", "grace", "retired", "expired" or
-	// "revoked".
-	State string `json:"state"`
-	// Replaces is the key that this one renewed, by the server's word, and
-	// Renewal the proof of it.
+	User   quinta.UserID   `json:"username"`
+	Device quinta.DeviceID `json:"device"`
+	// ID and Fingerprint are both the SHA-256 of PublicKey in lower-case hex.
+	ID          string `json:"keyId"`
+	PublicKey   []byte `json:"publicKey"` // SubjectPublicKeyInfo in DER
+	Fingerprint string `json:"fingerprint"`
+	// Use is "sign", "encrypt" or, of a key of the legacy profile, "both".
+	Use     string `json:"use"`
+	Profile string `json:"profile"`
+	// Serial is the certificate's serial number in hex.
+	Serial    string    `json:"serial,omitempty"`
+	NotBefore time.Time `json:"notBefore"`
+	Expires   time.Time `json:"expires"`
+	State     State     `json:"state"`
+	// Changed is when the state became what it is.
+	Changed time.Time `json:"changed"`
+	// Reason is why it was revoked.
+	Reason string `json:"reason,omitempty"`
+	// Replaces is the key that this one renewed, as the server reports it, and
+	// Renewal the proof of it; the proof is absent for a key that renewed none,
+	// in the legacy profile, and where the old certificate itself has signed.
 	Replaces string        `json:"replaces,omitempty"`
 	Renewal  *cert.Renewal `json:"renewal,omitempty"`
 	// Cert is the certificate in DER; absent in the legacy profile.
 	Cert []byte `json:"cert,omitempty"`
 }
 
-// The states of a key.
-const (
-	statePending = "pending"
-	stateActive  = "active"
-	stateGrace   = "grace"
-	stateRevoked = "revoked"
-)
-
-// A KeyList is what the authority says of the keys of all devices of a user.
+// A KeyList is what the authority says of the keys of all devices of a user,
+// oldest first. An empty list says that the user has none; a user whom the
+// server does not have is CodeNotFound.
 type KeyList struct {
-	User quinta.UserID
-	Keys []KeyInfo
+	User quinta.UserID `json:"username"`
+	// At is the time as of which the states are.
+	At   time.Time `json:"at"`
+	Keys []KeyInfo `json:"keys"`
 }
 
-// A Conversation is a conversation by the server's word.
+// A Conversation is a conversation as the server reports it. Its profile never
+// changes.
 type Conversation struct {
-	Conv    quinta.RoomID
-	Profile string
-	Members []quinta.UserID
-	// Chosen are the members who chose the legacy profile.
-	Chosen []quinta.UserID
+	Conv    quinta.RoomID   `json:"conv"`
+	Profile string          `json:"profile"`
+	Creator quinta.UserID   `json:"creator"`
+	Created time.Time       `json:"created"`
+	Members []quinta.UserID `json:"members"`
+	// Chosen are the members who chose the legacy profile; nothing is delivered
+	// before all have.
+	Chosen []quinta.UserID `json:"chosen,omitempty"`
 }
 
-// A Delivered is the server's word that a message is durable.
+// A Delivered says that a message is durable, as the server reports it.
 type Delivered struct {
-	Pos      quinta.Pos
-	Received time.Time
+	Pos      quinta.Pos `json:"pos"`
+	Received time.Time  `json:"received"`
 }
 
-// A History is a page of a conversation, newest first. Before is where to go
-// on; zero at the end.
+// A History is a page of a conversation since the caller joined it, newest
+// first. Before is where to continue; zero at the end.
 type History struct {
-	Items  []Item
-	Before quinta.Pos
+	Items  []Item     `json:"messages"`
+	Before quinta.Pos `json:"before"`
 }
 
 // An Item is a delivery as a device gets it.
@@ -285,10 +330,10 @@ type Item struct {
 	Form Form             `json:"form"`
 	Conv quinta.RoomID    `json:"conv,omitempty"`
 	ID   quinta.MessageID `json:"id,omitempty"`
-	// From and Device are the sender by the server's word.
+	// From and Device are the sender that the server names.
 	From   quinta.UserID   `json:"from,omitempty"`
 	Device quinta.DeviceID `json:"device,omitempty"`
-	// Received is when the server took it in, by its word.
+	// Received is when the server claims to have taken it in.
 	Received time.Time `json:"received"`
 	Body     []byte    `json:"body"`
 }

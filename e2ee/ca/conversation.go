@@ -28,8 +28,15 @@ func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
 	return quinta.RoomID(directPrefix + base64.RawURLEncoding.EncodeToString(sum[:24]))
 }
 
-// convForm is a conversation's id.
+// IsDirect reports whether an id is one that Direct makes; the members must then
+// be just the two that it is made of.
+func IsDirect(id quinta.RoomID) bool { return strings.HasPrefix(string(id), directPrefix) }
+
+// convForm is a conversation's id, which the client chooses that makes it.
 var convForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
+
+// CheckConv reports whether the id of a conversation has its form.
+func CheckConv(id quinta.RoomID) bool { return convForm.MatchString(string(id)) }
 
 // maxMembers bounds the members of a conversation.
 const maxMembers = 500
@@ -241,11 +248,11 @@ func sameUsers(a, b []quinta.UserID) bool {
 // checkConversation compares what the server says with what the id says.
 func (w *work) checkConversation(n *Conversation) error {
 	switch {
-	case !convForm.MatchString(string(n.Conv)) || len(n.Members) > maxMembers || !slices.Contains(n.Members, w.m.user):
+	case !CheckConv(n.Conv) || len(n.Members) > maxMembers || !slices.Contains(n.Members, w.m.user):
 		return fmt.Errorf("%w: the server's word of a conversation", cert.ErrMalformed)
 	case n.Profile != cert.ProfileSecure && n.Profile != cert.ProfileLegacy:
 		return fmt.Errorf("%w: the profile of a conversation", cert.ErrUnsupported)
-	case n.Profile == cert.ProfileLegacy && !strings.HasPrefix(string(n.Conv), directPrefix):
+	case n.Profile == cert.ProfileLegacy && !IsDirect(n.Conv):
 		return fmt.Errorf("%w: the legacy profile is for two users", ErrDowngrade)
 	}
 	for _, u := range n.Members {
@@ -253,7 +260,7 @@ func (w *work) checkConversation(n *Conversation) error {
 			return err
 		}
 	}
-	if !strings.HasPrefix(string(n.Conv), directPrefix) {
+	if !IsDirect(n.Conv) {
 		return nil
 	}
 	for _, profile := range []string{cert.ProfileSecure, cert.ProfileLegacy} {
@@ -343,7 +350,7 @@ func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error
 		if c == nil || c.Left {
 			return ErrUnknownConversation
 		}
-		if strings.HasPrefix(string(id), directPrefix) || c.Profile != cert.ProfileSecure {
+		if IsDirect(id) || c.Profile != cert.ProfileSecure {
 			return fmt.Errorf("%w: a conversation of two stays one of two", cert.ErrUnsupported)
 		}
 		for _, u := range users {
@@ -415,7 +422,7 @@ func (m *Machine) Room(tx e2ee.Tx, id quinta.RoomID) (RoomInfo, error) {
 			return ErrUnknownConversation
 		}
 		out = RoomInfo{Room: quinta.Room{ID: id, Encrypted: true, Members: slices.Clone(c.Members)}, Profile: c.Profile,
-			Direct: strings.HasPrefix(string(id), directPrefix), Chosen: slices.Clone(c.Chosen), Pending: !c.Known, Left: c.Left}
+			Direct: IsDirect(id), Chosen: slices.Clone(c.Chosen), Pending: !c.Known, Left: c.Left}
 		for o, err := range e2ee.Records[outEntry](w.tx, "outbox/") {
 			if err != nil {
 				return err

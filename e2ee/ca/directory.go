@@ -247,7 +247,7 @@ func (w *work) takeKeys(id quinta.UserID, u *userRecord, list []KeyInfo) (early 
 			continue
 		}
 		l := listed{KeyInfo: k, cert: c}
-		if k.State == stateActive {
+		if k.State == StateActive {
 			_, err := v.Verify(c, who.Use, w.now, w.now)
 			l.valid = err == nil
 			early = early || err != nil && c.NotBefore.After(w.now)

@@ -379,7 +379,7 @@ const maxItem = 4 << 20
 // check looks at the outside of an item.
 func (it *Item) check() error {
 	switch {
-	case !convForm.MatchString(string(it.Conv)) || it.ID == "" || len(it.ID) > 255 || len(it.Body) == 0 || len(it.Body) > maxItem:
+	case !CheckConv(it.Conv) || it.ID == "" || len(it.ID) > 255 || len(it.Body) == 0 || len(it.Body) > maxItem:
 		return fmt.Errorf("%w: the outside of a message", cert.ErrMalformed)
 	case (cert.Identity{User: it.From, Device: it.Device, Use: cert.UseSign}).Check() != nil:
 		return fmt.Errorf("%w: the sender's name", cert.ErrMalformed)
@@ -395,7 +395,7 @@ func (it *Item) check() error {
 
 // admits compares an item with what the conversation is.
 func (c *convRecord) admits(it *Item, self quinta.UserID) error {
-	direct := strings.HasPrefix(string(it.Conv), directPrefix)
+	direct := IsDirect(it.Conv)
 	switch {
 	case c.Profile == cert.ProfileSecure && it.Form == FormLegacy:
 		return fmt.Errorf("%w: a legacy message in a secure conversation", ErrDowngrade)

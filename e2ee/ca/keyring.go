@@ -222,7 +222,7 @@ func (w *work) takeRingSession(r ringSession) (bool, error) {
 // in it before it lost its state, so it never writes in it. It reports false if
 // the session cannot be one of the device.
 func (r ringSession) session(user quinta.UserID, device quinta.DeviceID) (*sessionRecord, bool) {
-	if !convForm.MatchString(string(r.Conv)) {
+	if !CheckConv(r.Conv) {
 		return nil, false
 	}
 	s, err := seal.NewSession(r.Offer, r.Conv, user, device, r.Peer, time.UnixMilli(r.Began))

@@ -26,7 +26,7 @@ type legacyKey struct {
 	Key       []byte          `json:"key"` // SubjectPublicKeyInfo
 	NotBefore int64           `json:"notBefore"`
 	Expires   int64           `json:"expires"`
-	State     string          `json:"state"`
+	State     State           `json:"state"`
 }
 
 // parseLegacy reads what the authority lists.
@@ -43,7 +43,7 @@ func (k *legacyKey) record(user quinta.UserID) (*seal.LegacyRecord, error) {
 	if err != nil {
 		return nil, e2ee.Damaged("user/")
 	}
-	valid := k.State == stateActive || k.State == stateGrace
+	valid := k.State == StateActive || k.State == StateGrace
 	return &seal.LegacyRecord{Username: user, KeyID: k.ID, Key: pub, NotBefore: time.UnixMilli(k.NotBefore), Expires: time.UnixMilli(k.Expires), Revoked: !valid}, nil
 }
 
@@ -92,7 +92,7 @@ func legacyKeyOf(conv quinta.RoomID, kid string) string {
 func (u *userRecord) newestLegacy(now time.Time) []legacyKey {
 	var out []legacyKey
 	for _, k := range u.Legacy {
-		if k.State == stateActive && k.Expires > now.UnixMilli() {
+		if k.State == StateActive && k.Expires > now.UnixMilli() {
 			out = append(out, k)
 		}
 	}

@@ -288,7 +288,7 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 			continue
 		}
 		switch {
-		case info.State == stateActive && k.State == ownMade && k.Replaces != "":
+		case info.State == StateActive && k.State == ownMade && k.Replaces != "":
 			old, err := w.keyByID(k.Replaces)
 			if err != nil {
 				return err
@@ -301,12 +301,12 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 			if err != nil {
 				return err
 			}
-		case info.State == stateRevoked && (k.State == ownActive || k.State == ownGrace):
+		case info.State == StateRevoked && (k.State == ownActive || k.State == ownGrace):
 			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.m.user, Device: w.m.device, Detail: "a key of this device was revoked: " + info.ID})
 			if err := w.ownOver(k.ID); err != nil {
 				return err
 			}
-		case info.State != stateActive && info.State != statePending && k.State == ownActive && info.Profile == cert.ProfileSecure:
+		case info.State != StateActive && info.State != StatePending && k.State == ownActive && info.Profile == cert.ProfileSecure:
 			// It was renewed by a state of this store that is lost.
 			if err := w.ownOver(k.ID); err != nil {
 				return err

@@ -173,7 +173,7 @@ func (p *post) crl() []byte {
 }
 
 // state is where a key stands now.
-func (p *post) state(k *keyRow) string {
+func (p *post) state(k *keyRow) ca.State {
 	switch {
 	case k.revoked != nil && !k.retired:
 		return "revoked"

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -76,7 +75,7 @@ func sessionsOf(tx e2ee.Tx, prefix string) ([]*sessionRecord, error) {
 
 // peerOf returns the other user of a conversation of two.
 func (w *work) peerOf(id quinta.RoomID, c *convRecord) (quinta.UserID, bool) {
-	if !strings.HasPrefix(string(id), directPrefix) || len(c.Members) != 2 {
+	if !IsDirect(id) || len(c.Members) != 2 {
 		return "", false
 	}
 	for _, u := range c.Members {

@@ -117,8 +117,8 @@ func (d *caDevice) request(use cert.Use) (*ecdsa.PrivateKey, []byte, error) {
 func (d *caDevice) has(use cert.Use, k *ecdsa.PrivateKey, i *wire.KeyInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.keys[use] = &caKey{id: i.KeyID, key: k}
-	d.made, d.serials = append(d.made, i.KeyID), append(d.serials, i.Serial)
+	d.keys[use] = &caKey{id: i.ID, key: k}
+	d.made, d.serials = append(d.made, i.ID), append(d.serials, i.Serial)
 }
 
 func (l *Load) enrol(ctx context.Context, d *caDevice, use cert.Use) error {
@@ -127,7 +127,7 @@ func (l *Load) enrol(ctx context.Context, d *caDevice, use cert.Use) error {
 		return err
 	}
 	var i wire.KeyInfo
-	if err := l.until(ctx, d.client, "POST", wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: string(use), Pop: pop}, &i); err != nil {
+	if err := l.until(ctx, d.client, "POST", wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: use, Pop: pop}, &i); err != nil {
 		return err
 	}
 	d.has(use, k, &i)
@@ -274,7 +274,7 @@ func (l *Load) checkCAKeys(ctx context.Context, d *caDevice) {
 	var ids []string
 	active := 0
 	for _, k := range list.Keys {
-		ids = append(ids, k.KeyID)
+		ids = append(ids, k.ID)
 		if k.State == wire.StateActive {
 			active++
 		}
@@ -298,7 +298,7 @@ func (l *Load) checkCAHistory(ctx context.Context) {
 			l.tb.Error(err)
 			return
 		}
-		for _, it := range h.Messages {
+		for _, it := range h.Items {
 			said := left[string(it.From)]
 			if len(said) == 0 || said[len(said)-1] != it.Pos {
 				l.tb.Errorf("the history has a message of %s at %d, where none was acknowledged", it.From, it.Pos)

@@ -175,7 +175,7 @@ func (a *authority) list() []byte {
 }
 
 // state is where a key stands now.
-func (a *authority) state(k *keyRow) string {
+func (a *authority) state(k *keyRow) ca.State {
 	switch {
 	case k.out && k.grace:
 		return "retired"

@@ -40,7 +40,7 @@ func open(q request) request {
 // calls is the table from the machine's requests to the wire's calls.
 var calls = map[ca.ReqKind]wireCall{
 	ca.ReqRoots: {func(*ca.Req) (request, any) { return open(get(wire.PathRoots)), nil },
-		as(func(v *wire.Roots, a *ca.Ans) { a.Roots = rootsOf(v) })},
+		as(func(v *wire.Roots, a *ca.Ans) { a.Roots = &v.Anchors })},
 	ca.ReqCRL: {func(*ca.Req) (request, any) { return open(large(get(wire.PathCRL))), nil },
 		func(b []byte, a *ca.Ans) error { a.CRL = b; return nil }},
 
@@ -54,15 +54,10 @@ var calls = map[ca.ReqKind]wireCall{
 	}, keyAnswer},
 	ca.ReqApprove: {func(r *ca.Req) (request, any) { return put(path(wire.PathApproval, r.Key)), r.Approval }, noAnswer},
 	ca.ReqKeys: {func(r *ca.Req) (request, any) { return large(get(path(wire.PathUserKeys, string(r.User)))), nil },
-		as(func(v *wire.KeyList, a *ca.Ans) { a.Keys = keyListOf(v) })},
+		as(func(v *ca.KeyList, a *ca.Ans) { a.Keys = v })},
 
 	ca.ReqConversations: {func(*ca.Req) (request, any) { return large(get(wire.PathConversations)), nil },
-		as(func(v *wire.ConversationList, a *ca.Ans) {
-			a.Conversations = make([]ca.Conversation, len(v.Conversations))
-			for i := range v.Conversations {
-				a.Conversations[i] = conversationOf(&v.Conversations[i])
-			}
-		})},
+		as(func(v *wire.ConversationList, a *ca.Ans) { a.Conversations = v.Conversations })},
 	ca.ReqConversation: {func(r *ca.Req) (request, any) { return get(path(wire.PathConversation, string(r.Conv))), nil }, conversationAnswer},
 	ca.ReqPutConversation: {func(r *ca.Req) (request, any) {
 		return put(path(wire.PathConversation, string(r.Conv))), wire.ConversationRequest{Members: r.Members, Profile: r.Profile}
@@ -74,9 +69,9 @@ var calls = map[ca.ReqKind]wireCall{
 
 	ca.ReqMessage: {func(r *ca.Req) (request, any) {
 		return put(path(wire.PathMessage, string(r.Conv), string(r.Message))), r.Deliver
-	}, as(func(v *wire.Delivered, a *ca.Ans) { a.Delivered = &ca.Delivered{Pos: v.Pos, Received: v.Received} })},
+	}, as(func(v *ca.Delivered, a *ca.Ans) { a.Delivered = v })},
 	ca.ReqHistory: {func(r *ca.Req) (request, any) { return historyRequest(r.Conv, r.Before, r.Limit), nil },
-		as(func(v *wire.History, a *ca.Ans) { a.History = historyOf(v) })},
+		as(func(v *ca.History, a *ca.Ans) { a.History = v })},
 	ca.ReqAck: {func(r *ca.Req) (request, any) { return post(wire.PathAck), wire.AckRequest{UpTo: r.UpTo} }, noAnswer},
 
 	ca.ReqBackup:    {func(*ca.Req) (request, any) { return get(wire.PathBackup), nil }, backupAnswer},
@@ -110,41 +105,8 @@ func as[T any](take func(v *T, a *ca.Ans)) func(b []byte, a *ca.Ans) error {
 var errAnswer = errors.New("the answer is not the JSON of this call")
 
 var (
-	keyAnswer          = as(func(v *wire.KeyInfo, a *ca.Ans) { k := keyOf(v); a.Key = &k })
-	conversationAnswer = as(func(v *wire.Conversation, a *ca.Ans) { c := conversationOf(v); a.Conversation = &c })
-	backupAnswer       = as(func(v *wire.Backup, a *ca.Ans) { a.Backup = &ca.Backup{Sealed: v.Sealed, Tag: v.Tag} })
+	keyAnswer          = as(func(v *ca.KeyInfo, a *ca.Ans) { a.Key = v })
+	conversationAnswer = as(func(v *ca.Conversation, a *ca.Ans) { a.Conversation = v })
+	backupAnswer       = as(func(v *ca.Backup, a *ca.Ans) { a.Backup = v })
 	noAnswer           = as(func(*wire.Empty, *ca.Ans) {})
 )
-
-func rootsOf(v *wire.Roots) *ca.Roots {
-	return &ca.Roots{Domain: v.Domain, Roots: v.Roots, Intermediates: v.Intermediates, Grace: v.Grace}
-}
-
-func keyOf(v *wire.KeyInfo) ca.KeyInfo {
-	return ca.KeyInfo{User: v.Username, Device: v.Device, ID: v.KeyID, Use: v.Use, Profile: v.Profile, PublicKey: v.PublicKey,
-		NotBefore: v.NotBefore, Expires: v.Expires, State: string(v.State), Replaces: v.Replaces, Renewal: v.Renewal, Cert: v.Cert}
-}
-
-func keyListOf(v *wire.KeyList) *ca.KeyList {
-	l := &ca.KeyList{User: v.Username, Keys: make([]ca.KeyInfo, len(v.Keys))}
-	for i := range v.Keys {
-		l.Keys[i] = keyOf(&v.Keys[i])
-	}
-	return l
-}
-
-func conversationOf(v *wire.Conversation) ca.Conversation {
-	return ca.Conversation{Conv: v.Conv, Profile: v.Profile, Members: v.Members, Chosen: v.Chosen}
-}
-
-func itemsOf(list []wire.Item) []ca.Item {
-	out := make([]ca.Item, len(list))
-	for i, it := range list {
-		out[i] = ca.Item{Pos: it.Pos, Kind: ca.Kind(it.Kind), Form: ca.Form(it.Form), Conv: it.Conv, ID: it.ID, From: it.From, Device: it.Device, Received: it.Received, Body: it.Body}
-	}
-	return out
-}
-
-func historyOf(v *wire.History) *ca.History {
-	return &ca.History{Items: itemsOf(v.Messages), Before: v.Before}
-}

@@ -28,10 +28,10 @@ func (s *Session) Keys(ctx context.Context) ([]client.KeyInfo, error) {
 	out := make([]client.KeyInfo, 0, len(list.Keys))
 	for i := range list.Keys {
 		k := &list.Keys[i]
-		if k.Username != s.account.User {
+		if k.User != s.account.User {
 			return nil, quinta.E(quinta.KindMalformed, op, "the server lists keys of another user")
 		}
-		out = append(out, client.KeyInfo{ID: printable(k.KeyID), Device: quinta.DeviceID(printable(string(k.Device))), Use: printable(k.Use), Profile: printable(k.Profile),
+		out = append(out, client.KeyInfo{ID: printable(k.ID), Device: quinta.DeviceID(printable(string(k.Device))), Use: printable(k.Use), Profile: printable(k.Profile),
 			State: printable(string(k.State)), NotBefore: k.NotBefore, Expires: k.Expires, Changed: k.Changed, Reason: printable(k.Reason), Self: k.Device == s.account.Device})
 	}
 	return out, nil

@@ -93,7 +93,7 @@ func (m *mallory) certify(t *testing.T, user quinta.UserID, dev quinta.DeviceID,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return wire.KeyInfo{Username: user, Device: dev, KeyID: cert.KeyID(c), Fingerprint: cert.KeyID(c), PublicKey: c.RawSubjectPublicKeyInfo, Use: string(use), Profile: wire.ProfileSecure,
+	return wire.KeyInfo{User: user, Device: dev, ID: cert.KeyID(c), Fingerprint: cert.KeyID(c), PublicKey: c.RawSubjectPublicKeyInfo, Use: string(use), Profile: wire.ProfileSecure,
 		NotBefore: c.NotBefore, Expires: c.NotAfter, State: wire.StateActive, Cert: c.Raw}
 }
 
@@ -106,7 +106,7 @@ func sealedFor(t *testing.T, p *middle.Proxy, keys []wire.KeyInfo) bool {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(r.Body), k.KeyID) || strings.Contains(r.Path, "/messages/") && bytes.Contains(r.Body, c.SerialNumber.Bytes()) {
+			if strings.Contains(string(r.Body), k.ID) || strings.Contains(r.Path, "/messages/") && bytes.Contains(r.Body, c.SerialNumber.Bytes()) {
 				return true
 			}
 		}

@@ -130,7 +130,7 @@ var errPage = errors.New("the server's page of the mailbox is not in order")
 // pageFrom makes the machine's input of a page: positions only grow, and the
 // page ends where its last delivery stands.
 func pageFrom(after quinta.Pos, m *wire.Mailbox) (ca.In, error) {
-	in := ca.In{After: after, Next: m.Next, Items: itemsOf(m.Items)}
+	in := ca.In{After: after, Next: m.Next, Items: m.Items}
 	last := after
 	for _, it := range in.Items {
 		if it.Pos <= last {

@@ -133,10 +133,10 @@ func (c *conn) roots(ctx context.Context) (*ca.Roots, error) {
 	if err := c.ask(ctx, op, request{method: http.MethodGet, path: wire.PathRoots, open: true}, nil, &r); err != nil {
 		return nil, err
 	}
-	if len(r.Roots) == 0 || r.Domain == "" {
+	if len(r.Anchors.Roots) == 0 || r.Domain == "" {
 		return nil, quinta.E(quinta.KindMalformed, op, "this is not a server of the CA network: it names no authority")
 	}
-	return rootsOf(&r), nil
+	return &r.Anchors, nil
 }
 
 // publishWithin bounds how long a login waits for its keys to be certified.

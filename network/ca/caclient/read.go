@@ -62,11 +62,11 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 	if err := s.link.ask(ctx, op, historyRequest(room, own.Before, limit), nil, &h); err != nil {
 		return 0, false, err
 	}
-	if own.Before != 0 && h.Before >= own.Before || len(h.Messages) > wire.MaxLimit {
+	if own.Before != 0 && h.Before >= own.Before || len(h.Items) > wire.MaxLimit {
 		return 0, false, quinta.E(quinta.KindMalformed, op, "the server's page of history does not go back")
 	}
-	for i := range h.Messages {
-		h.Messages[i].Conv = room
+	for i := range h.Items {
+		h.Items[i].Conv = room
 	}
 	err = s.do(ctx, true, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		r, err := loadRoom(tx, room)
@@ -77,9 +77,9 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 		if err := store(tx, keyRoom+string(room), r); err != nil {
 			return nil, err
 		}
-		return s.machine.History(tx, room, *historyOf(&h))
+		return s.machine.History(tx, room, h)
 	})
-	return len(h.Messages), h.Before != 0, errorOf(op, err)
+	return len(h.Items), h.Before != 0, errorOf(op, err)
 }
 
 // MarkRead implements client.Reader. The network has no receipts: nobody is

@@ -205,6 +205,8 @@ func (c *call) getRoots() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.Roots{Domain: c.domain, Roots: [][]byte{k.root.Raw}, Intermediates: [][]byte{k.cert.Raw},
-		MaxMessage: wire.MaxMessage, MaxFile: c.MaxUpload, Grace: int64(grace.Seconds())}, nil
+	return wire.Roots{
+		Anchors:    wire.Anchors{Domain: c.domain, Roots: [][]byte{k.root.Raw}, Intermediates: [][]byte{k.cert.Raw}, Grace: int64(grace.Seconds())},
+		MaxMessage: wire.MaxMessage, MaxFile: c.MaxUpload,
+	}, nil
 }

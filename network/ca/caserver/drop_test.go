@@ -43,8 +43,8 @@ func TestGroup(t *testing.T) {
 		alice.says(group, "m2", "all", bob, carol)
 		var h wire.History
 		carol.get(path+"/messages").into(200, &h)
-		if len(h.Messages) != 1 || h.Messages[0].ID != "m2" {
-			t.Errorf("carol reads %+v, want m2 alone", h.Messages)
+		if len(h.Items) != 1 || h.Items[0].ID != "m2" {
+			t.Errorf("carol reads %+v, want m2 alone", h.Items)
 		}
 		items, _ := carol.mail(0)
 		if got, err := carol.open(items[0]); got != "all" || err != nil {
@@ -74,7 +74,7 @@ func TestHistoryPages(t *testing.T) {
 		for {
 			var h wire.History
 			bob.get("/conversations/"+string(conv)+"/messages?limit=2"+before).into(200, &h)
-			for _, m := range h.Messages {
+			for _, m := range h.Items {
 				got = append(got, string(m.ID))
 			}
 			if h.Before == 0 {

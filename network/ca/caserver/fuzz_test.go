@@ -46,12 +46,12 @@ func FuzzBodies(f *testing.F) {
 		{"POST " + wire.PathLogin, string(login)},
 		{"POST " + wire.PathRegister, `{"username":"bob","password":"p","device":"D","deviceName":"n","token":"t"}`},
 		{"POST " + wire.PathKeys, string(enrol)},
-		{"POST /keys/" + info.KeyID + "/nonce", "{}"},
-		{"POST /keys/" + info.KeyID + "/renew", `{"csr":"` + key + `","renewalStatement":{"type":"quinta-ca-renew/1"},"oldSignature":"AA==","newSignature":"AA=="}`},
-		{"POST /keys/" + info.KeyID + "/renew", `{"publicKey":"AA==","signature":"AA==","expires":"2030-01-01T00:00:00Z"}`},
+		{"POST /keys/" + info.ID + "/nonce", "{}"},
+		{"POST /keys/" + info.ID + "/renew", `{"csr":"` + key + `","renewalStatement":{"type":"quinta-ca-renew/1"},"oldSignature":"AA==","newSignature":"AA=="}`},
+		{"POST /keys/" + info.ID + "/renew", `{"publicKey":"AA==","signature":"AA==","expires":"2030-01-01T00:00:00Z"}`},
 		{"POST /keys/" + strings.Repeat("0", 64) + "/revoke", `{"reason":"superseded"}`},
 		{"PUT /keys/" + strings.Repeat("0", 64) + "/approval", `{"statement":{"type":"quinta-ca-approve/1","device":"D"},"signature":"AA=="}`},
-		{"DELETE /keys/" + info.KeyID, "{}"},
+		{"DELETE /keys/" + info.ID, "{}"},
 		{"PUT " + fuzzConv, `{"members":["bob@hs1"],"profile":"secure"}`},
 		{"POST " + fuzzConv + "/members", `{"add":["bob@hs1"]}`},
 		{"PUT " + fuzzConv + "/messages/m", `{"kind":"message","form":"session","body":"AAAA","keys":[],"withheld":["a"]}`},
@@ -86,7 +86,7 @@ func fuzzEnrolment(a *wire.LoginAnswer) (enrol []byte, other string, err error) 
 			return nil, "", err
 		}
 	}
-	if enrol, err = json.Marshal(wire.EnrolRequest{Profile: wire.ProfileSecure, Use: wire.UseSign, Pop: pops[0]}); err != nil {
+	if enrol, err = json.Marshal(wire.EnrolRequest{Profile: wire.ProfileSecure, Use: cert.UseSign, Pop: pops[0]}); err != nil {
 		return nil, "", err
 	}
 	text, err := json.Marshal(pops[1])

@@ -89,7 +89,7 @@ func TestGraceEndsByItself(t *testing.T) {
 			t.Errorf("got %s since %s, want retired since %s", info.State, info.Changed, s.clock.Now())
 		}
 		at := renewed.Add(time.Hour).UTC().Format(time.RFC3339)
-		if got := alice.keys("bob", "?state=grace&at="+at); len(got) != 1 || got[0].KeyID != old.id() {
+		if got := alice.keys("bob", "?state=grace&at="+at); len(got) != 1 || got[0].ID != old.id() {
 			t.Errorf("as of then: got %+v, want the old key in grace", got)
 		}
 		after := s.clock.Now().Add(cert.MaxAhead + time.Second)

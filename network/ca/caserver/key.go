@@ -110,7 +110,7 @@ func (k *key) decrypts(now int64) bool {
 // info is what the authority says of the key as of a time.
 func (k *key) info(at int64) *wire.KeyInfo {
 	st, since := k.state(at)
-	i := &wire.KeyInfo{Username: k.User, Device: k.Device, KeyID: k.ID, PublicKey: k.SPKI, Fingerprint: k.ID, Use: k.Usage, Profile: k.Profile,
+	i := &wire.KeyInfo{User: k.User, Device: k.Device, ID: k.ID, PublicKey: k.SPKI, Fingerprint: k.ID, Use: k.Usage, Profile: k.Profile,
 		NotBefore: utc(k.NotBefore), Expires: utc(k.Expires), State: st, Changed: utc(since), Cert: k.Cert}
 	if k.Serial != nil {
 		i.Serial = *k.Serial
@@ -191,13 +191,13 @@ func (c *call) getUserKeys() (any, error) {
 		return nil, invalid("there is no such state")
 	}
 	name := c.loginName(c.r.PathValue("user"))
-	list := wire.KeyList{Username: c.userOf(name), At: at.UTC().Truncate(time.Millisecond), Keys: []wire.KeyInfo{}}
+	list := wire.KeyList{User: c.userOf(name), At: at.UTC().Truncate(time.Millisecond), Keys: []wire.KeyInfo{}}
 	var keys []*key
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
 		if there, err := account.Exists(tx, name); err != nil || !there {
 			return errOr(err, notFound("there is no such user"))
 		}
-		keys, err = keysOf(tx, `user_id = $1`, list.Username)
+		keys, err = keysOf(tx, `user_id = $1`, list.User)
 		return err
 	})
 	if err != nil {

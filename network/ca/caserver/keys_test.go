@@ -75,7 +75,7 @@ func TestEnrolAndLookUp(t *testing.T) {
 		k := alice.enrol(cert.UseSign, rsaKey())
 		e := alice.enrol(cert.UseEncrypt, p256(t))
 		got := bob.keys("alice@hs1", "")
-		if len(got) != 2 || got[0].KeyID != k.id() || got[0].State != wire.StateActive || got[0].Device != alice.Device || got[0].Use != "sign" || got[1].KeyID != e.id() {
+		if len(got) != 2 || got[0].ID != k.id() || got[0].State != wire.StateActive || got[0].Device != alice.Device || got[0].Use != "sign" || got[1].ID != e.id() {
 			t.Errorf("got %+v, want the two keys", got)
 		}
 		if got := bob.keys("alice", "?at="+url.QueryEscape(before.UTC().Format(time.RFC3339))); len(got) != 0 {
@@ -471,7 +471,7 @@ func TestLegacyKeys(t *testing.T) {
 			return k, i
 		}
 		key, info := enrol(alice)
-		if got := bob.keys("alice", "?state=active"); len(got) != 1 || got[0].KeyID != info.KeyID || got[0].Profile != "legacy" || got[0].Cert != nil || !got[0].Expires.Equal(expires) {
+		if got := bob.keys("alice", "?state=active"); len(got) != 1 || got[0].ID != info.ID || got[0].Profile != "legacy" || got[0].Cert != nil || !got[0].Expires.Equal(expires) {
 			t.Errorf("got %+v", got)
 		}
 		fresh, spki := legacyKey(t)
@@ -483,13 +483,13 @@ func TestLegacyKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := "/keys/" + info.KeyID + "/renew"
+		path := "/keys/" + info.ID + "/renew"
 		alice.post(path, wire.RenewRequest{PublicKey: spki, Signature: wrong, Expires: &expires}).fails(403, wire.CodePossession)
 		bob.post(path, wire.RenewRequest{PublicKey: spki, Signature: sig, Expires: &expires}).fails(403, wire.CodeForbidden)
 		var renewed wire.KeyInfo
 		alice.post(path, wire.RenewRequest{PublicKey: spki, Signature: sig, Expires: &expires}).into(200, &renewed)
-		if renewed.Replaces != info.KeyID || bob.state(info.KeyID) != wire.StateGrace {
-			t.Errorf("got %+v and the old key %s", renewed, bob.state(info.KeyID))
+		if renewed.Replaces != info.ID || bob.state(info.ID) != wire.StateGrace {
+			t.Errorf("got %+v and the old key %s", renewed, bob.state(info.ID))
 		}
 		// Messages flow only once both have chosen the profile.
 		conv := wire.Direct(alice.ID, bob.ID, wire.ProfileLegacy)
@@ -500,12 +500,12 @@ func TestLegacyKeys(t *testing.T) {
 		}
 		m, err := seal.SealLegacy(rand.Reader, alice.ID, bob.ID, secret, []byte("hello"))
 		if err == nil {
-			err = m.Announce(rand.Reader, secret, fresh, &seal.LegacyRecord{Username: bob.ID, KeyID: bobInfo.KeyID, Key: &bobKey.PublicKey, NotBefore: bobInfo.NotBefore, Expires: bobInfo.Expires}, seal.LegacyOAEP, s.clock.Now())
+			err = m.Announce(rand.Reader, secret, fresh, &seal.LegacyRecord{Username: bob.ID, KeyID: bobInfo.ID, Key: &bobKey.PublicKey, NotBefore: bobInfo.NotBefore, Expires: bobInfo.Expires}, seal.LegacyOAEP, s.clock.Now())
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: jsonOf(t, m), Keys: []string{bobInfo.KeyID}}
+		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: jsonOf(t, m), Keys: []string{bobInfo.ID}}
 		q := wire.ConversationRequest{Profile: "legacy", Members: []quinta.UserID{alice.ID, bob.ID}}
 		alice.put("/conversations/"+string(conv), q).want(201)
 		alice.deliver(conv, "m1", d).fails(409, wire.CodeNotChosen)
@@ -519,8 +519,8 @@ func TestLegacyKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec := &seal.LegacyRecord{Username: alice.ID, KeyID: renewed.KeyID, Key: &fresh.PublicKey, NotBefore: renewed.NotBefore, Expires: renewed.Expires}
-		r := &seal.LegacyReader{Self: bob.ID, Own: map[string]*rsa.PrivateKey{bobInfo.KeyID: bobKey}, Padding: seal.LegacyOAEP}
+		rec := &seal.LegacyRecord{Username: alice.ID, KeyID: renewed.ID, Key: &fresh.PublicKey, NotBefore: renewed.NotBefore, Expires: renewed.Expires}
+		r := &seal.LegacyReader{Self: bob.ID, Own: map[string]*rsa.PrivateKey{bobInfo.ID: bobKey}, Padding: seal.LegacyOAEP}
 		if plain, _, err := r.Open(got, items[0].From, rec, s.clock.Now()); err != nil || string(plain) != "hello" {
 			t.Errorf("got %q %v", plain, err)
 		}

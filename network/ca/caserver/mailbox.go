@@ -155,7 +155,7 @@ func (c *call) getHistory() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &wire.History{Messages: []wire.Item{}}
+	h := &wire.History{Items: []wire.Item{}}
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
 		conv, m, err := c.joinedConversation(tx)
 		if err != nil {
@@ -172,12 +172,12 @@ func (c *call) getHistory() (any, error) {
 			if err := row.Scan(&it.Pos, &it.ID, &it.From, &it.Device, &it.Kind, &it.Form, &it.Body, &at); err != nil {
 				return err
 			}
-			if size += len(it.Body); len(h.Messages) == n || size > pageBytes && len(h.Messages) > 0 {
-				h.Before = h.Messages[len(h.Messages)-1].Pos
+			if size += len(it.Body); len(h.Items) == n || size > pageBytes && len(h.Items) > 0 {
+				h.Before = h.Items[len(h.Items)-1].Pos
 				return nil
 			}
 			it.Received = utc(at)
-			h.Messages = append(h.Messages, it)
+			h.Items = append(h.Items, it)
 		}
 		return nil
 	})

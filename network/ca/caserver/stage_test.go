@@ -89,7 +89,7 @@ type pair struct {
 	info wire.KeyInfo
 }
 
-func (p *pair) id() string { return p.info.KeyID }
+func (p *pair) id() string { return p.info.ID }
 
 func (s *stage) nobody() *user { return &user{s: s} }
 
@@ -159,7 +159,7 @@ func (u *user) csr(use cert.Use, key crypto.Signer) []byte {
 func (u *user) enrol(use cert.Use, key crypto.Signer) *pair {
 	u.s.t.Helper()
 	p := &pair{key: key}
-	u.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: string(use), Pop: u.csr(use, key)}).into(201, &p.info)
+	u.post(wire.PathKeys, wire.EnrolRequest{Profile: wire.ProfileSecure, Use: use, Pop: u.csr(use, key)}).into(201, &p.info)
 	return p.parsed(u.s.t)
 }
 

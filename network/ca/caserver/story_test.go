@@ -38,7 +38,7 @@ func TestStory(t *testing.T) {
 		}
 		var h wire.History
 		bob.get("/conversations/"+string(conv)+"/messages").into(200, &h)
-		if len(h.Messages) != 1 || h.Messages[0].Pos != a.Pos || h.Before != 0 {
+		if len(h.Items) != 1 || h.Items[0].Pos != a.Pos || h.Before != 0 {
 			t.Errorf("history: got %+v, want the message", h)
 		}
 		s.person("carol").get("/conversations/"+string(conv)+"/messages").fails(404, wire.CodeNotFound)
@@ -174,13 +174,13 @@ func TestWipedDevice(t *testing.T) {
 		}
 		var h wire.History
 		fresh.get("/conversations/"+string(conv)+"/messages").into(200, &h)
-		if len(h.Messages) != 4 {
-			t.Fatalf("got %d messages, want 4", len(h.Messages))
+		if len(h.Items) != 4 {
+			t.Fatalf("got %d messages, want 4", len(h.Items))
 		}
 		unread := 0
 		restored := fresh.self()
 		restored.Older = []seal.Pair{{Cert: bob.enc.cert, Key: bob.enc.key}}
-		for _, it := range h.Messages {
+		for _, it := range h.Items {
 			x := seal.Expect{From: it.From, Conv: it.Conv, Self: fresh.ID, Now: s.clock.Now(), Received: it.Received}
 			if _, err := seal.Open(it.Body, fresh.self(), s.verifier(), x); !errors.Is(err, seal.ErrNotRecipient) {
 				t.Errorf("without the backup: got %v, want ErrNotRecipient", err)
@@ -207,8 +207,8 @@ func TestWipedDevice(t *testing.T) {
 			t.Errorf("got %q %v", got, err)
 		}
 		fresh.get("/conversations/"+string(conv)+"/messages").into(200, &h)
-		if len(h.Messages) != 4 {
-			t.Errorf("a notice stands in the history: %d messages", len(h.Messages))
+		if len(h.Items) != 4 {
+			t.Errorf("a notice stands in the history: %d messages", len(h.Items))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
 )
 
 // A Code says what went wrong, for programs. It ends the type of an error:
@@ -22,9 +23,9 @@ const (
 	CodeMalformed       Code = "malformed"
 	CodeUnauthenticated Code = "unauthenticated"
 	CodeForbidden       Code = "forbidden"
-	CodeNotFound        Code = "not-found"
+	CodeNotFound        Code = ca.CodeNotFound
 	CodeExists          Code = "exists"
-	CodeConflict        Code = "conflict"
+	CodeConflict        Code = ca.CodeConflict
 	CodeTooLarge        Code = "too-large"
 	CodeLimited         Code = "limited"
 	CodeUnavailable     Code = "unavailable"
@@ -37,18 +38,18 @@ const (
 	// CodePossession: a proof of possession or a signature is wrong.
 	CodePossession Code = "possession"
 	// CodeNonce: the nonce was not given for this, was used, or is too old.
-	CodeNonce Code = "nonce"
+	CodeNonce Code = ca.CodeNonce
 	// CodeApproval: another device must approve it first.
-	CodeApproval Code = "approval"
+	CodeApproval Code = ca.CodeApproval
 	// CodeUndelivered: messages for the key still wait.
-	CodeUndelivered Code = "undelivered"
+	CodeUndelivered Code = ca.CodeUndelivered
 	// CodeStaleKeys: the message is not sealed for just the devices that there
 	// are; Missing and Stale say which.
-	CodeStaleKeys Code = "stale-keys"
+	CodeStaleKeys Code = ca.CodeStaleKeys
 	// CodeNotChosen: not all members chose the legacy profile.
-	CodeNotChosen Code = "not-chosen"
+	CodeNotChosen Code = ca.CodeNotChosen
 	// CodeState: the key is not in a state for this.
-	CodeState Code = "state"
+	CodeState Code = ca.CodeState
 )
 
 // Kinds is the table from the core's kinds of error to this network's.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca"
 )
 
 // A LoginRequest is POST PathLogin. The name is "alice" or "alice@domain".
@@ -68,16 +69,14 @@ type DeviceList struct {
 	Devices []Device `json:"devices"`
 }
 
+// Anchors are what a client trusts, as the server gives them.
+type Anchors = ca.Roots
+
 // Roots is the answer of PathRoots: what a client trusts, and what the
 // network's bounds are.
 type Roots struct {
-	Domain string `json:"domain"`
-	// Roots and Intermediates are certificates in DER.
-	Roots         [][]byte `json:"roots"`
-	Intermediates [][]byte `json:"intermediates"`
+	Anchors
 	// MaxMessage bounds a message's body, MaxFile a file, in bytes.
 	MaxMessage int64 `json:"maxMessage"`
 	MaxFile    int64 `json:"maxFile"`
-	// Grace is for how long a renewed key to decrypt with is kept, in seconds.
-	Grace int64 `json:"grace"`
 }
