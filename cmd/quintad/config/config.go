@@ -40,9 +40,12 @@ type Config struct {
 	// Secrets is the URL of the key that seals the server's own secrets; empty
 	// means a file in Data.
 	Secrets Secret
-	// MaxUpload bounds a file in bytes.
-	MaxUpload int64
-	PublicURL string
+	// MaxUploadMiB bounds a file in MiB.
+	MaxUploadMiB int
+	// MaxConnections bounds raw connections and websockets in all,
+	// MaxConnectionsPerAddress those of one address.
+	MaxConnections, MaxConnectionsPerAddress int
+	PublicURL                                string
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.

@@ -136,18 +136,9 @@ var ownKeys = []*Key{
 		},
 		Get: func(c *Config) string { return c.Secrets.String() },
 	},
-	{
-		Name: "max-upload", Default: "100", Arg: "MIB", Help: "the largest file that a user may upload, in MiB",
-		Set: func(c *Config, s string) error {
-			n, err := strconv.ParseInt(s, 10, 32)
-			if err != nil || n < 1 || n > 1<<20 {
-				return fmt.Errorf("%.40q is not a number from 1 to %d", s, 1<<20)
-			}
-			c.MaxUpload = n << 20
-			return nil
-		},
-		Get: func(c *Config) string { return strconv.FormatInt(c.MaxUpload>>20, 10) },
-	},
+	number("max-upload", "100", "MIB", "the largest file that a user may upload, in MiB", func(c *Config) *int { return &c.MaxUploadMiB }),
+	number("max-connections", "10000", "N", "how many raw connections and websockets may be open at a time", func(c *Config) *int { return &c.MaxConnections }),
+	number("max-connections-per-address", "256", "N", "how many of them one client address may have open", func(c *Config) *int { return &c.MaxConnectionsPerAddress }),
 	onOff("rate-limits", "on", "limit the rate of requests per account and address", func(c *Config) *bool { return &c.RateLimits }),
 	text("public-url", "", "URL", "the address at which clients reach the server from outside", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
 	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it the server speaks plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),
@@ -223,6 +214,23 @@ func text(name, def, arg, help string, field func(*Config) *string, check func(s
 			return nil
 		},
 		Get: func(c *Config) string { return *field(c) },
+	}
+}
+
+// number makes the key of a whole number of at least 1.
+func number(name, def, arg, help string, field func(*Config) *int) *Key {
+	const most = 1 << 20
+	return &Key{
+		Name: name, Default: def, Arg: arg, Help: help,
+		Set: func(c *Config, s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 || n > most {
+				return fmt.Errorf("%.40q is not a number from 1 to %d", s, most)
+			}
+			*field(c) = n
+			return nil
+		},
+		Get: func(c *Config) string { return strconv.Itoa(*field(c)) },
 	}
 }
 
