@@ -25,6 +25,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/blob"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/directory"
@@ -135,6 +136,7 @@ type Core struct {
 var schemas = []db.Schema{
 	account.Schema,
 	blob.Schema,
+	conversation.Schema,
 	device.Schema,
 	directory.Schema,
 	lease.Schema,

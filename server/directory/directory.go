@@ -6,6 +6,9 @@
 // their form and signatures. Storing keys does not by itself record a change:
 // the front-end calls [Changed] in the same transaction, once for all that a
 // request does, and wakes those who share a room with the user.
+//
+// Matrix alone uses this set: lists of devices that change, keys of a person
+// that sign them, signatures that only their maker sees.
 package directory
 
 import (

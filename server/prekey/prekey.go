@@ -6,8 +6,8 @@
 // in db.Update, which runs alone, so no key is ever given twice; the ids of
 // claimed keys are kept, so that a repeated upload cannot bring one back.
 //
-// Keys are public and opaque here: their owner signed them, and who claims
-// one checks that.
+// Keys are public and opaque here: their owner signed them, and the claimer
+// checks that. Matrix alone uses this set so far.
 package prekey
 
 import (

@@ -1,8 +1,10 @@
-// Package room keeps conversations: members, an append-only log of events
-// with positions, state by type and key, receipts, typing, aliases and the
-// public directory. It knows no network: types, keys, memberships and
-// contents are the network's words, and whether somebody may do a thing is
-// for the caller to decide before he calls.
+// Package room is the log of Matrix: rooms with members, an append-only log of
+// events, state by type and key, relations, redactions, receipts, typing,
+// aliases and the public directory. No other network uses it; package
+// conversation has the log of those whose messages are only sealed bodies.
+//
+// Event types, memberships and contents are opaque here, and whether somebody
+// may do a thing is for the caller to decide beforehand.
 //
 // [Append] adds an event and keeps state and members in step with it; [Back]
 // and [Forth] read events; [State] and [StateAt] read state. All positions

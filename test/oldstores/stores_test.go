@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,6 +29,9 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/conversation"
+	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/testkit/peer/postgres"
 )
 
@@ -87,6 +91,7 @@ func TestOldStores(t *testing.T) {
 			}
 			o := unpack(t, from)
 			s := quintatest.Start(t, quintatest.Clock(o.clock), quintatest.Configure(func(c *server.Config) { configure(o, c) }))
+			o.migrated(s)
 			o.talk(s, "@alice:hs1", "@bob:hs1", quinta.RoomID(o.facts["room"]),
 				[]string{"hello bob", "hello alice", "a file", "bob has not read this"})
 			o.talk(s, "carol@hs1", "dave@hs1", quinta.RoomID(o.facts["conv"]),
@@ -95,6 +100,56 @@ func TestOldStores(t *testing.T) {
 				[]string{"in the garden", "erin is here"})
 			o.logIn(s)
 		})
+	}
+}
+
+// migrated checks what no client sees: every row of a user names its network,
+// accounts have numbers, and who left a conversation is out of it.
+func (o *old) migrated(s *quintatest.Server) {
+	o.t.Helper()
+	if err := s.Core.View(o.t.Context(), func(tx *db.Tx) error {
+		for table, columns := range map[string][]string{
+			"device": {"user_id"}, "device_token": {"user_id"}, "blob": {"owner"},
+			"mailbox_message": {"user_id", "sender"}, "mailbox_cursor": {"user_id"},
+			"directory_device": {"user_id"}, "directory_change": {"user_id"},
+			"prekey_onetime": {"user_id"}, "prekey_cursor": {"user_id"},
+			"conversation": {"creator"}, "conversation_member": {"user_id"}, "conversation_message": {"sender"},
+		} {
+			for _, c := range columns {
+				var all, named int
+				if err := tx.Row(`SELECT COUNT(*), COUNT(CASE WHEN `+c+` LIKE 'matrix @%:hs1' OR `+c+` LIKE 'ca %@hs1' THEN 1 END) FROM `+table).Scan(&all, &named); err != nil {
+					return err
+				}
+				if all == 0 || named != all {
+					o.t.Errorf("%s.%s: got %d of %d rows with a network, want all of some", table, c, named, all)
+				}
+			}
+		}
+		numbers := map[int64]bool{}
+		for _, name := range []account.Name{"alice", "bob", "carol", "dave", "dora", "erin"} {
+			n, err := account.Number(tx, name)
+			if err != nil {
+				return err
+			}
+			numbers[n] = true
+		}
+		if len(numbers) != 6 || !numbers[1] || !numbers[6] {
+			o.t.Errorf("numbers of accounts: got %v, want 1 to 6", numbers)
+		}
+		members, err := conversation.Members(tx, "ca", quinta.RoomID(o.facts["group"]))
+		if err != nil {
+			return err
+		}
+		in := map[quinta.UserID]bool{}
+		for _, m := range members {
+			in[m.User] = m.In()
+		}
+		if want := map[quinta.UserID]bool{"carol@hs1": true, "dave@hs1": true, "erin@hs1": false}; !maps.Equal(in, want) {
+			o.t.Errorf("the group: got %v, want %v", in, want)
+		}
+		return nil
+	}); err != nil {
+		o.t.Fatal(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
@@ -19,88 +20,74 @@ func (s *caServer) conversationCalls() {
 	s.at(http.MethodPost, wire.PathMembers, endpoint{rate: rateWrite, handle: (*call).postMembers})
 }
 
-// A member is one user of a conversation.
-type member struct {
-	User   quinta.UserID
-	Joined quinta.Pos
-	Chosen bool
-	Gone   bool
-}
+// roleChosen is the role of a member who chose the profile, where it is the
+// legacy one.
+const roleChosen = "chosen"
 
-// A conversation is a row with its members, those who left included.
-type conversation struct {
+// A talk is a conversation with its members, those who left included.
+type talk struct {
 	wire.Conversation
-	members []member
+	members []conversation.Member
 }
 
 var errNoConversation = notFound("there is no such conversation, or this user is not in it")
 
-// conversationOf reads a conversation, or returns errNoConversation.
-func conversationOf(tx *db.Tx, id quinta.RoomID) (*conversation, error) {
-	c := &conversation{}
-	c.Conv = id
-	var created int64
-	err := tx.Row(`SELECT profile, creator, created FROM ca_conversation WHERE id = $1`, id).Scan(&c.Profile, &c.Creator, &created)
-	if errors.Is(err, db.ErrNoRows) {
+// talkOf reads a conversation, or returns errNoConversation.
+func talkOf(tx *db.Tx, id quinta.RoomID) (*talk, error) {
+	c, err := conversation.Get(tx, network, id)
+	if errors.Is(err, conversation.ErrUnknown) {
 		return nil, errNoConversation
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.Created = utc(created)
-	for row, err := range tx.Query(`SELECT user_id, joined, chosen, gone FROM ca_member WHERE conv = $1 ORDER BY user_id`, id) {
-		if err != nil {
-			return nil, err
-		}
-		var m member
-		if err := row.Scan(&m.User, &m.Joined, &m.Chosen, &m.Gone); err != nil {
-			return nil, err
-		}
-		c.members = append(c.members, m)
+	t := &talk{Conversation: wire.Conversation{Conv: id, Profile: c.Kind, Creator: c.Creator, Created: utc(c.Created)}}
+	if t.members, err = conversation.Members(tx, network, id); err != nil {
+		return nil, err
 	}
-	c.list()
-	return c, nil
+	t.list()
+	return t, nil
 }
 
 // list fills what the wire shows of the members.
-func (c *conversation) list() {
-	c.Members, c.Chosen = []quinta.UserID{}, nil
-	for _, m := range c.members {
-		if m.Gone {
+func (t *talk) list() {
+	t.Members, t.Chosen = []quinta.UserID{}, nil
+	for _, m := range t.members {
+		if !m.In() {
 			continue
 		}
-		c.Members = append(c.Members, m.User)
-		if m.Chosen {
-			c.Chosen = append(c.Chosen, m.User)
+		t.Members = append(t.Members, m.User)
+		if m.Role == roleChosen {
+			t.Chosen = append(t.Chosen, m.User)
 		}
 	}
 }
 
 // of returns the membership of a user who is in the conversation.
-func (c *conversation) of(user quinta.UserID) (member, bool) {
-	for _, m := range c.members {
-		if m.User == user && !m.Gone {
+func (t *talk) of(user quinta.UserID) (conversation.Member, bool) {
+	for _, m := range t.members {
+		if m.User == user && m.In() {
 			return m, true
 		}
 	}
-	return member{}, false
+	return conversation.Member{}, false
 }
 
 // joinedConversation reads a conversation that the caller is in.
-func (c *call) joinedConversation(tx *db.Tx) (*conversation, member, error) {
-	conv, err := conversationOf(tx, quinta.RoomID(c.r.PathValue("conv")))
+func (c *call) joinedConversation(tx *db.Tx) (*talk, conversation.Member, error) {
+	t, err := talkOf(tx, quinta.RoomID(c.r.PathValue("conv")))
 	if err != nil {
-		return nil, member{}, err
+		return nil, conversation.Member{}, err
 	}
-	m, ok := conv.of(c.user)
+	m, ok := t.of(c.user)
 	if !ok {
-		return nil, member{}, errNoConversation
+		return nil, conversation.Member{}, errNoConversation
 	}
-	return conv, m, nil
+	return t, m, nil
 }
 
 func (c *call) getConversation() (any, error) {
-	var conv *conversation
+	var conv *talk
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
 		conv, _, err = c.joinedConversation(tx)
 		return err
@@ -117,12 +104,12 @@ const maxConversations = 5000
 func (c *call) getConversations() (any, error) {
 	list := wire.ConversationList{Conversations: []wire.Conversation{}}
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		ids, err := conversationsOf(tx, c.user)
+		ids, err := conversation.Of(tx, network, c.user, maxConversations)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
-			conv, err := conversationOf(tx, id)
+			conv, err := talkOf(tx, id)
 			if err != nil {
 				return err
 			}
@@ -131,20 +118,6 @@ func (c *call) getConversations() (any, error) {
 		return nil
 	})
 	return list, err
-}
-
-func conversationsOf(tx *db.Tx, user quinta.UserID) (ids []quinta.RoomID, err error) {
-	for row, err := range tx.Query(`SELECT conv FROM ca_member WHERE user_id = $1 AND NOT gone ORDER BY joined LIMIT $2`, user, maxConversations) {
-		if err != nil {
-			return nil, err
-		}
-		var id quinta.RoomID
-		if err := row.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
 }
 
 // putConversation makes a conversation, or lets the other member of a legacy
@@ -162,10 +135,10 @@ func (c *call) putConversation() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var conv *conversation
+	var conv *talk
 	fresh := false
 	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		conv, err = conversationOf(tx, id)
+		conv, err = talkOf(tx, id)
 		if errors.Is(err, errNoConversation) {
 			fresh = true
 			conv, err = c.newConversation(tx, id, q.Profile, users)
@@ -205,15 +178,15 @@ func (c *call) membersOf(id quinta.RoomID, q *wire.ConversationRequest) ([]quint
 	return users, nil
 }
 
-func (c *call) newConversation(tx *db.Tx, id quinta.RoomID, profile string, users []quinta.UserID) (*conversation, error) {
-	ids, err := conversationsOf(tx, c.user)
+func (c *call) newConversation(tx *db.Tx, id quinta.RoomID, profile string, users []quinta.UserID) (*talk, error) {
+	ids, err := conversation.Of(tx, network, c.user, maxConversations)
 	if err != nil {
 		return nil, err
 	}
 	if len(ids) >= maxConversations {
 		return nil, limited(1)
 	}
-	if _, err := tx.Exec(`INSERT INTO ca_conversation (id, profile, creator, created) VALUES ($1, $2, $3, $4)`, id, profile, c.user, tx.Millis()); err != nil {
+	if err := conversation.New(tx, network, conversation.Conversation{ID: id, Kind: profile, Creator: c.user}); err != nil {
 		return nil, err
 	}
 	for _, u := range users {
@@ -221,7 +194,7 @@ func (c *call) newConversation(tx *db.Tx, id quinta.RoomID, profile string, user
 			return nil, err
 		}
 	}
-	return conversationOf(tx, id)
+	return talkOf(tx, id)
 }
 
 // addMember adds a user, who must be one of this server.
@@ -229,22 +202,24 @@ func (c *call) addMember(tx *db.Tx, id quinta.RoomID, user quinta.UserID, chosen
 	if there, err := account.Exists(tx, c.loginName(string(user))); err != nil || !there || c.userOf(c.loginName(string(user))) != user {
 		return errOr(err, notFound("a member is no user of this server"))
 	}
-	_, err := tx.Exec(`INSERT INTO ca_member (conv, user_id, joined, chosen, gone) VALUES ($1, $2, $3, $4, FALSE)
-		ON CONFLICT (conv, user_id) DO UPDATE SET joined = excluded.joined, chosen = excluded.chosen, gone = FALSE WHERE ca_member.gone`,
-		id, user, tx.NextPos(), chosen)
+	role := ""
+	if chosen {
+		role = roleChosen
+	}
+	_, err := conversation.Join(tx, network, id, user, role)
 	return err
 }
 
 // choose compares a request with the conversation that there is and, in the
 // legacy profile, notes that the caller has chosen it too.
-func (c *call) choose(tx *db.Tx, conv *conversation, profile string, users []quinta.UserID) error {
+func (c *call) choose(tx *db.Tx, conv *talk, profile string, users []quinta.UserID) error {
 	if _, ok := conv.of(c.user); !ok || conv.Profile != profile || !slices.Equal(conv.Members, users) {
 		return wire.NewError(http.StatusConflict, wire.CodeConflict, "there is a conversation of this id with other members or another profile")
 	}
 	if profile != wire.ProfileLegacy || slices.Contains(conv.Chosen, c.user) {
 		return nil
 	}
-	if _, err := tx.Exec(`UPDATE ca_member SET chosen = TRUE WHERE conv = $1 AND user_id = $2`, conv.Conv, c.user); err != nil {
+	if _, err := conversation.SetRole(tx, network, conv.Conv, c.user, roleChosen); err != nil {
 		return err
 	}
 	conv.Chosen = append(conv.Chosen, c.user)
@@ -262,7 +237,7 @@ func (c *call) leaveConversation() (any, error) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE ca_member SET gone = TRUE, chosen = FALSE WHERE conv = $1 AND user_id = $2`, conv.Conv, c.user)
+		_, err = conversation.Leave(tx, network, conv.Conv, c.user)
 		return err
 	})
 }
@@ -276,7 +251,7 @@ func (c *call) postMembers() (any, error) {
 	if len(q.Add) > wire.MaxMembers {
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a conversation has at most 100 members")
 	}
-	var conv *conversation
+	var conv *talk
 	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
 		if conv, _, err = c.joinedConversation(tx); err != nil {
 			return err
@@ -289,7 +264,7 @@ func (c *call) postMembers() (any, error) {
 				return err
 			}
 		}
-		if conv, err = conversationOf(tx, conv.Conv); err == nil && len(conv.Members) > wire.MaxMembers {
+		if conv, err = talkOf(tx, conv.Conv); err == nil && len(conv.Members) > wire.MaxMembers {
 			return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a conversation has at most 100 members")
 		}
 		return err

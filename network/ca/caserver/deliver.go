@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/mailbox"
@@ -153,14 +154,15 @@ func (d *delivery) store(tx *db.Tx) (*wire.Delivered, error) {
 	if err != nil {
 		return nil, err
 	}
-	pos := tx.NextPos()
-	if _, err := tx.Exec(`INSERT INTO ca_message (conv, pos, id, sender, device, kind, form, body, sum, time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		d.conv, pos, d.id, d.user, d.device, string(d.Kind), string(d.Form), d.Body, d.sum, tx.Millis()); err != nil {
+	m, err := conversation.Append(tx, network, conversation.Message{
+		Conv: d.conv, ID: d.id, Sender: d.user, Device: d.device, Type: string(d.Kind), Form: string(d.Form), Body: d.Body, Sum: d.sum,
+	})
+	if err != nil {
 		return nil, err
 	}
 	envs := make([]quinta.Envelope, 0, len(targets))
 	for _, k := range targets {
-		body, err := json.Marshal(ref{Conv: d.conv, Pos: pos, Key: k.ID})
+		body, err := json.Marshal(ref{Conv: d.conv, Pos: m.Pos, Key: k.ID})
 		if err != nil {
 			return nil, err
 		}
@@ -172,32 +174,28 @@ func (d *delivery) store(tx *db.Tx) (*wire.Delivered, error) {
 			return nil, err
 		}
 	}
-	return &wire.Delivered{Pos: pos, Received: utc(tx.Millis())}, nil
+	return &wire.Delivered{Pos: m.Pos, Received: utc(m.Time)}, nil
 }
 
 // before returns the answer of the same request if it was carried out before.
 func (d *delivery) before(tx *db.Tx) (*wire.Delivered, error) {
-	var sum []byte
-	var at int64
-	a := &wire.Delivered{}
-	err := tx.Row(`SELECT pos, sum, time FROM ca_message WHERE conv = $1 AND id = $2`, d.conv, d.id).Scan(&a.Pos, &sum, &at)
-	if errors.Is(err, db.ErrNoRows) {
+	m, err := conversation.ByID(tx, network, d.conv, d.id)
+	if errors.Is(err, conversation.ErrUnknown) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(sum, d.sum) {
+	if !bytes.Equal(m.Sum, d.sum) {
 		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "there is another message of this id in the conversation")
 	}
-	a.Received = utc(at)
-	return a, nil
+	return &wire.Delivered{Pos: m.Pos, Received: utc(m.Time)}, nil
 }
 
 // targets returns one key for each device that the delivery goes to. A message
 // must be sealed for just the devices that there are: the server says which
 // keys are missing or stale, and delivers nothing.
-func (d *delivery) targets(tx *db.Tx, conv *conversation) ([]*key, error) {
+func (d *delivery) targets(tx *db.Tx, conv *talk) ([]*key, error) {
 	valid, err := d.validKeys(tx, conv)
 	if err != nil {
 		return nil, err
@@ -235,7 +233,7 @@ func (d *delivery) targets(tx *db.Tx, conv *conversation) ([]*key, error) {
 }
 
 // validKeys returns the keys of all members that messages may be sealed for.
-func (d *delivery) validKeys(tx *db.Tx, conv *conversation) (map[string]*key, error) {
+func (d *delivery) validKeys(tx *db.Tx, conv *talk) (map[string]*key, error) {
 	valid := map[string]*key{}
 	for _, u := range conv.Members {
 		keys, err := keysOf(tx, `user_id = $1 AND profile = $2 AND usage <> 'sign'`, u, conv.Profile)

@@ -6,6 +6,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
@@ -103,7 +104,7 @@ func (s *caServer) forget(tx *db.Tx, user quinta.UserID) error {
 			return err
 		}
 	}
-	if _, err := tx.Exec(`UPDATE ca_member SET gone = TRUE WHERE user_id = $1`, user); err != nil {
+	if err := conversation.LeaveAll(tx, network, user); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(`DELETE FROM ca_delivered WHERE user_id = $1`, user); err != nil {

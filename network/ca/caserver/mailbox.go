@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
 	"github.com/quinta-chat/quinta/server/mailbox"
@@ -99,15 +100,17 @@ func (c *call) page(after quinta.Pos, limit int) (*wire.Mailbox, error) {
 	return m, err
 }
 
-const itemColumns = `pos, id, sender, device, kind, form, body, time`
-
 func itemAt(tx *db.Tx, r ref) (wire.Item, error) {
-	it := wire.Item{Conv: r.Conv}
-	var at int64
-	err := tx.Row(`SELECT `+itemColumns+` FROM ca_message WHERE conv = $1 AND pos = $2`, r.Conv, r.Pos).Scan(
-		&it.Pos, &it.ID, &it.From, &it.Device, &it.Kind, &it.Form, &it.Body, &at)
-	it.Received = utc(at)
-	return it, err
+	m, err := conversation.At(tx, network, r.Conv, r.Pos)
+	return item(m), err
+}
+
+// item is a message of the log in the form of the wire.
+func item(m conversation.Message) wire.Item {
+	return wire.Item{
+		Pos: m.Pos, Conv: m.Conv, ID: m.ID, From: m.Sender, Device: m.Device, Kind: wire.Kind(m.Type), Form: wire.Form(m.Form),
+		Body: m.Body, Received: utc(m.Time),
+	}
 }
 
 // postAck moves the cursor of the calling device, and notes how far any device
@@ -162,21 +165,15 @@ func (c *call) getHistory() (any, error) {
 			return err
 		}
 		size, n := 0, max(1, int(limit))
-		for row, err := range tx.Query(`SELECT `+itemColumns+` FROM ca_message WHERE conv = $1 AND kind = 'message' AND pos > $2 AND pos < $3 ORDER BY pos DESC LIMIT $4`,
-			conv.Conv, m.Joined, before, n+1) {
+		for m, err := range conversation.Back(tx, network, conv.Conv, m.Joined, quinta.Pos(before), string(wire.KindMessage), n+1) {
 			if err != nil {
 				return err
 			}
-			it := wire.Item{Conv: conv.Conv}
-			var at int64
-			if err := row.Scan(&it.Pos, &it.ID, &it.From, &it.Device, &it.Kind, &it.Form, &it.Body, &at); err != nil {
-				return err
-			}
+			it := item(m)
 			if size += len(it.Body); len(h.Items) == n || size > pageBytes && len(h.Items) > 0 {
 				h.Before = h.Items[len(h.Items)-1].Pos
 				return nil
 			}
-			it.Received = utc(at)
 			h.Items = append(h.Items, it)
 		}
 		return nil

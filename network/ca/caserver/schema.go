@@ -1,13 +1,13 @@
 package caserver
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schemaText string
+//go:embed *.sql
+var tables embed.FS
 
 // schema is what this network alone keeps.
-var schema = db.Schema{Set: "ca", Base: schemaText}
+var schema = db.ReadSchema("ca", tables)

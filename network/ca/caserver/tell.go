@@ -5,6 +5,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
@@ -23,18 +24,11 @@ func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
 	if err != nil {
 		return err
 	}
-	users := []quinta.UserID{k.User}
-	for row, err := range tx.Query(`SELECT DISTINCT b.user_id FROM ca_member a JOIN ca_member b ON b.conv = a.conv
-		WHERE a.user_id = $1 AND NOT a.gone AND NOT b.gone AND b.user_id <> $1 LIMIT $2`, k.User, maxTold) {
-		if err != nil {
-			return err
-		}
-		var u quinta.UserID
-		if err := row.Scan(&u); err != nil {
-			return err
-		}
-		users = append(users, u)
+	peers, err := conversation.Peers(tx, network, k.User, maxTold)
+	if err != nil {
+		return err
 	}
+	users := append([]quinta.UserID{k.User}, peers...)
 	ds, err := device.Of(tx, network, users)
 	if err != nil {
 		return err

@@ -1,0 +1,68 @@
+// Package conversation keeps conversations whose messages are sealed before
+// they come and are not looked into: members, who may read from the position
+// at which they joined; an append-only log; receipts.
+//
+// [New] makes a conversation, [Join] and [Leave] change its members, [Append]
+// adds a message, [Back] reads the log. Kinds, roles, types and forms are the
+// network's words. Whether somebody may do a thing is for the caller to decide;
+// so is who gets a message (package mailbox) and who is woken (package feed).
+// What a network has beside that, such as edits, stands in tables of its own.
+//
+// Matrix has a log of its own, package room, because its rooms are made of
+// events that are state, relate to each other and can be redacted.
+package conversation
+
+import (
+	"embed"
+	"errors"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+//go:embed *.sql
+var tables embed.FS
+
+// Schema is what this set keeps.
+var Schema = db.ReadSchema("conversation", tables)
+
+// A Conversation is one row, without its members and messages.
+type Conversation struct {
+	ID quinta.RoomID
+	// Kind says what it is, in the network's words. It never changes.
+	Kind    string
+	Creator quinta.UserID
+	// Created is when, in Unix milliseconds.
+	Created int64
+}
+
+// What callers tell apart.
+var (
+	// ErrUnknown: there is no such conversation, or no such message in it.
+	ErrUnknown = quinta.E(quinta.KindNotFound, "conversation", "there is no such conversation or message")
+	// ErrExists: there is a conversation or a message of this id.
+	ErrExists = quinta.E(quinta.KindExists, "conversation", "the id is taken")
+)
+
+// New makes a conversation without members, created now, or fails with
+// ErrExists.
+func New(tx *db.Tx, network quinta.NetworkName, c Conversation) error {
+	n, err := tx.Exec(`INSERT INTO conversation (network, id, kind, creator, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (network, id) DO NOTHING`,
+		network, c.ID, c.Kind, db.UserOf(network, c.Creator), tx.Millis())
+	if err == nil && n == 0 {
+		err = ErrExists
+	}
+	return err
+}
+
+// Get returns a conversation, or ErrUnknown.
+func Get(tx *db.Tx, network quinta.NetworkName, id quinta.RoomID) (Conversation, error) {
+	c := Conversation{ID: id}
+	var creator db.User
+	err := tx.Row(`SELECT kind, creator, created FROM conversation WHERE network = $1 AND id = $2`, network, id).Scan(&c.Kind, &creator, &c.Created)
+	if errors.Is(err, db.ErrNoRows) {
+		return c, ErrUnknown
+	}
+	c.Creator = creator.ID()
+	return c, err
+}
