@@ -25,12 +25,16 @@ type In struct {
 	// UnusedFallback lists algorithms; nil if not said.
 	UnusedFallback []string
 	Rooms          []InRoom
+	// AccountData holds whole events of the user's own data. The machine looks
+	// at none of it: it is here so that a sync is read once.
+	AccountData []json.RawMessage
 }
 
 // An InRoom is one room of a sync.
 type InRoom struct {
 	ID quinta.RoomID
-	// Left: the own user is not in the room any more. Invited: not yet.
+	// Left: the user of this device is not in the room any more. Invited: not
+	// yet.
 	Left, Invited bool
 	// Limited: there is a gap before the timeline.
 	Limited bool
@@ -41,13 +45,19 @@ type InRoom struct {
 	HasStateAfter               bool
 	// Ephemeral holds whole ephemeral events, such as receipts.
 	Ephemeral []json.RawMessage
+	// Prev is where the history before the timeline is read from, and Heroes are
+	// the users to name a room after that has no name; nil if not said. The
+	// machine looks at neither.
+	Prev   string
+	Heroes []quinta.UserID
 }
 
 // maxSync bounds the body of a /sync.
 const maxSync = 64 << 20
 
 // ParseSync reads the JSON answer of a /sync that was asked from since. Rooms
-// come in the order of their ids.
+// come in the order of their ids. Where a member that the machine does not look
+// at has another type than it should, it counts as not said.
 func ParseSync(since string, body []byte) (In, error) {
 	if len(body) > maxSync {
 		return In{}, fmt.Errorf("%w: sync too large", ErrMalformed)
@@ -55,16 +65,21 @@ func ParseSync(since string, body []byte) (In, error) {
 	type events struct {
 		Events []json.RawMessage `json:"events"`
 	}
+	type summary struct {
+		Heroes []quinta.UserID `json:"m.heroes"`
+	}
 	type room struct {
 		State    events `json:"state"`
 		Timeline struct {
 			events
-			Limited bool `json:"limited"`
+			Limited bool            `json:"limited"`
+			Prev    json.RawMessage `json:"prev_batch"`
 		} `json:"timeline"`
-		Ephemeral     events  `json:"ephemeral"`
-		Invite        events  `json:"invite_state"`
-		After         *events `json:"state_after"`
-		AfterUnstable *events `json:"org.matrix.msc4222.state_after"`
+		Summary       json.RawMessage `json:"summary"`
+		Ephemeral     events          `json:"ephemeral"`
+		Invite        events          `json:"invite_state"`
+		After         *events         `json:"state_after"`
+		AfterUnstable *events         `json:"org.matrix.msc4222.state_after"`
 	}
 	var s struct {
 		NextBatch   string `json:"next_batch"`
@@ -73,8 +88,9 @@ func ParseSync(since string, body []byte) (In, error) {
 			Changed []quinta.UserID `json:"changed"`
 			Left    []quinta.UserID `json:"left"`
 		} `json:"device_lists"`
-		Counts         map[string]int `json:"device_one_time_keys_count"`
-		UnusedFallback *[]string      `json:"device_unused_fallback_key_types"`
+		Counts         map[string]int  `json:"device_one_time_keys_count"`
+		UnusedFallback *[]string       `json:"device_unused_fallback_key_types"`
+		AccountData    json.RawMessage `json:"account_data"`
 		Rooms          struct {
 			Join   map[quinta.RoomID]room `json:"join"`
 			Leave  map[quinta.RoomID]room `json:"leave"`
@@ -94,6 +110,7 @@ func ParseSync(since string, body []byte) (In, error) {
 	if in.OneTimeKeys == nil {
 		in.OneTimeKeys = map[string]int{} // required if any is left
 	}
+	in.AccountData = lenient[events](s.AccountData).Events
 	if s.UnusedFallback != nil {
 		in.UnusedFallback = append([]string{}, *s.UnusedFallback...)
 	}
@@ -101,6 +118,7 @@ func ParseSync(since string, body []byte) (In, error) {
 		ir := InRoom{
 			ID: id, Left: standing == "leave", Invited: standing == "invite", Limited: r.Timeline.Limited,
 			State: append(r.State.Events, r.Invite.Events...), Timeline: r.Timeline.Events, Ephemeral: r.Ephemeral.Events,
+			Prev: lenient[string](r.Timeline.Prev), Heroes: lenient[summary](r.Summary).Heroes,
 		}
 		if after := r.After; after != nil || r.AfterUnstable != nil {
 			if after == nil {
@@ -123,14 +141,24 @@ func ParseSync(since string, body []byte) (In, error) {
 	return in, nil
 }
 
+// lenient reads a value that no harm comes of if it cannot be read: then it is
+// the zero value.
+func lenient[T any](raw json.RawMessage) (v T) {
+	if json.Unmarshal(raw, &v) != nil {
+		var zero T
+		return zero
+	}
+	return v
+}
+
 // Receive takes what a sync brought: the changes of device lists, the
 // messages to this device, then the rooms. Its effects and the position from
-// which the next sync goes on are one commit.
+// which the next sync continues are one commit.
 //
-// A sync without Since begins anew: it is taken at any time, and all device
-// lists count as outdated, because changes since they were asked for are not
-// known; also before the very first sync some were asked for. Any other
-// that does not go on from the last position is ErrOutOfOrder.
+// A sync without Since starts from scratch: it is taken at any time, and all
+// device lists count as outdated, because changes since they were asked for are
+// not known; also before the very first sync some were asked for. Any other
+// that does not continue from the last position is ErrOutOfOrder.
 func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if in.Since != "" && in.Since != w.meta.NextBatch {
@@ -183,6 +211,8 @@ func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage)
 	})
 }
 
+// outdateAll marks the lists of all users whose devices are followed as
+// outdated.
 func (w *work) outdateAll() error {
 	if err := w.flushUsers(); err != nil {
 		return err

@@ -264,18 +264,9 @@ func (m *Machine) Identity(tx e2ee.Tx) (Identity, error) {
 	return id, err
 }
 
-// Since returns the position from which the next /sync goes on; it is empty
+// Since returns the position that the next /sync continues from; it is empty
 // before the first. It only reads.
-func (m *Machine) Since(tx e2ee.Tx) (string, error) {
-	var since struct {
-		NextBatch string `json:"next_batch"`
-	}
-	b, err := tx.Get("meta")
-	if err != nil || b == nil {
-		return "", err
-	}
-	if err := json.Unmarshal(b, &since); err != nil {
-		return "", e2ee.Damaged("meta")
-	}
-	return since.NextBatch, nil
+func Since(tx e2ee.Tx) (string, error) {
+	have, _, err := e2ee.Load[meta](tx, "meta")
+	return have.NextBatch, err
 }

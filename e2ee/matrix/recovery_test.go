@@ -48,7 +48,7 @@ func TestUnwedging(t *testing.T) {
 		_ = i
 	}
 	since := ""
-	bob.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { since, err = bob.m.Since(tx); return nil, err })
+	bob.update(func(tx e2ee.Tx) (_ []e2ee.Event, err error) { since, err = matrix.Since(tx); return nil, err })
 	bob.mem = old
 	bob.restart()
 	turn(bob) // everything since then is not there any more

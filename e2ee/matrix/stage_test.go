@@ -131,7 +131,7 @@ func kinds(reqs []matrix.Req) []string {
 func (c *client) sync() {
 	c.s.t.Helper()
 	c.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		since, err := c.m.Since(tx)
+		since, err := matrix.Since(tx)
 		if err != nil {
 			return nil, err
 		}

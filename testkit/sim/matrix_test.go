@@ -61,7 +61,7 @@ func (n *matrixNet) Lost() (matrix.Ans, bool)                   { return matrix.
 
 // since reads the position that a store has.
 func since(tx e2ee.Tx, s sim.Seat) (string, error) {
-	return matrix.New(e2ee.Env{}, s.User, s.Device).Since(tx)
+	return matrix.Since(tx)
 }
 
 func (n *matrixNet) Ask(tx e2ee.Tx, s sim.Seat) (string, error) { return since(tx, s) }

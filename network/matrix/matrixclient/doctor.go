@@ -91,9 +91,8 @@ func (s *Session) examineLogin(ctx context.Context) client.Finding {
 func (s *Session) examineSync(ctx context.Context) (client.Finding, error) {
 	const name = "sync"
 	var since string
-	if err := s.look(ctx, func(tx e2ee.Tx) error {
-		b, err := tx.Get(keySince)
-		since = string(b)
+	if err := s.look(ctx, func(tx e2ee.Tx) (err error) {
+		since, err = matrix.Since(tx)
 		return err
 	}); err != nil {
 		return client.Finding{Name: name}, err
@@ -105,7 +104,7 @@ func (s *Session) examineSync(ctx context.Context) (client.Finding, error) {
 	begin := s.env.Now()
 	a, err := s.link.call(ctx, "syncing", request{method: http.MethodGet, path: path("sync") + "?" + q.Encode(), max: maxLarge})
 	if err == nil {
-		_, err = parseSync(since, a.body)
+		_, err = matrix.ParseSync(since, a.body)
 	}
 	if err != nil {
 		return client.Finding{Name: name}, err

@@ -99,9 +99,8 @@ func passing(err error) error {
 // Receive asks for what came since the position in the store.
 func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
 	var since string
-	if err := st.View(ctx, func(tx e2ee.Tx) error {
-		b, err := tx.Get(keySince)
-		since = string(b)
+	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
+		since, err = matrix.Since(tx)
 		return err
 	}); err != nil {
 		return input{}, err
@@ -140,7 +139,7 @@ func (l *link) sync(ctx context.Context, since string) (input, error) {
 	if err != nil {
 		return input{}, err
 	}
-	in, err := parseSync(since, a.body)
+	in, err := matrix.ParseSync(since, a.body)
 	if err != nil {
 		return input{}, &quinta.Error{Kind: quinta.KindMalformed, Op: op, Err: err}
 	}

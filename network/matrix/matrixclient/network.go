@@ -45,7 +45,6 @@ func (Network) Name() quinta.NetworkName { return "matrix" }
 const (
 	keyAccount = "link/account"
 	keyIntent  = "link/intent"
-	keySince   = "link/since"
 	keyRoom    = "link/room/"
 	keySeen    = "link/seen/"
 )

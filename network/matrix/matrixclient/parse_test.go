@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
 )
 
 func TestSince(t *testing.T) {
@@ -46,7 +47,7 @@ func FuzzParseSync(f *testing.F) {
 	f.Add([]byte(`{"next_batch":"s1","account_data":{"events":[{"type":"m.direct","content":{"@a:b":["!c:d"]}}]}}`))
 	f.Add([]byte(`{"next_batch":"s1","rooms":{"invite":{"!a:b":{"invite_state":{"events":[{"type":"m.room.member","state_key":"@me:b","sender":"@a:b","content":{"membership":"invite"}}]}}}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		in, err := parseSync("", body)
+		in, err := matrix.ParseSync("", body)
 		if err != nil {
 			return
 		}
@@ -54,13 +55,10 @@ func FuzzParseSync(f *testing.F) {
 			t.Error("got a sync without a position")
 		}
 		m := &machine{self: "@me:b"}
-		for _, r := range in.In.Rooms {
+		for _, r := range in.Rooms {
 			var rec roomRecord
-			part := in.rooms[r.ID]
-			for _, e := range append(part.State.Events, part.Invite.Events...) {
-				if e.Key != nil {
-					m.takeState(&rec, e)
-				}
+			for _, e := range states(r.State...) {
+				m.takeState(&rec, e)
 			}
 			if len(rec.Topic) > 210 || strings.ContainsAny(rec.Topic+rec.Alias, "\x1b\n\x00") {
 				t.Errorf("got topic %q and alias %q, want one line each", rec.Topic, rec.Alias)

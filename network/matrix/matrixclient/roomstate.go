@@ -43,7 +43,7 @@ func loadRoom(tx e2ee.Tx, id quinta.RoomID) (roomRecord, error) {
 }
 
 // takeRoom takes what a sync says of a room.
-func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, in roomPart, first bool) error {
+func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, first bool) error {
 	id := room.ID
 	r, err := loadRoom(tx, id)
 	if err != nil {
@@ -56,24 +56,17 @@ func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, in roomPart, first bo
 	case room.Left:
 		r.Standing = "leave"
 	}
-	state := in.State.Events
-	if after := in.After; after != nil || in.AfterUnstable != nil {
-		if after == nil {
-			after = in.AfterUnstable
-		}
-		state = after.Events
-	} else {
-		state = slices.Concat(state, in.Timeline.Events)
+	state := room.StateAfter
+	if !room.HasStateAfter {
+		state = slices.Concat(room.State, room.Timeline)
 	}
-	for _, e := range slices.Concat(in.Invite.Events, state) {
-		if e.Key != nil {
-			m.takeState(&r, e)
-		}
+	for _, e := range states(state...) {
+		m.takeState(&r, e)
 	}
-	if h := in.Summary.Heroes; h != nil {
+	if h := room.Heroes; h != nil {
 		r.Heroes = h[:min(len(h), maxHeroes)]
 	}
-	if prev := in.Timeline.Prev; prev != "" && len(prev) < 4096 && (in.Timeline.Limited || first || len(r.Gaps) == 0 && !r.Begun) {
+	if prev := room.Prev; prev != "" && len(prev) < 4096 && (room.Limited || first || len(r.Gaps) == 0 && !r.Begun) {
 		if first {
 			r.Gaps = nil // positions of before are of no use now
 		}
@@ -115,8 +108,20 @@ func (m *machine) takeState(r *roomRecord, e stateEvent) {
 	}
 }
 
-// takeDirect takes the account data m.direct.
-func (m *machine) takeDirect(tx e2ee.Tx, direct map[quinta.UserID][]quinta.RoomID) error {
+// takeAccountData takes an event of the user's own data: of m.direct, which
+// conversations are those of two.
+func (m *machine) takeAccountData(tx e2ee.Tx, raw json.RawMessage) error {
+	var e struct {
+		Type    string          `json:"type"`
+		Content json.RawMessage `json:"content"`
+	}
+	if json.Unmarshal(raw, &e) != nil || e.Type != "m.direct" {
+		return nil
+	}
+	direct := map[quinta.UserID][]quinta.RoomID{}
+	if json.Unmarshal(e.Content, &direct) != nil {
+		return nil
+	}
 	set := map[quinta.RoomID]bool{}
 	for _, rooms := range direct {
 		for _, id := range rooms {

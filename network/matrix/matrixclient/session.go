@@ -177,7 +177,7 @@ func (s *Session) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if in.Since != "" && len(in.ToDevice) == 0 && len(in.rooms) == 0 {
+		if in.Since != "" && len(in.ToDevice) == 0 && len(in.Rooms) == 0 {
 			return nil
 		}
 	}
