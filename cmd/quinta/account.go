@@ -15,17 +15,18 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/sqlite"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"github.com/quinta-chat/quinta/network/all/clients"
 )
 
-// An account is a folder below accounts/ in the home: account.json says
-// whose it is, store.db holds all that is secret, encrypted.
+// An account is a folder below accounts/ in the home folder: account.json names
+// the user and the device, and store.db holds everything secret, encrypted.
 type account struct {
 	Network quinta.NetworkName `json:"network"`
 	User    quinta.UserID      `json:"user"`
 	Device  quinta.DeviceID    `json:"device"`
 	Server  string             `json:"server"`
-	// Key says how the store is locked: "file" or "passphrase".
+	// Key says what opens the store: "file" or "passphrase".
 	Key string `json:"key"`
 
 	dir string
@@ -36,7 +37,7 @@ const (
 	keyByPassphrase = "passphrase"
 )
 
-// accounts lists the accounts, in the order of their names.
+// accounts lists the accounts, sorted by user.
 func (a *app) accounts() ([]*account, error) {
 	dirs, err := os.ReadDir(filepath.Join(a.opt.home, "accounts"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -50,7 +51,7 @@ func (a *app) accounts() ([]*account, error) {
 		dir := filepath.Join(a.opt.home, "accounts", d.Name())
 		b, err := os.ReadFile(filepath.Join(dir, "account.json"))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // a login that did not come to its end
+			continue // a login that was interrupted
 		}
 		if err != nil {
 			return nil, err
@@ -65,30 +66,30 @@ func (a *app) accounts() ([]*account, error) {
 	return out, nil
 }
 
-// chosen returns the account that the command is for.
+// chosen returns the account that the command works on.
 func (a *app) chosen() (*account, error) {
-	all, err := a.accounts()
+	list, err := a.accounts()
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, failed(exitLogin, "quinta login matrix https://example.org alice", errors.New("there is no account on this device"))
+	if len(list) == 0 {
+		return nil, failed(exitLogin, "quinta login matrix https://example.org alice", errors.New("there is no account on this computer"))
 	}
 	want := a.opt.account
 	if want == "" {
-		b, err := os.ReadFile(filepath.Join(a.opt.home, "default"))
+		b, err := os.ReadFile(a.defaultPath())
 		if err == nil {
 			want = strings.TrimSpace(string(b))
 		}
 	}
 	if want == "" {
-		if len(all) > 1 {
-			return nil, &misuse{text: "there are several accounts", hint: "choose one with --account, or for good with 'quinta accounts default ID'"}
+		if len(list) > 1 {
+			return nil, &cli.Misuse{Text: "there are several accounts", Hint: "choose one with --account, or set a default with 'quinta accounts default ID'"}
 		}
-		return all[0], nil
+		return list[0], nil
 	}
 	var found []*account
-	for _, ac := range all {
+	for _, ac := range list {
 		if string(ac.User) == want || string(ac.User)+"/"+string(ac.Device) == want {
 			found = append(found, ac)
 		}
@@ -97,12 +98,12 @@ func (a *app) chosen() (*account, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, failed(exitNotFound, "quinta accounts lists them", fmt.Errorf("there is no account %q on this device", printable(want)))
+		return nil, failed(exitNotFound, "'quinta accounts' lists the accounts", fmt.Errorf("there is no account %q on this computer", printable(want)))
 	}
-	return nil, &misuse{text: fmt.Sprintf("there are several devices of %s", want), hint: "name one as USER/DEVICE"}
+	return nil, &cli.Misuse{Text: fmt.Sprintf("%s has several devices on this computer", printable(want)), Hint: "choose one with --account USER/DEVICE"}
 }
 
-// networkNamed finds a network's client half.
+// networkNamed finds the client half of a network.
 func networkNamed(name quinta.NetworkName) (client.Network, error) {
 	var names []string
 	for _, n := range clients.All() {
@@ -111,7 +112,7 @@ func networkNamed(name quinta.NetworkName) (client.Network, error) {
 		}
 		names = append(names, string(n.Name()))
 	}
-	return nil, &misuse{text: fmt.Sprintf("there is no network %q", printable(string(name))), hint: "the networks are: " + strings.Join(names, ", ")}
+	return nil, &cli.Misuse{Text: fmt.Sprintf("there is no network %q", printable(string(name))), Hint: "the networks are: " + strings.Join(names, ", ")}
 }
 
 // key returns the key of an account's store.
@@ -120,7 +121,7 @@ func (a *app) key(ac *account) (sqlite.Key, error) {
 		return sqlite.ParseKey(v)
 	}
 	if ac.Key == keyByPassphrase {
-		p, err := a.ask("passphrase of the store of "+string(ac.User), a.opt.passphraseFD, "QUINTA_PASSPHRASE", false)
+		p, err := a.ask("passphrase for the store of "+oneLine(string(ac.User)), a.opt.passphraseFD, "QUINTA_PASSPHRASE", false)
 		if err != nil {
 			return sqlite.Key{}, err
 		}
@@ -129,8 +130,8 @@ func (a *app) key(ac *account) (sqlite.Key, error) {
 	return sqlite.KeyFile(a.keyPath(), a.env.Rand)
 }
 
-// keyPath is the key file: one for all accounts of a home, unless another is
-// named.
+// keyPath is the key file: one for all accounts of a home folder, unless
+// --key-file names another.
 func (a *app) keyPath() string {
 	if a.opt.keyFile != "" {
 		return a.opt.keyFile
@@ -183,17 +184,17 @@ func with[T any](ctx context.Context, a *app, what string, fn func(ctx context.C
 	return fn(ctx, t, ac)
 }
 
-// cannot says that a network lacks what a command needs.
+// cannot is the error for a network that lacks what a command needs.
 func cannot(ac *account, what string) error {
-	return failed(exitFailed, "", fmt.Errorf("the network %s has no %s", ac.Network, what))
+	return failed(exitFailed, "", fmt.Errorf("the network %s does not support %s", ac.Network, what))
 }
 
-// limited gives a command that talks to the server its time.
+// limited bounds the time of a command that talks to the server.
 func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, a.opt.timeout)
 }
 
-// folderName is a name for an account's folder that no file system minds.
+// folderName is a name for an account's folder that every file system accepts.
 func folderName(network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) string {
 	sum := sha256.Sum256([]byte(string(network) + "\x00" + string(user) + "\x00" + string(device)))
 	safe := strings.Map(func(r rune) rune {

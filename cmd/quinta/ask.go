@@ -5,6 +5,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -16,37 +17,36 @@ type askedLine struct {
 }
 
 var askCommand = &command{
-	name:  "ask",
-	short: "ask senders to seal again what cannot be read here",
-	long: `Tells the senders of all messages that cannot be read here, because their keys
-are lost, that no device of the account could. The device of a sender who has
-verified this device then seals them again by itself. Where there is a backup,
+	Name:  "ask",
+	Short: "ask senders to re-encrypt messages this device cannot read",
+	Long: `Tells the senders of all messages that cannot be read here because their keys
+are lost. If a sender has verified this device, their device encrypts the
+messages again for it, without the sender's doing. If the account has a backup,
 unlock it first.
 
 Example: quinta ask
 `,
-	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 0, 0); err != nil {
+	Prepare: cli.Plain(runAsk),
+}
+
+func runAsk(ctx context.Context, a *app, args []string) error {
+	return with(ctx, a, "asking senders again", func(ctx context.Context, s client.Asker, ac *account) error {
+		ctx, cancel := a.limited(ctx)
+		defer cancel()
+		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
 			return err
 		}
-		return with(ctx, a, "way to ask senders again", func(ctx context.Context, s client.Asker, ac *account) error {
-			ctx, cancel := a.limited(ctx)
-			defer cancel()
-			if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
-				return err
-			}
-			n, err := s.AskAgain(ctx)
-			if err != nil {
-				return err
-			}
-			if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
-				return err
-			}
-			if a.opt.json {
-				a.emit(askedLine{newHead("asked"), ac.User, n})
-			}
-			a.say("asked for %s", plural(n, "message", "messages"))
-			return nil
-		})
-	},
+		n, err := s.AskAgain(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
+			return err
+		}
+		if a.opt.json {
+			a.emit(askedLine{newHead("asked"), ac.User, n})
+		}
+		a.say("asked for %s", plural(n, "message", "messages"))
+		return nil
+	})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// backupLine is the state of the key backup in JSON. The recovery key stands
-// in it only when it was just made.
+// backupLine is the state of the key backup in JSON. It has the recovery key only
+// when that has just been created.
 type backupLine struct {
 	head
 	Account  quinta.UserID `json:"account"`
@@ -19,12 +19,12 @@ type backupLine struct {
 	Recovery string        `json:"recovery_key,omitempty"`
 }
 
-// runBackup is "quinta keys backup".
-func runBackup(ctx context.Context, a *app, args []string) error {
+// backup is "quinta keys backup".
+func (f *keysFlags) backup(ctx context.Context, a *app, args []string) error {
 	if len(args) > 1 || len(args) == 1 && args[0] != "create" && args[0] != "unlock" {
-		return misused("keys backup takes nothing, 'create' or 'unlock'")
+		return misused("keys backup takes no arguments, 'create' or 'unlock'")
 	}
-	return with(ctx, a, "key backup", func(ctx context.Context, s client.BackupKeeper, ac *account) error {
+	return with(ctx, a, "key backups", func(ctx context.Context, s client.BackupKeeper, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
@@ -34,23 +34,23 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 		switch {
 		case len(args) == 0:
 		case args[0] == "create":
-			k, err := a.createBackup(ctx, s)
+			k, err := f.create(ctx, a, s)
 			if quinta.KindOf(err) == quinta.KindExists {
-				return failed(exitFailed, "quinta keys backup unlock, or quinta keys backup create --reset", err)
+				return failed(exitFailed, "unlock it with 'quinta keys backup unlock', or discard it with 'quinta keys backup create --reset'", err)
 			}
 			if err != nil {
 				return err
 			}
 			l.Recovery = k.Reveal()
-			a.say("the recovery key; write it down, it is not shown again:\n%s", l.Recovery)
+			a.say("the recovery key (write it down: it will not be shown again):\n%s", l.Recovery)
 		default:
-			k, err := a.ask("the recovery key or passphrase", a.opt.recoveryFD, "QUINTA_RECOVERY_KEY", false)
+			k, err := a.ask("the recovery key or passphrase", f.recoveryFD, "QUINTA_RECOVERY_KEY", false)
 			if err != nil {
 				return err
 			}
 			n, err := s.UnlockBackup(ctx, k, a.progress("keys"))
 			if quinta.KindOf(err) == quinta.KindUnauthenticated {
-				return failed(exitNotTrusted, "look at the words or letters again: the whole key is needed", err)
+				return failed(exitNotTrusted, "check the words or letters: the whole key is needed", err)
 			}
 			if err != nil {
 				return err
@@ -67,9 +67,9 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 		}
 		switch {
 		case !info.Exists:
-			a.say("there is no backup: quinta keys backup create")
+			a.say("there is no backup; create one with 'quinta keys backup create'")
 		case !info.Unlocked:
-			a.say("there is a backup of %s, and this device cannot open it: quinta keys backup unlock", plural(info.Keys, "key", "keys"))
+			a.say("there is a backup of %s, and this device cannot open it; unlock it with 'quinta keys backup unlock'", plural(info.Keys, "key", "keys"))
 		default:
 			a.say("there is a backup of %s, and this device uses it", plural(info.Keys, "key", "keys"))
 		}
@@ -77,25 +77,25 @@ func runBackup(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-// createBackup makes a backup as the flags say.
-func (a *app) createBackup(ctx context.Context, s client.BackupKeeper) (client.Secret, error) {
+// create makes a backup as the flags say.
+func (f *keysFlags) create(ctx context.Context, a *app, s client.BackupKeeper) (client.Secret, error) {
 	r, ok := client.As[client.RecoveryKeeper](s)
 	if !ok {
-		if a.opt.reset || a.opt.passphrase {
-			return client.Secret{}, misused("backups of this network have one recovery key, and no passphrase")
+		if f.reset || f.passphrase {
+			return client.Secret{}, misused("on this network a backup has a recovery key and no passphrase, and cannot be reset")
 		}
 		return s.CreateBackup(ctx)
 	}
-	in := client.NewBackup{Reset: a.opt.reset}
-	if a.opt.passphrase {
-		p, err := a.ask("a passphrase for the backup", a.opt.recoveryFD, "QUINTA_BACKUP_PASSPHRASE", true)
+	in := client.NewBackup{Reset: f.reset}
+	if f.passphrase {
+		p, err := a.ask("a passphrase for the backup", f.recoveryFD, "QUINTA_BACKUP_PASSPHRASE", true)
 		if err != nil {
 			return client.Secret{}, err
 		}
 		in.Passphrase = p
 	}
 	if in.Reset {
-		a.note("warning: what only the old recovery key opens is given up")
+		a.note("warning: everything that only the old recovery key opens will be lost")
 	}
 	return r.CreateBackupBy(ctx, in)
 }

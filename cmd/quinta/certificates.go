@@ -5,31 +5,31 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 )
 
 var certificatesCommand = &command{
-	name:  "certificates",
-	short: "list the account's keys that an authority vouches for",
-	long: `Lists the keys of all devices of the account, where the network has an authority
-that vouches for keys: for what each is, in which state, and until when.
+	Name:  "certificates",
+	Short: "list your certified keys",
+	Long: `Lists the keys of all your devices, on networks where an authority certifies
+keys: the use and the state of each key, and when it expires.
 
 Example: quinta certificates --json | jq -r 'select(.state == "active") | .key'
 `,
-	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 0, 0); err != nil {
-			return err
-		}
-		return a.certified(ctx, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
-			list, err := s.Keys(ctx)
-			for _, k := range list {
-				a.showKey("key", ac, k)
-			}
-			return err
-		})
-	},
+	Prepare: cli.Plain(runCertificates),
 }
 
-// keyLine is a key that an authority vouches for, in JSON.
+func runCertificates(ctx context.Context, a *app, args []string) error {
+	return a.certified(ctx, func(ctx context.Context, s client.CertificateHolder, ac *account) error {
+		list, err := s.Keys(ctx)
+		for _, k := range list {
+			a.showKey("key", ac, k)
+		}
+		return err
+	})
+}
+
+// keyLine is a certified key in JSON.
 type keyLine struct {
 	head
 	Account   quinta.UserID   `json:"account"`

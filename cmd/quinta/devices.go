@@ -6,6 +6,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -24,74 +25,71 @@ type deviceLine struct {
 }
 
 var devicesCommand = &command{
-	name:  "devices",
-	args:  "[USER] | rename ID NAME | signout ID | accept|reject|reset USER ID | acknowledge USER",
-	short: "list, rename, sign out, accept or reject devices",
-	long: `Lists the devices of the account, or of a user, with their fingerprints and how
-far they are trusted.
+	Name:  "devices",
+	Args:  "[USER] | rename ID NAME | signout ID | accept|reject|reset USER ID | acknowledge USER",
+	Short: "list, rename, sign out, accept or reject devices",
+	Long: `Lists your devices, or those of a user, with their fingerprints and how far they
+are trusted.
 
-  rename ID NAME    name one of the own devices
-  signout ID        end one of the own devices; the password is asked for,
-                    or taken from QUINTA_PASSWORD
-  accept USER ID    the fingerprint was compared and is right
-  reject USER ID    the device gets no keys, and nothing from it is trusted
-  reset USER ID     take a judgement back
-  acknowledge USER  take the changed identity of a user as the one that counts
-                    from now on, without having compared it
+  rename ID NAME    rename one of your devices
+  signout ID        sign one of your devices out; your password is asked for, or
+                    taken from QUINTA_PASSWORD
+  accept USER ID    trust a device whose fingerprint you have compared
+  reject USER ID    distrust a device: it gets no keys, and what it sends is
+                    marked
+  reset USER ID     withdraw your judgement of a device
+  acknowledge USER  accept the changed identity of a user without comparing it
 
 Example: quinta devices accept @bob:example.org JLAFKJWSCS
 `,
-	subs: []string{"rename", "signout", "accept", "reject", "reset", "acknowledge"},
-	run:  runDevices,
+	Subs:    []string{"rename", "signout", "accept", "reject", "reset", "acknowledge"},
+	Most:    3,
+	Prepare: cli.Plain(runDevices),
 }
 
 // verdicts are the judgements that a person can give.
 var verdicts = map[string]quinta.Trust{"accept": quinta.TrustVerified, "reject": quinta.TrustRejected, "reset": quinta.TrustUnknown}
 
+// deviceArgs are how many words each action has.
+var deviceArgs = map[string]int{"rename": 3, "signout": 2, "accept": 3, "reject": 3, "reset": 3, "acknowledge": 2}
+
 func runDevices(ctx context.Context, a *app, args []string) error {
-	return with(ctx, a, "list of devices", func(ctx context.Context, s client.DeviceJudge, ac *account) error {
+	user := quinta.UserID("")
+	action := ""
+	if len(args) > 0 {
+		action = args[0]
+		n, known := deviceArgs[action]
+		if !known {
+			n, user, action = 1, quinta.UserID(action), ""
+		}
+		if err := cli.CountArgs(args, n, n); err != nil {
+			return err
+		}
+	}
+	return with(ctx, a, "lists of devices", func(ctx context.Context, s client.DeviceJudge, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
 			return err
 		}
-		if len(args) == 0 {
-			return a.listDevices(ctx, s, ac, "")
-		}
-		t, judge := verdicts[args[0]]
-		switch {
-		case args[0] == "rename":
-			if err := need(args, 3, 3); err != nil {
-				return err
-			}
+		switch action {
+		case "":
+			return a.listDevices(ctx, s, ac, user)
+		case "rename":
 			return s.Rename(ctx, quinta.DeviceID(args[1]), args[2])
-		case args[0] == "signout":
-			if err := need(args, 2, 2); err != nil {
-				return err
-			}
-			p, err := a.ask("password of "+string(ac.User), a.opt.passwordFD, "QUINTA_PASSWORD", false)
+		case "signout":
+			p, err := a.ask("password of "+oneLine(string(ac.User)), -1, "QUINTA_PASSWORD", false)
 			if err != nil {
 				return err
 			}
 			return s.SignOut(ctx, quinta.DeviceID(args[1]), p)
-		case args[0] == "acknowledge":
-			if err := need(args, 2, 2); err != nil {
-				return err
-			}
+		case "acknowledge":
 			return s.Acknowledge(ctx, quinta.UserID(args[1]))
-		case judge:
-			if err := need(args, 3, 3); err != nil {
-				return err
-			}
-			if err := s.Judge(ctx, quinta.UserID(args[1]), quinta.DeviceID(args[2]), t); err != nil {
-				return err
-			}
-			return s.Flush(ctx, func(e2ee.Event) {})
 		}
-		if err := need(args, 1, 1); err != nil {
+		if err := s.Judge(ctx, quinta.UserID(args[1]), quinta.DeviceID(args[2]), verdicts[action]); err != nil {
 			return err
 		}
-		return a.listDevices(ctx, s, ac, quinta.UserID(args[0]))
+		return s.Flush(ctx, func(e2ee.Event) {})
 	})
 }
 
@@ -112,7 +110,7 @@ func (a *app) listDevices(ctx context.Context, s client.DeviceJudge, ac *account
 		a.say("%s %s (%s%s)\n    %s", oneLine(string(d.ID)), oneLine(d.Name), d.Trust, self, d.Fingerprint)
 	}
 	if len(list) == 0 && user != "" {
-		return failed(exitNotFound, "", fmt.Errorf("%s has no device with keys, or is not known here", printable(string(user))))
+		return failed(exitNotFound, "", fmt.Errorf("%s has no device with keys, or is unknown here", printable(string(user))))
 	}
 	return nil
 }

@@ -15,42 +15,50 @@ import (
 )
 
 var fetchCommand = &command{
-	name:  "fetch",
-	args:  "ROOM ID [--out FILE]",
-	short: "fetch the file of a message",
-	long: `Fetches and opens the file that came with a message. The file appears when
-the whole of it is there and authentic.
+	Name:  "fetch",
+	Args:  "ROOM ID [--out FILE]",
+	Short: "download the file of a message",
+	Long: `Downloads and decrypts the file that was sent with a message. The file appears
+only once it is complete and known to be authentic.
 
 Example: quinta fetch garden '$abc' --out photo.jpg
 
-  --out FILE   where to; else the name that the sender gave, in this folder.
-               A file that exists is not overwritten.
+  --out FILE   where to write it; by default, to the name that the sender gave
+               it, in the current folder. An existing file is not overwritten
 `,
-	flags: func(fs *flag.FlagSet, o *options) { fs.StringVar(&o.out, "out", "", "") },
-	run: func(ctx context.Context, a *app, args []string) error {
-		return a.inRoom(ctx, args, 2, 2, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, rest []string) error {
-			f, ok := client.As[client.Fetcher](s)
-			r, ok2 := client.As[client.Reader](s)
-			if !ok || !ok2 {
-				return cannot(ac, "files")
-			}
-			it, err := find1(ctx, r, room, quinta.MessageID(rest[0]))
-			if err != nil {
-				return err
-			}
-			if it.Reason != "" {
-				return failed(exitCannotRead, quinta.ReasonText[it.Reason].Remedy, errors.New(quinta.ReasonText[it.Reason].Sentence))
-			}
-			if it.Message.File == nil {
-				return failed(exitNotFound, "", errors.New("the message has no file"))
-			}
-			return a.fetch(ctx, f, it.Message.File)
-		})
+	Least: 2, Most: 2,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(fetchFlags)
+		fs.StringVar(&f.out, "out", "", "")
+		return f.run
 	},
 }
 
-// find1 finds one message in what is on the device.
-func find1(ctx context.Context, r client.Reader, room quinta.RoomID, id quinta.MessageID) (timeline.Item, error) {
+type fetchFlags struct{ out string }
+
+func (f *fetchFlags) run(ctx context.Context, a *app, args []string) error {
+	return a.inRoom(ctx, args[0], func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID) error {
+		fetcher, ok := client.As[client.Fetcher](s)
+		reader, ok2 := client.As[client.Reader](s)
+		if !ok || !ok2 {
+			return cannot(ac, "files")
+		}
+		it, err := messageOf(ctx, reader, room, quinta.MessageID(args[1]))
+		if err != nil {
+			return err
+		}
+		if it.Reason != "" {
+			return failed(exitCannotRead, quinta.ReasonText[it.Reason].Remedy, errors.New(quinta.ReasonText[it.Reason].Sentence))
+		}
+		if it.Message.File == nil {
+			return failed(exitNotFound, "", errors.New("the message has no file"))
+		}
+		return a.fetch(ctx, fetcher, it.Message.File, f.out)
+	})
+}
+
+// messageOf finds one message among those on the device.
+func messageOf(ctx context.Context, r client.Reader, room quinta.RoomID, id quinta.MessageID) (timeline.Item, error) {
 	items, err := r.Read(ctx, room, timeline.Query{Limit: 1 << 20})
 	if err != nil {
 		return timeline.Item{}, err
@@ -60,17 +68,16 @@ func find1(ctx context.Context, r client.Reader, room quinta.RoomID, id quinta.M
 			return it, nil
 		}
 	}
-	return timeline.Item{}, failed(exitNotFound, "'quinta read' prints the messages; --json shows their ids", errors.New("there is no such message on this device"))
+	return timeline.Item{}, failed(exitNotFound, "'quinta read --json' shows the ids of messages", errors.New("there is no such message on this device"))
 }
 
-// fetch writes a file whole or not at all.
-func (a *app) fetch(ctx context.Context, s client.Fetcher, f *quinta.File) (err error) {
-	path := a.opt.out
+// fetch writes the complete file or nothing.
+func (a *app) fetch(ctx context.Context, s client.Fetcher, f *quinta.File, path string) (err error) {
 	if path == "" {
 		path = safeName(f.Name)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return failed(exitFailed, "name another with --out", errors.New(path+" exists"))
+		return failed(exitFailed, "choose another name with --out", errors.New(path+" exists already"))
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".quinta-*")
 	if err != nil {
@@ -105,7 +112,8 @@ func (a *app) fetch(ctx context.Context, s client.Fetcher, f *quinta.File) (err 
 	return nil
 }
 
-// safeName makes a sender's file name one of this folder.
+// safeName turns the file name that a sender chose into a name in the current
+// folder.
 func safeName(name string) string {
 	name = filepath.Base(filepath.Clean("/" + strings.ReplaceAll(name, "\\", "/")))
 	name = strings.TrimLeft(oneLine(name), ".-")

@@ -20,19 +20,19 @@ type identityLine struct {
 	Fingerprint string        `json:"fingerprint,omitempty"`
 }
 
-// runIdentity is "quinta keys identity".
-func runIdentity(ctx context.Context, a *app, args []string) error {
-	if len(args) > 1 || len(args) == 1 && args[0] != "create" || len(args) == 0 && a.opt.reset {
-		return misused("keys identity takes nothing or 'create'")
+// identity is "quinta keys identity".
+func (f *keysFlags) identity(ctx context.Context, a *app, args []string) error {
+	if len(args) > 1 || len(args) == 1 && args[0] != "create" || len(args) == 0 && f.reset {
+		return misused("keys identity takes no arguments, or 'create' and perhaps --reset")
 	}
-	return with(ctx, a, "identity of the account", func(ctx context.Context, s client.IdentityKeeper, ac *account) error {
+	return with(ctx, a, "identities", func(ctx context.Context, s client.IdentityKeeper, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
 			return err
 		}
 		if len(args) == 1 {
-			if err := a.createIdentity(ctx, s, ac); err != nil {
+			if err := f.createIdentity(ctx, a, s, ac); err != nil {
 				return err
 			}
 		}
@@ -45,20 +45,20 @@ func runIdentity(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-// createIdentity makes an identity, or a new one in its place.
-func (a *app) createIdentity(ctx context.Context, s client.IdentityKeeper, ac *account) error {
+// createIdentity makes an identity, or replaces the existing one.
+func (f *keysFlags) createIdentity(ctx context.Context, a *app, s client.IdentityKeeper, ac *account) error {
 	id, err := s.Identity(ctx)
 	if err != nil {
 		return err
 	}
-	if id.Exists && !a.opt.reset {
-		return failed(exitFailed, "verify this device (quinta verify "+oneLine(string(ac.User))+"), unlock secret storage (quinta keys backup unlock), or, if all is lost, give it up: quinta keys identity create --reset",
-			quinta.E(quinta.KindExists, "making an identity", "the account has one already"))
+	if id.Exists && !f.reset {
+		return failed(exitFailed, "verify this device with 'quinta verify "+oneLine(string(ac.User))+"', or unlock the identity with 'quinta keys backup unlock'; if both are impossible, replace it with 'quinta keys identity create --reset'",
+			quinta.E(quinta.KindExists, "creating an identity", "the account has one already"))
 	}
 	if id.Exists {
-		a.note("warning: the account gets a new identity: whoever verified it is told that it changed, and every other device of the account has to be verified again")
+		a.note("warning: the account gets a new identity: everyone who verified the old one is told that it changed, and your other devices must be verified again")
 	}
-	p, err := a.ask("password of "+oneLine(string(ac.User)), a.opt.passwordFD, "QUINTA_PASSWORD", false)
+	p, err := a.ask("password of "+oneLine(string(ac.User)), f.passwordFD, "QUINTA_PASSWORD", false)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (a *app) createIdentity(ctx context.Context, s client.IdentityKeeper, ac *a
 	if err != nil {
 		return err
 	}
-	a.note("its private keys are on this device only; keep them on the server under a recovery key: quinta keys backup create")
+	a.note("the private keys of the identity are on this device only; back them up with 'quinta keys backup create'")
 	return nil
 }
 
@@ -81,21 +81,25 @@ func (a *app) identityResult(ac *account, id client.IdentityInfo) {
 	}
 	switch {
 	case !id.Exists:
-		a.say("the account has no identity: quinta keys identity create")
+		a.say("the account has no identity; create one with 'quinta keys identity create'")
 		return
 	case id.Changed:
-		a.say("the account's identity changed: %s", id.Fingerprint)
+		a.say("the account's identity has changed: %s", id.Fingerprint)
 	default:
 		a.say("the account's identity: %s", id.Fingerprint)
 	}
-	a.say("%s", map[bool]string{true: "it signed this device", false: "it did not sign this device: verify it from another device, or quinta keys backup unlock"}[id.SignsThis])
+	if id.SignsThis {
+		a.say("it has signed this device")
+	} else {
+		a.say("it has not signed this device; verify this device from another one, or use 'quinta keys backup unlock'")
+	}
 	if id.SignsThis && !id.Complete {
-		a.say("its private keys are not all here: this device cannot sign others")
+		a.say("some of its private keys are missing here, so this device cannot sign others")
 	}
 }
 
-// settleIdentity sees to it that a new device is one that others trust: an
-// account that has no identity gets one, and what is left to do is said.
+// settleIdentity makes others trust a new device: an account without an identity
+// gets one. If something is left for the user to do, it says what.
 func (a *app) settleIdentity(ctx context.Context, n client.Network, st client.Store, password client.Secret) error {
 	s, err := n.Open(ctx, unclosed{st}, a.env)
 	if err != nil {
@@ -104,14 +108,14 @@ func (a *app) settleIdentity(ctx context.Context, n client.Network, st client.St
 	user := oneLine(string(s.Self().User))
 	switch id, err := client.EnsureIdentity(ctx, s, password); {
 	case err != nil:
-		a.note("warning: the account has no identity that signs its devices: %v; make one with 'quinta keys identity create'", err)
+		a.note("warning: the account has no identity to sign its devices: %v; create one with 'quinta keys identity create'", err)
 	case id.Exists && !id.SignsThis:
-		a.note("this device is not signed by the account's identity, and others may send it no keys: verify it (quinta verify %s), or unlock with the recovery key (quinta keys backup unlock)", user)
+		a.note("this device is not signed by the account's identity, so others may refuse to send it keys; verify it with 'quinta verify %s', or use the recovery key with 'quinta keys backup unlock'", user)
 	}
 	return s.Close()
 }
 
-// An unclosed store outlives the session that is opened over it.
+// An unclosed store stays open when the session that uses it is closed.
 type unclosed struct{ client.Store }
 
 // Close leaves the store open.

@@ -14,43 +14,52 @@ import (
 )
 
 var keysCommand = &command{
-	name:  "keys",
-	args:  "export FILE | import FILE | backup [create|unlock] | identity [create] | rotate ROOM",
-	short: "keep and move keys, and the account's identity",
-	long: `Writes the keys of all messages that this device can read into a file, sealed
-under a passphrase, or reads such a file, of this program or of another one.
-The passphrase is asked for, or taken from QUINTA_EXPORT_PASSPHRASE.
+	Name:  "keys",
+	Args:  "export FILE | import FILE | backup [create|unlock] | identity [create] | rotate ROOM",
+	Short: "export, back up and rotate keys, and manage your identity",
+	Long: `Exports the keys to all messages that this device can read into a file,
+encrypted under a passphrase, or imports such a file, whichever program wrote
+it. The passphrase is asked for, or taken from QUINTA_EXPORT_PASSPHRASE.
 
-  backup           say whether the server has a backup of the keys, sealed
-  backup create    make one. Its recovery key is printed once: keep it. It opens
-                   the private keys of the identity as well. A backup that this
-                   device uses stays, and gets a new recovery key
-  backup unlock    read what is kept with the recovery key or passphrase, which
-                   is asked for, or taken from QUINTA_RECOVERY_KEY; use the
-                   backup from now on, and sign this device
-  identity         say whether the account has cross-signing keys, and what this
-                   device has of them
-  identity create  make them and sign this device. The password may be needed:
-                   it is asked for, or taken from QUINTA_PASSWORD
-  rotate ROOM      change the key of a room before the next message
+  backup           show whether the server has an encrypted backup of your keys
+  backup create    create one, and print its recovery key once: keep it safe.
+                   It also opens the private keys of your identity. If this
+                   device already uses a backup, that backup is kept and gets a
+                   new recovery key
+  backup unlock    open the backup with the recovery key or passphrase, which is
+                   asked for, or taken from QUINTA_RECOVERY_KEY; import its
+                   keys, keep it up to date from now on, and sign this device
+  identity         show your identity (cross-signing keys), and whether it has
+                   signed this device
+  identity create  create one and sign this device. If the server wants your
+                   password, it is asked for, or taken from QUINTA_PASSWORD
+  rotate ROOM      use a new key from the next message to a room on
 
 Example: quinta keys export keys.txt
 
   --password-fd N      read the password from a file descriptor
   --recovery-fd N      the same for the recovery key or passphrase of the backup
-  --passphrase         of 'backup create': a passphrase opens it as well, which
-                       is asked for, or taken from QUINTA_BACKUP_PASSPHRASE
-  --reset              give up what this device cannot open: the backup that is
-                       there, or the identity. Contacts are told that it changed
+  --passphrase         with 'backup create': choose a passphrase that opens the
+                       backup as well; it is asked for, or taken from
+                       QUINTA_BACKUP_PASSPHRASE
+  --reset              discard what this device cannot open: the existing backup
+                       or identity. Your contacts are told that it changed
 `,
-	subs: []string{"export", "import", "backup", "identity", "rotate"},
-	flags: func(fs *flag.FlagSet, o *options) {
-		fs.BoolVar(&o.reset, "reset", false, "")
-		fs.BoolVar(&o.passphrase, "passphrase", false, "")
-		fs.IntVar(&o.passwordFD, "password-fd", -1, "")
-		fs.IntVar(&o.recoveryFD, "recovery-fd", -1, "")
+	Subs: []string{"export", "import", "backup", "identity", "rotate"},
+	Most: -1,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(keysFlags)
+		fs.BoolVar(&f.reset, "reset", false, "")
+		fs.BoolVar(&f.passphrase, "passphrase", false, "")
+		fs.IntVar(&f.passwordFD, "password-fd", -1, "")
+		fs.IntVar(&f.recoveryFD, "recovery-fd", -1, "")
+		return f.run
 	},
-	run: runKeys,
+}
+
+type keysFlags struct {
+	reset, passphrase      bool
+	passwordFD, recoveryFD int
 }
 
 // keysLine is the result in JSON.
@@ -59,20 +68,18 @@ type keysLine struct {
 	Keys int `json:"keys"`
 }
 
-func runKeys(ctx context.Context, a *app, args []string) error {
-	if len(args) > 0 && args[0] == "backup" {
-		return runBackup(ctx, a, args[1:])
-	}
-	if len(args) > 0 && args[0] == "identity" {
-		return runIdentity(ctx, a, args[1:])
-	}
-	if len(args) == 2 && args[0] == "rotate" {
-		return runRotate(ctx, a, args[1])
-	}
-	if len(args) != 2 || (args[0] != "export" && args[0] != "import") {
+func (f *keysFlags) run(ctx context.Context, a *app, args []string) error {
+	switch {
+	case len(args) > 0 && args[0] == "backup":
+		return f.backup(ctx, a, args[1:])
+	case len(args) > 0 && args[0] == "identity":
+		return f.identity(ctx, a, args[1:])
+	case len(args) == 2 && args[0] == "rotate":
+		return a.rotate(ctx, args[1])
+	case len(args) != 2 || args[0] != "export" && args[0] != "import":
 		return misused("keys takes 'export FILE', 'import FILE', 'backup', 'identity' or 'rotate ROOM'")
 	}
-	return with(ctx, a, "keys to take along", func(ctx context.Context, s client.KeyPorter, ac *account) error {
+	return with(ctx, a, "exporting keys", func(ctx context.Context, s client.KeyPorter, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {
@@ -87,7 +94,7 @@ func runKeys(ctx context.Context, a *app, args []string) error {
 
 func (a *app) exportKeys(ctx context.Context, s client.KeyPorter, path string) error {
 	if _, err := os.Lstat(path); err == nil {
-		return failed(exitFailed, "name another file", fmt.Errorf("%s exists", path))
+		return failed(exitFailed, "choose another file", fmt.Errorf("%s exists already", path))
 	}
 	p, err := a.ask("a passphrase for the file", a.opt.passphraseFD, "QUINTA_EXPORT_PASSPHRASE", true)
 	if err != nil {
@@ -104,7 +111,7 @@ func (a *app) exportKeys(ctx context.Context, s client.KeyPorter, path string) e
 	if a.opt.json {
 		a.emit(keysLine{newHead("exported"), n})
 	}
-	a.say("%d keys written to %s", n, path)
+	a.say("exported %s to %s", plural(n, "key", "keys"), path)
 	return nil
 }
 
@@ -125,6 +132,6 @@ func (a *app) importKeys(ctx context.Context, s client.KeyPorter, path string) (
 	if a.opt.json {
 		a.emit(keysLine{newHead("imported"), n})
 	}
-	a.say("%d keys read from %s", n, path)
+	a.say("imported %s from %s", plural(n, "key", "keys"), path)
 	return nil
 }

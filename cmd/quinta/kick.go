@@ -6,60 +6,39 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
-	"github.com/quinta-chat/quinta/e2ee"
 )
 
 var kickCommand = &command{
-	name:  "kick",
-	args:  "ROOM USER [--reason TEXT]",
-	short: "put a user out of a room",
-	long: `Puts a user out of a room, or takes an invitation back. The key of the room
+	Name:  "kick",
+	Args:  "ROOM USER [--reason TEXT]",
+	Short: "remove a user from a room",
+	Long: `Removes a user from a room, or withdraws an invitation. The key of the room
 changes before the next message.
 
 Example: quinta kick garden @mallory:example.org
 
-  --reason TEXT   why, for all in the room to read; it is not encrypted
+  --reason TEXT   the reason, which everyone in the room can read. It is not
+                  encrypted
 `,
-	flags: func(fs *flag.FlagSet, o *options) { fs.StringVar(&o.reason, "reason", "", "") },
-	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 2, 2); err != nil {
-			return err
-		}
-		return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-			m, ok := client.As[client.Moderator](s)
-			if !ok {
-				return failed(exitFailed, "", quinta.E(quinta.KindInvalid, "putting a user out", "this network has no such thing"))
-			}
-			room, err := resolve(ctx, s, args[0])
-			if err != nil {
-				return err
-			}
-			if err := m.Kick(ctx, room, quinta.UserID(args[1]), a.opt.reason); err != nil {
-				return err
-			}
-			return a.roomResult(ctx, s, ac, "kicked", room)
-		})
+	Least: 2, Most: 2,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(kickFlags)
+		fs.StringVar(&f.reason, "reason", "", "")
+		return f.run
 	},
 }
 
-// runRotate is "quinta keys rotate".
-func runRotate(ctx context.Context, a *app, name string) error {
-	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-		r, ok := client.As[client.KeyRotator](s)
+type kickFlags struct{ reason string }
+
+func (f *kickFlags) run(ctx context.Context, a *app, args []string) error {
+	return a.inRoom(ctx, args[0], func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID) error {
+		m, ok := client.As[client.Moderator](s)
 		if !ok {
-			return failed(exitFailed, "", quinta.E(quinta.KindInvalid, "changing a key", "this network has no such thing"))
+			return cannot(ac, "removing users")
 		}
-		room, err := resolve(ctx, s, name)
-		if err != nil {
+		if err := m.Kick(ctx, room, quinta.UserID(args[1]), f.reason); err != nil {
 			return err
 		}
-		if err := r.RotateKey(ctx, room); err != nil {
-			return err
-		}
-		if a.opt.json {
-			a.emit(eventLine{head: newHead("rotated"), Account: ac.User, Room: room})
-		}
-		a.say("the next message begins with a new key")
-		return s.Flush(ctx, func(e2ee.Event) {})
+		return a.roomResult(ctx, s, ac, "kicked", room)
 	})
 }

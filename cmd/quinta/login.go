@@ -15,57 +15,66 @@ import (
 	"github.com/quinta-chat/quinta/cmd/internal/durable"
 )
 
-func loginFlags(fs *flag.FlagSet, o *options) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "this machine"
-	}
-	fs.StringVar(&o.deviceName, "device-name", "quinta on "+host, "")
-	fs.IntVar(&o.passwordFD, "password-fd", -1, "")
-	fs.BoolVar(&o.passphrase, "passphrase", false, "")
+// loginFlags are the flags of login and register.
+type loginFlags struct {
+	deviceName string
+	passwordFD int
+	passphrase bool
 }
 
-const loginFlagText = `  --device-name NAME   what the device is called in the account's list
-  --password-fd N      read the password from a file descriptor; else it is
-                       taken from QUINTA_PASSWORD, or asked for
-  --passphrase         lock the device's store with a passphrase that is asked
-                       for at every use; else with a key file beside it
+func newLoginFlags(fs *flag.FlagSet) *loginFlags {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this computer"
+	}
+	f := new(loginFlags)
+	fs.StringVar(&f.deviceName, "device-name", "quinta on "+host, "")
+	fs.IntVar(&f.passwordFD, "password-fd", -1, "")
+	fs.BoolVar(&f.passphrase, "passphrase", false, "")
+	return f
+}
+
+const loginFlagText = `  --device-name NAME   the name of this device in your list of devices
+  --password-fd N      read the password from a file descriptor; by default it
+                       is taken from QUINTA_PASSWORD, or asked for
+  --passphrase         protect the store of this device with a passphrase, asked
+                       for at every use, instead of with a key file
 `
 
 var loginCommand = &command{
-	name:  "login",
-	args:  "NETWORK SERVER USER [--flag ...]",
-	short: "log a new device in",
-	long: `Logs a new device in and keeps it below the home folder, encrypted. If it is
-the account's first one, and the network has them, the account gets its
-cross-signing keys; a later one has to be verified or unlocked.
+	Name:  "login",
+	Args:  "NETWORK SERVER USER [--flag ...]",
+	Short: "log in as a new device",
+	Long: `Logs in as a new device and stores it in the home folder, encrypted. On a
+network where accounts have an identity (cross-signing keys), the first device
+creates it; verify every later device, or unlock it with your recovery key.
 
 Example: quinta login matrix https://example.org alice
 
 ` + loginFlagText,
-	flags: loginFlags,
-	run: func(ctx context.Context, a *app, args []string) error {
-		return a.enter(ctx, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
-			d, err := n.Login(ctx, st, a.env, in)
-			if err != nil {
-				return d, err
-			}
-			return d, a.settleIdentity(ctx, n, st, in.Password)
-		})
+	Least: 3, Most: 3,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := newLoginFlags(fs)
+		return func(ctx context.Context, a *app, args []string) error {
+			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
+				d, err := n.Login(ctx, st, a.env, in)
+				if err != nil {
+					return d, err
+				}
+				return d, a.settleIdentity(ctx, n, st, in.Password)
+			})
+		}
 	},
 }
 
-// enter makes a device by fn and keeps it, whole or not at all.
-func (a *app) enter(ctx context.Context, args []string, fn func(context.Context, client.Network, client.Store, client.Credentials) (quinta.Device, error)) (err error) {
-	if err := need(args, 3, 3); err != nil {
-		return err
-	}
+// enter makes a device by fn and stores it, complete or not at all.
+func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(context.Context, client.Network, client.Store, client.Credentials) (quinta.Device, error)) (err error) {
 	n, err := networkNamed(quinta.NetworkName(args[0]))
 	if err != nil {
 		return err
 	}
-	in := client.Credentials{Server: args[1], User: args[2], DeviceName: a.opt.deviceName}
-	if in.Password, err = a.ask("password of "+args[2], a.opt.passwordFD, "QUINTA_PASSWORD", false); err != nil {
+	in := client.Credentials{Server: args[1], User: args[2], DeviceName: f.deviceName}
+	if in.Password, err = a.ask("password of "+oneLine(args[2]), f.passwordFD, "QUINTA_PASSWORD", false); err != nil {
 		return err
 	}
 	if t := a.getenv("QUINTA_REGISTRATION_TOKEN"); t != "" {
@@ -73,11 +82,11 @@ func (a *app) enter(ctx context.Context, args []string, fn func(context.Context,
 	}
 	base := filepath.Join(a.opt.home, "accounts")
 	if err := durable.MkdirAll(base); err != nil {
-		return fmt.Errorf("making the home: %w", err)
+		return fmt.Errorf("creating the home folder: %w", err)
 	}
 	dir, err := os.MkdirTemp(base, ".new-")
 	if err != nil {
-		return fmt.Errorf("making the account's folder: %w", err)
+		return fmt.Errorf("creating the account's folder: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -85,7 +94,7 @@ func (a *app) enter(ctx context.Context, args []string, fn func(context.Context,
 		}
 	}()
 	ac := &account{Network: n.Name(), Server: args[1], Key: keyByFile, dir: dir}
-	if a.opt.passphrase {
+	if f.passphrase {
 		ac.Key = keyByPassphrase
 	}
 	k, err := a.newKey(ac)
@@ -109,18 +118,17 @@ func (a *app) enter(ctx context.Context, args []string, fn func(context.Context,
 		return err
 	}
 	if err := durable.WriteFile(filepath.Join(dir, "account.json"), append(b, '\n')); err != nil {
-		return fmt.Errorf("keeping the account: %w", err)
+		return fmt.Errorf("storing the account: %w", err)
 	}
 	final := filepath.Join(base, folderName(ac.Network, ac.User, ac.Device))
 	if err := durable.Rename(dir, final); err != nil {
-		return fmt.Errorf("keeping the account: %w", err)
+		return fmt.Errorf("storing the account: %w", err)
 	}
 	a.accountResult("login", ac)
 	return nil
 }
 
-// newKey is key for an account that is being made: a new passphrase is asked
-// for twice.
+// newKey is key for a new account: a passphrase is asked for twice.
 func (a *app) newKey(ac *account) (sqlite.Key, error) {
 	if a.getenv("QUINTA_STORE_KEY") != "" || ac.Key == keyByFile {
 		return a.key(ac)

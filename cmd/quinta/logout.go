@@ -11,40 +11,47 @@ import (
 )
 
 var logoutCommand = &command{
-	name:  "logout",
-	args:  "[--force]",
-	short: "end this device and forget its keys",
-	long: `Signs the device out and removes its store. Messages that only this device
-can read are lost with it: 'quinta keys export' saves their keys.
+	Name:  "logout",
+	Args:  "[--force]",
+	Short: "sign this device out and delete its keys",
+	Long: `Signs this device out and deletes its store. Messages that only this device can
+read are lost: save their keys with 'quinta keys export' or 'quinta keys backup
+create' first.
 
-  --force   remove the store even if the server does not answer
+Example: quinta logout
+
+  --force   delete the store even if the server does not answer
 `,
-	flags: func(fs *flag.FlagSet, o *options) { fs.BoolVar(&o.force, "force", false, "") },
-	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 0, 0); err != nil {
-			return err
-		}
-		var dir string
-		err := with(ctx, a, "way to log out", func(ctx context.Context, s client.Leaver, ac *account) error {
-			dir = ac.dir
-			ctx, cancel := a.limited(ctx)
-			defer cancel()
-			return s.Logout(ctx)
-		})
-		gone := quinta.KindOf(err) == quinta.KindUnauthenticated
-		if err != nil && !gone && !a.opt.force {
-			return err
-		}
-		if dir == "" {
-			return errors.Join(err, errors.New("the store was not opened, so nothing was removed"))
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		if a.opt.json {
-			a.emit(newHead("logout"))
-		}
-		a.say("logged out")
-		return nil
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(logoutFlags)
+		fs.BoolVar(&f.force, "force", false, "")
+		return f.run
 	},
+}
+
+type logoutFlags struct{ force bool }
+
+func (f *logoutFlags) run(ctx context.Context, a *app, args []string) error {
+	var dir string
+	err := with(ctx, a, "logging out", func(ctx context.Context, s client.Leaver, ac *account) error {
+		dir = ac.dir
+		ctx, cancel := a.limited(ctx)
+		defer cancel()
+		return s.Logout(ctx)
+	})
+	gone := quinta.KindOf(err) == quinta.KindUnauthenticated
+	if err != nil && !gone && !f.force {
+		return err
+	}
+	if dir == "" {
+		return errors.Join(err, errors.New("the store could not be opened, so nothing was deleted"))
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if a.opt.json {
+		a.emit(newHead("logout"))
+	}
+	a.say("logged out")
+	return nil
 }

@@ -1,8 +1,9 @@
-// Quinta is the client program: an end-to-end encrypted seat on a network,
-// for people at a terminal and for scripts.
+// Quinta is the client program: it sends and reads messages on end-to-end
+// encrypted networks, for people at a terminal and for scripts.
 //
-// Results go to standard output, all else to standard error. Every command
-// has --json; doc/json.md says what it prints. The exit codes are in exit.go.
+// Results go to standard output, everything else to standard error. Every
+// command has --json; doc/json.md describes what it prints. The exit codes are
+// in exit.go.
 package main
 
 import (

@@ -16,8 +16,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// run runs the program with a home of its own.
-func run(t *testing.T, args ...string) (code int, out, errs string) {
+// runProgram runs the program with a home of its own.
+func runProgram(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	home := t.TempDir()
@@ -34,25 +34,24 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, c := range commands() {
-		if seen[c.name] || c.run == nil || c.short == "" || c.long == "" {
-			t.Errorf("%s: there twice, or without text or run", c.name)
+		if seen[c.Name] || c.Prepare == nil || c.Short == "" || len(c.Short) > 64 || !strings.Contains(c.Long, "\nExample: ") {
+			t.Errorf("%s: listed twice, or without a short line or an example", c.Name)
 		}
-		seen[c.name] = true
-		code, out, _ := run(t, c.name, "--help")
-		if code != 0 || !strings.HasPrefix(out, "usage: quinta "+c.name) {
-			t.Errorf("%s --help: got %d %q", c.name, code, out)
-		}
-		for _, line := range strings.Split(c.long, "\n") {
-			if len(line) > 80 {
-				t.Errorf("%s: a line of the help has %d characters: %q", c.name, len(line), line)
+		seen[c.Name] = true
+		for _, args := range [][]string{{c.Name, "--help"}, {"help", c.Name}} {
+			code, out, _ := runProgram(t, args...)
+			if code != 0 || !strings.HasPrefix(out, "usage: quinta "+c.Name) {
+				t.Errorf("%q: got %d %q", args, code, out)
 			}
 		}
-		if c.flags == nil {
-			continue
+		for _, line := range strings.Split(c.Long, "\n") {
+			if len(line) > 80 {
+				t.Errorf("%s: a line of the help has %d characters: %q", c.Name, len(line), line)
+			}
 		}
 		for _, f := range flagsOf(c) {
-			if !strings.Contains(c.long+common, f) && f != "--json" {
-				t.Errorf("%s: the help does not speak of %s", c.name, f)
+			if !strings.Contains(c.Long+common, f) {
+				t.Errorf("%s: the help does not mention %s", c.Name, f)
 			}
 		}
 	}
@@ -60,17 +59,19 @@ func TestEveryCommandHasHelp(t *testing.T) {
 
 func TestFlagsStandAnywhere(t *testing.T) {
 	t.Parallel()
-	a := &app{getenv: func(string) string { return "" }}
-	rest, err := a.parse(sendCommand, []string{"garden", "--notice", "hi", "--reply", "$1"})
-	if err != nil || strings.Join(rest, " ") != "garden hi" || !a.opt.notice || a.opt.reply != "$1" {
-		t.Errorf("got %q %+v, %v", rest, a.opt, err)
+	for _, args := range [][]string{
+		{"--json", "accounts", "default", "@x:y"}, {"accounts", "--json", "default", "@x:y"}, {"accounts", "default", "@x:y", "--json"},
+	} {
+		code, out, _ := runProgram(t, args...)
+		if want := args[0] != "--json"; (code == exitLogin) != want || strings.HasPrefix(out, `{"v":1,"type":"error","code":4,`) != want {
+			t.Errorf("%q: got %d %q", args, code, out)
+		}
 	}
-	rest, err = a.parse(sendCommand, []string{"garden", "--", "--notice"})
-	if err != nil || strings.Join(rest, " ") != "garden --notice" || a.opt.notice {
-		t.Errorf("behind --: got %q %+v, %v", rest, a.opt, err)
+	if code, out, errs := runProgram(t, "accounts", "--", "--json"); code != exitMisused || out != "" || !strings.Contains(errs, "default ID") {
+		t.Errorf("after --: got %d %q %q", code, out, errs)
 	}
-	if _, err = a.parse(sendCommand, []string{"--nothing"}); err == nil {
-		t.Error("an unknown flag was accepted")
+	if code, _, errs := runProgram(t, "send", "--notcie", "x"); code != exitMisused || !strings.Contains(errs, "did you mean --notice?") {
+		t.Errorf("an unknown flag: got %d %q", code, errs)
 	}
 }
 
@@ -114,7 +115,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestErrorsInJSON(t *testing.T) {
 	t.Parallel()
-	code, out, errs := run(t, "rooms", "--json")
+	code, out, errs := runProgram(t, "rooms", "--json")
 	var l struct {
 		V    int
 		Type string
@@ -187,11 +188,11 @@ func TestSecretsAreNoArguments(t *testing.T) {
 	for _, c := range commands() {
 		for _, f := range flagsOf(c) {
 			if strings.Contains(f, "password") && f != "--password-fd" || strings.Contains(f, "passphrase") && f != "--passphrase-fd" && f != "--passphrase" {
-				t.Errorf("%s takes a secret as %s", c.name, f)
+				t.Errorf("%s takes a secret as %s", c.Name, f)
 			}
 		}
 	}
-	code, _, errs := run(t, "login", "matrix", "http://127.0.0.1:1", "alice")
+	code, _, errs := runProgram(t, "login", "matrix", "http://127.0.0.1:1", "alice")
 	if code != exitMisused || !strings.Contains(errs, "no terminal") {
 		t.Errorf("without a terminal: got %d %q", code, errs)
 	}

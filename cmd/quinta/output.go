@@ -16,11 +16,12 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// jsonVersion is the version of the objects that --json prints. It grows when
-// a member changes its meaning or goes; new members may come at any time.
+// jsonVersion is the version of the objects that --json prints. It increases when
+// a member changes its meaning or is removed; new members may be added at any
+// time.
 const jsonVersion = 1
 
-// head begins every object.
+// head is the beginning of every object.
 type head struct {
 	V    int    `json:"v"`
 	Type string `json:"type"`
@@ -33,22 +34,22 @@ func (a *app) emit(v any) {
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		fmt.Fprintf(a.err, "quinta: error: writing the answer: %v\n", err)
+		fmt.Fprintf(a.err, "quinta: error: writing the result: %v\n", err)
 	}
 }
 
-// say prints a line for people, if the output is not JSON.
+// say prints a line for people, unless the output is JSON.
 func (a *app) say(format string, args ...any) {
 	if !a.opt.json {
 		fmt.Fprintf(a.out, format+"\n", args...)
 	}
 }
 
-// note prints a line that is no result.
+// note prints a line that is not a result.
 func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, "quinta: "+format+"\n", args...) }
 
-// printable makes text of others safe for a terminal: control characters,
-// and those that turn the direction of writing, become visible.
+// printable makes text from others safe for a terminal: control characters, and
+// those that change the direction of writing, become visible.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -75,7 +76,8 @@ func terminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// progress shows a line that overwrites itself, on a terminal only.
+// progress shows how far something is, on a line that overwrites itself. Without
+// a terminal it is nil.
 func (a *app) progress(what string) func(done, all int) {
 	if !terminal(a.err) || a.opt.json {
 		return nil
@@ -92,7 +94,7 @@ func (a *app) progress(what string) func(done, all int) {
 	}
 }
 
-// counted wraps a reader and reports how much of it was read.
+// counted returns a reader that shows how much of r has been read.
 func (a *app) counted(r io.Reader, name string, size int64) io.Reader {
 	show := a.progress(name)
 	if show == nil {
@@ -197,7 +199,7 @@ func (a *app) show(l messageLine, at time.Time, withRoom bool) {
 	b.WriteString(" " + oneLine(string(l.Sender)) + marks(l) + ": ")
 	switch {
 	case l.Redacted:
-		b.WriteString("(taken back)")
+		b.WriteString("(deleted)")
 	case l.Reason != "":
 		t := quinta.ReasonText[l.Reason]
 		fmt.Fprintf(&b, "[cannot be read: %s; %s]", t.Sentence, t.Remedy)
@@ -210,7 +212,7 @@ func (a *app) show(l messageLine, at time.Time, withRoom bool) {
 	fmt.Fprintln(a.out, b.String())
 }
 
-// marks are the warnings behind a sender's name.
+// marks are the warnings after the name of a sender.
 func marks(l messageLine) string {
 	var m []string
 	if !l.Encrypted && l.Reason == "" {
@@ -245,14 +247,14 @@ func body(l messageLine) string {
 			return "reacts with " + oneLine(l.Relation.Key)
 		}
 	case quinta.MessageRedaction:
-		return "(takes a message back)"
+		return "(deletes a message)"
 	case quinta.MessageOther:
 		return "[" + oneLine(l.EventType) + "]"
 	}
 	return text
 }
 
-// An eventLine is what is not a message, in JSON.
+// An eventLine is an event that is not a message, in JSON.
 type eventLine struct {
 	head
 	Account quinta.UserID    `json:"account"`
@@ -278,7 +280,7 @@ func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 	}
 	switch e.Kind {
 	case e2ee.EventKeyChanged:
-		a.note("warning: the identity of %s has changed: compare it again with 'quinta verify %s' before you send anything secret", oneLine(string(e.User)), oneLine(string(e.User)))
+		a.note("warning: the identity of %s has changed: verify it again with 'quinta verify %s' before you send anything secret", oneLine(string(e.User)), oneLine(string(e.User)))
 	case e2ee.EventFailed:
 		a.note("a message was not sent: %s", oneLine(e.Detail))
 	case e2ee.EventTrouble:

@@ -12,47 +12,51 @@ import (
 )
 
 var readCommand = &command{
-	name:  "read",
-	args:  "ROOM [--flag ...]",
-	short: "print what was said in a room",
-	long: `Catches up with the server and prints the last messages of a room, with
-edits, reactions and what was taken back applied. The exit code is 6 if one of
-them cannot be read.
+	Name:  "read",
+	Args:  "ROOM [--flag ...]",
+	Short: "print the latest messages of a room",
+	Long: `Fetches new messages and prints the latest ones of a room, with their edits and
+reactions. The exit code is 6 if one of them cannot be read.
 
 Example: quinta read garden --limit 20
 
-  --limit N       how many at the most (default 50)
-  --after TIME    only later ones; TIME is 2026-01-31 or 2026-01-31T12:00:00Z
-  --before TIME   only earlier ones
+  --limit N       print at most N messages (default 50)
+  --after TIME    only messages after TIME, such as 2026-01-31 or
+                  2026-01-31T12:00:00Z
+  --before TIME   only messages before TIME
 `,
-	flags: func(fs *flag.FlagSet, o *options) {
-		fs.IntVar(&o.limit, "limit", 50, "")
-		fs.StringVar(&o.after, "after", "", "")
-		fs.StringVar(&o.before, "before", "", "")
+	Least: 1, Most: 1,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(readFlags)
+		fs.IntVar(&f.limit, "limit", 50, "")
+		fs.StringVar(&f.after, "after", "", "")
+		fs.StringVar(&f.before, "before", "", "")
+		return f.run
 	},
-	run: runRead,
 }
 
-func runRead(ctx context.Context, a *app, args []string) error {
-	if err := need(args, 1, 1); err != nil {
-		return err
-	}
-	q := timeline.Query{Limit: a.opt.limit}
-	if a.opt.limit < 1 {
-		return misused("--limit is at least 1")
+type readFlags struct {
+	limit         int
+	after, before string
+}
+
+func (f *readFlags) run(ctx context.Context, a *app, args []string) error {
+	q := timeline.Query{Limit: f.limit}
+	if f.limit < 1 {
+		return misused("--limit must be at least 1")
 	}
 	var err error
-	if q.After, err = parseTime("--after", a.opt.after); err != nil {
+	if q.After, err = parseTime("--after", f.after); err != nil {
 		return err
 	}
-	if q.Before, err = parseTime("--before", a.opt.before); err != nil {
+	if q.Before, err = parseTime("--before", f.before); err != nil {
 		return err
 	}
 	unreadable := false
-	if err := a.inRoom(ctx, args, 1, 1, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
+	if err := a.inRoom(ctx, args[0], func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID) error {
 		r, ok := client.As[client.Reader](s)
 		if !ok {
-			return cannot(ac, "timeline on the device")
+			return cannot(ac, "reading earlier messages")
 		}
 		items, err := r.Read(ctx, room, q)
 		for more := err == nil; more && len(items) < q.Limit; {
@@ -64,7 +68,7 @@ func runRead(ctx context.Context, a *app, args []string) error {
 				return err
 			}
 			if len(items) == before {
-				break // what is older is no message, or out of the times
+				break // what is older is not a message, or outside the times
 			}
 		}
 		if err != nil {
@@ -82,12 +86,12 @@ func runRead(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if unreadable {
-		return failed(exitCannotRead, "", errors.New("some messages cannot be read; each says why"))
+		return failed(exitCannotRead, "", errors.New("some messages cannot be read; the reason is shown with each"))
 	}
 	return nil
 }
 
-// parseTime reads a day or a time; empty means none.
+// parseTime parses a day or a time; an empty text is no time.
 func parseTime(flag, s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

@@ -3,35 +3,40 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 )
 
 var registerCommand = &command{
-	name:  "register",
-	args:  "NETWORK SERVER USER [--flag ...]",
-	short: "make an account and log in",
-	long: `Makes an account on a server that admits it, and logs in. Where the network
-has them, the account gets its cross-signing keys, and this device is signed.
+	Name:  "register",
+	Args:  "NETWORK SERVER USER [--flag ...]",
+	Short: "create an account and log in",
+	Long: `Creates an account, on a server that allows it, and logs in. On a network where
+accounts have an identity (cross-signing keys), creates it and signs this
+device.
 
 Example: quinta register matrix http://127.0.0.1:8008 alice
 
-` + loginFlagText + `An invitation, where the server asks for one, is taken from
+` + loginFlagText + `If the server asks for an invitation, it is taken from
 QUINTA_REGISTRATION_TOKEN.
 `,
-	flags: loginFlags,
-	run: func(ctx context.Context, a *app, args []string) error {
-		return a.enter(ctx, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
-			r, ok := n.(client.Registrar)
-			if !ok {
-				return quinta.Device{}, errors.New("accounts of this network are not made by clients")
-			}
-			d, err := r.Register(ctx, st, a.env, in)
-			if err != nil {
-				return d, err
-			}
-			return d, a.settleIdentity(ctx, n, st, in.Password)
-		})
+	Least: 3, Most: 3,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := newLoginFlags(fs)
+		return func(ctx context.Context, a *app, args []string) error {
+			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
+				r, ok := n.(client.Registrar)
+				if !ok {
+					return quinta.Device{}, errors.New("clients cannot create accounts on this network")
+				}
+				d, err := r.Register(ctx, st, a.env, in)
+				if err != nil {
+					return d, err
+				}
+				return d, a.settleIdentity(ctx, n, st, in.Password)
+			})
+		}
 	},
 }

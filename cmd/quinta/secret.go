@@ -11,14 +11,15 @@ import (
 	"golang.org/x/term"
 
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 )
 
-// maxSecret bounds what is read as a secret, in bytes.
+// maxSecret bounds a secret that is read, in bytes.
 const maxSecret = 64 << 10
 
 // ask gets a secret: from a file descriptor, from the environment, or from
-// the person at the terminal. It never comes as an argument, which every
-// user of the machine could see.
+// the person at the terminal. Secrets are never arguments, which every user of
+// the computer can see.
 func (a *app) ask(prompt string, fd int, variable string, twice bool) (client.Secret, error) {
 	if fd >= 0 {
 		return readSecret(fd)
@@ -28,21 +29,21 @@ func (a *app) ask(prompt string, fd int, variable string, twice bool) (client.Se
 	}
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return client.Secret{}, &misuse{
-			text: "a secret is needed, and there is no terminal to ask at: " + prompt,
-			hint: fmt.Sprintf("give it by file descriptor (such as --password-fd 3 3<file) or in %s", variable),
+		return client.Secret{}, &cli.Misuse{
+			Text: "a secret is needed, and there is no terminal to ask for it: " + prompt,
+			Hint: fmt.Sprintf("pass it through a file descriptor, such as --password-fd 3 3<file, or in %s", variable),
 		}
 	}
 	first, err := a.promptOnce(f, prompt)
 	if err != nil || !twice {
 		return first, err
 	}
-	second, err := a.promptOnce(f, "the same again")
+	second, err := a.promptOnce(f, "once more")
 	if err != nil {
 		return first, err
 	}
 	if first.Reveal() != second.Reveal() {
-		return client.Secret{}, errors.New("the two are not the same")
+		return client.Secret{}, errors.New("the two entries differ")
 	}
 	return first, nil
 }
@@ -55,7 +56,7 @@ func (a *app) promptOnce(f *os.File, prompt string) (client.Secret, error) {
 		return client.Secret{}, fmt.Errorf("reading from the terminal: %w", err)
 	}
 	if len(b) == 0 {
-		return client.Secret{}, errors.New("nothing was typed")
+		return client.Secret{}, errors.New("nothing was entered")
 	}
 	return client.NewSecret(string(b)), nil
 }
@@ -74,12 +75,12 @@ func readSecret(fd int) (client.Secret, error) {
 	line, _, _ := strings.Cut(string(b), "\n")
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" || len(b) > maxSecret {
-		return client.Secret{}, misused("file descriptor %d holds no secret on its first line", fd)
+		return client.Secret{}, misused("the first line of file descriptor %d is empty or too long", fd)
 	}
 	return client.NewSecret(line), nil
 }
 
-// confirm asks a yes-or-no question; no is the answer where nobody is asked.
+// confirm asks a yes-or-no question; without any input the answer is no.
 func (a *app) confirm(question string) (bool, error) {
 	fmt.Fprintf(a.err, "%s [yes/no]: ", question)
 	line, err := bufio.NewReader(io.LimitReader(a.in, 1024)).ReadString('\n')

@@ -17,47 +17,52 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// maxText bounds what is read from standard input as one message, in bytes.
+// maxText bounds a message that is read from standard input, in bytes.
 const maxText = 1 << 20
 
 var sendCommand = &command{
-	name:  "send",
-	args:  "ROOM [TEXT | -] [--flag ...]",
-	short: "send a message or a file",
-	long: `Sends a text, or with - what stands on standard input, or a file. It returns
-when the server has the message; what was sealed and could not be delivered
-stays in the outbox and leaves with the next command.
+	Name:  "send",
+	Args:  "ROOM [TEXT | -] [--flag ...]",
+	Short: "send a message or a file",
+	Long: `Sends TEXT, or with - the text from standard input, or a file. The command
+returns once the server has the message. If the server cannot be reached, the
+encrypted message stays in the outbox, and the next command sends it.
 
 Example: df -h | quinta send alerts -
 
-  --file FILE   send a file, encrypted; TEXT goes with it
-  --reply ID    as an answer to a message
-  --edit ID     as a new text for an own message
-  --react       TEXT is a reaction, such as an emoji, to the message of --reply
-  --notice      mark it as written by a program
-  --clear       allow it to leave in clear if the room is not encrypted
+  --file FILE   send a file, encrypted; TEXT becomes its caption
+  --reply ID    reply to a message
+  --edit ID     replace the text of one of your messages
+  --react       send TEXT, such as an emoji, as a reaction to the message that
+                --reply names
+  --notice      mark the message as written by a program
+  --clear       allow the message to leave in clear if the room is not encrypted
 `,
-	flags: func(fs *flag.FlagSet, o *options) {
-		fs.StringVar(&o.file, "file", "", "")
-		fs.StringVar(&o.reply, "reply", "", "")
-		fs.StringVar(&o.edit, "edit", "", "")
-		fs.BoolVar(&o.react, "react", false, "")
-		fs.BoolVar(&o.notice, "notice", false, "")
-		fs.BoolVar(&o.clear, "clear", false, "")
+	Least: 1, Most: 2,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(sendFlags)
+		fs.StringVar(&f.file, "file", "", "")
+		fs.StringVar(&f.reply, "reply", "", "")
+		fs.StringVar(&f.edit, "edit", "", "")
+		fs.BoolVar(&f.react, "react", false, "")
+		fs.BoolVar(&f.notice, "notice", false, "")
+		fs.BoolVar(&f.clear, "clear", false, "")
+		return f.run
 	},
-	run: runSend,
 }
 
-func runSend(ctx context.Context, a *app, args []string) (err error) {
-	if err := need(args, 1, 2); err != nil {
-		return err
-	}
-	d, done, err := a.draft(args[1:])
+type sendFlags struct {
+	file, reply, edit    string
+	react, notice, clear bool
+}
+
+func (f *sendFlags) run(ctx context.Context, a *app, args []string) (err error) {
+	d, done, err := f.draft(a, args[1:])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	return a.inRoom(ctx, args, 1, 2, func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID, _ []string) error {
+	return a.inRoom(ctx, args[0], func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID) error {
 		txn, err := s.Send(ctx, room, d)
 		if err != nil {
 			return err
@@ -75,9 +80,9 @@ func runSend(ctx context.Context, a *app, args []string) (err error) {
 		}
 		switch {
 		case sent == nil && changed != nil:
-			return fmt.Errorf("the message is kept in the outbox: %w: %s", e2ee.ErrIdentityChanged, changed.User)
+			return fmt.Errorf("the message stays in the outbox: %w: %s", e2ee.ErrIdentityChanged, changed.User)
 		case sent == nil:
-			return failed(exitFailed, "it is in the outbox and leaves with the next command", errors.New("the message has not left yet"))
+			return failed(exitFailed, "it is in the outbox, and the next command sends it", errors.New("the message has not been sent yet"))
 		case sent.Kind == e2ee.EventFailed:
 			return fmt.Errorf("the message was not sent: %s", sent.Detail)
 		}
@@ -89,11 +94,12 @@ func runSend(ctx context.Context, a *app, args []string) (err error) {
 	})
 }
 
-// draft makes the message of the arguments. done closes what it opened.
-func (a *app) draft(args []string) (d client.Draft, done func() error, err error) {
+// draft makes the message that the arguments and flags describe. done closes the
+// file of the message.
+func (f *sendFlags) draft(a *app, args []string) (d client.Draft, done func() error, err error) {
 	done = func() error { return nil }
-	d.Kind, d.Clear = quinta.MessageText, a.opt.clear
-	if a.opt.notice {
+	d.Kind, d.Clear = quinta.MessageText, f.clear
+	if f.notice {
 		d.Kind = quinta.MessageNotice
 	}
 	if len(args) == 1 {
@@ -105,39 +111,39 @@ func (a *app) draft(args []string) (d client.Draft, done func() error, err error
 		}
 	}
 	switch {
-	case a.opt.edit != "" && a.opt.reply != "":
-		return d, done, misused("--edit and --reply do not go together")
-	case a.opt.react && (a.opt.reply == "" || a.opt.file != "" || d.Text == ""):
-		return d, done, misused("--react needs a TEXT, and the message in --reply")
-	case a.opt.react:
-		d.Kind, d.Relation = quinta.MessageReaction, quinta.Relation{Kind: quinta.RelationReaction, To: quinta.MessageID(a.opt.reply), Key: d.Text}
+	case f.edit != "" && f.reply != "":
+		return d, done, misused("--edit and --reply cannot be combined")
+	case f.react && (f.reply == "" || f.file != "" || d.Text == ""):
+		return d, done, misused("--react needs a TEXT and --reply")
+	case f.react:
+		d.Kind, d.Relation = quinta.MessageReaction, quinta.Relation{Kind: quinta.RelationReaction, To: quinta.MessageID(f.reply), Key: d.Text}
 		d.Text = ""
-	case a.opt.edit != "":
-		d.Relation = quinta.Relation{Kind: quinta.RelationReplace, To: quinta.MessageID(a.opt.edit)}
-	case a.opt.reply != "":
-		d.Relation = quinta.Relation{Kind: quinta.RelationReply, To: quinta.MessageID(a.opt.reply)}
+	case f.edit != "":
+		d.Relation = quinta.Relation{Kind: quinta.RelationReplace, To: quinta.MessageID(f.edit)}
+	case f.reply != "":
+		d.Relation = quinta.Relation{Kind: quinta.RelationReply, To: quinta.MessageID(f.reply)}
 	}
-	if a.opt.file == "" {
+	if f.file == "" {
 		if len(args) == 0 {
-			return d, done, misused("what is to be sent? give a TEXT, - or --file")
+			return d, done, misused("there is nothing to send: give a TEXT, - or --file")
 		}
 		return d, done, nil
 	}
-	f, err := os.Open(a.opt.file)
+	file, err := os.Open(f.file)
 	if err != nil {
 		return d, done, err
 	}
-	st, err := f.Stat()
+	st, err := file.Stat()
 	if err != nil || !st.Mode().IsRegular() {
-		return d, done, errors.Join(misused("%s is not a file", a.opt.file), err, f.Close())
+		return d, done, errors.Join(misused("%s is not a regular file", f.file), err, file.Close())
 	}
-	name := filepath.Base(a.opt.file)
+	name := filepath.Base(f.file)
 	d.Kind = quinta.MessageFile
-	d.File = &client.Upload{Name: name, MediaType: mediaType(name), Size: st.Size(), From: a.counted(f, name, st.Size())}
-	return d, f.Close, nil
+	d.File = &client.Upload{Name: name, MediaType: mediaType(name), Size: st.Size(), From: a.counted(file, name, st.Size())}
+	return d, file.Close, nil
 }
 
-// mediaType guesses a file's type by its name.
+// mediaType guesses the type of a file from its name.
 func mediaType(name string) string {
 	t, _, _ := strings.Cut(mime.TypeByExtension(filepath.Ext(name)), ";")
 	if t == "" {
@@ -146,7 +152,7 @@ func mediaType(name string) string {
 	return t
 }
 
-// readText reads one message from standard input, without its last line end.
+// readText reads one message from standard input, without the final newline.
 func (a *app) readText() (string, error) {
 	b, err := io.ReadAll(io.LimitReader(a.in, maxText+1))
 	if err != nil {

@@ -11,45 +11,53 @@ import (
 )
 
 var tailCommand = &command{
-	name:  "tail",
-	args:  "[ROOM ...] [--count N]",
-	short: "print messages as they come",
-	long: `Prints messages as they come, of all rooms or of those named, until it is
-interrupted. A message that cannot be read says why, and is printed again when
-its key comes.
+	Name:  "tail",
+	Args:  "[ROOM ...] [--count N]",
+	Short: "print messages as they arrive",
+	Long: `Prints messages as they arrive, in all rooms or in those named, until it is
+interrupted. If a message cannot be read, tail says why, and prints it again
+once its key has arrived.
 
 Example: quinta tail --json | jq -r 'select(.type == "message") | .text'
 
-  --count N   end after N messages
+  --count N   stop after N messages
 `,
-	flags: func(fs *flag.FlagSet, o *options) { fs.IntVar(&o.count, "count", 0, "") },
-	run: func(ctx context.Context, a *app, args []string) error {
-		return with(ctx, a, "rooms", func(ctx context.Context, s client.Talker, ac *account) error {
-			var rooms []quinta.RoomID
-			for _, want := range args {
-				id, err := resolve(ctx, s, want)
-				if err != nil {
-					return err
-				}
-				rooms = append(rooms, id)
-			}
-			ctx, stop := context.WithCancel(ctx)
-			defer stop()
-			n := 0
-			return s.Run(ctx, func(e e2ee.Event) {
-				if ctx.Err() != nil && a.opt.count > 0 {
-					return
-				}
-				if len(rooms) > 0 && e.Message.Room != "" && !slices.Contains(rooms, e.Message.Room) {
-					return
-				}
-				a.tell(ac.User, e)
-				if e.Kind == e2ee.EventMessage {
-					if n++; n == a.opt.count {
-						stop()
-					}
-				}
-			})
-		})
+	Most: -1,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(tailFlags)
+		fs.IntVar(&f.count, "count", 0, "")
+		return f.run
 	},
+}
+
+type tailFlags struct{ count int }
+
+func (f *tailFlags) run(ctx context.Context, a *app, args []string) error {
+	return with(ctx, a, "rooms", func(ctx context.Context, s client.Talker, ac *account) error {
+		var rooms []quinta.RoomID
+		for _, want := range args {
+			id, err := resolve(ctx, s, want)
+			if err != nil {
+				return err
+			}
+			rooms = append(rooms, id)
+		}
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		n := 0
+		return s.Run(ctx, func(e e2ee.Event) {
+			if ctx.Err() != nil && f.count > 0 {
+				return
+			}
+			if len(rooms) > 0 && e.Message.Room != "" && !slices.Contains(rooms, e.Message.Room) {
+				return
+			}
+			a.tell(ac.User, e)
+			if e.Kind == e2ee.EventMessage {
+				if n++; n == f.count {
+					stop()
+				}
+			}
+		})
+	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// comparedLine is what is to be compared, in JSON.
+// comparedLine has the strings to compare, in JSON.
 type comparedLine struct {
 	head
 	Account quinta.UserID   `json:"account"`
@@ -27,36 +27,44 @@ type comparedLine struct {
 }
 
 var verifyCommand = &command{
-	name:  "verify",
-	args:  "USER [DEVICE] [--flag] | --wait [--flag]",
-	short: "compare with somebody that nobody listens in",
-	long: `Verifies a user, or another device of the own account: both see the same short
-strings, compare them over another channel (by voice, side by side), and say
-whether they are equal. The answer is read from standard input: yes or no.
+	Name:  "verify",
+	Args:  "USER [DEVICE] [--flag] | --wait [--flag]",
+	Short: "verify a user or device by comparing short strings",
+	Long: `Verifies a user, or another of your own devices. Both sides see the same short
+strings; compare them over another channel, such as a call or side by side, and
+answer yes or no, which is read from standard input. If the strings differ,
+somebody may be listening in, and the exit code is 5. On Matrix, a user is asked
+in your direct conversation with them, which they must have joined.
 
 Example: quinta verify @bob:example.org
 
-  --wait        wait for a request of somebody else instead
-  --show-code   show a code for the other side to scan: its content is printed
-                in base64; base64 -d | qrencode -8 -t ANSIUTF8 draws it. The
-                answer, whether the other side scanned it, is yes or no
-  --scan-code   scan the other side's code: its content in base64 is read from
-                standard input; zbarimg --raw -Sbinary FILE | base64 -w0 does so
+  --wait        wait for a request from the other side
+  --show-code   show a code for the other side to scan. Its content is printed
+                in base64; base64 -d | qrencode -8 -t ANSIUTF8 draws it.
+                Answer yes or no when asked whether the other side has
+                scanned it
+  --scan-code   scan the other side's code. Its content is read from standard
+                input in base64; zbarimg --raw -Sbinary FILE | base64 -w0
+                prints it
 `,
-	flags: func(fs *flag.FlagSet, o *options) {
-		fs.BoolVar(&o.wait, "wait", false, "")
-		fs.BoolVar(&o.showCode, "show-code", false, "")
-		fs.BoolVar(&o.scanCode, "scan-code", false, "")
+	Most: 2,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(verifyFlags)
+		fs.BoolVar(&f.wait, "wait", false, "")
+		fs.BoolVar(&f.showCode, "show-code", false, "")
+		fs.BoolVar(&f.scanCode, "scan-code", false, "")
+		return f.run
 	},
-	run: runVerify,
 }
 
-func runVerify(ctx context.Context, a *app, args []string) error {
-	if a.opt.wait != (len(args) == 0) || len(args) > 2 {
+type verifyFlags struct{ wait, showCode, scanCode bool }
+
+func (f *verifyFlags) run(ctx context.Context, a *app, args []string) error {
+	if f.wait != (len(args) == 0) {
 		return misused("give a USER and perhaps a DEVICE, or --wait")
 	}
-	if a.opt.showCode && a.opt.scanCode {
-		return misused("either this side shows the code or it scans")
+	if f.showCode && f.scanCode {
+		return misused("--show-code and --scan-code cannot be combined: one side shows, the other scans")
 	}
 	return with(ctx, a, "verification", func(ctx context.Context, s client.Verifier, ac *account) error {
 		ctx, cancel := a.limited(ctx)
@@ -64,7 +72,7 @@ func runVerify(ctx context.Context, a *app, args []string) error {
 		rctx, stop := context.WithCancel(ctx)
 		ran := make(chan error, 1)
 		go func() { ran <- s.Run(rctx, func(e2ee.Event) {}) }()
-		err := a.verify(ctx, s, ac, args)
+		err := f.verify(ctx, a, s, ac, args)
 		stop()
 		if err = errors.Join(err, <-ran); err != nil {
 			return err
@@ -77,26 +85,26 @@ func runVerify(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-func (a *app) verify(ctx context.Context, s client.Verifier, ac *account, args []string) error {
+func (f *verifyFlags) verify(ctx context.Context, a *app, s client.Verifier, ac *account, args []string) error {
 	var by client.Comparison
 	switch {
-	case a.opt.showCode:
+	case f.showCode:
 		by.Show = func(code []byte) error { return a.showCode(ac, code) }
 		by.Scanned = func(context.Context, quinta.Device) (bool, error) {
-			return a.confirm("does the other side say that it scanned the code?")
+			return a.confirm("does the other side say that it has scanned the code?")
 		}
-	case a.opt.scanCode:
+	case f.scanCode:
 		by.Scan = func(context.Context) ([]byte, error) { return a.scanCode() }
 	default:
 		by.Strings = func(_ context.Context, str client.ShortStrings) (bool, error) { return a.compare(ac, str) }
 	}
 	codes, ok := client.As[client.CodeVerifier](s)
 	if by.Strings == nil && !ok {
-		return quinta.E(quinta.KindInvalid, "verifying", "this network has no codes to scan")
+		return cannot(ac, "codes to scan")
 	}
-	if a.opt.wait {
+	if f.wait {
 		accept := func(from quinta.Device) bool {
-			a.note("%s, device %s, asks to verify", oneLine(string(from.User)), oneLine(string(from.ID)))
+			a.note("%s, device %s, asks for a verification", oneLine(string(from.User)), oneLine(string(from.ID)))
 			return true
 		}
 		if by.Strings == nil {
@@ -108,22 +116,22 @@ func (a *app) verify(ctx context.Context, s client.Verifier, ac *account, args [
 	if len(args) == 2 {
 		id = quinta.DeviceID(args[1])
 	}
-	a.note("the other side must accept, or do the same there")
+	a.note("the other side must accept, or run the same command")
 	if by.Strings == nil {
 		return codes.VerifyBy(ctx, quinta.UserID(args[0]), id, by)
 	}
 	return s.Verify(ctx, quinta.UserID(args[0]), id, by.Strings)
 }
 
-// codeLine is the content of a code to be scanned, in JSON.
+// codeLine is the content of a code to scan, in JSON.
 type codeLine struct {
 	head
 	Account quinta.UserID `json:"account"`
 	Code    string        `json:"code"`
 }
 
-// showCode prints the content of a code. It is a secret until the
-// verification is over, and is shown so that the other side sees it.
+// showCode prints the content of a code for the other side to see. It is secret
+// until the verification has ended.
 func (a *app) showCode(ac *account, code []byte) error {
 	text := base64.StdEncoding.EncodeToString(code)
 	if a.opt.json {
@@ -136,21 +144,21 @@ func (a *app) showCode(ac *account, code []byte) error {
 // maxCode bounds the text of a code: the largest holds 2953 bytes.
 const maxCode = 8 << 10
 
-// scanCode reads the content of a code from a line of standard input.
+// scanCode reads the content of a code from one line of standard input.
 func (a *app) scanCode() ([]byte, error) {
-	a.note("the content of the other side's code, in base64:")
+	a.note("enter the content of the other side's code, in base64:")
 	line, err := bufio.NewReader(io.LimitReader(a.in, maxCode)).ReadString('\n')
 	if err != nil && line == "" {
 		return nil, errors.New("no code was read")
 	}
 	code, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
 	if err != nil || len(code) == 0 {
-		return nil, errors.New("this is not the content of a code in base64")
+		return nil, errors.New("the input is not the content of a code in base64")
 	}
 	return code, nil
 }
 
-// compare shows the strings and asks whether they are equal.
+// compare shows the strings and asks whether the other side shows the same.
 func (a *app) compare(ac *account, s client.ShortStrings) (bool, error) {
 	var emoji []string
 	for _, e := range s.Emoji {

@@ -4,16 +4,15 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 )
 
 var versionCommand = &command{
-	name:  "version",
-	short: "print the version",
-	long:  "Prints the version of the program and of Go.\n",
-	run: func(ctx context.Context, a *app, args []string) error {
-		if err := need(args, 0, 0); err != nil {
-			return err
-		}
+	Name:  "version",
+	Short: "print the version",
+	Long:  "Prints the version of quinta and of the Go that it was built with.\n\nExample: quinta version\n",
+	Prepare: cli.Plain(func(ctx context.Context, a *app, args []string) error {
 		v := "unknown"
 		if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
 			v = b.Main.Version
@@ -27,5 +26,5 @@ var versionCommand = &command{
 		}
 		a.say("quinta %s %s", v, runtime.Version())
 		return nil
-	},
+	}),
 }

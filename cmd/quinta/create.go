@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+)
+
+var createCommand = &command{
+	Name:  "create",
+	Args:  "[USER ...] [--flag ...]",
+	Short: "create an encrypted room",
+	Long: `Creates a room, encrypted from the beginning, and invites the users to it.
+
+Example: quinta create --name garden @bob:example.org
+
+  --name NAME    the name of the room
+  --topic TEXT   the topic of the room
+  --direct       make it a conversation of two people
+  --clear        create it without encryption. A room in clear cannot become a
+                 secret one
+  --legacy       open a conversation with one user of the CA network in its old,
+                 weak profile. Nothing is sent until that user has chosen it as
+                 well, and messages in it are marked as weak
+`,
+	Most: -1,
+	Prepare: func(fs *flag.FlagSet) run {
+		f := new(createFlags)
+		fs.StringVar(&f.name, "name", "", "")
+		fs.StringVar(&f.topic, "topic", "", "")
+		fs.BoolVar(&f.direct, "direct", false, "")
+		fs.BoolVar(&f.clear, "clear", false, "")
+		fs.BoolVar(&f.legacy, "legacy", false, "")
+		return f.run
+	},
+}
+
+type createFlags struct {
+	name, topic           string
+	direct, clear, legacy bool
+}
+
+func (f *createFlags) run(ctx context.Context, a *app, args []string) error {
+	if f.legacy {
+		return f.openLegacy(ctx, a, args)
+	}
+	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+		in := client.NewRoom{Name: f.name, Topic: f.topic, Direct: f.direct, Clear: f.clear}
+		for _, u := range args {
+			in.Invite = append(in.Invite, quinta.UserID(u))
+		}
+		room, err := s.Create(ctx, in)
+		if err != nil {
+			return err
+		}
+		return a.roomResult(ctx, s, ac, "created", room)
+	})
+}
+
+// openLegacy opens a conversation of two in the weak profile.
+func (f *createFlags) openLegacy(ctx context.Context, a *app, args []string) error {
+	if len(args) != 1 || f.name != "" || f.topic != "" || f.clear {
+		return misused("--legacy takes one USER, and none of --name, --topic and --clear")
+	}
+	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
+		p, ok := client.As[client.ProfileChooser](s)
+		if !ok {
+			return cannot(ac, "the legacy profile")
+		}
+		room, err := p.Legacy(ctx, quinta.UserID(args[0]))
+		if err != nil {
+			return err
+		}
+		a.note("warning: this conversation is weak: doc/security.md says what is not protected in it")
+		return a.roomResult(ctx, s, ac, "created", room)
+	})
+}
