@@ -3,11 +3,15 @@ package server_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
 )
 
 // A worker runs until it is told to end, or fails.
@@ -77,21 +81,53 @@ func TestRunnersRunWhileTheServerServes(t *testing.T) {
 }
 
 // TestOpenStartsNothing: a core that is open and does not serve does nothing
-// by itself.
+// by itself. One that serves runs and sweeps.
 func TestOpenStartsNothing(t *testing.T) {
 	t.Parallel()
+	var hours atomic.Int64
+	cfg := config(t)
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(hours.Load()) * time.Hour) }
 	w := newWorker(nil)
-	c, err := server.Open(t.Context(), config(t), []server.Network{network("w", w)})
+	c, err := server.Open(t.Context(), cfg, []server.Network{network("w", w)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.AddAccount(t.Context(), "alice", "password"); err != nil {
+	loose := func() (n int) {
+		t.Helper()
+		if err := c.View(t.Context(), func(tx *db.Tx) error { return tx.Row(`SELECT COUNT(*) FROM blob_loose`).Scan(&n) }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	// Bytes that nothing refers to are removed by a sweep after an hour.
+	if _, err := c.Blobs.Write(t.Context(), strings.NewReader("bytes"), 100); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if isClosed(w.began) {
-		t.Error("a runner began without Serve")
+	hours.Store(2)
+	w = newWorker(nil)
+	if c, err = server.Open(t.Context(), cfg, []server.Network{network("w", w)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddAccount(t.Context(), "alice", "password"); err != nil { // takes some time
+		t.Fatal(err)
+	}
+	if isClosed(w.began) || loose() != 1 {
+		t.Error("a runner or a sweep began without Serve")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- c.Serve(ctx, l, http.NotFoundHandler(), nil) }()
+	<-w.began
+	eventually(t, "the loose bytes are removed", func() bool { return loose() == 0 })
+	stop()
+	if err := errors.Join(<-stopped, c.Close()); err != nil {
+		t.Error(err)
 	}
 }

@@ -158,6 +158,7 @@ func (c *Core) run(ctx context.Context) (end func() <-chan struct{}) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.sweepAlways(ctx) })
+	wg.Go(func() { c.Blobs.Run(ctx) })
 	for _, s := range c.running {
 		if r, ok := s.front.(Runner); ok {
 			wg.Go(func() { c.runOne(ctx, s.name, r) })

@@ -46,8 +46,6 @@ type Blobs struct {
 	db    *db.DB
 	store store
 
-	stop context.CancelFunc
-	done chan struct{}
 	shut sync.Once
 
 	// kept is held by those who need all bytes to stay, and by the sweep.
@@ -80,8 +78,8 @@ const (
 	cleanTime = 10 * time.Second
 )
 
-// Open opens the media store and begins to sweep. d must have the tables of
-// Schema. Close it before d.
+// Open opens the media store. d must have the tables of Schema. Close it
+// before d. Nothing is swept before Run.
 func Open(ctx context.Context, cfg Config, d *db.DB) (*Blobs, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
@@ -93,20 +91,12 @@ func Open(ctx context.Context, cfg Config, d *db.DB) (*Blobs, error) {
 	if err != nil {
 		return nil, err
 	}
-	sctx, cancel := context.WithCancel(context.Background())
-	b := &Blobs{cfg: cfg, db: d, store: s, stop: cancel, done: make(chan struct{})}
-	go b.sweepAlways(sctx)
-	return b, nil
+	return &Blobs{cfg: cfg, db: d, store: s}, nil
 }
 
-// Close ends the sweeping and closes the media store.
-func (b *Blobs) Close() error {
-	var err error
-	b.shut.Do(func() {
-		b.stop()
-		<-b.done
-		err = b.store.close()
-	})
+// Close closes the media store.
+func (b *Blobs) Close() (err error) {
+	b.shut.Do(func() { err = b.store.close() })
 	return err
 }
 

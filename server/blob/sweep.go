@@ -11,9 +11,9 @@ import (
 // sweepBatch bounds what one round removes.
 const sweepBatch = 100
 
-// sweepAlways sweeps at once and then now and then, until ctx ends.
-func (b *Blobs) sweepAlways(ctx context.Context) {
-	defer close(b.done)
+// Run sweeps at once and then now and then, until ctx ends. A server calls it
+// while it serves.
+func (b *Blobs) Run(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
 	for {
@@ -32,7 +32,7 @@ func (b *Blobs) sweepAlways(ctx context.Context) {
 	}
 }
 
-// Sweep forgets the reserved ids whose time is over and removes the loose
+// Sweep forgets the reserved ids that have expired and removes the loose
 // bytes that are due. It returns how many files it removed.
 func (b *Blobs) Sweep(ctx context.Context) (int, error) {
 	b.kept.Lock()
