@@ -197,6 +197,15 @@ const (
 	// WeakKeySource: the key came from a source that proves no owner, such as
 	// a backup whose entries are not authenticated.
 	WeakKeySource Weakness = "key-source"
+	// WeakUnknownDevice: the key came from such a source, and says that it is of
+	// a device that this one does not know.
+	WeakUnknownDevice Weakness = "unknown-device"
+	// WeakOwner: two users have proven that they hold the key, and only one of
+	// them can have made it.
+	WeakOwner Weakness = "owner"
+	// WeakRelation: what the message answers, or the thread that it is in, was
+	// not sealed with it; the server can have put it there.
+	WeakRelation Weakness = "relation"
 	// WeakLegacy: the message came in a legacy profile that the user chose.
 	WeakLegacy Weakness = "legacy"
 )

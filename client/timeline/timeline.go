@@ -217,7 +217,7 @@ func change(tx e2ee.Tx, target *record, key string, m quinta.Message) error {
 	case quinta.RelationReplace:
 		at := m.Time.UnixMilli()
 		older := at < target.Edited || (at == target.Edited && m.ID <= target.EditID)
-		if m.Sender != target.Message.Sender || target.Redacted || older {
+		if m.Sender != target.Message.Sender || m.Type != target.Message.Type || target.Redacted || older {
 			return nil
 		}
 		// A text that was encrypted is not replaced by one in clear.

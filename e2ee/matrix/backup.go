@@ -39,11 +39,11 @@ func (m *Machine) Unsaved(tx e2ee.Tx, limit int) ([]Backup, error) {
 			if err != nil {
 				return err
 			}
-			d, err := exported(room, id, r)
+			d, err := exported(room, id, r.claim)
 			if err != nil {
 				return err
 			}
-			verified, err := w.ownerVerified(r)
+			verified, err := w.ownerVerified(r.claim)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func (m *Machine) Unsaved(tx e2ee.Tx, limit int) ([]Backup, error) {
 
 // ownerVerified reports whether a session came from a verified device of its
 // owner.
-func (w *work) ownerVerified(r inboundRecord) (bool, error) {
+func (w *work) ownerVerified(r claim) (bool, error) {
 	if r.Source != fromOlm {
 		return false, nil
 	}
@@ -84,11 +84,11 @@ func (m *Machine) Saved(tx e2ee.Tx, backups []Backup) error {
 			if !found {
 				continue
 			}
-			now, err := exported(b.Session.RoomID, b.Session.SessionID, r)
+			now, err := exported(b.Session.RoomID, b.Session.SessionID, r.claim)
 			if err != nil {
 				return err
 			}
-			if now.SessionKey != b.Session.SessionKey {
+			if now.SessionKey != b.Session.SessionKey || now.SenderKey != b.Session.SenderKey {
 				continue
 			}
 			if err := tx.Delete(unsavedKey(room, b.Session.SessionID)); err != nil {

@@ -88,18 +88,19 @@ func describe(m *quinta.Message, redacts quinta.MessageID) {
 
 func describeMessage(m *quinta.Message, c messageContent) {
 	if r := c.Relates; r != nil {
+		var n messageContent
 		switch {
 		case r.Type == "m.replace" && r.Event != "":
-			m.Relation = quinta.Relation{Kind: quinta.RelationReplace, To: r.Event}
-			var n messageContent
-			if json.Unmarshal(c.New, &n) == nil {
-				c = n
+			// Without a new content it is no edit ("Validity of replacement
+			// events"), and stands by itself.
+			if c.New != nil && json.Unmarshal(c.New, &n) == nil {
+				m.Relation, c = quinta.Relation{Kind: quinta.RelationReplace, To: r.Event}, n
 			}
-		case r.Type == "m.thread" && r.Event != "":
-			m.Relation = quinta.Relation{Kind: quinta.RelationThread, To: r.Event}
-		case r.ReplyTo != nil && r.ReplyTo.Event != "":
-			m.Relation = quinta.Relation{Kind: quinta.RelationReply, To: r.ReplyTo.Event}
-			c.Body = withoutFallback(c.Body)
+		default:
+			m.Relation = r.refers()
+			if m.Relation.Kind == quinta.RelationReply {
+				c.Body = withoutFallback(c.Body)
+			}
 		}
 	}
 	m.Text = c.Body
@@ -124,6 +125,36 @@ func describeMessage(m *quinta.Message, c messageContent) {
 		}
 	default:
 		m.Text = ""
+	}
+}
+
+// refers returns the relations that change no text: the answer to a message,
+// and the place in a thread.
+func (r *relatesTo) refers() quinta.Relation {
+	switch {
+	case r.Type == "m.thread" && r.Event != "":
+		return quinta.Relation{Kind: quinta.RelationThread, To: r.Event}
+	case r.ReplyTo != nil && r.ReplyTo.Event != "":
+		return quinta.Relation{Kind: quinta.RelationReply, To: r.ReplyTo.Event}
+	}
+	return quinta.Relation{}
+}
+
+// hint takes the relation of the clear part of a sealed message that has none
+// of its own: servers need it there, and some programs write it there only. It
+// is the server's claim. So it may say what a message answers, which is marked,
+// and nothing that would change or cut a text, or make a message of something
+// else.
+func hint(m *quinta.Message, relation json.RawMessage) {
+	var sealed struct {
+		Relates json.RawMessage `json:"m.relates_to"`
+	}
+	var r relatesTo
+	if m.Type != typeMessage || relation == nil || json.Unmarshal(m.Body, &sealed) != nil || sealed.Relates != nil || json.Unmarshal(relation, &r) != nil {
+		return
+	}
+	if m.Relation = r.refers(); m.Relation.Kind != "" {
+		m.Weakness = quinta.WeakRelation
 	}
 }
 

@@ -305,6 +305,9 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 		}
 		if old == nil {
 			u.Devices[device] = d
+			if err := w.owns(id, d.Curve); err != nil {
+				return err
+			}
 			// The devices that a user has at first sight are not news.
 			if u.Known && (id != w.m.user || device != w.m.device) {
 				w.emit(w.deviceEvent(e2ee.EventDevice, id, u, device, "new"))

@@ -189,7 +189,8 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 }
 
 // Read opens older events of a room, as /messages gives them. It changes
-// nothing of what is known of the room. What has no key yet is kept and opens
+// nothing of what is known of the room, but that one in which a sealed message
+// opens is encrypted. What has no key yet is kept and opens
 // when the key comes, as with Receive.
 func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
@@ -203,7 +204,7 @@ func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage)
 			if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" || e.StateKey != nil {
 				continue
 			}
-			if err := w.timelineEvent(room, r, e); err != nil {
+			if err := w.timelineEvent(room, &r, e); err != nil {
 				return err
 			}
 		}

@@ -24,19 +24,6 @@ const (
 	fromOlm                   // the owner sent it
 )
 
-// An inboundRecord is one inbound Megolm session.
-type inboundRecord struct {
-	State  []byte `json:"state"`
-	Source source `json:"source"`
-	// Owner is the user whose messages the session opens; empty if nothing
-	// says it.
-	Owner   quinta.UserID `json:"owner,omitempty"`
-	Curve   string        `json:"curve,omitempty"`
-	Ed25519 string        `json:"ed25519,omitempty"`
-	Chain   []string      `json:"chain,omitempty"`
-	Shared  bool          `json:"shared,omitempty"`
-}
-
 func inboundKey(room quinta.RoomID, session string) string {
 	return "in/" + string(room) + "\x00" + session
 }
@@ -72,52 +59,26 @@ func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
 		return nil
 	}
 	defer s.Wipe()
-	_, err = w.storeInbound(k.Room, s, inboundRecord{
+	_, err = w.storeInbound(k.Room, s, claim{
 		Source: fromOlm, Owner: from.User, Curve: from.Curve, Ed25519: from.Ed25519,
 		Shared: k.Shared || k.SharedM || k.SharedOld,
 	})
 	return err
 }
 
-// storeInbound keeps a session. One that is there already is replaced only if
-// the new one comes from a source that is as good, says the same owner, and is
-// the same ratchet at an earlier or equal index. It reports whether anything
-// got better, and opens the messages that waited.
-func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, r inboundRecord) (bool, error) {
+// storeInbound keeps a claim on a session. It reports whether anything got
+// better, and opens the messages that waited.
+func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, c claim) (bool, error) {
 	id := string(s.ID())
-	old, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(room, id))
+	r, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(room, id))
 	if err != nil {
 		return false, err
 	}
-	r.State = s.Encode()
-	if found {
-		have, err := megolm.DecodeInbound(old.State)
-		if err != nil {
-			return false, err
-		}
-		defer have.Wipe()
-		if old.Owner != "" && r.Owner != "" && (old.Owner != r.Owner || old.Curve != r.Curve) {
-			return false, nil
-		}
-		order := s.Compare(have)
-		switch {
-		case order == megolm.Unconnected && !(r.Source == fromOlm && old.Source != fromOlm):
-			return false, nil
-		case order == megolm.Unconnected:
-			// What was imported was not the owner's ratchet; his counts.
-		case order == megolm.Better && r.Source < old.Source:
-			// The ratchet is the same one, so the earlier index is the owner's
-			// too; what is known of him stays.
-			r.Source, r.Owner, r.Curve, r.Ed25519, r.Chain, r.Shared = old.Source, old.Owner, old.Curve, old.Ed25519, old.Chain, old.Shared
-		case order == megolm.Better:
-		case r.Source > old.Source:
-			// The owner is proven now; the earlier ratchet stays.
-			if order == megolm.Worse {
-				r.State = old.State
-			}
-		default:
-			return false, nil
-		}
+	if !found {
+		c.State = s.Encode()
+		r.claim = c
+	} else if better, err := r.add(s, c); err != nil || !better {
+		return false, err
 	}
 	if err := e2ee.Store(w.tx, inboundKey(room, id), &r); err != nil {
 		return false, err
@@ -208,20 +169,22 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 		f, err := w.noKey(room, c.SessionID, e)
 		return msg, f, err
 	}
-	s, err := megolm.DecodeInbound(r.State)
+	claims, err := w.fitting(&r, e.Sender)
 	if err != nil {
 		return msg, nil, err
 	}
-	defer s.Wipe()
-	if r.Owner != "" && r.Owner != e.Sender {
-		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "session of another user"}, nil
+	if len(claims) == 0 {
+		// The sender's own claim may still come.
+		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "session of another user", kept: true}, nil
 	}
-	text, err := s.Open(m)
+	text, under, err := openUnder(claims, m)
 	switch {
 	case errors.Is(err, megolm.ErrUnknownIndex):
 		return msg, &failure{reason: quinta.ReasonKeyTooNew, kept: true}, w.requestKey(room, c.SessionID, e)
-	case err != nil:
+	case errors.Is(err, errNotOpened):
 		return msg, &failure{reason: quinta.ReasonTampered}, nil
+	case err != nil:
+		return msg, nil, err
 	}
 	var p struct {
 		Type    string          `json:"type"`
@@ -234,7 +197,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	if p.Room != room {
 		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "message of another room"}, nil
 	}
-	use, err := w.firstUse(c.SessionID, m.Index, e)
+	use, err := w.firstUse(under.replay(c.SessionID), m.Index, e)
 	if err != nil {
 		return msg, nil, err
 	}
@@ -244,46 +207,61 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	if use == toldBefore && !w.reading {
 		return msg, &failure{told: true}, nil
 	}
-	msg.Type, msg.Body, msg.Encrypted = p.Type, relate(p.Content, c.RelatesTo), true
+	if err := w.opened(room, c.SessionID, r, under); err != nil {
+		return msg, nil, err
+	}
+	msg.Type, msg.Body, msg.Encrypted = p.Type, p.Content, true
 	describe(&msg, "")
-	return msg, nil, w.attribute(&msg, r)
+	hint(&msg, c.RelatesTo)
+	return msg, nil, w.attribute(&msg, under, r.contested())
+}
+
+// errNotOpened says that a message is not authentic.
+var errNotOpened = errors.New("matrix: the message is not authentic")
+
+// openUnder opens a message under the first of the claims that has its index.
+func openUnder(claims []claim, m *megolm.Message) ([]byte, claim, error) {
+	for _, c := range claims {
+		s, err := megolm.DecodeInbound(c.State)
+		if err != nil {
+			return nil, c, err
+		}
+		text, err := s.Open(m)
+		s.Wipe()
+		switch {
+		case err == nil:
+			return text, c, nil
+		case !errors.Is(err, megolm.ErrUnknownIndex):
+			return nil, c, errNotOpened
+		}
+	}
+	return nil, claim{}, megolm.ErrUnknownIndex
 }
 
 // attribute says which device a message is from and how far it is known.
-func (w *work) attribute(msg *quinta.Message, r inboundRecord) error {
+func (w *work) attribute(msg *quinta.Message, c claim, contested bool) error {
 	u, err := w.user(msg.Sender)
 	if err != nil {
 		return err
 	}
-	id, d := u.byCurve(r.Curve)
-	if d != nil && d.Ed25519 == r.Ed25519 {
+	id, d := u.byCurve(c.Curve)
+	if d != nil && d.Ed25519 == c.Ed25519 {
 		msg.Device, msg.Trust = id, w.trust(msg.Sender, u, d)
 	}
-	if r.Source != fromOlm {
-		// An own device or a file says whose it is, not the owner himself.
+	if c.Source == fromImport && msg.Trust > quinta.TrustUnknown {
+		msg.Trust = quinta.TrustUnknown
+	}
+	switch {
+	case contested:
+		msg.Weakness = quinta.WeakOwner
+	case c.Source == fromOlm:
+	case d == nil:
+		msg.Weakness = quinta.WeakUnknownDevice
+	default:
+		// One of this user's devices, or a file, says whose it is, not the owner.
 		msg.Weakness = quinta.WeakKeySource
-		if r.Source == fromImport && msg.Trust > quinta.TrustUnknown {
-			msg.Trust = quinta.TrustUnknown
-		}
 	}
 	return nil
-}
-
-// relate puts the relation of the clear part into a content that has none:
-// servers need it in clear.
-func relate(content, relation json.RawMessage) json.RawMessage {
-	if relation == nil {
-		return content
-	}
-	var has map[string]json.RawMessage
-	if json.Unmarshal(content, &has) != nil || has["m.relates_to"] != nil {
-		return content
-	}
-	if has == nil {
-		has = map[string]json.RawMessage{}
-	}
-	has["m.relates_to"] = relation
-	return e2ee.JSON(has)
 }
 
 // A use says what is known of the index of a session.
@@ -296,12 +274,13 @@ const (
 	usedByAnother            // another event did
 )
 
-// firstUse notes that the index of a session was used by an event, and reports
+// firstUse notes that an index was used by an event, where line is the place of
+// the claim that it is an index of, and reports
 // whether another event used it, or this one before. A server that brings an
 // event twice must not have it count twice; out of the history it may be read
 // as often as somebody looks.
-func (w *work) firstUse(session string, index uint32, e roomEvent) (use, error) {
-	key := "replay/" + session + "/" + hex32(index)
+func (w *work) firstUse(line string, index uint32, e roomEvent) (use, error) {
+	key := line + hex32(index)
 	read, told := e2ee.JSON([]any{e.ID, e.Time}), e2ee.JSON([]any{e.ID, e.Time, true})
 	old, err := w.tx.Get(key)
 	if err != nil {
@@ -359,6 +338,15 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 		if err := w.tx.Delete("kept/" + string(room) + "\x00" + session + "\x00" + string(e.ID)); err != nil {
 			return err
 		}
+		if f == nil {
+			r, _, err := w.room(room)
+			if err == nil && !r.Encrypted {
+				err = w.mustBeEncrypted(room, &r)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		w.report(msg, f)
 	}
 	return nil
@@ -403,7 +391,7 @@ func (m *Machine) Import(tx e2ee.Tx, sessions []sessiondata.Session) (imported i
 			if err != nil || string(s.ID()) != d.SessionID {
 				continue
 			}
-			better, err := w.storeInbound(quinta.RoomID(d.RoomID), s, inboundRecord{
+			better, err := w.storeInbound(quinta.RoomID(d.RoomID), s, claim{
 				Source: fromImport, Curve: d.SenderKey, Ed25519: d.SenderClaimedKeys["ed25519"], Chain: d.ForwardingChain, Shared: d.SharedHistory,
 			})
 			s.Wipe()
@@ -429,7 +417,7 @@ func (m *Machine) Export(tx e2ee.Tx) ([]sessiondata.Session, error) {
 				return err
 			}
 			room, id, _ := strings.Cut(e.Name, "\x00")
-			d, err := exported(room, id, e.Value)
+			d, err := exported(room, id, e.Value.claim)
 			if err != nil {
 				return err
 			}
@@ -441,7 +429,7 @@ func (m *Machine) Export(tx e2ee.Tx) ([]sessiondata.Session, error) {
 }
 
 // exported returns a session in the form of exports.
-func exported(room, id string, r inboundRecord) (sessiondata.Session, error) {
+func exported(room, id string, r claim) (sessiondata.Session, error) {
 	s, err := megolm.DecodeInbound(r.State)
 	if err != nil {
 		return sessiondata.Session{}, err

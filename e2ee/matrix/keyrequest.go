@@ -147,11 +147,11 @@ func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 		_, err := w.toDevice(typeWithheld, []deviceMessage{w.withhold(to, c.Body.Room, c.Body.Session, code)}, record{})
 		return err
 	}
-	return w.forward(to, c, r)
+	return w.forward(to, c, r.claim)
 }
 
 // forward puts a session on its way to an own device.
-func (w *work) forward(to target, c requestContent, r inboundRecord) error {
+func (w *work) forward(to target, c requestContent, r claim) error {
 	s, err := megolm.DecodeInbound(r.State)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 		return nil
 	}
 	defer s.Wipe()
-	_, err = w.storeInbound(k.Room, s, inboundRecord{
+	_, err = w.storeInbound(k.Room, s, claim{
 		Source: fromForward, Curve: strings.TrimRight(k.SenderKey, "="), Ed25519: strings.TrimRight(k.ClaimedKey, "="),
 		Chain: append(k.Chain, from.Curve), Shared: k.Shared || k.SharedM || k.SharedOld,
 	})

@@ -135,6 +135,8 @@ type meta struct {
 	// BackupLocked says that there is a key backup which this device cannot
 	// open.
 	BackupLocked bool `json:"backup_locked,omitempty"`
+	// Curves says that the owner of every known device key is noted.
+	Curves bool `json:"curves,omitempty"`
 }
 
 // work is one call: the transaction and what was read of it.

@@ -217,7 +217,7 @@ func (w *work) newOutbound(room quinta.RoomID, r *roomRecord, o *outboundRecord)
 		return err
 	}
 	defer in.Wipe()
-	_, err = w.storeInbound(room, in, inboundRecord{
+	_, err = w.storeInbound(room, in, claim{
 		Source: fromOlm, Owner: w.m.user, Curve: w.acc.Identity().String(), Ed25519: w.acc.Signing().String(), Shared: o.Shared,
 	})
 	return err

@@ -123,7 +123,7 @@ func (w *work) receiveRoom(in InRoom) error {
 			}
 			continue
 		}
-		if err := w.timelineEvent(in.ID, r, e); err != nil {
+		if err := w.timelineEvent(in.ID, &r, e); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ func (w *work) receipts(in InRoom) {
 }
 
 // timelineEvent takes a message of a room.
-func (w *work) timelineEvent(room quinta.RoomID, r roomRecord, e roomEvent) error {
+func (w *work) timelineEvent(room quinta.RoomID, r *roomRecord, e roomEvent) error {
 	if e.Unsigned.Redacted != nil {
 		msg := message(room, e)
 		msg.Kind, msg.Body = quinta.MessageRedaction, nil
@@ -196,8 +196,23 @@ func (w *work) timelineEvent(room quinta.RoomID, r roomRecord, e roomEvent) erro
 			return err
 		}
 	}
+	if f == nil && !r.Encrypted {
+		if err := w.mustBeEncrypted(room, r); err != nil {
+			return err
+		}
+	}
 	w.report(msg, f)
 	return nil
+}
+
+// mustBeEncrypted notes that a room is encrypted in which a sealed message
+// opened, though the server did not say so: nothing leaves for it in clear any
+// more.
+func (w *work) mustBeEncrypted(room quinta.RoomID, r *roomRecord) error {
+	if err := w.encryption(room, r, e2ee.JSON(map[string]string{"algorithm": algorithmMegolm})); err != nil {
+		return err
+	}
+	return e2ee.Store(w.tx, "room/"+string(room), r)
 }
 
 // stateEvent takes one state event.

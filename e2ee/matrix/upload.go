@@ -49,7 +49,7 @@ func (w *work) planUpload() error {
 		w.accChanged = true
 	}
 	_, have := w.acc.FallbackKey()
-	if !have || w.meta.NewFallback {
+	if !have || w.meta.NewFallback || w.acc.FallbackWorn() {
 		if err := w.acc.GenerateFallbackKey(w.m.env.Rand); err != nil {
 			return err
 		}

@@ -62,8 +62,8 @@ func (w *work) receiveWithheld(e toDeviceEvent) error {
 	if c.Algorithm != algorithmMegolm || !plain(c.Room) || !plain(c.Session) {
 		return nil
 	}
-	found, err := w.tx.Get(inboundKey(c.Room, c.Session))
-	if err != nil || found != nil {
+	r, found, err := e2ee.Load[inboundRecord](w.tx, inboundKey(c.Room, c.Session))
+	if err != nil || found && (r.Owner == "" || r.proven(e.Sender)) {
 		return err
 	}
 	detail := c.Code

@@ -157,6 +157,15 @@ func (a *Account) ForgetFallbackKey() bool {
 	return true
 }
 
+// FallbackWorn reports whether the newest fallback key should be followed by
+// another one, as half of the sessions that it may make are made. The sessions
+// are remembered, so that none is made twice; when the memory is full the key
+// refuses, whoever filled it.
+func (a *Account) FallbackWorn() bool {
+	f := a.box().fallback
+	return f != nil && len(f.used) >= MaxFallbackSessions/2
+}
+
 // FallbackKey returns the newest fallback key, if there is one.
 func (a *Account) FallbackKey() (PublicKey, bool) {
 	f := a.box().fallback

@@ -56,13 +56,26 @@ func TestAttackFallbackKeyReplay(t *testing.T) {
 	if _, _, err := b.NewInbound(a.Identity(), first); !errors.Is(err, olm.ErrReplayed) {
 		t.Errorf("as the previous key: got %v, want ErrReplayed", err)
 	}
-	// What is remembered of a fallback key is bounded.
+	// What is remembered of a fallback key is bounded: strangers who fill it
+	// cannot have it forget, and the key is to be replaced well before.
 	next, _ := b.FallbackKey()
+	var early *olm.PreKeyMessage
 	for i := range olm.MaxFallbackSessions + 10 {
 		s := must[*olm.Session](t)(a.NewOutbound(source(i), b.Identity(), next.Key))
-		if _, _, err := b.NewInbound(a.Identity(), parsePreKey(t, seal(t, s, nil, "x"))); err != nil {
-			t.Fatalf("session %d: %v", i, err)
+		m := parsePreKey(t, seal(t, s, nil, "x"))
+		_, _, err := b.NewInbound(a.Identity(), m)
+		if i == 0 {
+			early = m
 		}
+		if want := i >= olm.MaxFallbackSessions; errors.Is(err, olm.ErrUsedUp) != want || !want && err != nil {
+			t.Fatalf("session %d: got %v, want it refused: %v", i, err, want)
+		}
+		if want := i+1 >= olm.MaxFallbackSessions/2; b.FallbackWorn() != want {
+			t.Fatalf("session %d: got worn %v, want %v", i, !want, want)
+		}
+	}
+	if _, _, err := b.NewInbound(a.Identity(), early); !errors.Is(err, olm.ErrReplayed) {
+		t.Errorf("the first session again after the memory was filled: got %v, want ErrReplayed", err)
 	}
 	if _, err := olm.DecodeAccount(b.Encode()); err != nil {
 		t.Errorf("got %v, want a state that decodes", err)

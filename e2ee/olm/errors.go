@@ -23,6 +23,9 @@ var (
 	// ErrReplayed is returned for a pre-key message that would make again a
 	// session that was made with the same fallback key.
 	ErrReplayed = errors.New("olm: message would repeat a session")
+	// ErrUsedUp is returned for a pre-key message to a fallback key with which
+	// [MaxFallbackSessions] sessions were made; see [Account.FallbackWorn].
+	ErrUsedUp = errors.New("olm: message to a fallback key that is used up")
 	// ErrSenderMismatch is returned for a pre-key message that holds another
 	// identity key than its sender's.
 	ErrSenderMismatch = errors.New("olm: message is of another identity key")

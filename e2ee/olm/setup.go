@@ -70,13 +70,14 @@ func (a *Account) NewInbound(sender key.IdentityPublic, m *PreKeyMessage) (*Sess
 		if slices.Contains(f.used, id) {
 			return nil, nil, ErrReplayed
 		}
+		if len(f.used) >= MaxFallbackSessions {
+			return nil, nil, ErrUsedUp
+		}
 		s, plaintext, err := st.newInbound(&f.oneTimeKey, m)
 		if err != nil {
 			return nil, nil, err
 		}
-		if f.used = append(f.used, id); len(f.used) > MaxFallbackSessions {
-			f.used = slices.Clone(f.used[1:])
-		}
+		f.used = append(f.used, id)
 		return s, plaintext, nil
 	}
 	return nil, nil, ErrUnknownOneTimeKey

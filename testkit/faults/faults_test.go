@@ -42,7 +42,7 @@ var faults = []fault{
 	{name: "payload: recipient is not checked", file: machine + "olm.go", old: "p.Recipient != w.m.user || ", new: "", test: "TestAttack11UnknownKeyShare"},
 	{name: "payload: recipient_keys is not checked", file: machine + "olm.go", old: ` || p.RecipientKeys["ed25519"] != w.acc.Signing().String()`, new: "", test: "TestAttack11UnknownKeyShare"},
 	{name: "sender_device_keys: the curve key is not checked", file: machine + "olm.go", old: "d.Curve != curve || ", new: "", test: "TestAttack10SenderDeviceKeys"},
-	{name: "a session of another user is accepted", file: machine + "inbound.go", old: `r.Owner != "" && r.Owner != e.Sender`, new: "false", test: "TestAttack09SessionOfAnother"},
+	{name: "a session of another user is accepted", file: machine + "claims.go", old: `case c.Owner == sender:`, new: `case c.Owner != "":`, test: "TestAttack09SessionOfAnother"},
 	{name: "a message is moved to another room", file: machine + "inbound.go", old: "if p.Room != room {", new: "if false {", test: "TestAttack13RoomMove"},
 	{name: "a message is replayed", file: machine + "inbound.go", old: "return usedByAnother, nil", new: "return fresh, nil", test: "TestAttack12Replay"},
 	{name: "encryption is weakened by a later event", file: machine + "room.go", old: "r.RotationMS, r.RotationMessages = min(r.RotationMS, c.MS), min(r.RotationMessages, c.Messages)", new: "r.RotationMS, r.RotationMessages, r.Algorithm = c.MS, c.Messages, c.Algorithm", test: "TestAttack25EncryptionWeakened"},
