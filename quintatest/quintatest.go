@@ -102,6 +102,8 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 	if cfg.DB.Path == "" && cfg.DB.URL == "" {
 		cfg.DB.Path = filepath.Join(t.TempDir(), "quinta.db")
 	}
+	// What works here works on PostgreSQL too.
+	cfg.DB.Rehearse = cfg.DB.Path != ""
 	if cfg.BlobURL == "" && cfg.DB.Path == "" {
 		cfg.BlobURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}).String()
 	}

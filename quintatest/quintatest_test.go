@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
+	"github.com/quinta-chat/quinta/server/db"
 )
 
 func TestStart(t *testing.T) {
@@ -23,6 +24,18 @@ func TestStart(t *testing.T) {
 	s.Stop()
 	if _, err := http.Get(s.URL); err == nil {
 		t.Error("the stopped server answers")
+	}
+}
+
+// TestStartRehearses: a function for Tx.Prefetch is called on no rows first, as
+// it is on PostgreSQL.
+func TestStartRehearses(t *testing.T) {
+	s := quintatest.Start(t)
+	runs := 0
+	if err := s.Core.View(t.Context(), func(tx *db.Tx) error {
+		return tx.Prefetch(func() error { runs++; return nil })
+	}); err != nil || runs != 2 {
+		t.Errorf("got %d runs, %v, want 2", runs, err)
 	}
 }
 

@@ -132,8 +132,8 @@ func Close(tx *db.Tx, name Name) error {
 	if n == 0 {
 		return quinta.E(quinta.KindNotFound, "account", "there is no such account")
 	}
-	if err := tx.Do(`DELETE FROM account_code WHERE name = $1`, name); err != nil {
+	if err := tx.Queue(`DELETE FROM account_code WHERE name = $1`, name); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM account_profile WHERE name = $1`, name)
+	return tx.Queue(`DELETE FROM account_profile WHERE name = $1`, name)
 }

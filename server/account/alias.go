@@ -65,5 +65,5 @@ func Aliases(tx *db.Tx, network quinta.NetworkName, name Name) ([]string, error)
 // RemoveAlias takes an alias from the account that has it; it can then be
 // given to another.
 func RemoveAlias(tx *db.Tx, network quinta.NetworkName, value string) error {
-	return tx.Do(`DELETE FROM account_alias WHERE network = $1 AND value = $2`, network, value)
+	return tx.Queue(`DELETE FROM account_alias WHERE network = $1 AND value = $2`, network, value)
 }

@@ -39,7 +39,7 @@ func NewCode(tx *db.Tx, rand io.Reader, network quinta.NetworkName, name Name) (
 	// 2^64 is so much larger than a million that the remainder has no bias
 	// worth naming.
 	code := fmt.Sprintf("%0*d", CodeLength, binary.BigEndian.Uint64(raw[:])%1_000_000)
-	return code, tx.Do(`INSERT INTO account_code (network, name, hash, expires, tries) VALUES ($1, $2, $3, $4, $5)
+	return code, tx.Queue(`INSERT INTO account_code (network, name, hash, expires, tries) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (network, name) DO UPDATE SET hash = excluded.hash, expires = excluded.expires, tries = excluded.tries`,
 		network, name, codeHash(network, name, code), tx.Millis()+CodeLife, CodeTries)
 }
@@ -63,9 +63,9 @@ func UseCode(tx *db.Tx, network quinta.NetworkName, name Name, code string) (boo
 	}
 	right := subtle.ConstantTimeCompare(hash, codeHash(network, name, code)) == 1 && expires > tx.Millis()
 	if right || tries <= 1 || expires <= tx.Millis() {
-		return right, tx.Do(`DELETE FROM account_code WHERE network = $1 AND name = $2`, network, name)
+		return right, tx.Queue(`DELETE FROM account_code WHERE network = $1 AND name = $2`, network, name)
 	}
-	return false, tx.Do(`UPDATE account_code SET tries = tries - 1 WHERE network = $1 AND name = $2`, network, name)
+	return false, tx.Queue(`UPDATE account_code SET tries = tries - 1 WHERE network = $1 AND name = $2`, network, name)
 }
 
 // SweepCodes removes codes that have expired, at most limit of them, and

@@ -33,7 +33,7 @@ func NewInvite(tx *db.Tx, rand io.Reader, in Invite) (string, error) {
 	if in.Expires > 0 {
 		expires = &in.Expires
 	}
-	err := tx.Do(`INSERT INTO account_invite (hash, created, expires, uses) VALUES ($1, $2, $3, $4)`,
+	err := tx.Queue(`INSERT INTO account_invite (hash, created, expires, uses) VALUES ($1, $2, $3, $4)`,
 		inviteHash(token), tx.Millis(), expires, uses)
 	return token, err
 }

@@ -32,5 +32,5 @@ func ByNumber(tx *db.Tx, number int64) (Name, error) {
 
 // giveNumber gives a new account its number.
 func giveNumber(tx *db.Tx, name Name) error {
-	return tx.Do(`INSERT INTO account_number (name, number) SELECT $1, COALESCE(MAX(number), 0) + 1 FROM account_number`, name)
+	return tx.Queue(`INSERT INTO account_number (name, number) SELECT $1, COALESCE(MAX(number), 0) + 1 FROM account_number`, name)
 }

@@ -139,7 +139,7 @@ func Stored(tx *db.Tx, name Name) (PasswordHash, error) {
 // Replace puts a new hash in place of an old one, unless the password was
 // changed meanwhile.
 func Replace(tx *db.Tx, name Name, old, hash PasswordHash) error {
-	return tx.Do(`UPDATE account SET password = $1 WHERE name = $2 AND password = $3 AND closed IS NULL`, hash.phc, name, old.phc)
+	return tx.Queue(`UPDATE account SET password = $1 WHERE name = $2 AND password = $3 AND closed IS NULL`, hash.phc, name, old.phc)
 }
 
 // Outdated reports whether a hash is of the form that cannot verify digests:

@@ -12,9 +12,9 @@ import (
 // the value is the network's.
 func SetProfile(tx *db.Tx, name Name, field string, value []byte) error {
 	if value == nil {
-		return tx.Do(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
+		return tx.Queue(`DELETE FROM account_profile WHERE name = $1 AND field = $2`, name, field)
 	}
-	return tx.Do(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
+	return tx.Queue(`INSERT INTO account_profile (name, field, value, folded) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (name, field) DO UPDATE SET value = excluded.value, folded = excluded.folded`, name, field, value, folded(value))
 }
 

@@ -132,7 +132,7 @@ func (b *Blobs) Write(ctx context.Context, r io.Reader, max int64) (Bytes, error
 		return Bytes{}, err
 	}
 	err = b.db.Update(ctx, func(tx *db.Tx) error {
-		return tx.Do(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis()+looseTime, false)
+		return tx.Queue(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis()+looseTime, false)
 	})
 	if err != nil {
 		return Bytes{}, err

@@ -48,7 +48,7 @@ func refer(tx *db.Tx, w Bytes) error {
 
 // drop puts bytes that nothing refers to any more among the loose ones.
 func drop(tx *db.Tx, key string) error {
-	return tx.Do(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
+	return tx.Queue(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
 }
 
 // Put stores a file whose bytes [Blobs.Write] gave, under a new id.
@@ -56,7 +56,7 @@ func Put(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	return tx.Queue(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		b.ID, b.Owner, tx.Millis(), b.Key, b.Size, b.Sum, b.Type, b.Name)
 }
 
@@ -72,7 +72,7 @@ func Reserve(tx *db.Tx, id string, owner db.User, millis int64, max int) (expire
 		return 0, quinta.E(quinta.KindLimited, "", "too many files were announced and not uploaded")
 	}
 	expires = tx.Millis() + millis
-	err = tx.Do(`INSERT INTO blob (id, owner, created, expires, size, type, name) VALUES ($1, $2, $3, $4, 0, '', '')`,
+	err = tx.Queue(`INSERT INTO blob (id, owner, created, expires, size, type, name) VALUES ($1, $2, $3, $4, 0, '', '')`,
 		id, owner, tx.Millis(), expires)
 	return expires, err
 }
@@ -101,7 +101,7 @@ func Fill(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
-	return tx.Do(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
+	return tx.Queue(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
 		b.Key, b.Size, b.Sum, b.Type, b.Name, b.ID)
 }
 
@@ -148,7 +148,7 @@ func Remove(tx *db.Tx, id string) error {
 			return err
 		}
 	}
-	if err := tx.Do(`DELETE FROM blob_variant WHERE id = $1`, id); err != nil {
+	if err := tx.Queue(`DELETE FROM blob_variant WHERE id = $1`, id); err != nil {
 		return err
 	}
 	n, err := tx.Exec(`DELETE FROM blob WHERE id = $1`, id)

@@ -54,7 +54,7 @@ func (b *Blobs) Sweep(ctx context.Context) (int, error) {
 		var keys []string
 		err = b.db.Update(ctx, func(tx *db.Tx) error {
 			keys = nil
-			if err := tx.Do(`DELETE FROM blob WHERE bytes IS NULL AND expires <= $1`, now); err != nil {
+			if err := tx.Queue(`DELETE FROM blob WHERE bytes IS NULL AND expires <= $1`, now); err != nil {
 				return err
 			}
 			// A claim that a crash cut off is taken up again.
@@ -69,7 +69,7 @@ func (b *Blobs) Sweep(ctx context.Context) (int, error) {
 				keys = append(keys, k)
 			}
 			for _, k := range keys {
-				if err := tx.Do(`UPDATE blob_loose SET claimed = $1 WHERE bytes = $2`, true, k); err != nil {
+				if err := tx.Queue(`UPDATE blob_loose SET claimed = $1 WHERE bytes = $2`, true, k); err != nil {
 					return err
 				}
 			}
@@ -103,7 +103,7 @@ func (b *Blobs) removeClaimed(ctx context.Context, keys []string) error {
 	if len(gone) > 0 {
 		errs = append(errs, b.db.Update(ctx, func(tx *db.Tx) error {
 			for _, k := range gone {
-				if err := tx.Do(`DELETE FROM blob_loose WHERE bytes = $1 AND claimed`, k); err != nil {
+				if err := tx.Queue(`DELETE FROM blob_loose WHERE bytes = $1 AND claimed`, k); err != nil {
 					return err
 				}
 			}

@@ -67,7 +67,7 @@ func Leave(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user quint
 // LeaveAll takes a user whose account ends out of all conversations. What they
 // said stays with those to whom they said it.
 func LeaveAll(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
-	return tx.Do(`UPDATE conversation_member SET ended = $2, role = '' WHERE user_id = $1 AND ended IS NULL`, db.UserOf(network, user), tx.NextPos())
+	return tx.Queue(`UPDATE conversation_member SET ended = $2, role = '' WHERE user_id = $1 AND ended IS NULL`, db.UserOf(network, user), tx.NextPos())
 }
 
 // Of returns up to limit conversations that a user is in, those first that they

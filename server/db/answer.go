@@ -25,7 +25,7 @@ type Answer struct {
 // Ask runs a statement whose answer is wanted later: what is asked of the
 // store meanwhile, also by other requests of the same commit, shares the wait.
 // It is for few rows, since they are kept in memory. Of errors it holds what
-// is said at Do.
+// is said at Queue.
 func (tx *Tx) Ask(sql string, args ...any) (*Answer, error) {
 	if err := tx.check(true, args); err != nil {
 		return nil, err

@@ -42,6 +42,10 @@ type Config struct {
 	// Readers is how many read-only connections are open at most; zero means
 	// a default that suits the dialect.
 	Readers int
+	// Rehearse makes Tx.Prefetch rehearse on an embedded store, as it does where
+	// an answer takes a round trip. It is of no use but to tests, which see then
+	// what a function does on no rows.
+	Rehearse bool
 	// Faults, if not nil, is asked before each write and sync of the embedded
 	// store's files. Tests use it to fill a disk.
 	Faults func(op string) error

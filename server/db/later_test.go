@@ -18,7 +18,7 @@ import (
 
 // later puts a note without waiting.
 func later(tx *db.Tx, id int64, word string) error {
-	return tx.Do(`INSERT INTO note (id, word, body, read) VALUES ($1, $2, $3, $4)`, id, word, []byte(word), id%2 == 0)
+	return tx.Queue(`INSERT INTO note (id, word, body, read) VALUES ($1, $2, $3, $4)`, id, word, []byte(word), id%2 == 0)
 }
 
 // group runs the functions as requests of one group, in this order, and
@@ -221,11 +221,11 @@ func TestAnErrorIsNotForgotten(t *testing.T) {
 				if err := later(tx, 2, "two"); err != nil {
 					return err
 				}
-				return tx.Do(`INSERT INTO nowhere (id) VALUES (1)`)
+				return tx.Queue(`INSERT INTO nowhere (id) VALUES (1)`)
 			},
 		} {
 			if err := d.Update(t.Context(), func(tx *db.Tx) error {
-				return tx.Do(`INSERT INTO note (id, word, read) VALUES (1, 'one', TRUE) ON CONFLICT (id) DO NOTHING`)
+				return tx.Queue(`INSERT INTO note (id, word, read) VALUES (1, 'one', TRUE) ON CONFLICT (id) DO NOTHING`)
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -295,7 +295,7 @@ func TestManyTexts(t *testing.T) {
 	stores.Each(t, func(t *testing.T, d *db.DB) {
 		if err := d.Update(t.Context(), func(tx *db.Tx) error {
 			for i := range 1200 {
-				if err := tx.Do(fmt.Sprintf(`INSERT INTO note (id, word, read) VALUES ($1, 'w%d', TRUE)`, i), i); err != nil {
+				if err := tx.Queue(fmt.Sprintf(`INSERT INTO note (id, word, read) VALUES ($1, 'w%d', TRUE)`, i), i); err != nil {
 					return err
 				}
 			}
@@ -374,7 +374,7 @@ func TestPeek(t *testing.T) {
 			if err := tx.Row(`SELECT word FROM note WHERE id = $1`, 1).Scan(&w); err == nil {
 				t.Error("a second statement was accepted")
 			}
-			if tx.Do(`DELETE FROM note`) == nil {
+			if tx.Queue(`DELETE FROM note`) == nil {
 				t.Error("it could write")
 			}
 			return nil

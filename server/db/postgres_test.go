@@ -133,12 +133,12 @@ func TestDatabaseIsFull(t *testing.T) {
 	t.Parallel()
 	d := stores.Open(t, stores.Config(t, "postgres"), notes)
 	if err := d.Update(t.Context(), func(tx *db.Tx) error {
-		if err := tx.Do(`CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		if err := tx.Queue(`CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
 			IF NEW.word = ''much'' THEN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END IF;
 			RETURN NEW; END'`); err != nil {
 			return err
 		}
-		if err := tx.Do(`CREATE TRIGGER no_space BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION no_space()`); err != nil {
+		if err := tx.Queue(`CREATE TRIGGER no_space BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION no_space()`); err != nil {
 			return err
 		}
 		return later(tx, 1, "before")
@@ -154,7 +154,7 @@ func TestDatabaseIsFull(t *testing.T) {
 			t.Errorf("%d: got %v, want that there is no room", i, errs)
 		}
 		if errs[2] == nil { // begun after the failure, in a transaction of its own
-			if err := d.Update(t.Context(), func(tx *db.Tx) error { return tx.Do(`DELETE FROM note WHERE id = 4`) }); err != nil {
+			if err := d.Update(t.Context(), func(tx *db.Tx) error { return tx.Queue(`DELETE FROM note WHERE id = 4`) }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -195,5 +195,5 @@ func SetFact(tx *Tx, name, value string) error {
 	if name == "" {
 		return quinta.E(quinta.KindInvalid, "fact", "a fact needs a name")
 	}
-	return tx.Do(`INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return tx.Queue(`INSERT INTO store_fact (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 }

@@ -152,7 +152,7 @@ func (s *sqliteDB) view(ctx context.Context, fn func(*Tx) error) (err error) {
 	if err := c.run("BEGIN"); err != nil {
 		return s.d.unreadable(err)
 	}
-	tx := &Tx{ctx: ctx, conn: c, now: s.d.cfg.Now()}
+	tx := &Tx{ctx: ctx, conn: c, now: s.d.cfg.Now(), rehearse: s.d.cfg.Rehearse}
 	err = run(tx, fn)
 	if end := c.run("COMMIT"); end != nil {
 		c.close()
@@ -501,5 +501,17 @@ func removeIfThere(path string) error {
 
 func (c *sqliteConn) waits() bool { return false }
 
-// foresee has nothing to do where nobody waits.
-func (c *sqliteConn) foresee([]foreseen) error { return nil }
+// foresee reads what was shown in a rehearsal, see Config.Rehearse.
+func (c *sqliteConn) foresee(list []foreseen) error {
+	for i := range list {
+		a := &list[i].answer
+		if err := c.query(list[i].sql, list[i].args, func(s scanner) bool {
+			a.rows = append(a.rows, s.(*sqliteRow).kept())
+			return true
+		}); err != nil {
+			return err
+		}
+		a.done(0)
+	}
+	return nil
+}

@@ -32,9 +32,11 @@ type Tx struct {
 	sunk error
 	// one says that there may be one statement only, used that it was there.
 	one, used bool
-	// foresee is set while Together is at work.
-	foresee *foresight
-	req     *request
+	// foresee is set while Prefetch is at work, rehearse says that it rehearses
+	// where nobody waits, too.
+	foresee  *foresight
+	rehearse bool
+	req      *request
 }
 
 // A conn is the connection under a transaction.
@@ -117,14 +119,6 @@ func (tx *Tx) Wake(keys ...string) {
 	}
 }
 
-// OnCommit calls f after the transaction is durable and before Update
-// returns. f must be quick and must not use the transaction or the store.
-func (tx *Tx) OnCommit(f func()) {
-	if tx.req != nil {
-		tx.req.then = append(tx.req.then, f)
-	}
-}
-
 func (tx *Tx) check(write bool, args []any) error {
 	switch {
 	case tx.done:
@@ -164,12 +158,12 @@ func (tx *Tx) failed(err error) error {
 	return err
 }
 
-// Do runs a statement of which nobody needs to know how many rows it changed.
-// It costs no wait: a store on another machine gets it together with the next
+// Queue runs a statement when nobody needs to know how many rows it changed. It
+// costs no wait: a store on another machine gets it together with the next
 // statement that has an answer, or with the commit. So an error of it may also
 // be that of a later statement or of Update. Whichever it is, nothing of the
 // transaction is kept.
-func (tx *Tx) Do(sql string, args ...any) error {
+func (tx *Tx) Queue(sql string, args ...any) error {
 	if err := tx.check(true, args); err != nil {
 		return err
 	}

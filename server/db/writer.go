@@ -16,7 +16,6 @@ type request struct {
 	err  error
 	done chan struct{}
 	wake []string
-	then []func()
 }
 
 // maxBatch bounds how many requests share one commit, so that the first of
@@ -117,9 +116,6 @@ func (d *DB) batch(ctx context.Context, first *request) {
 	}
 	d.publish(keys)
 	for _, r := range batch {
-		for _, f := range r.then {
-			f()
-		}
 		close(r.done)
 	}
 }
@@ -138,7 +134,7 @@ func (d *DB) next(n int, deadline time.Time) *request {
 }
 
 // fail notes that nothing of the request is kept.
-func (r *request) fail(err error) { r.err, r.wake, r.then = err, nil, nil }
+func (r *request) fail(err error) { r.err, r.wake = err, nil }
 
 func (r *request) answer(err error) {
 	r.err = err

@@ -118,7 +118,7 @@ func Rename(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta
 
 // Saw notes that a device was active, if the last note is older than SeenStep.
 func Saw(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID, addr string) error {
-	return tx.Do(`UPDATE device SET seen = $1, seen_addr = $2 WHERE user_id = $3 AND id = $4 AND (seen IS NULL OR seen < $5)`,
+	return tx.Queue(`UPDATE device SET seen = $1, seen_addr = $2 WHERE user_id = $3 AND id = $4 AND (seen IS NULL OR seen < $5)`,
 		tx.Millis(), addr, db.UserOf(network, user), id, tx.Millis()-SeenStep)
 }
 

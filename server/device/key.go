@@ -78,7 +78,7 @@ func ByKey(tx *db.Tx, network quinta.NetworkName, id []byte) (Key, error) {
 
 // RemoveKey removes a key.
 func RemoveKey(tx *db.Tx, network quinta.NetworkName, id []byte) error {
-	return tx.Do(`DELETE FROM device_key WHERE network = $1 AND id = $2`, network, id)
+	return tx.Queue(`DELETE FROM device_key WHERE network = $1 AND id = $2`, network, id)
 }
 
 // SweepKeys removes keys that have expired, at most limit of them, and reports

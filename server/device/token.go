@@ -22,7 +22,7 @@ func NewToken(tx *db.Tx, rand io.Reader, network quinta.NetworkName, user quinta
 		return "", fmt.Errorf("making an access token: %w", err)
 	}
 	token := "q_" + base64.RawURLEncoding.EncodeToString(raw)
-	err := tx.Do(`INSERT INTO device_token (hash, user_id, device, created) VALUES ($1, $2, $3, $4)`,
+	err := tx.Queue(`INSERT INTO device_token (hash, user_id, device, created) VALUES ($1, $2, $3, $4)`,
 		tokenHash(token), db.UserOf(network, user), id, tx.Millis())
 	return token, err
 }
@@ -69,8 +69,8 @@ func ByToken(tx *db.Tx, network quinta.NetworkName, token string) (Owner, error)
 
 // RevokeTokens ends the tokens and the keys of one device.
 func RevokeTokens(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) error {
-	if err := tx.Do(`DELETE FROM device_key WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id); err != nil {
+	if err := tx.Queue(`DELETE FROM device_key WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id)
+	return tx.Queue(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id)
 }

@@ -22,10 +22,10 @@ func ChangedFor(tx *db.Tx, network quinta.NetworkName, user, viewer quinta.UserI
 }
 
 func change(tx *db.Tx, user, viewer db.User) error {
-	if err := tx.Do(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
+	if err := tx.Queue(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
+	return tx.Queue(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
 }
 
 // ChangedBetween returns the users of the network who changed after from, up to and

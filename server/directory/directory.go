@@ -34,7 +34,7 @@ type Device struct {
 
 // PutDevice stores the public keys of a device in place of those before.
 func PutDevice(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	return tx.Do(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
+	return tx.Queue(`INSERT INTO directory_device (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, device) DO UPDATE SET body = excluded.body`, db.UserOf(network, user), device, body)
 }
 
@@ -71,5 +71,5 @@ func Devices(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([]De
 
 // RemoveDevice removes the public keys of a device.
 func RemoveDevice(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
-	return tx.Do(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
+	return tx.Queue(`DELETE FROM directory_device WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }

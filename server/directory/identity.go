@@ -20,11 +20,11 @@ type Identity struct {
 // PutIdentity stores a key in place of the one with the same usage. If that
 // was another key, what others have signed of it is forgotten.
 func PutIdentity(tx *db.Tx, network quinta.NetworkName, id Identity) error {
-	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
+	if err := tx.Queue(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2 AND key <> $3)`, db.UserOf(network, id.User), id.Usage, id.Key); err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
+	return tx.Queue(`INSERT INTO directory_identity (user_id, usage, key, body) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (user_id, usage) DO UPDATE SET key = excluded.key, body = excluded.body`, db.UserOf(network, id.User), id.Usage, id.Key, id.Body)
 }
 
@@ -51,11 +51,11 @@ func Identities(tx *db.Tx, network quinta.NetworkName, users []quinta.UserID) ([
 // RemoveIdentity removes a user's key of one usage, and what others have
 // signed of it.
 func RemoveIdentity(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, usage string) error {
-	if err := tx.Do(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
+	if err := tx.Queue(`DELETE FROM directory_signature WHERE user_id = $1 AND target IN
 		(SELECT key FROM directory_identity WHERE user_id = $1 AND usage = $2)`, db.UserOf(network, user), usage); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, db.UserOf(network, user), usage)
+	return tx.Queue(`DELETE FROM directory_identity WHERE user_id = $1 AND usage = $2`, db.UserOf(network, user), usage)
 }
 
 // A Signature is one that a user made over another user's key. Only its maker
@@ -103,7 +103,7 @@ func SignaturesBy(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, u
 // ForgetSignatures removes what a user signed with a key that he has
 // replaced.
 func ForgetSignatures(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, key string) error {
-	return tx.Do(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, db.UserOf(network, signer), key)
+	return tx.Queue(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, db.UserOf(network, signer), key)
 }
 
 // Remove removes all keys of a user whose account ends, and his signatures.
@@ -114,7 +114,7 @@ func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 		`DELETE FROM directory_signature WHERE user_id = $1`,
 		`DELETE FROM directory_signature WHERE signer = $1`,
 	} {
-		if err := tx.Do(sql, db.UserOf(network, user)); err != nil {
+		if err := tx.Queue(sql, db.UserOf(network, user)); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func Crowds(tx *db.Tx, limit int) ([]Crowd, error) {
 
 // SetFull notes where there is too much, in place of what was noted before.
 func SetFull(tx *db.Tx, crowds []Crowd) error {
-	if err := tx.Do(`DELETE FROM mailbox_full`); err != nil {
+	if err := tx.Queue(`DELETE FROM mailbox_full`); err != nil {
 		return err
 	}
 	for piece := range db.Pieces(crowds) {
@@ -51,7 +51,7 @@ func SetFull(tx *db.Tx, crowds []Crowd) error {
 		for _, c := range piece {
 			args = append(args, string(c.User), string(c.Device), string(c.Sender))
 		}
-		if err := tx.Do(`INSERT INTO mailbox_full (user_id, device, sender) VALUES `+db.Tuples(1, len(piece), 3), args...); err != nil {
+		if err := tx.Queue(`INSERT INTO mailbox_full (user_id, device, sender) VALUES `+db.Tuples(1, len(piece), 3), args...); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func Put(tx *db.Tx, network quinta.NetworkName, expires int64, envs ...quinta.En
 			}
 			args = append(args, string(db.UserOf(network, e.To)), string(e.Device), int64(tx.NextPos()), string(db.UserOf(network, e.From)), e.Type, body, exp)
 		}
-		if err := tx.Do(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
+		if err := tx.Queue(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
 			return err
 		}
 	}
@@ -122,7 +122,7 @@ func Ack(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quint
 	if err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
+	return tx.Queue(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, FALSE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked WHERE mailbox_cursor.acked < excluded.acked`,
 		db.UserOf(network, user), device, min(upTo, now))
 }
@@ -130,15 +130,15 @@ func Ack(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quint
 // Remove empties the mailbox of a device that is removed, and forgets what it
 // has sent. A later device of the same name begins with an empty mailbox.
 func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
-	if err := tx.Do(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, TRUE)
+	if err := tx.Queue(`INSERT INTO mailbox_cursor (user_id, device, acked, swept, gone) VALUES ($1, $2, $3, 0, TRUE)
 		ON CONFLICT (user_id, device) DO UPDATE SET acked = excluded.acked, gone = TRUE`,
 		db.UserOf(network, user), device, tx.NextPos()); err != nil {
 		return err
 	}
-	if err := tx.Do(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
+	if err := tx.Queue(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
+	return tx.Queue(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }
 
 // TxnLife is how long what a device has sent is remembered, in milliseconds.

@@ -74,9 +74,9 @@ func (b *box) sweep(tx *db.Tx, limit int) (int, error) {
 		return 0, err
 	}
 	if b.gone && upTo == b.acked {
-		err = tx.Do(`DELETE FROM mailbox_cursor WHERE user_id = $1 AND device = $2`, b.user, b.device)
+		err = tx.Queue(`DELETE FROM mailbox_cursor WHERE user_id = $1 AND device = $2`, b.user, b.device)
 	} else {
-		err = tx.Do(`UPDATE mailbox_cursor SET swept = $3 WHERE user_id = $1 AND device = $2`, b.user, b.device, upTo)
+		err = tx.Queue(`UPDATE mailbox_cursor SET swept = $3 WHERE user_id = $1 AND device = $2`, b.user, b.device, upTo)
 	}
 	return int(n), err
 }

@@ -135,7 +135,7 @@ func oldestOne(tx *db.Tx, network quinta.NetworkName, w Want) ([]Claimed, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := tx.Do(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, db.UserOf(network, w.User), w.Device, w.Algorithm); err != nil {
+	if err := tx.Queue(`UPDATE prekey_cursor SET claimed = $1 WHERE user_id = $2 AND device = $3 AND algorithm = $4`, seq, db.UserOf(network, w.User), w.Device, w.Algorithm); err != nil {
 		return nil, err
 	}
 	return []Claimed{k}, nil
@@ -149,7 +149,7 @@ func fallbacks(tx *db.Tx, network quinta.NetworkName, piece []Want) ([]Claimed, 
 		return nil, err
 	}
 	for _, k := range got {
-		if err := tx.Do(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, db.UserOf(network, k.User), k.Device, k.Algorithm); err != nil {
+		if err := tx.Queue(`UPDATE prekey_fallback SET used = TRUE WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND NOT used`, db.UserOf(network, k.User), k.Device, k.Algorithm); err != nil {
 			return nil, err
 		}
 	}

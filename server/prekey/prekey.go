@@ -99,11 +99,11 @@ func prepare(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device q
 		if claimed == emptied {
 			continue
 		}
-		if err := tx.Do(`UPDATE prekey_onetime SET body = '' WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5`,
+		if err := tx.Queue(`UPDATE prekey_onetime SET body = '' WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5`,
 			db.UserOf(network, user), device, alg, emptied, claimed); err != nil {
 			return err
 		}
-		if err := tx.Do(`UPDATE prekey_cursor SET emptied = claimed WHERE user_id = $1 AND device = $2 AND algorithm = $3`, db.UserOf(network, user), device, alg); err != nil {
+		if err := tx.Queue(`UPDATE prekey_cursor SET emptied = claimed WHERE user_id = $1 AND device = $2 AND algorithm = $3`, db.UserOf(network, user), device, alg); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func same(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quin
 // unused; the one that is there already stays as it is.
 func PutFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
 	for _, k := range keys {
-		if err := tx.Do(`INSERT INTO prekey_fallback (user_id, device, algorithm, id, body, used) VALUES ($1, $2, $3, $4, $5, FALSE)
+		if err := tx.Queue(`INSERT INTO prekey_fallback (user_id, device, algorithm, id, body, used) VALUES ($1, $2, $3, $4, $5, FALSE)
 			ON CONFLICT (user_id, device, algorithm) DO UPDATE SET id = excluded.id, body = excluded.body, used = FALSE
 			WHERE prekey_fallback.id <> excluded.id OR prekey_fallback.body <> excluded.body`,
 			db.UserOf(network, user), device, k.Algorithm, k.ID, k.Body); err != nil {
@@ -194,7 +194,7 @@ func UnusedFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, d
 // device is removed or begins anew with another identity.
 func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
 	for _, table := range []string{"prekey_onetime", "prekey_cursor", "prekey_fallback"} {
-		if err := tx.Do(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
+		if err := tx.Queue(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 			return err
 		}
 	}
@@ -206,8 +206,8 @@ func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device qu
 // count as claimed, so that no late upload brings one back. The devices see
 // the counts and upload new ones; fallback keys carry on.
 func Forget(tx *db.Tx) error {
-	if err := tx.Do(`UPDATE prekey_onetime SET body = ''`); err != nil {
+	if err := tx.Queue(`UPDATE prekey_onetime SET body = ''`); err != nil {
 		return err
 	}
-	return tx.Do(`UPDATE prekey_cursor SET claimed = $1, emptied = $1`, tx.NextPos())
+	return tx.Queue(`UPDATE prekey_cursor SET claimed = $1, emptied = $1`, tx.NextPos())
 }

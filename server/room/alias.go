@@ -52,10 +52,10 @@ func Aliases(tx *db.Tx, room quinta.RoomID) ([]Alias, error) {
 
 // DeleteAlias removes an alias.
 func DeleteAlias(tx *db.Tx, alias string) error {
-	return tx.Do(`DELETE FROM room_alias WHERE alias = $1`, alias)
+	return tx.Queue(`DELETE FROM room_alias WHERE alias = $1`, alias)
 }
 
 // MoveAliases gives the aliases of one room to another.
 func MoveAliases(tx *db.Tx, from, to quinta.RoomID) error {
-	return tx.Do(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
+	return tx.Queue(`UPDATE room_alias SET room = $1 WHERE room = $2`, to, from)
 }

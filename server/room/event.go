@@ -113,19 +113,19 @@ func Append(tx *db.Tx, e *Event, m *Membership) error {
 		if err == nil {
 			e.Replaces, replaces = old, old
 		}
-		if err := tx.Do(`INSERT INTO room_state (room, type, state_key, pos) VALUES ($1, $2, $3, $4)
+		if err := tx.Queue(`INSERT INTO room_state (room, type, state_key, pos) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (room, type, state_key) DO UPDATE SET pos = excluded.pos`, e.Room, e.Type, *e.StateKey, e.Pos); err != nil {
 			return err
 		}
 	}
-	if err := tx.Do(`INSERT INTO room_event (room, pos, id, type, state_key, sender, time, depth, content, device, txn, redacts, redacted_by, replaces, rel_type, rel_to, related)
+	if err := tx.Queue(`INSERT INTO room_event (room, pos, id, type, state_key, sender, time, depth, content, device, txn, redacts, redacted_by, replaces, rel_type, rel_to, related)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, $13, $14, $15, FALSE)`,
 		e.Room, e.Pos, e.ID, e.Type, e.StateKey, e.Sender, e.Time, e.Depth, e.Content, optional(e.Device), optional(e.Txn),
 		optional(e.Redacts), replaces, optional(e.RelType), optional(e.RelTo)); err != nil {
 		return err
 	}
 	if e.RelTo != "" {
-		if err := tx.Do(`UPDATE room_event SET related = TRUE WHERE id = $1 AND room = $2 AND NOT related`, e.RelTo, e.Room); err != nil {
+		if err := tx.Queue(`UPDATE room_event SET related = TRUE WHERE id = $1 AND room = $2 AND NOT related`, e.RelTo, e.Room); err != nil {
 			return err
 		}
 	}

@@ -34,20 +34,20 @@ func setMembership(tx *db.Tx, e *Event, m *Membership) error {
 	case old.Joined != 0:
 		joined = old.Joined
 	}
-	if err := tx.Do(`INSERT INTO room_member (room, member, membership, pos, joined, forgotten) VALUES ($1, $2, $3, $4, $5, FALSE)
+	if err := tx.Queue(`INSERT INTO room_member (room, member, membership, pos, joined, forgotten) VALUES ($1, $2, $3, $4, $5, FALSE)
 		ON CONFLICT (room, member) DO UPDATE SET membership = excluded.membership, pos = excluded.pos, joined = excluded.joined,
 			forgotten = room_member.forgotten AND excluded.membership = room_member.membership`,
 		e.Room, m.Member, m.Membership, e.Pos, joined); err != nil {
 		return err
 	}
-	if err := tx.Do(`INSERT INTO room_membership (room, member, pos, membership) VALUES ($1, $2, $3, $4)`,
+	if err := tx.Queue(`INSERT INTO room_membership (room, member, pos, membership) VALUES ($1, $2, $3, $4)`,
 		e.Room, m.Member, e.Pos, m.Membership); err != nil {
 		return err
 	}
 	if old.Membership == m.Membership {
 		return nil
 	}
-	return tx.Do(`UPDATE room SET joined = joined + $1, invited = invited + $2 WHERE id = $3`,
+	return tx.Queue(`UPDATE room SET joined = joined + $1, invited = invited + $2 WHERE id = $3`,
 		count(m.Membership, Join)-count(old.Membership, Join), count(m.Membership, Invite)-count(old.Membership, Invite), e.Room)
 }
 
@@ -155,5 +155,5 @@ func ChangesOf(tx *db.Tx, member quinta.UserID, r Range) ([]Change, error) {
 // Forget notes that member does not want to hear of the room any more, until
 // his membership changes.
 func Forget(tx *db.Tx, room quinta.RoomID, member quinta.UserID) error {
-	return tx.Do(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
+	return tx.Queue(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
 }

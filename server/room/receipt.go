@@ -37,7 +37,7 @@ func PutReceipt(tx *db.Tx, r *Receipt) (bool, error) {
 		return false, nil
 	}
 	r.Time, r.Pos = tx.Millis(), tx.NextPos()
-	err = tx.Do(`INSERT INTO room_receipt (room, member, kind, thread, event, upto, time, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	err = tx.Queue(`INSERT INTO room_receipt (room, member, kind, thread, event, upto, time, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (room, member, kind, thread) DO UPDATE SET event = excluded.event, upto = excluded.upto, time = excluded.time, pos = excluded.pos`,
 		r.Room, r.Member, r.Kind, r.Thread, r.Event, r.Upto, r.Time, r.Pos)
 	return err == nil, err

@@ -20,10 +20,10 @@ func SetTyping(tx *db.Tx, room quinta.RoomID, member quinta.UserID, until int64)
 		return false, nil
 	}
 	if have != 0 && until != 0 {
-		err := tx.Do(`UPDATE room_typing SET until = $1 WHERE room = $2 AND member = $3`, until, room, member)
+		err := tx.Queue(`UPDATE room_typing SET until = $1 WHERE room = $2 AND member = $3`, until, room, member)
 		return false, err
 	}
-	err = tx.Do(`INSERT INTO room_typing (room, member, until, pos) VALUES ($1, $2, $3, $4)
+	err = tx.Queue(`INSERT INTO room_typing (room, member, until, pos) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (room, member) DO UPDATE SET until = excluded.until, pos = excluded.pos`, room, member, until, tx.NextPos())
 	return err == nil, err
 }
@@ -35,7 +35,7 @@ func EndTyping(tx *db.Tx) ([]quinta.RoomID, error) {
 	if err != nil || len(over) == 0 {
 		return nil, err
 	}
-	err = tx.Do(`UPDATE room_typing SET until = 0, pos = $1 WHERE until > 0 AND until <= $2`, tx.NextPos(), tx.Millis())
+	err = tx.Queue(`UPDATE room_typing SET until = 0, pos = $1 WHERE until > 0 AND until <= $2`, tx.NextPos(), tx.Millis())
 	return over, err
 }
 

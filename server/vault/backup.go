@@ -51,7 +51,7 @@ func NewBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, algori
 	if last >= MaxBackups {
 		return 0, quinta.E(quinta.KindLimited, "backup", "the account has made too many backups")
 	}
-	err := tx.Do(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
+	err := tx.Queue(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
 		db.UserOf(network, user), last+1, algorithm, auth)
 	return last + 1, err
 }
@@ -95,7 +95,7 @@ func DeleteBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ver
 	if n == 0 {
 		return ErrNoBackup
 	}
-	return tx.Do(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version)
+	return tx.Queue(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version)
 }
 
 // PutBackupKeys puts keys into a version. Of two keys of one session the
@@ -145,7 +145,7 @@ func (b *Backup) changed(tx *db.Tx, network quinta.NetworkName, user quinta.User
 	}
 	b.Count += more
 	b.Etag++
-	return tx.Do(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), b.Version, b.Count, b.Etag)
+	return tx.Queue(`UPDATE vault_backup SET count = $3, etag = $4 WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), b.Version, b.Count, b.Etag)
 }
 
 // BackupKeys returns the keys of a version in the order of their rooms: all,
@@ -204,7 +204,7 @@ func ClearBackups(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) err
 		`DELETE FROM vault_backup WHERE user_id = $1`,
 		`DELETE FROM vault_dehydrated WHERE user_id = $1`,
 	} {
-		if err := tx.Do(sql, db.UserOf(network, user)); err != nil {
+		if err := tx.Queue(sql, db.UserOf(network, user)); err != nil {
 			return err
 		}
 	}

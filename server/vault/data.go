@@ -60,7 +60,7 @@ func PutData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, n
 	if value == nil {
 		value = []byte{}
 	}
-	return tx.Do(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
+	return tx.Queue(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, scope, name) DO UPDATE SET value = excluded.value, pos = excluded.pos`,
 		db.UserOf(network, user), scope, name, value, tx.NextPos())
 }
@@ -118,5 +118,5 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 // ClearData removes without trace all that a user stored as data, when his
 // account ends.
 func ClearData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
-	return tx.Do(`DELETE FROM vault_data WHERE user_id = $1`, db.UserOf(network, user))
+	return tx.Queue(`DELETE FROM vault_data WHERE user_id = $1`, db.UserOf(network, user))
 }

@@ -10,7 +10,7 @@ import (
 // PutDehydrated stores the sealed state of the user's dehydrated device in
 // place of the one before.
 func PutDehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, body []byte) error {
-	return tx.Do(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
+	return tx.Queue(`INSERT INTO vault_dehydrated (user_id, device, body) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id) DO UPDATE SET device = excluded.device, body = excluded.body`, db.UserOf(network, user), device, body)
 }
 
@@ -29,5 +29,5 @@ func Dehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) (quin
 // RemoveDehydrated removes the sealed state of a device that is removed. A
 // device that is not dehydrated has none.
 func RemoveDehydrated(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
-	return tx.Do(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
+	return tx.Queue(`DELETE FROM vault_dehydrated WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
 }

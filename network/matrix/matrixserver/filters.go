@@ -88,7 +88,7 @@ func addFilter(tx *db.Tx, user quinta.UserID, hash, body []byte) (int64, error) 
 	if last >= maxFilters {
 		return 0, quinta.E(quinta.KindLimited, "filter", "too many filters: use one of those uploaded before")
 	}
-	err = tx.Do(`INSERT INTO matrix_filter (user_id, id, hash, body) VALUES ($1, $2, $3, $4)`, user, last+1, hash, body)
+	err = tx.Queue(`INSERT INTO matrix_filter (user_id, id, hash, body) VALUES ($1, $2, $3, $4)`, user, last+1, hash, body)
 	return last + 1, err
 }
 
@@ -123,7 +123,7 @@ func loadFilter(tx *db.Tx, user quinta.UserID, id string) (json.RawMessage, erro
 
 // clearFilters removes the filters of a user whose account ends.
 func clearFilters(tx *db.Tx, user quinta.UserID) error {
-	return tx.Do(`DELETE FROM matrix_filter WHERE user_id = $1`, user)
+	return tx.Queue(`DELETE FROM matrix_filter WHERE user_id = $1`, user)
 }
 
 // syncFilter returns the filter that a sync names: JSON in place, or the id

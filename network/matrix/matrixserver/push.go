@@ -45,7 +45,7 @@ func notePush(tx *db.Tx, e *room.Event) error {
 		return err
 	}
 	tx.Wake(pushKey)
-	return tx.Do(`INSERT INTO matrix_push_event (pos, room) VALUES ($1, $2)`, e.Pos, e.Room)
+	return tx.Queue(`INSERT INTO matrix_push_event (pos, room) VALUES ($1, $2)`, e.Pos, e.Room)
 }
 
 // A postman delivers notifications to push gateways while it runs.
@@ -177,7 +177,7 @@ func (p *postman) sort(ctx context.Context) (int, error) {
 				continue
 			}
 			for _, l := range list {
-				if err := tx.Do(`INSERT INTO matrix_push (user_id, app_id, pushkey, pos, body, next_try, tries) VALUES ($1, $2, $3, $4, $5, $6, 0)
+				if err := tx.Queue(`INSERT INTO matrix_push (user_id, app_id, pushkey, pos, body, next_try, tries) VALUES ($1, $2, $3, $4, $5, $6, 0)
 					ON CONFLICT (user_id, app_id, pushkey, pos) DO NOTHING`, l.user, l.app, l.key, pos, l.body, tx.Millis()); err != nil {
 					return err
 				}
@@ -337,7 +337,7 @@ func (p *postman) claim(ctx context.Context) (*delivery, time.Duration, error) {
 			return nil
 		}
 		d = &c
-		return tx.Do(`UPDATE matrix_push SET next_try = $1, tries = tries + 1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
+		return tx.Queue(`UPDATE matrix_push SET next_try = $1, tries = tries + 1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 			tx.Millis()+pushLease.Milliseconds(), c.user, c.app, c.key, c.pos)
 	})
 	return d, wait, err
@@ -353,7 +353,7 @@ func (p *postman) deliver(ctx context.Context, d *delivery) error {
 		p.s.Log.Info("matrix: a push gateway did not take a notification", "app", d.app, "tries", d.tries+1, "err", err)
 		wait := min(pushFirst<<min(d.tries, 10), pushMostWait)
 		return p.s.Update(ctx, func(tx *db.Tx) error {
-			return tx.Do(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
+			return tx.Queue(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 				tx.Millis()+wait.Milliseconds(), d.user, d.app, d.key, d.pos)
 		})
 	}
@@ -361,7 +361,7 @@ func (p *postman) deliver(ctx context.Context, d *delivery) error {
 		if rejected {
 			return removePusher(tx, d.user, d.app, d.key)
 		}
-		return tx.Do(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND pos = $4`, d.user, d.app, d.key, d.pos)
+		return tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND pos = $4`, d.user, d.app, d.key, d.pos)
 	})
 }
 

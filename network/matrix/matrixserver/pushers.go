@@ -114,11 +114,11 @@ func (c *call) postPusher() (any, error) {
 		}
 		if !appendTo {
 			// The app on that phone belongs to one user at a time.
-			if err := tx.Do(`DELETE FROM matrix_pusher WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3`, p.AppID, p.Pushkey, c.user); err != nil {
+			if err := tx.Queue(`DELETE FROM matrix_pusher WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3`, p.AppID, p.Pushkey, c.user); err != nil {
 				return err
 			}
 		}
-		return tx.Do(`INSERT INTO matrix_pusher (user_id, app_id, pushkey, device, created, body) VALUES ($1, $2, $3, $4, $5, $6)
+		return tx.Queue(`INSERT INTO matrix_pusher (user_id, app_id, pushkey, device, created, body) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET device = excluded.device, body = excluded.body`,
 			c.user, p.AppID, p.Pushkey, c.device, tx.Millis(), []byte(body))
 	})
@@ -135,9 +135,9 @@ func (c *call) checkGateway(address string) error {
 }
 
 func removePusher(tx *db.Tx, user quinta.UserID, app, key string) error {
-	err := tx.Do(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3`, user, app, key)
+	err := tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3`, user, app, key)
 	if err == nil {
-		err = tx.Do(`DELETE FROM matrix_pusher WHERE user_id = $1 AND app_id = $2 AND pushkey = $3`, user, app, key)
+		err = tx.Queue(`DELETE FROM matrix_pusher WHERE user_id = $1 AND app_id = $2 AND pushkey = $3`, user, app, key)
 	}
 	return err
 }
@@ -145,11 +145,11 @@ func removePusher(tx *db.Tx, user quinta.UserID, app, key string) error {
 // removePushersOf removes the pushers that a device has made: who is logged
 // out is told nothing more.
 func removePushersOf(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
-	if err := tx.Do(`DELETE FROM matrix_push WHERE user_id = $1 AND EXISTS (SELECT 1 FROM matrix_pusher p
+	if err := tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND EXISTS (SELECT 1 FROM matrix_pusher p
 		WHERE p.user_id = matrix_push.user_id AND p.app_id = matrix_push.app_id AND p.pushkey = matrix_push.pushkey AND p.device = $2)`, user, device); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM matrix_pusher WHERE user_id = $1 AND device = $2`, user, device)
+	return tx.Queue(`DELETE FROM matrix_pusher WHERE user_id = $1 AND device = $2`, user, device)
 }
 
 // pushersOf lists the pushers of a user.

@@ -134,7 +134,7 @@ func (c *call) changeRules(edit func(*pushrule.Set) error) (any, error) {
 			return err
 		}
 		feed.Bump(tx, feed.User(network, c.user))
-		return tx.Do(`INSERT INTO matrix_pushrule (user_id, body, pos) VALUES ($1, $2, $3)
+		return tx.Queue(`INSERT INTO matrix_pushrule (user_id, body, pos) VALUES ($1, $2, $3)
 			ON CONFLICT (user_id) DO UPDATE SET body = excluded.body, pos = excluded.pos`, c.user, body, tx.NextPos())
 	})
 }

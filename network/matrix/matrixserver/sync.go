@@ -243,7 +243,7 @@ func (c *call) lookForSync(q *syncQuery) (a *syncAnswer, rooms []quinta.RoomID, 
 		if q.since.pos > now {
 			return errFuture
 		}
-		return tx.Together(func() (err error) {
+		return tx.Prefetch(func() (err error) {
 			if !q.initial {
 				if acks, err = mailbox.Unacked(tx, network, c.user, c.device, q.since.box); err != nil {
 					return err

@@ -89,7 +89,7 @@ func (c *call) interact(auth json.RawMessage, operation string, stages ...string
 		return nil
 	}
 	return c.Update(c.ctx(), func(tx *db.Tx) error {
-		return tx.Do(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
+		return tx.Queue(`DELETE FROM matrix_uia WHERE session = $1`, a.Session)
 	})
 }
 
@@ -169,10 +169,10 @@ func (c *call) challenge(session, operation string, stages, done []string, cause
 }
 
 func saveUIA(tx *db.Tx, session string, user quinta.UserID, operation string, done []string) error {
-	if err := tx.Do(`DELETE FROM matrix_uia WHERE expires <= $1`, tx.Millis()); err != nil {
+	if err := tx.Queue(`DELETE FROM matrix_uia WHERE expires <= $1`, tx.Millis()); err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
+	return tx.Queue(`INSERT INTO matrix_uia (session, user_id, operation, stages, expires) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (session) DO UPDATE SET stages = excluded.stages`,
 		session, user, operation, strings.Join(done, " "), tx.Millis()+uiaLife)
 }

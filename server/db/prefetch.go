@@ -1,16 +1,20 @@
 package db
 
-import "slices"
+import (
+	"runtime"
+	"slices"
+)
 
-// Together runs fn, which reads and does nothing else that cannot be done
+// Prefetch runs fn, which reads and does nothing else that cannot be done
 // twice. Where an answer takes a round trip, those of fn's queries that do not
-// depend on the answer to another share one: fn first runs on an empty store,
-// as it were, on which every query finds no rows, so that it shows what it
-// will ask. What it returns then is ignored. In the second run a query that was
-// foreseen, with the same arguments, has its answer already; any other takes
-// its own way.
-func (tx *Tx) Together(fn func() error) error {
-	if !tx.Waits() || tx.write || tx.one || tx.foresee != nil {
+// depend on the answer to another share one: fn first runs as if the store were
+// empty, so that every query finds no rows and shows what fn will ask. What it
+// returns in that rehearsal is ignored, and so is a panic with which it gives
+// up, but not a runtime error: that is a mistake in fn. In the second run a
+// query that was foreseen, with the same arguments, has its answer already;
+// any other takes its own way.
+func (tx *Tx) Prefetch(fn func() error) error {
+	if !tx.Waits() && !tx.rehearse || tx.write || tx.one || tx.foresee != nil {
 		return fn()
 	}
 	if err := tx.check(false, nil); err != nil {
@@ -52,8 +56,12 @@ const (
 // rehearse runs fn on nothing.
 func (f *foresight) rehearse(fn func() error) {
 	defer func() {
-		// Whatever is wrong shows again in the second run, on real answers.
-		_ = recover()
+		// What fn gives up on for want of rows shows again in the second run if
+		// it is wrong. A nil pointer or an index out of range is wrong on an
+		// empty store as well.
+		if err, ok := recover().(runtime.Error); ok {
+			panic(err)
+		}
 	}()
 	_ = fn()
 }

@@ -4,16 +4,28 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
-// TestTogether: a function sees the same in Together as without, also where a
+// each runs fn on every engine, and on an embedded store that rehearses.
+func each(t *testing.T, fn func(t *testing.T, d *db.DB, rehearses bool)) {
+	stores.Each(t, func(t *testing.T, d *db.DB) { fn(t, d, !d.Embedded()) }, notes)
+	t.Run("rehearsing", func(t *testing.T) {
+		t.Parallel()
+		cfg := stores.Config(t, "sqlite")
+		cfg.Rehearse = true
+		fn(t, stores.Open(t, cfg, notes), true)
+	})
+}
+
+// TestPrefetch: a function sees the same in Prefetch as without, also where a
 // query depends on the answer to another, and where an answer is large.
-func TestTogether(t *testing.T) {
-	stores.Each(t, func(t *testing.T, d *db.DB) {
+func TestPrefetch(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB, rehearses bool) {
 		large := bytes.Repeat([]byte("x"), 100<<10)
 		if err := d.Update(t.Context(), func(tx *db.Tx) error {
 			for i := range int64(5) {
@@ -66,7 +78,7 @@ func TestTogether(t *testing.T) {
 					return err
 				}
 				var got string
-				if err := tx.Together(func() (err error) {
+				if err := tx.Prefetch(func() (err error) {
 					runs++
 					got, err = look(tx)
 					return err
@@ -85,24 +97,24 @@ func TestTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if d.Embedded() && runs != 3 || !d.Embedded() && runs != 6 {
-			t.Errorf("the function ran %d times", runs)
+		if want := map[bool]int{false: 3, true: 6}[rehearses]; runs != want {
+			t.Errorf("the function ran %d times, want %d", runs, want)
 		}
-	}, notes)
+	})
 }
 
-// TestTogetherFails: errors and panics of the function are its own.
-func TestTogetherFails(t *testing.T) {
-	stores.Each(t, func(t *testing.T, d *db.DB) {
+// TestPrefetchFails: errors and panics of the function are its own.
+func TestPrefetchFails(t *testing.T) {
+	each(t, func(t *testing.T, d *db.DB, rehearses bool) {
 		sour := errors.New("sour")
 		if err := d.View(t.Context(), func(tx *db.Tx) error {
-			if err := tx.Together(func() error { return sour }); !errors.Is(err, sour) {
+			if err := tx.Prefetch(func() error { return sour }); !errors.Is(err, sour) {
 				t.Errorf("got %v, want its own error", err)
 			}
-			if err := tx.Together(func() error { return tx.Do(`DELETE FROM note`) }); err == nil {
+			if err := tx.Prefetch(func() error { return tx.Queue(`DELETE FROM note`) }); err == nil {
 				t.Error("a view could write")
 			}
-			return tx.Together(func() error {
+			return tx.Prefetch(func() error {
 				var n int
 				return tx.Row(`SELECT COUNT(*) FROM nowhere`).Scan(&n)
 			})
@@ -110,7 +122,7 @@ func TestTogetherFails(t *testing.T) {
 			t.Error("a query of a table that is not there was accepted")
 		}
 		if err := d.View(t.Context(), func(tx *db.Tx) error {
-			return tx.Together(func() error {
+			return tx.Prefetch(func() error {
 				var n int
 				if err := tx.Row(`SELECT COUNT(*) FROM note`).Scan(&n); err != nil {
 					panic("in the rehearsal only")
@@ -120,15 +132,39 @@ func TestTogetherFails(t *testing.T) {
 		}); err != nil {
 			t.Errorf("a panic in the rehearsal came through: %v", err)
 		}
+		// A runtime error is one on no rows as well, and is not hidden.
+		err := d.View(t.Context(), func(tx *db.Tx) error {
+			return tx.Prefetch(func() error {
+				var list []int64
+				for row, err := range tx.Query(`SELECT COUNT(*) FROM note`) {
+					var n int64
+					if err := errors.Join(err, row.Scan(&n)); err != nil {
+						return err
+					}
+					list = append(list, n)
+				}
+				if list[0] < 0 { // out of range on no rows
+					t.Error("fewer than no notes")
+				}
+				return nil
+			})
+		})
+		if got := err != nil && strings.Contains(err.Error(), "index out of range"); got != rehearses {
+			t.Errorf("a runtime error in a rehearsal came through: got %v, want %v", got, rehearses)
+		}
+		// The store still answers.
+		if err := d.View(t.Context(), func(tx *db.Tx) error { _, err := tx.Pos(); return err }); err != nil {
+			t.Errorf("after a panic: got %v", err)
+		}
 		// A write may use it too, and runs its function once.
 		runs := 0
 		if err := d.Update(t.Context(), func(tx *db.Tx) error {
-			return tx.Together(func() error {
+			return tx.Prefetch(func() error {
 				runs++
 				return put(tx, 1, "one")
 			})
 		}); err != nil || runs != 1 {
 			t.Errorf("got %v after %d runs, want one", err, runs)
 		}
-	}, notes)
+	})
 }
