@@ -2,6 +2,7 @@ package ca
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -90,6 +91,20 @@ type Req struct {
 	Approval *cert.Approval
 	Deliver  *Deliver
 	Backup   *Backup
+}
+
+// Lane names what the call must not overtake: what this device says in one
+// conversation keeps its order, as do the calls about one key. All others
+// may overtake each other, unless they are of the same kind and about the
+// same thing.
+func (r Req) Lane() string {
+	switch r.Kind {
+	case ReqMessage, ReqPutConversation, ReqMembers, ReqLeave:
+		return "conversation " + string(r.Conv)
+	case ReqEnrol, ReqNonce, ReqRenew, ReqRetire, ReqRevoke, ReqApprove:
+		return "key " + r.Key
+	}
+	return strings.Join([]string{string(r.Kind), string(r.User), string(r.Conv)}, " ")
 }
 
 // An Enrol is a request to enrol a key.

@@ -118,6 +118,18 @@ func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
 	return err
 }
 
+// Gone reports whether the server said, when it was last asked, that it has no
+// such user.
+func (m *Machine) Gone(tx e2ee.Tx, user quinta.UserID) (bool, error) {
+	var gone bool
+	_, err := m.run(tx, func(w *work) error {
+		u, err := w.user(user)
+		gone = err == nil && u.Gone && !u.Outdated
+		return err
+	})
+	return gone, err
+}
+
 // Current reports whether what is known of a user's keys is what the authority
 // said last: nothing says that they have changed since.
 func (m *Machine) Current(tx e2ee.Tx, user quinta.UserID) (bool, error) {

@@ -50,6 +50,23 @@ type Req struct {
 	Packet   *Packet          `json:"packet,omitempty"`
 }
 
+// Lane names what the call must not overtake: the messages of one room keep
+// their order, as do the calls about one key object, and those of a kind about
+// one user.
+func (r Req) Lane() string {
+	switch r.Kind {
+	case ReqMessage:
+		return "room " + string(r.Room)
+	case ReqObjects, ReqWants, ReqWrap:
+		return string(r.Kind) + " " + r.ObjectID
+	case ReqCreate:
+		if r.Create != nil {
+			return "create " + string(r.Create.With) + string(r.Create.Room)
+		}
+	}
+	return string(r.Kind) + " " + string(r.User)
+}
+
 // A Create is a request for a key object. In the mode sealed the client chooses
 // the id and signs the statement; in the mode escrow it may leave the id out,
 // and the server makes the key.
