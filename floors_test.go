@@ -62,7 +62,7 @@ var floors = []floor{
 	{pkg: "server", own: []string{"", "key", "server/*"}, mods: []string{"golang.org/x/time", "github.com/prometheus/client_golang"}},
 
 	{pkg: "client/store/*", own: []string{"", "key", "e2ee", "client", "client/store"}, mods: []string{"github.com/ncruces/go-sqlite3", "golang.org/x/crypto"}},
-	{pkg: "client/...", own: []string{"", "key", "e2ee", "e2ee/*", "client", "client/..."}, mods: primitives},
+	{pkg: "client/...", own: []string{"", "key", "internal/...", "e2ee", "e2ee/*", "client", "client/..."}, mods: primitives},
 
 	{pkg: "network/internal/socket", own: []string{"server", "network/internal/..."}, mods: []string{"github.com/coder/websocket"}},
 	{pkg: "network/internal/...", own: []string{"", "key", "internal/...", "server", "server/*", "network/internal/..."}, mods: []string{"golang.org/x/time"}},

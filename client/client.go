@@ -7,6 +7,9 @@
 // So nothing that was acknowledged is lost, nothing is shown twice, and no
 // message key is used twice.
 //
+// A [Runner] is the loop as a session needs it, with waits and, for a link that
+// is [Connected], a connection.
+//
 // What is not here: any network. The packages network/<n>/<n>client implement
 // [Link] and offer a [Session].
 package client
@@ -32,10 +35,11 @@ type Store interface {
 
 // A Link carries requests of a machine over the wire of one network.
 type Link[In, Req, Ans any] interface {
-	// Do carries out one request. A refusal by the server is an answer, for
-	// the machine to judge. An error says that there is no answer: one of
-	// KindUnavailable or KindLimited means that the same request, with the
-	// same bytes, is worth another try; with any other the loop ends.
+	// Do carries out one request; those of several lanes at the same time. A
+	// refusal by the server is an answer, for the machine to judge. An error
+	// says that there is no answer: one of KindUnavailable or KindLimited means
+	// that the same request, with the same bytes, is worth another try; with
+	// any other the loop ends.
 	Do(ctx context.Context, req Req) (Ans, error)
 	// Receive waits for what comes next, reading from the store where it
 	// left off. Its errors mean what those of Do mean.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,9 +13,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// A Loop runs one device until its context ends. A request that fails is tried
-// again for as long as it is due; see [Laned] for what goes on meanwhile.
-type Loop[In, Req, Ans any] struct {
+// Parts are what a loop, or a runner around it, is made of.
+type Parts[In, Req, Ans any] struct {
 	Machine e2ee.Machine[In, Req, Ans]
 	Link    Link[In, Req, Ans]
 	Store   Store
@@ -26,11 +26,22 @@ type Loop[In, Req, Ans any] struct {
 	// from one goroutine at a time.
 	Events func([]e2ee.Event)
 	// Trouble, if not nil, is told of each try that failed and is repeated.
+	// Two goroutines may call it at the same time.
 	Trouble func(err error, wait time.Duration)
+}
 
+// A Loop runs one device until its context ends. A request that fails is tried
+// again for as long as it is due; see [Laned] for what leaves meanwhile.
+type Loop[In, Req, Ans any] struct {
+	parts  Parts[In, Req, Ans]
 	wake   chan struct{}
-	events chan struct{} // a lock for Events
+	events chan struct{} // a lock for the steps and their events
 	lanes  lanes         // of the one that sends: Run, Flush or Push
+}
+
+// NewLoop makes a loop.
+func NewLoop[In, Req, Ans any](p Parts[In, Req, Ans]) *Loop[In, Req, Ans] {
+	return &Loop[In, Req, Ans]{parts: p, wake: make(chan struct{}, 1), events: make(chan struct{}, 1)}
 }
 
 // The bounds of the wait between two tries.
@@ -53,12 +64,6 @@ func (e *RetryError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *RetryError) Unwrap() error { return e.Err }
 
-// Start prepares the loop. It must be called once, before Run, Send and Wake.
-func (l *Loop[In, Req, Ans]) Start() {
-	l.wake = make(chan struct{}, 1)
-	l.events = make(chan struct{}, 1)
-}
-
 // Wake tells the loop that something may be due.
 func (l *Loop[In, Req, Ans]) Wake() {
 	select {
@@ -70,7 +75,7 @@ func (l *Loop[In, Req, Ans]) Wake() {
 // Send hands a message to the machine. When Send returns, the message is in
 // the outbox and survives a crash; Run carries it out.
 func (l *Loop[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
-	if err := l.Store.Update(ctx, func(tx e2ee.Tx) error { return l.Machine.Send(tx, m) }); err != nil {
+	if err := l.parts.Store.Update(ctx, func(tx e2ee.Tx) error { return l.parts.Machine.Send(tx, m) }); err != nil {
 		return err
 	}
 	l.Wake()
@@ -84,18 +89,34 @@ func (l *Loop[In, Req, Ans]) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee
 }
 
 // Run sends and receives until ctx ends or the link says that there is no use
-// in going on. It returns nil only if ctx ended.
+// in continuing. It returns nil only if ctx ended.
 func (l *Loop[In, Req, Ans]) Run(ctx context.Context) error {
+	return l.run(ctx, nil)
+}
+
+// run is Run. If enough is not nil it first sends what can be sent, and then
+// asks whether to receive at all.
+func (l *Loop[In, Req, Ans]) run(ctx context.Context, enough func() (bool, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	done := make(chan struct{})
+	done, sent := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := l.send(ctx); err != nil {
+		if err := l.send(ctx, func() { close(sent) }); err != nil {
 			cancel(err)
 		}
 	}()
-	err := l.receive(ctx)
+	stop, err := false, error(nil)
+	if enough != nil {
+		select {
+		case <-sent:
+		case <-done:
+		}
+		stop, err = enough()
+	}
+	if err == nil && !stop {
+		err = l.receive(ctx)
+	}
 	if err != nil {
 		cancel(err)
 	} else {
@@ -109,62 +130,56 @@ func (l *Loop[In, Req, Ans]) Run(ctx context.Context) error {
 }
 
 // Flush carries out what is due and returns when nothing is, without
-// receiving. It is for programs that send and end; it must not run together
-// with Run or Push.
+// receiving. If nothing gets through for a minute it returns an error of
+// KindUnavailable with the cause; what is left is still due. It is for programs
+// that send and end, and must not run together with Run or Push.
 func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
-	for {
-		r, err := l.round(ctx)
-		if err != nil || r.done+r.left == 0 {
-			return err
+	var err error
+	cerr := l.carry(ctx, nil, func(at standing) (bool, time.Time) {
+		if time.Since(at.passed) >= flushFor {
+			err = &quinta.Error{Kind: quinta.KindUnavailable, Op: "carrying out what is due", Err: l.cause()}
+			return true, time.Time{}
 		}
-		if r.done == 0 {
-			if err := sleep(ctx, r.next, nil); err != nil {
-				return err
-			}
-		}
-	}
+		return at.left == 0, at.passed.Add(flushFor)
+	})
+	return cmp.Or(cerr, err)
 }
 
-// Push is Flush for who has other things to do: what fails for some seconds
-// stays due, and is no error.
-func (l *Loop[In, Req, Ans]) Push(ctx context.Context) error {
-	last := time.Now()
-	for {
-		r, err := l.round(ctx)
-		if err != nil || r.done+r.left == 0 {
-			return err
-		}
-		if r.done > 0 {
-			last = time.Now()
-			continue
-		}
-		if r.next.Sub(last) > pushFor {
-			return nil
-		}
-		if err := sleep(ctx, r.next, nil); err != nil {
-			return err
-		}
+// cause returns what kept the requests that are left from getting through.
+func (l *Loop[In, Req, Ans]) cause() error {
+	if len(l.lanes.failing) == 0 {
+		return errSlow // no answer at all
 	}
+	return l.lanes.cause
 }
 
-// send carries out what is due, whenever something may be.
-func (l *Loop[In, Req, Ans]) send(ctx context.Context) error {
-	for ctx.Err() == nil {
-		r, err := l.round(ctx)
-		if err == nil && r.done == 0 {
-			err = sleep(ctx, r.next, l.wake)
+// Push is Flush for callers that must not block: what fails for some seconds
+// stays due, which is no error. If only is not nil it carries out the requests
+// for which it holds.
+func (l *Loop[In, Req, Ans]) Push(ctx context.Context, only func(Req) bool) error {
+	return l.carry(ctx, only, func(at standing) (bool, time.Time) { return at.busy == 0 && at.stuck(pushFor), time.Time{} })
+}
+
+// send carries out what is due, whenever something is, until ctx ends.
+// stuck, if not nil, is called when nothing gets through, or nothing is left,
+// for the first time.
+func (l *Loop[In, Req, Ans]) send(ctx context.Context, stuck func()) error {
+	return l.unlessOver(ctx, l.carry(ctx, nil, func(at standing) (bool, time.Time) {
+		if stuck != nil && at.stuck(pushFor) {
+			stuck()
+			stuck = nil
 		}
-		if err != nil {
-			return l.unlessOver(ctx, err)
+		if stuck != nil {
+			return false, at.passed.Add(pushFor)
 		}
-	}
-	return nil
+		return false, time.Time{}
+	}))
 }
 
 // due asks the machine what is due.
 func (l *Loop[In, Req, Ans]) due(ctx context.Context) ([]Req, error) {
 	var due []Req
-	if err := l.Store.Update(ctx, func(tx e2ee.Tx) (err error) { due, err = l.Machine.Outgoing(tx); return err }); err != nil {
+	if err := l.parts.Store.Update(ctx, func(tx e2ee.Tx) (err error) { due, err = l.parts.Machine.Outgoing(tx); return err }); err != nil {
 		return nil, fmt.Errorf("asking what is due: %w", err)
 	}
 	return due, nil
@@ -184,10 +199,10 @@ func (l *Loop[In, Req, Ans]) receive(ctx context.Context) error {
 // for programs that catch up and end; it must not run together with Run.
 func (l *Loop[In, Req, Ans]) Receive(ctx context.Context) (In, error) {
 	var in In
-	if err := l.retry(ctx, func() (err error) { in, err = l.Link.Receive(ctx, l.Store); return err }); err != nil {
+	if err := l.retry(ctx, func() (err error) { in, err = l.parts.Link.Receive(ctx, l.parts.Store); return err }); err != nil {
 		return in, err
 	}
-	return in, l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Receive(tx, in) })
+	return in, l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.parts.Machine.Receive(tx, in) })
 }
 
 func (l *Loop[In, Req, Ans]) unlessOver(ctx context.Context, err error) error {
@@ -203,20 +218,20 @@ func (l *Loop[In, Req, Ans]) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.
 	l.events <- struct{}{}
 	defer func() { <-l.events }()
 	var events []e2ee.Event
-	err := l.Store.Update(ctx, func(tx e2ee.Tx) (err error) {
+	err := l.parts.Store.Update(ctx, func(tx e2ee.Tx) (err error) {
 		if events, err = fn(tx); err != nil {
 			return err
 		}
-		if l.Commit == nil || len(events) == 0 {
+		if l.parts.Commit == nil || len(events) == 0 {
 			return nil
 		}
-		return l.Commit(tx, events)
+		return l.parts.Commit(tx, events)
 	})
 	if err != nil {
 		return err
 	}
-	if l.Events != nil && len(events) > 0 {
-		l.Events(events)
+	if l.parts.Events != nil && len(events) > 0 {
+		l.parts.Events(events)
 	}
 	l.Wake()
 	return nil
@@ -234,10 +249,10 @@ func (l *Loop[In, Req, Ans]) retry(ctx context.Context, try func() error) error 
 		if perr != nil {
 			return perr
 		}
-		if l.Trouble != nil {
-			l.Trouble(err, pause)
+		if l.parts.Trouble != nil {
+			l.parts.Trouble(err, pause)
 		}
-		if err := sleep(ctx, time.Now().Add(pause), nil); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -262,29 +277,23 @@ func (l *Loop[In, Req, Ans]) pause(ctx context.Context, cause error, wait *time.
 // grown returns the wait after the one that was.
 func grown(wait time.Duration) time.Duration { return min(max(minBackOff, 2*wait), maxBackOff) }
 
-// sleep returns at a time, which may be zero for never, or when wake has
-// something, or with the error of ctx when that ended.
-func sleep(ctx context.Context, until time.Time, wake <-chan struct{}) error {
-	var due <-chan time.Time
-	if !until.IsZero() {
-		t := time.NewTimer(time.Until(until))
-		defer t.Stop()
-		due = t.C
-	}
+// sleep returns after a time, or with the error of ctx when that ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-due:
-	case <-wake:
+	case <-t.C:
+		return nil
 	}
-	return nil
 }
 
 // jitter returns a random time between half of d and d, so that clients that
 // lost one server do not come back in step.
 func (l *Loop[In, Req, Ans]) jitter(d time.Duration) (time.Duration, error) {
 	var b [4]byte
-	if _, err := io.ReadFull(l.Env.Rand, b[:]); err != nil {
+	if _, err := io.ReadFull(l.parts.Env.Rand, b[:]); err != nil {
 		return 0, fmt.Errorf("reading randomness: %w", err)
 	}
 	return d/2 + time.Duration(uint64(d/2)*uint64(binary.BigEndian.Uint32(b[:]))>>32), nil

@@ -82,15 +82,25 @@ func (w *wire) Receive(ctx context.Context, _ client.Store) (string, error) {
 	}
 }
 
-type loop = client.Loop[string, string, string]
+type (
+	loop  = client.Loop[string, string, string]
+	parts = client.Parts[string, string, string]
+)
 
-func newLoop(w *wire, st client.Store) *loop {
-	l := &loop{Machine: echo{}, Link: w, Store: st, Env: e2ee.Env{Now: time.Now, Rand: rand.Reader}}
-	l.Start()
-	return l
+var env = e2ee.Env{Now: time.Now, Rand: rand.Reader}
+
+// newLoop makes a loop with what p adds to the parts that all have.
+func newLoop(w *wire, st client.Store, p parts) *loop {
+	p.Machine, p.Link, p.Store, p.Env = echo{}, w, st, env
+	return client.NewLoop(p)
 }
 
-func send(t *testing.T, l *loop, txn string) {
+// A sender takes messages: a loop or a runner.
+type sender interface {
+	Send(ctx context.Context, m quinta.Message) error
+}
+
+func send(t *testing.T, l sender, txn string) {
 	t.Helper()
 	if err := l.Send(t.Context(), quinta.Message{Txn: quinta.TxnID(txn), Text: "hi"}); err != nil {
 		t.Fatal(err)
@@ -105,9 +115,8 @@ func TestRepeatsTheSameBytes(t *testing.T) {
 		}
 		return nil
 	}}
-	l := newLoop(w, memory.New())
 	troubles := 0
-	l.Trouble = func(error, time.Duration) { troubles++ }
+	l := newLoop(w, memory.New(), parts{Trouble: func(error, time.Duration) { troubles++ }})
 	send(t, l, "1")
 	if err := l.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -121,13 +130,13 @@ func TestOutboxSurvives(t *testing.T) {
 	t.Parallel()
 	st := memory.New()
 	w := &wire{fail: func(string, int) error { return errors.New("the process dies here") }}
-	l := newLoop(w, st)
+	l := newLoop(w, st, parts{})
 	send(t, l, "1")
 	if err := l.Flush(t.Context()); err == nil {
 		t.Fatal("an error that is no reason to try again was hidden")
 	}
 	w.fail = nil
-	if err := newLoop(w, st).Flush(t.Context()); err != nil {
+	if err := newLoop(w, st, parts{}).Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(w.did) != "[1=hi 1=hi]" {
@@ -139,15 +148,16 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string)}
 	st := memory.New()
-	l := newLoop(w, st)
 	got := make(chan string, 10)
-	l.Events = func(es []e2ee.Event) {
-		for _, e := range es {
-			got <- fmt.Sprint(e.Kind, e.Message.Text, e.Message.Txn)
-		}
-	}
 	kept := 0
-	l.Commit = func(tx e2ee.Tx, es []e2ee.Event) error { kept += len(es); return nil }
+	l := newLoop(w, st, parts{
+		Events: func(es []e2ee.Event) {
+			for _, e := range es {
+				got <- fmt.Sprint(e.Kind, e.Message.Text, e.Message.Txn)
+			}
+		},
+		Commit: func(tx e2ee.Tx, es []e2ee.Event) error { kept += len(es); return nil },
+	})
 	done := make(chan error, 1)
 	go func() { done <- l.Run(t.Context()) }()
 	w.in <- "hello"
@@ -171,9 +181,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &wire{in: make(chan string), fail: func(string, int) error { return quinta.E(quinta.KindUnavailable, "send", "away") }}
-	l := newLoop(w, memory.New())
 	tried := make(chan struct{}, 10)
-	l.Trouble = func(error, time.Duration) { tried <- struct{}{} }
+	l := newLoop(w, memory.New(), parts{Trouble: func(error, time.Duration) { tried <- struct{}{} }})
 	send(t, l, "1")
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -187,17 +196,18 @@ func TestRunEndsWithItsContext(t *testing.T) {
 func TestFailedStepIsUndone(t *testing.T) {
 	t.Parallel()
 	st := memory.New()
-	l := newLoop(&wire{}, st)
 	told := 0
-	l.Events = func([]e2ee.Event) { told++ }
-	l.Commit = func(tx e2ee.Tx, es []e2ee.Event) error {
-		if es[0].Message.Text == "no room" {
-			return errors.New("cannot keep it")
-		}
-		return nil
-	}
+	l := newLoop(&wire{}, st, parts{
+		Events: func([]e2ee.Event) { told++ },
+		Commit: func(tx e2ee.Tx, es []e2ee.Event) error {
+			if es[0].Message.Text == "no room" {
+				return errors.New("cannot keep it")
+			}
+			return nil
+		},
+	})
 	for _, in := range []string{"bad", "no room"} {
-		err := l.Do(t.Context(), func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.Machine.Receive(tx, in) })
+		err := l.Do(t.Context(), func(tx e2ee.Tx) ([]e2ee.Event, error) { return echo{}.Receive(tx, in) })
 		if err == nil {
 			t.Errorf("%s: no error", in)
 		}

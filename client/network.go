@@ -28,6 +28,9 @@ type Credentials struct {
 	User string
 	// Password is sent to the server and not stored.
 	Password Secret
+	// Ask answers what the server asks on the way, and for Password if that is
+	// empty and the network wants one. It may be nil; see [Credentials.Answer].
+	Ask func(ctx context.Context, q Question) (Secret, error)
 	// DeviceName is a name for this device that people can recognise.
 	DeviceName string
 	// Token is the invitation that a registration may need.

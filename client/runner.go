@@ -11,40 +11,59 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
-// A Runner is what most sessions need around a Loop: one who receives at a
-// time, events that are handed out in order, and waits for something to
-// become true of what is committed.
-type Runner[In, Req, Ans any] struct {
-	loop *Loop[In, Req, Ans]
-	st   Store
-
-	// Waits, if not nil, is told whether a Receive of the link may wait for
-	// something to come.
+// Hooks are what a session adds to its runner. Each may be nil.
+type Hooks[In any] struct {
+	// Waits is told whether a Receive of the link may wait for something to
+	// come.
 	Waits func(bool)
-	// Filter, if not nil, gets the events of each step and returns those that
-	// are handed out.
+	// Filter gets the events of each step and returns those that are handed
+	// out.
 	Filter func([]e2ee.Event) []e2ee.Event
+	// CaughtUp reports whether what was received says that nothing more is
+	// there; nil: whatever was received does.
+	CaughtUp func(In) bool
+	// Flush runs within each Flush, after it has caught up and before the
+	// outbox is carried out. An error of it is told as trouble; it does not
+	// keep the outbox from leaving.
+	Flush func(ctx context.Context) error
+	// Beside run beside Run, each until its context ends.
+	Beside []func(ctx context.Context)
+}
 
-	running atomic.Bool   // Run or Flush is going on, or about to
+// A Runner is what a session needs around a Loop: one receiver at a time,
+// events that are handed out in order, waits for something to become true of
+// what is committed, and the connection of a link that is [Connected].
+type Runner[In, Req, Ans any] struct {
+	loop  *Loop[In, Req, Ans]
+	link  *held[In, Req, Ans]
+	st    Store
+	hooks Hooks[In]
+
+	running atomic.Bool   // Run, Flush or Push is going on, or about to
 	held    chan struct{} // full while somebody receives
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when something was committed
+	live    bool          // Run is going on
+	changed chan struct{} // closed when something was committed, or whoever receives changed
 	inbox   []e2ee.Event  // what Run or Flush hands out
-	arrived chan struct{} // wakes who hands out
+	arrived chan struct{} // wakes the goroutine that hands out
 	yield   func()        // ends the receiving of a wait, for Run
-	trouble error         // the last one that was repeated
+	trouble error         // the last one since something was begun, if any
+	// troubled is when trouble came.
+	troubled time.Time
 }
 
-// NewRunner takes a loop over that was not started: its Store, Events and
-// Trouble become the runner's.
-func NewRunner[In, Req, Ans any](l *Loop[In, Req, Ans]) *Runner[In, Req, Ans] {
-	r := &Runner[In, Req, Ans]{loop: l, held: make(chan struct{}, 1), changed: make(chan struct{}), arrived: make(chan struct{}, 1)}
-	r.st = telling{l.Store, r.committed}
-	l.Store, l.Events, l.Trouble = r.st, r.deliver, r.Troubled
-	l.Start()
+// NewRunner makes a runner. Events and Trouble of the parts are its own and
+// are not set by the caller.
+func NewRunner[In, Req, Ans any](p Parts[In, Req, Ans], h Hooks[In]) *Runner[In, Req, Ans] {
+	r := &Runner[In, Req, Ans]{hooks: h, held: make(chan struct{}, 1), changed: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	r.st = telling{p.Store, r.committed}
+	r.link = hold(p.Link, func(d time.Duration) (time.Duration, error) { return r.loop.jitter(d) })
+	p.Store, p.Events, p.Trouble, p.Link = r.st, r.deliver, r.Troubled, r.link
+	r.loop = NewLoop(p)
 	return r
 }
 
@@ -61,11 +80,29 @@ func (r *Runner[In, Req, Ans]) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2
 	return r.loop.Do(ctx, fn)
 }
 
+// Send hands a message to the machine, as [Loop.Send] does.
+func (r *Runner[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
+	return r.loop.Send(ctx, m)
+}
+
+// Wake tells the runner that something may be due.
+func (r *Runner[In, Req, Ans]) Wake() { r.loop.Wake() }
+
+// Connect has a link that is [Connected] connected until release is called,
+// for calls that are not the machine's. The context that it returns ends with
+// ctx and with the connection. Of another link it returns ctx.
+func (r *Runner[In, Req, Ans]) Connect(ctx context.Context) (live context.Context, release func(), err error) {
+	if r.link.dial == nil {
+		return ctx, func() {}, nil
+	}
+	return r.link.connect(ctx)
+}
+
 var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is running already")
 
 // Run sends and receives until ctx ends, and calls on with each event from one
-// goroutine. Each of beside runs at the same time until its context ends.
-func (r *Runner[In, Req, Ans]) Run(ctx context.Context, on func(e2ee.Event), beside ...func(context.Context)) error {
+// goroutine.
+func (r *Runner[In, Req, Ans]) Run(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -75,25 +112,57 @@ func (r *Runner[In, Req, Ans]) Run(ctx context.Context, on func(e2ee.Event), bes
 	}
 	defer end()
 	r.waits(true)
+	r.runs(true)
+	defer r.runs(false)
 	defer r.handOut(on)()
 	sub, cancel := context.WithCancel(ctx)
-	var others sync.WaitGroup
-	for _, fn := range beside {
-		others.Go(func() { fn(sub) })
+	var beside sync.WaitGroup
+	for _, fn := range r.hooks.Beside {
+		beside.Go(func() { fn(sub) })
 	}
 	err = r.loop.Run(sub)
 	cancel()
-	others.Wait()
+	beside.Wait()
 	return err
+}
+
+func (r *Runner[In, Req, Ans]) runs(live bool) {
+	r.mu.Lock()
+	r.live = live
+	r.mu.Unlock()
+	r.committed()
+}
+
+// AwaitRun returns when Run is going on, or an error of KindConflict if it is
+// not within the time.
+func (r *Runner[In, Req, Ans]) AwaitRun(ctx context.Context, op string, within time.Duration) error {
+	end := time.NewTimer(within)
+	defer end.Stop()
+	for {
+		r.mu.Lock()
+		changed, live := r.changed, r.live
+		r.mu.Unlock()
+		if live {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-end.C:
+			return quinta.E(quinta.KindConflict, op, "the session must be running")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // maxCatchUp bounds how often Flush asks for more: a conversation in which
 // people talk without end must not keep it for ever.
 const maxCatchUp = 100
 
-// Flush receives until last says that nothing more is there, and carries the
-// outbox out. It must not run together with Run.
-func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event), last func(In) bool) error {
+// Flush receives until nothing more is there, and carries the outbox out, as
+// [Loop.Flush] does: of a request that cannot get through it returns the
+// cause, and does not wait for it for ever. It must not run together with Run.
+func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {
 		return err
@@ -106,38 +175,63 @@ func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event), l
 		if err != nil {
 			return r.explain(err)
 		}
-		if last(in) {
+		if r.hooks.CaughtUp == nil || r.hooks.CaughtUp(in) {
 			break
+		}
+	}
+	if r.hooks.Flush != nil {
+		if err := r.hooks.Flush(ctx); err != nil && ctx.Err() == nil {
+			r.Give([]e2ee.Event{{Kind: e2ee.EventTrouble, Detail: printable.Line(err.Error())}})
 		}
 	}
 	return r.explain(r.loop.Flush(ctx))
 }
 
+// Push carries out what is due without receiving, as [Loop.Push] does: what
+// fails for some seconds stays due. If only is not nil it carries out the
+// requests for which it holds. It must not run together with Run, and hands no
+// events out: they wait for Run or Flush.
+func (r *Runner[In, Req, Ans]) Push(ctx context.Context, only func(Req) bool) error {
+	end, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return r.explain(r.loop.Push(ctx, only))
+}
+
 func (r *Runner[In, Req, Ans]) waits(may bool) {
-	if r.Waits != nil {
-		r.Waits(may)
+	if r.hooks.Waits != nil {
+		r.hooks.Waits(may)
 	}
 }
 
-// begin makes this the one that receives. Who only waits for something gives
-// way.
+// begin makes this the one that sends and receives. A caller that only waits
+// for something yields.
 func (r *Runner[In, Req, Ans]) begin(ctx context.Context) (end func(), err error) {
 	if !r.running.CompareAndSwap(false, true) {
 		return nil, errRunning
 	}
 	r.mu.Lock()
 	yield := r.yield
+	r.trouble = nil
 	r.mu.Unlock()
 	if yield != nil {
 		yield()
 	}
 	select {
 	case r.held <- struct{}{}:
-		return func() { <-r.held; r.running.Store(false) }, nil
 	case <-ctx.Done():
 		r.running.Store(false)
 		return nil, ctx.Err()
 	}
+	release := r.link.keep()
+	return func() {
+		release()
+		<-r.held
+		r.running.Store(false)
+		r.committed() // a wait may receive again
+	}, nil
 }
 
 // explain adds to the end of a context what stood in the way until then.
@@ -156,21 +250,21 @@ func (r *Runner[In, Req, Ans]) explain(err error) error {
 // Troubled tells the user of a try that failed and is made again after wait.
 func (r *Runner[In, Req, Ans]) Troubled(err error, wait time.Duration) {
 	r.mu.Lock()
-	r.trouble = err
+	r.trouble, r.troubled = err, time.Now()
 	r.mu.Unlock()
-	r.Give([]e2ee.Event{{Kind: e2ee.EventTrouble, Detail: fmt.Sprintf("%s; next try in %s", err, wait.Round(time.Millisecond))}})
+	r.Give([]e2ee.Event{{Kind: e2ee.EventTrouble, Detail: fmt.Sprintf("%s; next try in %s", printable.Line(err.Error()), wait.Round(time.Millisecond))}})
 }
 
 // deliver gets the events of a step after they are durable.
 func (r *Runner[In, Req, Ans]) deliver(events []e2ee.Event) {
-	if r.Filter != nil {
-		events = r.Filter(events)
+	if r.hooks.Filter != nil {
+		events = r.hooks.Filter(events)
 	}
 	r.Give(events)
 }
 
 // maxInbox bounds the events that wait for a Run or Flush, or for on to keep
-// up. What is older then stands in the timeline only.
+// up. What is older is then in the timeline only.
 const maxInbox = 100_000
 
 // Give puts events into the inbox. They wait there also while nobody takes
@@ -230,7 +324,7 @@ func (r *Runner[In, Req, Ans]) handOut(on func(e2ee.Event)) (stop func()) {
 	}
 }
 
-// committed wakes who waits for something to change.
+// committed wakes those who wait for something to change.
 func (r *Runner[In, Req, Ans]) committed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -249,80 +343,6 @@ func (t telling) Update(ctx context.Context, fn func(e2ee.Tx) error) error {
 	err := t.Store.Update(ctx, fn)
 	if err == nil {
 		t.committed()
-	}
-	return err
-}
-
-// waitFor bounds the waits for something that the server is to tell.
-const waitFor = time.Minute
-
-// errSlow says that a wait was in vain.
-var errSlow = errors.New("the server did not answer in time")
-
-// Wait returns when cond holds of what is committed. If nobody receives it
-// asks the server itself. what names the wait in its error.
-func (r *Runner[In, Req, Ans]) Wait(ctx context.Context, what string, cond func(tx e2ee.Tx) (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, &quinta.Error{Kind: quinta.KindUnavailable, Op: what, Err: errSlow})
-	defer cancel()
-	r.loop.Wake()
-	for {
-		r.mu.Lock()
-		changed := r.changed
-		r.mu.Unlock()
-		done := false
-		if err := r.Look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err }); err != nil || done {
-			return orCause(ctx, err)
-		}
-		if done, tried, err := r.receiveFor(ctx, cond); done || err != nil {
-			return orCause(ctx, err)
-		} else if tried {
-			continue
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// receiveFor carries out what is due and receives once, if nobody else does:
-// cond may come to hold by either. It gives way to Run and Flush.
-func (r *Runner[In, Req, Ans]) receiveFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) (done, tried bool, err error) {
-	select {
-	case r.held <- struct{}{}:
-		defer func() { <-r.held }()
-	default:
-		return false, false, nil
-	}
-	short, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.mu.Lock()
-	r.yield = cancel
-	r.mu.Unlock()
-	defer func() { r.mu.Lock(); r.yield = nil; r.mu.Unlock() }()
-	if r.running.Load() {
-		return false, false, nil
-	}
-	// What is due goes out first: its answers may be what is waited for.
-	err = r.loop.Flush(short)
-	if err == nil {
-		err = r.Look(ctx, func(tx e2ee.Tx) (err error) { done, err = cond(tx); return err })
-	}
-	if err == nil && !done {
-		r.waits(true)
-		_, err = r.loop.Receive(short)
-	}
-	if err != nil && short.Err() != nil && ctx.Err() == nil {
-		err = nil // gave way
-	}
-	return done, true, err
-}
-
-// orCause returns why ctx ended instead of that it did.
-func orCause(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
 	}
 	return err
 }

@@ -2,10 +2,8 @@ package client_test
 
 import (
 	"context"
-	"crypto/rand"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -13,11 +11,13 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-type runner = client.Runner[string, string, string]
+type (
+	runner = client.Runner[string, string, string]
+	hooks  = client.Hooks[string]
+)
 
-func newRunner(w *wire) (*runner, *loop) {
-	l := &loop{Machine: echo{}, Link: w, Store: memory.New(), Env: e2ee.Env{Now: time.Now, Rand: rand.Reader}}
-	return client.NewRunner(l), l
+func newRunner(l client.Link[string, string, string], h hooks) *runner {
+	return client.NewRunner(parts{Machine: echo{}, Link: l, Store: memory.New(), Env: env}, h)
 }
 
 // holds is the condition that something came.
@@ -33,15 +33,13 @@ func holds(what string) func(tx e2ee.Tx) (bool, error) {
 func TestRunnerOneAtATime(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 10)}
-	r, _ := newRunner(w)
+	beside := make(chan struct{})
+	r := newRunner(w, hooks{Beside: []func(context.Context){func(ctx context.Context) { <-ctx.Done(); close(beside) }}})
 	r.Give([]e2ee.Event{{Kind: e2ee.EventMessage, Message: quinta.Message{Text: "from before"}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	got := make(chan string, 10)
 	done := make(chan error, 1)
-	beside := make(chan struct{})
-	go func() {
-		done <- r.Run(ctx, func(e e2ee.Event) { got <- e.Message.Text }, func(ctx context.Context) { <-ctx.Done(); close(beside) })
-	}()
+	go func() { done <- r.Run(ctx, func(e e2ee.Event) { got <- e.Message.Text }) }()
 	w.in <- "one"
 	w.in <- "two"
 	var texts []string
@@ -54,7 +52,7 @@ func TestRunnerOneAtATime(t *testing.T) {
 	if err := r.Run(ctx, nil); quinta.KindOf(err) != quinta.KindConflict {
 		t.Errorf("got %v, want that it runs already", err)
 	}
-	if err := r.Flush(ctx, nil, func(string) bool { return true }); quinta.KindOf(err) != quinta.KindConflict {
+	if err := r.Flush(ctx, nil); quinta.KindOf(err) != quinta.KindConflict {
 		t.Errorf("got %v, want that it runs already", err)
 	}
 	cancel()
@@ -69,8 +67,8 @@ func TestRunnerOneAtATime(t *testing.T) {
 func TestRunnerWaits(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 10)}
-	r, l := newRunner(w)
-	send(t, l, "due")
+	r := newRunner(w, hooks{})
+	send(t, r, "due")
 	w.in <- "first"
 	if err := r.Wait(t.Context(), "waiting", holds("first")); err != nil {
 		t.Fatal(err)
@@ -104,18 +102,20 @@ func TestRunnerWaits(t *testing.T) {
 func TestRunnerFlush(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 10)}
-	r, l := newRunner(w)
 	may := []bool{}
-	r.Waits = func(m bool) { may = append(may, m) }
-	r.Filter = func(list []e2ee.Event) []e2ee.Event {
-		return slices.DeleteFunc(list, func(e e2ee.Event) bool { return e.Message.Text == "hidden" })
-	}
-	send(t, l, "a")
+	r := newRunner(w, hooks{
+		Waits: func(m bool) { may = append(may, m) },
+		Filter: func(list []e2ee.Event) []e2ee.Event {
+			return slices.DeleteFunc(list, func(e e2ee.Event) bool { return e.Message.Text == "hidden" })
+		},
+		CaughtUp: func(in string) bool { return in == "last" },
+	})
+	send(t, r, "a")
 	for _, s := range []string{"one", "hidden", "last"} {
 		w.in <- s
 	}
 	var texts []string
-	if err := r.Flush(t.Context(), func(e e2ee.Event) { texts = append(texts, e.Message.Text) }, func(in string) bool { return in == "last" }); err != nil {
+	if err := r.Flush(t.Context(), func(e e2ee.Event) { texts = append(texts, e.Message.Text) }); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"one", "last", "ok"}; !slices.Equal(texts, want) {

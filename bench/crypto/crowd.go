@@ -56,7 +56,7 @@ type crowd struct {
 	dir     string
 	st      client.Store
 	m       *matrix.Machine
-	loop    *client.Loop[matrix.In, matrix.Req, matrix.Ans]
+	loop    *client.Loop[matrix.In, inTurn, matrix.Ans]
 	members []*member
 	named   map[quinta.UserID]map[quinta.DeviceID]*member
 	own     json.RawMessage
@@ -66,6 +66,26 @@ type crowd struct {
 	sent, shares        int
 	// first is a share for the first member as it left.
 	first json.RawMessage
+}
+
+// An inTurn is a request without a lane: it leaves when the one before it was
+// answered, so that the time of the answers can be told from the machine's.
+type inTurn matrix.Req
+
+// turns is the machine with such requests.
+type turns struct{ *matrix.Machine }
+
+func (t turns) Outgoing(tx e2ee.Tx) ([]inTurn, error) {
+	list, err := t.Machine.Outgoing(tx)
+	out := make([]inTurn, len(list))
+	for i, r := range list {
+		out[i] = inTurn(r)
+	}
+	return out, err
+}
+
+func (t turns) Done(tx e2ee.Tx, r inTurn, ans matrix.Ans) ([]e2ee.Event, error) {
+	return t.Machine.Done(tx, matrix.Req(r), ans)
 }
 
 // newCrowd makes a room with n other devices whose keys are known. The store
@@ -96,8 +116,7 @@ func newCrowd(ctx context.Context, n int, inMemory bool) (c *crowd, err error) {
 	}
 	env := e2ee.Env{Now: time.Now, Rand: rand.Reader}
 	c.m = matrix.New(env, selfUser, selfDevice)
-	c.loop = &client.Loop[matrix.In, matrix.Req, matrix.Ans]{Machine: c.m, Link: c, Store: c.st, Env: env}
-	c.loop.Start()
+	c.loop = client.NewLoop(client.Parts[matrix.In, inTurn, matrix.Ans]{Machine: turns{c.m}, Link: c, Store: c.st, Env: env})
 	in, err := matrix.ParseSync("", c.sync())
 	if err != nil {
 		return c, err
@@ -175,7 +194,7 @@ func encode(v any) []byte {
 	return b
 }
 
-var _ client.Link[matrix.In, matrix.Req, matrix.Ans] = (*crowd)(nil)
+var _ client.Link[matrix.In, inTurn, matrix.Ans] = (*crowd)(nil)
 
 // Receive implements client.Link. A crowd says nothing.
 func (c *crowd) Receive(ctx context.Context, _ client.Store) (matrix.In, error) {
@@ -184,7 +203,8 @@ func (c *crowd) Receive(ctx context.Context, _ client.Store) (matrix.In, error) 
 }
 
 // Do implements client.Link.
-func (c *crowd) Do(_ context.Context, r matrix.Req) (matrix.Ans, error) {
+func (c *crowd) Do(_ context.Context, q inTurn) (matrix.Ans, error) {
+	r := matrix.Req(q)
 	from, err := machine.Own()
 	if err != nil {
 		return matrix.Ans{}, err

@@ -16,6 +16,9 @@ import (
 
 var _ client.BackupKeeper = (*Session)(nil)
 
+// maxTag bounds the version of a backup that the server gives, in bytes.
+const maxTag = 200
+
 // backup returns the server's sealed backup, or nil if there is none.
 func (s *Session) backup(ctx context.Context, op string) (*ca.Backup, error) {
 	var b wire.Backup
@@ -26,7 +29,7 @@ func (s *Session) backup(ctx context.Context, op string) (*ca.Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b.Sealed) > wire.MaxBackup || len(b.Tag) > maxShown {
+	if len(b.Sealed) > wire.MaxBackup || len(b.Tag) > maxTag {
 		return nil, quinta.E(quinta.KindTooLarge, op, "the server's backup is too large")
 	}
 	return &ca.Backup{Sealed: b.Sealed, Tag: b.Tag}, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -74,7 +75,7 @@ func (es *errands) came(r *ca.Req, a ca.Ans) {
 
 // refused makes the error of a refusal.
 func refused(op string, a *ca.Ans) error {
-	we := &wire.Error{Code: wire.Code(a.Code), Detail: printable(a.Detail)}
+	we := &wire.Error{Code: wire.Code(a.Code), Detail: printable.Line(a.Detail)}
 	return &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
 }
 

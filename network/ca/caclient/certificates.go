@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -31,8 +32,8 @@ func (s *Session) Keys(ctx context.Context) ([]client.KeyInfo, error) {
 		if k.User != s.account.User {
 			return nil, quinta.E(quinta.KindMalformed, op, "the server lists keys of another user")
 		}
-		out = append(out, client.KeyInfo{ID: printable(k.ID), Device: quinta.DeviceID(printable(string(k.Device))), Use: printable(k.Use), Profile: printable(k.Profile),
-			State: printable(string(k.State)), NotBefore: k.NotBefore, Expires: k.Expires, Changed: k.Changed, Reason: printable(k.Reason), Self: k.Device == s.account.Device})
+		out = append(out, client.KeyInfo{ID: printable.Line(k.ID), Device: quinta.DeviceID(printable.Line(string(k.Device))), Use: printable.Line(k.Use), Profile: printable.Line(k.Profile),
+			State: printable.Line(string(k.State)), NotBefore: k.NotBefore, Expires: k.Expires, Changed: k.Changed, Reason: printable.Line(k.Reason), Self: k.Device == s.account.Device})
 	}
 	return out, nil
 }

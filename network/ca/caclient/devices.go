@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -54,7 +55,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 			i = len(out)
 			out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.Device}, Own: true, Self: d.Device == s.account.Device})
 		}
-		out[i].Name = printable(d.Name)
+		out[i].Name = printable.Line(d.Name)
 		if d.Seen != nil {
 			out[i].Seen = *d.Seen
 		}
@@ -104,7 +105,12 @@ const appearWithin = 10 * time.Second
 // for them if it had to. If id is not empty it waits for that device.
 func (s *Session) known(ctx context.Context, user quinta.UserID, id quinta.DeviceID) (out []ca.DeviceInfo, err error) {
 	const op = "asking for devices"
+	gone := false
 	there := func(tx e2ee.Tx) (bool, error) {
+		// The answer may have come before this was asked for.
+		if gone, err = s.machine.Gone(tx, user); err != nil || gone {
+			return true, err
+		}
 		out, err = s.machine.Devices(tx, user)
 		return slices.ContainsFunc(out, func(d ca.DeviceInfo) bool { return id == "" || d.ID == id && d.Fingerprint != "" }), err
 	}
@@ -118,7 +124,13 @@ func (s *Session) known(ctx context.Context, user quinta.UserID, id quinta.Devic
 	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	return out, s.look(ctx, func(tx e2ee.Tx) error { _, err := there(tx); return err })
+	if err := s.look(ctx, func(tx e2ee.Tx) error { _, err := there(tx); return err }); err != nil {
+		return nil, err
+	}
+	if gone {
+		return nil, quinta.E(quinta.KindNotFound, op, "the server has no user "+printable.Line(string(user)))
+	}
+	return out, nil
 }
 
 // device returns one device of a user, or the only one if id is empty.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -33,25 +32,17 @@ type link struct {
 	since func(tx e2ee.Tx) (quinta.Pos, error)
 	// came is told of each answer.
 	came func(*ca.Req, ca.Ans)
-	// only, if not nil, are the calls that are made; with another one Do ends.
-	only []ca.ReqKind
 	// waits says that a request for the mailbox may wait.
 	waits atomic.Bool
 }
 
 var _ client.Link[ca.In, ca.Req, ca.Ans] = (*link)(nil)
 
-// errEnough ends a loop that is to make certain calls only.
-var errEnough = quinta.E(quinta.KindConflict, "speaking to the server", "other calls are made when the session runs")
-
 // Do carries out a request. A refusal is only what the server itself says, in
 // the network's own form; a page of something that stands before it is trouble
 // on the way.
 func (l *link) Do(ctx context.Context, req ca.Req) (ca.Ans, error) {
 	const op = "speaking to the server"
-	if l.only != nil && !slices.Contains(l.only, req.Kind) {
-		return ca.Ans{}, errEnough
-	}
 	c, ok := calls[req.Kind]
 	if !ok {
 		return ca.Ans{}, quinta.E(quinta.KindInternal, op, "a request of an unknown kind")

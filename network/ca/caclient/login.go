@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,7 +178,6 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs. What brings messages is
 	// left to that session, which has somebody to tell.
-	s.link.only = []ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}
-	_ = s.loop.Flush(ctx)
+	_ = s.runner.Push(ctx, func(r ca.Req) bool { return slices.Contains([]ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}, r.Kind) })
 	return d, nil
 }

@@ -16,8 +16,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
-	"unicode"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -113,24 +111,4 @@ func store(tx e2ee.Tx, key string, v any) error {
 		return err
 	}
 	return tx.Put(key, b)
-}
-
-// maxShown bounds what is shown of the words of others, in bytes.
-const maxShown = 200
-
-// printable makes the words of others fit to be shown in one line.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if len(s) > maxShown {
-		s = strings.ToValidUTF8(s[:maxShown], "")
-	}
-	return strings.TrimSpace(s)
 }

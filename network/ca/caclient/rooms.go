@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -87,11 +88,11 @@ func (s *Session) nameFor(r ca.RoomInfo) string {
 	var names []string
 	for _, id := range r.Members {
 		if id != s.account.User && len(names) < maxNamed {
-			names = append(names, printable(string(id)))
+			names = append(names, printable.Line(string(id)))
 		}
 	}
 	if len(names) == 0 {
-		names = []string{printable(string(s.account.User))}
+		names = []string{printable.Line(string(s.account.User))}
 	}
 	name := strings.Join(names, ", ")
 	if r.Profile == cert.ProfileLegacy {
@@ -124,7 +125,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 		if err != nil {
 			return id, err
 		}
-		r.Name, r.Topic = printable(in.Name), printable(in.Topic)
+		r.Name, r.Topic = printable.Line(in.Name), printable.Line(in.Topic)
 		return id, store(tx, keyRoom+string(id), r)
 	})
 }

@@ -22,7 +22,6 @@ type Session struct {
 	account account
 	link    *link
 	machine *ca.Machine
-	loop    *client.Loop[ca.In, ca.Req, ca.Ans]
 	runner  *client.Runner[ca.In, ca.Req, ca.Ans]
 
 	errands errands
@@ -36,11 +35,14 @@ var _ client.Session = (*Session)(nil)
 func newSession(n Network, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{env: env, account: a, machine: ca.New(env, a.User, a.Device, n.Policy)}
 	s.link = &link{conn: newConn(n.Transport, a.Base, client.NewSecret(a.Token), env.Now), since: s.machine.Since}
-	s.loop = &client.Loop[ca.In, ca.Req, ca.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
 	s.link.came = s.errands.came
-	s.runner = client.NewRunner(s.loop)
-	s.runner.Waits = s.link.waits.Store
-	s.runner.Filter = s.shown
+	s.runner = client.NewRunner(
+		client.Parts[ca.In, ca.Req, ca.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
+		client.Hooks[ca.In]{
+			Waits:    s.link.waits.Store,
+			Filter:   s.shown,
+			CaughtUp: func(in ca.In) bool { return len(in.Items) == 0 },
+		})
 	return s
 }
 
@@ -55,7 +57,7 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error { return s
 
 // Flush implements client.Session.
 func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
-	return s.runner.Flush(ctx, on, func(in ca.In) bool { return len(in.Items) == 0 })
+	return s.runner.Flush(ctx, on)
 }
 
 // Close implements client.Session.
@@ -133,7 +135,7 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 		}
 		m.Kind = quinta.MessageFile
 	}
-	if err := s.loop.Send(ctx, m); err != nil {
+	if err := s.runner.Send(ctx, m); err != nil {
 		return "", errorOf(op, err)
 	}
 	return txn, nil

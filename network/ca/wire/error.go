@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // A Code says what went wrong, for programs. It ends the type of an error:
@@ -120,12 +120,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		RetryAfter: e.RetryAfter.Milliseconds(), Missing: e.Missing, Stale: e.Stale})
 }
 
-// maxText bounds what is shown of a server's own words, and maxList how many
-// keys of a list are read.
-const (
-	maxText = 300
-	maxList = MaxDevices
-)
+// maxList bounds how many keys of a list are read.
+const maxList = MaxDevices
 
 // ParseError reads the body of an answer that is no success. What is not in
 // the form of RFC 9457, such as the page of a proxy, has no Code. The sentence
@@ -140,8 +136,8 @@ func ParseError(status int, body []byte) *Error {
 	if !ok || len(code) > 40 {
 		return e
 	}
-	e.Code = Code(printable(code))
-	if d := printable(p.Detail); d != "" {
+	e.Code = Code(printable.Line(code))
+	if d := printable.Line(p.Detail); d != "" {
 		e.Detail = d
 	}
 	if p.RetryAfter > 0 && p.RetryAfter < 1<<31 {
@@ -151,21 +147,4 @@ func ParseError(status int, body []byte) *Error {
 		e.Missing, e.Stale = p.Missing, p.Stale
 	}
 	return e
-}
-
-// printable makes one bounded line of printable text.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "")
-	}
-	return strings.TrimSpace(s)
 }

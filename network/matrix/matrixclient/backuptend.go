@@ -38,7 +38,7 @@ func (s *Session) tend(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := s.tendOnce(ctx); err != nil && ctx.Err() == nil {
-			s.troubled(err, tendEvery)
+			s.runner.Troubled(err, tendEvery)
 		}
 		select {
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -33,7 +34,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	for _, d := range known {
 		at[d.ID] = len(out)
 		out = append(out, client.DeviceInfo{
-			Device: quinta.Device{User: user, ID: d.ID, Name: wire.Printable(d.Name)}, Trust: d.Trust,
+			Device: quinta.Device{User: user, ID: d.ID, Name: printable.Line(d.Name)}, Trust: d.Trust,
 			Fingerprint: grouped(d.Ed25519), Own: own, Self: own && d.ID == s.account.Device,
 		})
 	}
@@ -59,7 +60,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 			i = len(out)
 			out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Own: true, Self: d.ID == s.account.Device})
 		}
-		out[i].Name = wire.Printable(d.Name)
+		out[i].Name = printable.Line(d.Name)
 		if d.Seen > 0 {
 			out[i].Seen = time.UnixMilli(d.Seen)
 		}
@@ -102,8 +103,8 @@ func (s *Session) refresh(ctx context.Context, user quinta.UserID) error {
 	if err := s.st.Update(ctx, func(tx e2ee.Tx) error { return s.machine.Refresh(tx, user) }); err != nil {
 		return err
 	}
-	s.loop.Wake()
-	return s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) { return s.machine.Current(tx, user) })
+	s.runner.Wake()
+	return s.runner.Wait(ctx, op, func(tx e2ee.Tx) (bool, error) { return s.machine.Current(tx, user) })
 }
 
 // Rename implements client.DeviceJudge.

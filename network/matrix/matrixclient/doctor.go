@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
-	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 var _ client.Doctor = (*Session)(nil)
@@ -30,7 +30,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 		}
 		return []client.Finding{bad("server", err.Error(), "check the network and the address of the server: "+s.link.base)}, nil
 	}
-	out := []client.Finding{good("server", fmt.Sprintf("%s speaks %s", s.link.base, wire.Printable(f.versions[len(f.versions)-1]))), s.clock(f)}
+	out := []client.Finding{good("server", fmt.Sprintf("%s speaks %s", s.link.base, printable.Line(f.versions[len(f.versions)-1]))), s.clock(f)}
 	login := s.examineLogin(ctx)
 	out = append(out, login)
 	if !login.OK {

@@ -9,7 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
-	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // examineIdentity looks at the own cross-signing identity.
@@ -65,7 +65,7 @@ func (s *Session) examineContacts(ctx context.Context) (client.Finding, error) {
 	}
 	var names []string
 	for _, u := range changed[:min(len(changed), maxNamed)] {
-		names = append(names, wire.Printable(string(u)))
+		names = append(names, printable.Line(string(u)))
 	}
 	return bad(name, fmt.Sprintf("%d changed: %s", len(changed), strings.Join(names, ", ")), "compare with each anew, or say that you know of the change: quinta devices acknowledge USER"), nil
 }

@@ -74,8 +74,8 @@ func (s *Session) publishIdentity(ctx context.Context, op string, password clien
 	if err != nil {
 		return err
 	}
-	s.loop.Wake()
-	if err := s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
+	s.runner.Wake()
+	if err := s.runner.Wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
 		pending, err := s.machine.CrossSigningPending(tx)
 		return !pending, err
 	}); err != nil {
@@ -90,8 +90,8 @@ func (s *Session) publishIdentity(ctx context.Context, op string, password clien
 // settle waits until the signatures that this device made are on the server,
 // and are seen there.
 func (s *Session) settle(ctx context.Context, op string) error {
-	s.loop.Wake()
-	return s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
+	s.runner.Wake()
+	return s.runner.Wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
 		waits, err := s.machine.Signing(tx)
 		if err != nil || waits {
 			return false, err

@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -155,7 +156,7 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	defer cancel()
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs.
-	_ = s.loop.Flush(ctx)
+	_ = s.runner.Push(ctx, nil)
 	return d, nil
 }
 
@@ -270,7 +271,7 @@ func nextStage(op string, we *wire.Error, with func(string) map[string]any) (map
 		if possible && auth != nil {
 			return auth, nil
 		}
-		wanted = append(wanted, wire.Printable(strings.Join(f.Stages, " and ")))
+		wanted = append(wanted, printable.Line(strings.Join(f.Stages, " and ")))
 	}
 	return nil, quinta.E(quinta.KindUnauthenticated, op, "the server asks for "+strings.Join(wanted[:min(len(wanted), 5)], ", or "))
 }

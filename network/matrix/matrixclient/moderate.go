@@ -31,7 +31,7 @@ func (s *Session) Kick(ctx context.Context, room quinta.RoomID, user quinta.User
 	if err := s.link.ask(ctx, op, http.MethodPost, path("rooms", string(room), "kick"), body, nil); err != nil {
 		return err
 	}
-	return s.wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
+	return s.runner.Wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
 		in, err := s.machine.Membership(tx, room, user)
 		return in != "join" && in != "invite", err
 	})

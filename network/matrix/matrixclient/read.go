@@ -183,7 +183,7 @@ func (s *Session) fillGaps(ctx context.Context) {
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			s.troubled(err, 0)
+			s.runner.Troubled(err, 0)
 		}
 		select {
 		case <-ctx.Done():

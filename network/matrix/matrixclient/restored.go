@@ -14,6 +14,6 @@ func (s *Session) Restored(ctx context.Context) error {
 	if err := s.st.Update(ctx, func(tx e2ee.Tx) error { return s.machine.Restored(tx) }); err != nil {
 		return err
 	}
-	s.loop.Wake()
+	s.runner.Wake()
 	return nil
 }

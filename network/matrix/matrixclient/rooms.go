@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -70,7 +71,7 @@ func (s *Session) room(tx e2ee.Tx, id quinta.RoomID) (client.RoomInfo, bool, err
 // info puts together what the machine and the list know of a room.
 func (s *Session) info(r quinta.Room, own roomRecord) client.RoomInfo {
 	r.Encrypted = r.Encrypted || own.Encrypted
-	r.Name = wire.Printable(r.Name)
+	r.Name = printable.Line(r.Name)
 	if r.Name == "" {
 		r.Name = s.nameFor(r, own)
 	}
@@ -85,7 +86,7 @@ func (s *Session) nameFor(r quinta.Room, own roomRecord) string {
 	}
 	var names []string
 	for _, id := range slices.Concat(own.Heroes, r.Members, []quinta.UserID{own.Inviter}) {
-		if n := wire.Printable(string(id)); n != "" && id != s.account.User && !slices.Contains(names, n) && len(names) < maxHeroes {
+		if n := printable.Line(string(id)); n != "" && id != s.account.User && !slices.Contains(names, n) && len(names) < maxHeroes {
 			names = append(names, n)
 		}
 	}
@@ -135,7 +136,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 			return out.ID, err
 		}
 	}
-	return out.ID, s.wait(ctx, op, s.joined(out.ID))
+	return out.ID, s.runner.Wait(ctx, op, s.joined(out.ID))
 }
 
 // joined is the condition that a room is there and its encryption is known.
@@ -194,7 +195,7 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 	if !validID(string(out.ID)) || strings.HasPrefix(room, "!") && string(out.ID) != room {
 		return "", quinta.E(quinta.KindMalformed, op, "the server's answer names another room, or none")
 	}
-	return out.ID, s.wait(ctx, op, s.joined(out.ID))
+	return out.ID, s.runner.Wait(ctx, op, s.joined(out.ID))
 }
 
 // Leave implements client.Talker; it also turns an invitation down.
@@ -227,10 +228,10 @@ func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Mem
 		if e.Type != "m.room.member" || e.Key == nil || !validID(string(*e.Key)) {
 			continue
 		}
-		m := client.Member{User: *e.Key, Membership: wire.Printable(e.Content.Membership)}
+		m := client.Member{User: *e.Key, Membership: printable.Line(e.Content.Membership)}
 		var name string
 		if json.Unmarshal(e.Content.Name, &name) == nil {
-			m.Name = wire.Printable(name)
+			m.Name = printable.Line(name)
 		}
 		out = append(out, m)
 	}

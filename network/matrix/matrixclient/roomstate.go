@@ -8,7 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
-	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // A roomRecord is what the list of rooms knows of one, beyond the machine.
@@ -95,9 +95,9 @@ func (m *machine) takeState(r *roomRecord, e stateEvent) {
 	}
 	switch {
 	case e.Type == "m.room.topic" && *e.Key == "":
-		r.Topic = wire.Printable(c.Topic)
+		r.Topic = printable.Line(c.Topic)
 	case e.Type == "m.room.canonical_alias" && *e.Key == "":
-		r.Alias = wire.Printable(c.Alias)
+		r.Alias = printable.Line(c.Alias)
 	case e.Type == "m.room.encryption" && *e.Key == "":
 		r.Encrypted = true
 	case e.Type == "m.room.member" && quinta.UserID(*e.Key) == m.self:

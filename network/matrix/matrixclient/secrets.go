@@ -70,7 +70,7 @@ func (s *Session) askSecrets(ctx context.Context, missing []string) error {
 	}); err != nil {
 		return err
 	}
-	s.loop.Wake()
+	s.runner.Wake()
 	return s.waitALittle(ctx, func(tx e2ee.Tx) (bool, error) {
 		c, err := s.machine.CrossSigning(tx)
 		if err != nil || !complete(c) {
@@ -86,7 +86,7 @@ func (s *Session) askSecrets(ctx context.Context, missing []string) error {
 func (s *Session) waitALittle(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) error {
 	short, cancel := context.WithTimeout(ctx, secretsWithin)
 	defer cancel()
-	err := s.wait(short, "waiting for secrets", cond)
+	err := s.runner.Wait(short, "waiting for secrets", cond)
 	if err != nil && short.Err() != nil && ctx.Err() == nil {
 		return nil
 	}

@@ -54,7 +54,7 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 	if err != nil {
 		return "", sendError(err)
 	}
-	s.loop.Wake()
+	s.runner.Wake()
 	return txn, nil
 }
 

@@ -171,21 +171,5 @@ const runsWithin = 2 * time.Second
 
 // awaitRun returns when Run is going on.
 func (s *Session) awaitRun(ctx context.Context) error {
-	end := time.NewTimer(runsWithin)
-	defer end.Stop()
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if s.live.Load() {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-end.C:
-			return quinta.E(quinta.KindConflict, "verifying", "the session must be running")
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return s.runner.AwaitRun(ctx, "verifying", runsWithin)
 }

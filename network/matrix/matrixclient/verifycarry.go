@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/e2ee/sas"
-	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // A verdict is what the user says of a comparison.
@@ -228,7 +228,7 @@ func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 	})); err != nil {
 		return err
 	}
-	s.loop.Wake()
+	s.runner.Wake()
 	if err := s.waitALittle(ctx, func(tx e2ee.Tx) (bool, error) {
 		waits, err := s.machine.Signing(tx)
 		return !waits, err
@@ -247,7 +247,7 @@ func cancelled(m *sas.Flow) error {
 	if byUs {
 		who = "this side"
 	}
-	text := fmt.Sprintf("%s ended it (%s)", who, wire.Printable(code))
+	text := fmt.Sprintf("%s ended it (%s)", who, printable.Line(code))
 	switch code {
 	case sas.CodeSAS, sas.CodeKeyMismatch, sas.CodeCommitment, sas.CodeUserMismatch:
 		return &quinta.Error{Kind: quinta.KindForbidden, Op: op, Err: fmt.Errorf("%w: %s", client.ErrMismatch, text)}

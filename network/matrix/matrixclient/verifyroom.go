@@ -53,7 +53,7 @@ func (s *Session) put(ctx context.Context, m quinta.Message) error {
 	if err != nil {
 		return sendError(err)
 	}
-	s.loop.Wake()
+	s.runner.Wake()
 	return nil
 }
 

@@ -8,11 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-)
 
-// maxMessage bounds what is shown of a server's own words, in bytes.
-const maxMessage = 200
+	"github.com/quinta-chat/quinta/internal/printable"
+)
 
 // ParseError reads the body of an answer with the given status that is no
 // success. What is no standard error response, such as the page of a proxy,
@@ -37,10 +35,10 @@ func ParseError(status int, body []byte) *Error {
 			continue
 		}
 	}
-	if code := Printable(v.Code); code != "" && len(code) <= 100 && !strings.ContainsRune(code, ' ') {
+	if code := printable.Line(v.Code); code != "" && len(code) <= 100 && !strings.ContainsRune(code, ' ') {
 		e.Code = Code(code)
 	}
-	e.Message = Printable(v.Message)
+	e.Message = printable.Line(v.Message)
 	if e.Message == "" {
 		e.Message = fmt.Sprintf("the server answered %d", status)
 	}
@@ -65,23 +63,4 @@ func RetryAfter(header string, now time.Time) time.Duration {
 		return max(0, at.Sub(now))
 	}
 	return 0
-}
-
-// Printable returns the words of others fit to be shown in one line: without
-// control characters and what changes the direction of text, and bounded.
-func Printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, s)
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "..."
-	}
-	return strings.TrimSpace(s)
 }

@@ -1,0 +1,30 @@
+// Package printable makes what others wrote fit to be shown: names, error
+// texts and other words that come over a wire.
+package printable
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Max bounds what Line returns, in bytes, the dots at its end left out.
+const Max = 200
+
+// Line makes s one line of printable text: white space becomes a blank, and
+// what cannot be shown is left out, such as terminal escapes and marks that
+// change the direction of writing. A text longer than Max ends in dots.
+func Line(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > Max {
+		s = strings.ToValidUTF8(s[:Max], "") + "..."
+	}
+	return strings.TrimSpace(s)
+}
