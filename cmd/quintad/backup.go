@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -18,10 +18,10 @@ import (
 )
 
 var backupCommand = command{
-	name: "backup",
-	line: "back up the store and the media to one file",
-	args: 1,
-	usage: `
+	Name:  "backup",
+	Short: "back up the store and the media to one file",
+	Least: 1, Most: 1,
+	Long: `
 Backup writes everything the server stores, as of one moment, to a new file.
 The server may be running. Only the embedded store can be backed up this way;
 for PostgreSQL use pg_dump.
@@ -31,7 +31,7 @@ for PostgreSQL use pg_dump.
 The file contains what the server sees: names, memberships, who wrote when, and
 messages as clients sent them. Protect it as you protect the data folder.
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return backup },
+	Prepare: cli.Plain(backup),
 }
 
 func backup(ctx context.Context, p *program, c *config.Config, args []string) error {

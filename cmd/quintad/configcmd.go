@@ -10,16 +10,16 @@ import (
 )
 
 var configPrintCommand = command{
-	name: "config print",
-	line: "print all settings",
-	usage: `
+	Name:  "config print",
+	Short: "print all settings",
+	Long: `
 Config print prints every setting as a configuration file would have it, with
 a description and where its value comes from. Passwords and other secrets are
 not shown.
 
     quintad config print > quintad.conf
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(*flag.FlagSet) action {
 		return func(_ context.Context, p *program, c *config.Config, _ []string) error {
 			var b strings.Builder
 			for _, k := range p.settings.Keys() {
@@ -38,15 +38,15 @@ not shown.
 }
 
 var configCheckCommand = command{
-	name: "config check",
-	line: "check the settings without starting",
-	usage: `
+	Name:  "config check",
+	Short: "check the settings without starting",
+	Long: `
 Config check reads all settings, and the certificate if one is set, as serve
 would, and reports the first error.
 
     quintad config check --config quintad.conf
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(*flag.FlagSet) action {
 		return func(_ context.Context, p *program, c *config.Config, _ []string) error {
 			if _, err := loadTLS(c); err != nil {
 				return err

@@ -31,9 +31,9 @@ import (
 const demoTime = 2 * time.Minute
 
 var demoCommand = command{
-	name: "demo",
-	line: "show two people talking, and what the server sees",
-	usage: `
+	Name:  "demo",
+	Short: "show two people talking, and what the server sees",
+	Long: `
 Demo starts a server inside this process, and two people who talk through it.
 For each message it shows what was written, what the server stored, and what
 was read. It keeps nothing, and reads no settings.
@@ -43,7 +43,7 @@ was read. It keeps nothing, and reads no settings.
     --json
         print one JSON object per message
 `,
-	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(fs *flag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "")
 		return func(ctx context.Context, p *program, _ *config.Config, _ []string) error {
 			ctx, cancel := context.WithTimeout(ctx, demoTime)

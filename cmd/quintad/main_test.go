@@ -9,38 +9,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/quinta-chat/quinta/network/all/servers"
 )
-
-func TestFlagsStandAnywhere(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		args  string
-		words []string
-		x     string
-	}{
-		{"", nil, ""},
-		{"a b", []string{"a", "b"}, ""},
-		{"--x 1 a b", []string{"a", "b"}, "1"},
-		{"a --x 1 b", []string{"a", "b"}, "1"},
-		{"a b -x=1", []string{"a", "b"}, "1"},
-		{"a --x 1 -- --x 2", []string{"a", "--x", "2"}, "1"},
-		{"-- a", []string{"a"}, ""},
-		{"a - b", []string{"a", "-", "b"}, ""},
-	} {
-		fs := flag.NewFlagSet("test", flag.ContinueOnError)
-		fs.SetOutput(io.Discard)
-		x := fs.String("x", "", "")
-		got, err := parse(fs, strings.Fields(tc.args))
-		if err != nil || !slices.Equal(got, tc.words) || *x != tc.x {
-			t.Errorf("%q: got %q, x=%q, %v; want %q, x=%q", tc.args, got, *x, err, tc.words, tc.x)
-		}
-	}
-}
 
 // TestUsage looks that every command says what it is for, with an example
 // that has its name, and that its flags are described.
@@ -49,21 +22,21 @@ func TestUsage(t *testing.T) {
 	p := newTestProgram(t)
 	for _, c := range p.commands {
 		help := p.help(c)
-		if !strings.Contains(help, "\n    quintad "+c.name) {
-			t.Errorf("%s has no example", c.name)
+		if !strings.Contains(help, "\n    quintad "+c.Name) {
+			t.Errorf("%s has no example", c.Name)
 		}
-		if c.line == "" || strings.ToUpper(c.line[:1]) == c.line[:1] || strings.HasSuffix(c.line, ".") {
-			t.Errorf("%s: the line %q is no short lower-case sentence", c.name, c.line)
+		if c.Short == "" || strings.ToUpper(c.Short[:1]) == c.Short[:1] || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: the line %q is no short lower-case sentence", c.Name, c.Short)
 		}
 		fs := flag.NewFlagSet("test", flag.ContinueOnError)
-		c.prepare(fs)
+		c.Prepare(fs)
 		fs.VisitAll(func(f *flag.Flag) {
 			if !strings.Contains(help, "\n    --"+f.Name) {
-				t.Errorf("%s: the usage says nothing of --%s", c.name, f.Name)
+				t.Errorf("%s: the usage says nothing of --%s", c.Name, f.Name)
 			}
 		})
-		if !strings.Contains(p.overview(), c.name) {
-			t.Errorf("the overview says nothing of %s", c.name)
+		if !strings.Contains(p.overview(), c.Name) {
+			t.Errorf("the overview says nothing of %s", c.Name)
 		}
 	}
 }

@@ -42,8 +42,8 @@ func networkCommand(nc server.Command) *command {
 		}
 		usage += "\n"
 	}
-	return &command{name: nc.Name, line: nc.Line, usage: usage, args: nc.Args,
-		prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	return &command{Name: nc.Name, Short: nc.Line, Long: usage, Least: nc.Args, Most: nc.Args,
+		Prepare: func(fs *flag.FlagSet) action {
 			values := map[string]*string{}
 			for _, f := range nc.Flags {
 				values[f.Name] = fs.String(f.Name, f.Default, f.Help)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"io"
 	"os"
 	"strings"
@@ -43,7 +44,7 @@ The password is asked for on the terminal. Without a terminal:
 func (s *passwordSource) read(p *program) (password string, made bool, err error) {
 	switch {
 	case s.fd >= 0 && s.generate:
-		return "", false, &misuse{"--password-fd and --generate cannot be combined", ""}
+		return "", false, cli.Misused("--password-fd and --generate cannot be combined")
 	case s.fd >= 0:
 		password, err = readDescriptor(p, s.fd)
 		return password, false, err
@@ -51,7 +52,7 @@ func (s *passwordSource) read(p *program) (password string, made bool, err error
 		password, err = makeUp()
 		return password, true, err
 	case p.stdin == nil || !term.IsTerminal(int(p.stdin.Fd())):
-		return "", false, &misuse{"there is no terminal to ask for the password", "give --generate, or --password-fd 0 to read it from the standard input"}
+		return "", false, &cli.Misuse{Text: "there is no terminal to ask for the password", Hint: "give --generate, or --password-fd 0 to read it from the standard input"}
 	}
 	first, err := p.prompt("Password (empty to have one made up): ")
 	if err != nil {

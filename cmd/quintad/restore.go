@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -19,10 +19,10 @@ import (
 )
 
 var restoreCommand = command{
-	name: "restore",
-	line: "restore a data folder from a backup",
-	args: 1,
-	usage: `
+	Name:  "restore",
+	Short: "restore a data folder from a backup",
+	Least: 1, Most: 1,
+	Long: `
 Restore makes a data folder from a file written by "quintad backup". It checks
 the whole file first. The folder must not exist or must be empty. If restore
 fails, no folder is left behind.
@@ -32,7 +32,7 @@ fails, no folder is left behind.
 Users stay logged in. One-time keys are not restored, so that none is handed
 out twice; clients upload new ones by themselves.
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return restore },
+	Prepare: cli.Plain(restore),
 }
 
 func restore(ctx context.Context, p *program, c *config.Config, args []string) (err error) {

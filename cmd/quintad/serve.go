@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"net"
 	"os"
 	"syscall"
@@ -20,9 +20,9 @@ import (
 const newName = "localhost"
 
 var serveCommand = command{
-	name: "serve",
-	line: "run the server",
-	usage: `
+	Name:  "serve",
+	Short: "run the server",
+	Long: `
 Serve runs the server until it receives SIGTERM or SIGINT. By default it
 listens on loopback and stores all data in ./quinta-data.
 
@@ -33,7 +33,7 @@ When the server is ready it prints "quintad: ready URL". Before that it prints
 "quintad: admin URL" if there is an admin listener, and "quintad: NETWORK
 tcp://HOST:PORT" for each raw TCP listener of a network.
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error { return serve },
+	Prepare: cli.Plain(serve),
 }
 
 func serve(ctx context.Context, p *program, c *config.Config, _ []string) error {

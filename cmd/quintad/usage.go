@@ -21,7 +21,7 @@ Commands:
 
 `)
 	for _, c := range p.commands {
-		fmt.Fprintf(&b, "    %-16s %s\n", c.name, c.line)
+		fmt.Fprintf(&b, "    %-16s %s\n", c.Name, c.Short)
 	}
 	b.WriteString("\nFor details: quintad COMMAND --help\n")
 	return b.String()
@@ -30,7 +30,7 @@ Commands:
 // help is the text of "quintad COMMAND --help".
 func (p *program) help(c *command) string {
 	var b strings.Builder
-	b.WriteString(strings.TrimPrefix(c.usage, "\n"))
+	b.WriteString(strings.TrimPrefix(c.Long, "\n"))
 	b.WriteString(`
 Settings. Each can also be set in the configuration file, as in "listen =
 127.0.0.1:8008", or by an environment variable, as in QUINTA_ADMIN_LISTEN for

@@ -9,17 +9,17 @@ import (
 )
 
 var userAddCommand = command{
-	name: "user add",
-	line: "add an account",
-	args: 1,
-	usage: `
+	Name:  "user add",
+	Short: "add an account",
+	Least: 1, Most: 1,
+	Long: `
 User add creates an account and prints its user ID, and the password if one
 was generated. The server may be running.
 
     quintad user add alice
     quintad user add alice --generate
 ` + passwordUsage,
-	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(fs *flag.FlagSet) action {
 		var s passwordSource
 		s.flags(fs)
 		return func(ctx context.Context, p *program, c *config.Config, args []string) error {

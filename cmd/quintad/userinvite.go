@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"github.com/quinta-chat/quinta/cmd/internal/cli"
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
@@ -12,9 +13,9 @@ import (
 )
 
 var userInviteCommand = command{
-	name: "user invite",
-	line: "create a token for registration",
-	usage: `
+	Name:  "user invite",
+	Short: "create a token for registration",
+	Long: `
 User invite creates a token and prints it. Anyone who has the token can
 register in a client if the server runs with --registration invite.
 
@@ -26,12 +27,12 @@ register in a client if the server runs with --registration invite.
     --valid DURATION
         how long the token is valid; 0 means forever (default 168h)
 `,
-	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(fs *flag.FlagSet) action {
 		uses := fs.Int64("uses", 1, "how many registrations")
 		valid := fs.Duration("valid", 7*24*time.Hour, "for how long")
 		return func(ctx context.Context, p *program, c *config.Config, _ []string) error {
 			if *uses < 0 || *valid < 0 {
-				return &misuse{"--uses and --valid cannot be negative", ""}
+				return cli.Misused("--uses and --valid cannot be negative")
 			}
 			in := account.Invite{Uses: *uses}
 			if *valid > 0 {

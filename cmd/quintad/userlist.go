@@ -11,9 +11,9 @@ import (
 )
 
 var userListCommand = command{
-	name: "user list",
-	line: "list the accounts",
-	usage: `
+	Name:  "user list",
+	Short: "list the accounts",
+	Long: `
 User list prints one account per line: the user ID, the time it was created,
 and "closed" if it was removed.
 
@@ -22,7 +22,7 @@ and "closed" if it was removed.
     --json
         print one JSON object per line
 `,
-	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(fs *flag.FlagSet) action {
 		asJSON := fs.Bool("json", false, "print JSON")
 		return func(ctx context.Context, p *program, c *config.Config, _ []string) error {
 			for after := ""; ; {

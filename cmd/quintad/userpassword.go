@@ -8,10 +8,10 @@ import (
 )
 
 var userPasswordCommand = command{
-	name: "user password",
-	line: "set a new password for an account",
-	args: 1,
-	usage: `
+	Name:  "user password",
+	Short: "set a new password for an account",
+	Least: 1, Most: 1,
+	Long: `
 User password replaces the password of an account.
 
     quintad user password alice
@@ -21,7 +21,7 @@ User password replaces the password of an account.
         also log out all devices of the account: messages that only they could
         read are lost unless the user has a backup of their keys
 ` + passwordUsage,
-	prepare: func(fs *flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(fs *flag.FlagSet) action {
 		var s passwordSource
 		s.flags(fs)
 		logOut := fs.Bool("log-out", false, "end all logins")

@@ -9,17 +9,17 @@ import (
 )
 
 var userRemoveCommand = command{
-	name: "user remove",
-	line: "close an account",
-	args: 1,
-	usage: `
+	Name:  "user remove",
+	Short: "close an account",
+	Least: 1, Most: 1,
+	Long: `
 User remove closes an account permanently. Its devices, keys and stored data
 are deleted; what it wrote in conversations remains. Its name cannot be used
 again.
 
     quintad user remove alice
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(*flag.FlagSet) action {
 		return func(ctx context.Context, p *program, c *config.Config, args []string) error {
 			id, err := do(ctx, p, c, removeUser, args[0])
 			if err != nil {

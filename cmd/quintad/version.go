@@ -11,14 +11,14 @@ import (
 )
 
 var versionCommand = command{
-	name: "version",
-	line: "print the version",
-	usage: `
+	Name:  "version",
+	Short: "print the version",
+	Long: `
 Version prints the versions of quintad and Go, and the platform.
 
     quintad version
 `,
-	prepare: func(*flag.FlagSet) func(context.Context, *program, *config.Config, []string) error {
+	Prepare: func(*flag.FlagSet) action {
 		return func(_ context.Context, p *program, _ *config.Config, _ []string) error {
 			_, err := fmt.Fprintf(p.stdout, "quintad %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
