@@ -102,13 +102,29 @@ func NewSigningPublic[R SigningRole](b []byte) (SigningPublic[R], error) {
 		return SigningPublic[R]{}, err
 	}
 	var p edwards25519.Point
-	if _, err := p.SetBytes(b); err != nil || [Size]byte(p.Bytes()) != raw {
+	if _, err := p.SetBytes(b); err != nil || !canonicalY(&raw) {
 		return SigningPublic[R]{}, malformed(signingName[R]())
 	}
 	if p.MultByCofactor(&p).Equal(edwards25519.NewIdentityPoint()) == 1 {
 		return SigningPublic[R]{}, fmt.Errorf("key: %w: %s", ErrWeak, signingName[R]())
 	}
 	return SigningPublic[R]{raw}, nil
+}
+
+// canonicalY reports whether the y-coordinate of an encoded point is below 2^255
+// - 19. The other way in which an encoding can be non-canonical is a sign on x =
+// 0; the two points with that x are of small order. So there is no need to encode
+// the point again, which costs an inversion for each key that is read.
+func canonicalY(b *[Size]byte) bool {
+	if b[Size-1]&0x7f != 0x7f || b[0] < 0xed {
+		return true
+	}
+	for _, c := range b[1 : Size-1] {
+		if c != 0xff {
+			return true
+		}
+	}
+	return false
 }
 
 // ParseSigningPublic returns the key with the base64 encoding text.

@@ -3,6 +3,7 @@ package key_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"filippo.io/edwards25519"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/key"
@@ -168,3 +171,40 @@ func TestGenerateSigning(t *testing.T) {
 }
 
 var errBroken = errors.New("broken source")
+
+// TestSigningPublicCanonical: every encoding of a y-coordinate that is not below
+// 2^255 - 19 is refused, with either sign, whether or not there is such a point;
+// every other that is taken encodes again as it was.
+func TestSigningPublicCanonical(t *testing.T) {
+	t.Parallel()
+	for k := range 19 {
+		for _, sign := range []byte{0, 0x80} {
+			b := bytes.Repeat([]byte{0xff}, key.Size)
+			b[0], b[key.Size-1] = 0xed+byte(k), 0x7f|sign
+			if p, err := key.NewSigningPublic[key.Device](b); err == nil {
+				t.Errorf("2^255 - 19 + %d: got %s", k, p)
+			}
+		}
+	}
+	taken := 0
+	for i := range 2000 {
+		b := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		if i%2 == 0 { // near the end of the field
+			for j := 1; j < key.Size-1; j++ {
+				b[j] = 0xff
+			}
+			b[key.Size-1] |= 0x7f
+		}
+		_, err := key.NewSigningPublic[key.Device](b[:])
+		p, perr := new(edwards25519.Point).SetBytes(b[:])
+		if want := perr == nil && [key.Size]byte(p.Bytes()) == b; (err == nil) != want && !errors.Is(err, key.ErrWeak) {
+			t.Errorf("%x: got %v, want taken %v", b, err, want)
+		}
+		if err == nil {
+			taken++
+		}
+	}
+	if taken < 500 {
+		t.Errorf("got %d keys of 2000: the test shows nothing", taken)
+	}
+}

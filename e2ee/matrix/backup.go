@@ -67,7 +67,7 @@ func (w *work) ownerVerified(r claim) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, d := u.byCurve(r.Curve)
+	_, d := u.madeBy(r)
 	return w.trust(r.Owner, u, d) == quinta.TrustVerified, nil
 }
 

@@ -273,11 +273,7 @@ func (j *claimJob) run(acc *olm.Account) {
 	if !ok {
 		return
 	}
-	curve, err := key.ParseAgreementPublic[key.Identity](j.device.Curve)
-	if err != nil {
-		return
-	}
-	s, err := acc.NewOutbound(j.rand, curve, public)
+	s, err := acc.NewOutbound(j.rand, j.device.Curve, public)
 	if errors.Is(err, key.ErrWeak) {
 		return
 	}
@@ -291,10 +287,6 @@ func (j *claimJob) run(acc *olm.Account) {
 
 // claimed returns the one-time key of an answer if the device signed it.
 func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.OneTimePublic, bool) {
-	ed, err := key.ParseSigningPublic[key.Device](d.Ed25519)
-	if err != nil {
-		return key.OneTimePublic{}, false
-	}
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		if !strings.HasPrefix(name, otkAlgorithm+":") {
 			continue
@@ -303,7 +295,7 @@ func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.On
 			Key string `json:"key"`
 		}
 		if json.Unmarshal(keys[name], &k) != nil ||
-			canonicaljson.Verify(keys[name], string(t.User), edPrefix+string(t.Device), ed.Verify) != nil {
+			canonicaljson.Verify(keys[name], string(t.User), edPrefix+string(t.Device), d.Ed25519.Verify) != nil {
 			continue
 		}
 		if p, err := key.ParseAgreementPublic[key.OneTime](k.Key); err == nil {
@@ -333,7 +325,7 @@ func (w *work) freshen(made map[target]bool) error {
 
 // unwedge makes a new session with a device whose message did not open, at
 // most once an hour, and tells it by m.dummy.
-func (w *work) unwedge(sender quinta.UserID, curve string) error {
+func (w *work) unwedge(sender quinta.UserID, curve key.IdentityPublic) error {
 	u, err := w.user(sender)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // Every member of a room holds the signed key of a session and can send it on
@@ -22,11 +23,14 @@ type claim struct {
 	Source source `json:"source"`
 	// Owner is the user whose messages the session opens; empty if nothing
 	// says it.
-	Owner   quinta.UserID `json:"owner,omitempty"`
-	Curve   string        `json:"curve,omitempty"`
-	Ed25519 string        `json:"ed25519,omitempty"`
-	Chain   []string      `json:"chain,omitempty"`
-	Shared  bool          `json:"shared,omitempty"`
+	Owner quinta.UserID `json:"owner,omitempty"`
+	// Curve and Ed25519 are the keys of the device that made the session. They
+	// are text, as they may come out of a file or from another device, and be no
+	// keys at all.
+	Curve   string   `json:"curve,omitempty"`
+	Ed25519 string   `json:"ed25519,omitempty"`
+	Chain   []string `json:"chain,omitempty"`
+	Shared  bool     `json:"shared,omitempty"`
 	// Opened is when a message first opened under this claim while there was
 	// another one, in Unix milliseconds.
 	Opened int64 `json:"opened,omitempty"`
@@ -226,10 +230,10 @@ func (w *work) ownerOf(curve string) (quinta.UserID, error) {
 
 // owns notes the owner of a device key. The first one stays: a server that
 // lists the key for somebody else as well does not take it from them.
-func (w *work) owns(user quinta.UserID, curve string) error {
-	have, err := w.tx.Get(curveKey(curve))
+func (w *work) owns(user quinta.UserID, curve key.IdentityPublic) error {
+	have, err := w.tx.Get(curveKey(curve.String()))
 	if err != nil || have != nil {
 		return err
 	}
-	return w.tx.Put(curveKey(curve), []byte(user))
+	return w.tx.Put(curveKey(curve.String()), []byte(user))
 }

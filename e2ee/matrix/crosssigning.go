@@ -86,7 +86,7 @@ func (m *Machine) CreateCrossSigning(tx e2ee.Tx) error {
 		if err != nil {
 			return err
 		}
-		if u.Master != "" || s[nameMaster] != "" || !u.Known {
+		if !u.Master.IsZero() || s[nameMaster] != "" || !u.Known {
 			return ErrHaveIdentity
 		}
 		return w.newCross()
@@ -190,7 +190,7 @@ func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
 	if err != nil {
 		return err
 	}
-	u.Pinned = signing[key.Master](s, nameMaster).Public().String()
+	u.Pinned = signing[key.Master](s, nameMaster).Public()
 	u.Changed = false
 	w.meta.MasterTrusted = true
 	w.outdate(u)
@@ -228,7 +228,7 @@ func (w *work) signAgain(u *userRecord) error {
 		if err != nil {
 			return err
 		}
-		if id == w.m.user || !other.Verified || other.Changed || other.Master == "" {
+		if id == w.m.user || !other.Verified || other.Changed || other.Master.IsZero() {
 			continue
 		}
 		if err := w.signUser(id, other); err != nil {
@@ -275,8 +275,8 @@ func (m *Machine) ImportCrossSigning(tx e2ee.Tx, c CrossSigning) ([]e2ee.Event, 
 }
 
 // matches reports whether k is zero or the private key of public.
-func matches[R key.SigningRole](k key.SigningPrivate[R], public string) bool {
-	return k.IsZero() || k.Public().String() == public
+func matches[R key.SigningRole](k key.SigningPrivate[R], public key.SigningPublic[R]) bool {
+	return k.IsZero() || k.Public() == public
 }
 
 // trustOwn makes the own master key the trusted one.
@@ -336,7 +336,7 @@ func (w *work) signUser(id quinta.UserID, u *userRecord) error {
 	if usk.IsZero() || !w.meta.MasterTrusted {
 		return nil
 	}
-	return w.uploadSignature(id, u.Master, u.MasterRaw, usk.Public().String(), usk.Sign)
+	return w.uploadSignature(id, u.Master.String(), u.MasterRaw, usk.Public().String(), usk.Sign)
 }
 
 func (w *work) uploadSignature(user quinta.UserID, name string, object []byte, public string, sign func([]byte) []byte) error {

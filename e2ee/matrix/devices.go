@@ -55,14 +55,14 @@ type userRecord struct {
 
 	// Pinned is the master key that counts: the first seen, or the one that
 	// was acknowledged since. Verified says that it was compared by hand.
-	Pinned   string `json:"pinned,omitempty"`
-	Verified bool   `json:"verified,omitempty"`
+	Pinned   key.MasterPublic `json:"pinned,omitzero"`
+	Verified bool             `json:"verified,omitempty"`
 	// Master and SelfSigning are the current keys, whose signatures hold; they
 	// are of Pinned unless Changed.
-	Master      string          `json:"master,omitempty"`
-	MasterRaw   json.RawMessage `json:"master_raw,omitempty"`
-	SelfSigning string          `json:"self_signing,omitempty"`
-	UserSigning string          `json:"user_signing,omitempty"`
+	Master      key.MasterPublic      `json:"master,omitzero"`
+	MasterRaw   json.RawMessage       `json:"master_raw,omitempty"`
+	SelfSigning key.SelfSigningPublic `json:"self_signing,omitzero"`
+	UserSigning key.UserSigningPublic `json:"user_signing,omitzero"`
 	// Changed: the current master key is not the pinned one.
 	Changed bool `json:"changed,omitempty"`
 
@@ -73,11 +73,11 @@ type userRecord struct {
 type deviceRecord struct {
 	// Raw is the signed object. It is stored beside the record, as only a
 	// signature needs it.
-	Raw      json.RawMessage `json:"-"`
-	Curve    string          `json:"curve"`
-	Ed25519  string          `json:"ed25519"`
-	Name     string          `json:"name,omitempty"`
-	Decision Decision        `json:"decision,omitempty"`
+	Raw      json.RawMessage         `json:"-"`
+	Curve    key.IdentityPublic      `json:"curve"`
+	Ed25519  key.DeviceSigningPublic `json:"ed25519"`
+	Name     string                  `json:"name,omitempty"`
+	Decision Decision                `json:"decision,omitempty"`
 	// Signed: the user's self-signing key signed the device.
 	Signed bool `json:"signed,omitempty"`
 	// Gone: the server does not list the device any more.
@@ -346,7 +346,7 @@ func (w *work) checkOwn(raw json.RawMessage) {
 	switch {
 	case raw == nil:
 		w.meta.Published = false
-	case err != nil || d.Ed25519 != w.acc.Signing().String() || d.Curve != w.acc.Identity().String():
+	case err != nil || d.Ed25519 != w.acc.Signing() || d.Curve != w.acc.Identity():
 		if !w.meta.Foreign {
 			w.meta.Foreign = true
 			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.m.user, Device: w.m.device, Detail: "the server lists other keys for this device"})
@@ -400,11 +400,14 @@ func parseDevice(raw []byte, user quinta.UserID, device quinta.DeviceID) (*devic
 	if len(s.Unsigned.Name) > maxNames {
 		s.Unsigned.Name = ""
 	}
-	return &deviceRecord{Raw: raw, Curve: curve.String(), Ed25519: ed.String(), Name: s.Unsigned.Name}, nil
+	return &deviceRecord{Raw: raw, Curve: curve, Ed25519: ed, Name: s.Unsigned.Name}, nil
 }
 
 // byCurve finds the device of a user with a Curve25519 key.
-func (u *userRecord) byCurve(curve string) (quinta.DeviceID, *deviceRecord) {
+func (u *userRecord) byCurve(curve key.IdentityPublic) (quinta.DeviceID, *deviceRecord) {
+	if curve.IsZero() {
+		return "", nil
+	}
 	for id, d := range u.Devices {
 		if d.Curve == curve && !d.Gone {
 			return id, d

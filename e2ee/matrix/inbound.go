@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // A source says how an inbound session came.
@@ -60,7 +61,7 @@ func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
 	}
 	defer s.Wipe()
 	_, err = w.storeInbound(k.Room, s, claim{
-		Source: fromOlm, Owner: from.User, Curve: from.Curve, Ed25519: from.Ed25519,
+		Source: fromOlm, Owner: from.User, Curve: from.Curve.String(), Ed25519: from.Ed25519.String(),
 		Shared: k.Shared || k.SharedM || k.SharedOld,
 	})
 	return err
@@ -244,8 +245,8 @@ func (w *work) attribute(msg *quinta.Message, c claim, contested bool) error {
 	if err != nil {
 		return err
 	}
-	id, d := u.byCurve(c.Curve)
-	if d != nil && d.Ed25519 == c.Ed25519 {
+	id, d := u.madeBy(c)
+	if d != nil && d.Ed25519.String() == c.Ed25519 {
 		msg.Device, msg.Trust = id, w.trust(msg.Sender, u, d)
 	}
 	if c.Source == fromImport && msg.Trust > quinta.TrustUnknown {
@@ -262,6 +263,16 @@ func (w *work) attribute(msg *quinta.Message, c claim, contested bool) error {
 		msg.Weakness = quinta.WeakKeySource
 	}
 	return nil
+}
+
+// madeBy finds the device of a user that made a session, by what a claim
+// says.
+func (u *userRecord) madeBy(c claim) (quinta.DeviceID, *deviceRecord) {
+	curve, err := key.ParseAgreementPublic[key.Identity](c.Curve)
+	if err != nil {
+		return "", nil
+	}
+	return u.byCurve(curve)
 }
 
 // A use says what is known of the index of a session.

@@ -217,7 +217,7 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	defer s.Wipe()
 	_, err = w.storeInbound(k.Room, s, claim{
 		Source: fromForward, Curve: strings.TrimRight(k.SenderKey, "="), Ed25519: strings.TrimRight(k.ClaimedKey, "="),
-		Chain: append(k.Chain, from.Curve), Shared: k.Shared || k.SharedM || k.SharedOld,
+		Chain: append(k.Chain, from.Curve.String()), Shared: k.Shared || k.SharedM || k.SharedOld,
 	})
 	return err
 }

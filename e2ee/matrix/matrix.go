@@ -94,7 +94,7 @@ var _ e2ee.Machine[In, Req, Ans] = (*Machine)(nil)
 // New returns the machine of a logged-in device.
 func New(env e2ee.Env, user quinta.UserID, device quinta.DeviceID) *Machine {
 	return &Machine{env: env, user: user, device: device, admit: func(u *userRecord, t quinta.Trust) bool {
-		return t >= quinta.TrustSigned || u.Pinned == ""
+		return t >= quinta.TrustSigned || u.Pinned.IsZero()
 	}}
 }
 

@@ -55,7 +55,7 @@ func (w *work) letter(typ string, content []byte) letter {
 // A sealJob is one letter to be sealed with one session.
 type sealJob struct {
 	to      target
-	ed25519 string
+	ed25519 key.DeviceSigningPublic
 	peer    *peerRecord
 	session *peerSession
 	rand    io.Reader
@@ -73,7 +73,7 @@ func (w *work) sealAll(l letter, ts []target) ([]deviceMessage, error) {
 		// Two devices may claim one Curve25519 key, and so share a session. It
 		// must never seal two messages from one state: one after the other.
 		var now, later []target
-		seen := map[string]bool{}
+		seen := map[key.IdentityPublic]bool{}
 		for _, t := range ts {
 			if seen[t.Curve] {
 				later = append(later, t)
@@ -131,8 +131,9 @@ func (j *sealJob) run(l letter, own string) {
 	}
 	defer s.Wipe()
 	user := e2ee.JSON(j.to.User)
-	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(j.ed25519)+len(l.tail))
-	text = append(append(append(append(append(text, l.head...), user...), l.middle...), j.ed25519...), l.tail...)
+	theirs := j.ed25519.String()
+	text := make([]byte, 0, len(l.head)+len(user)+len(l.middle)+len(theirs)+len(l.tail))
+	text = append(append(append(append(append(text, l.head...), user...), l.middle...), theirs...), l.tail...)
 	sealed, err := s.Seal(j.rand, text)
 	clear(text)
 	if err != nil {
@@ -142,7 +143,7 @@ func (j *sealJob) run(l letter, own string) {
 	j.state = s.Encode()
 	body := make([]byte, 0, len(sealed.Body)*4/3+256)
 	body = append(append(body, `{"algorithm":"`+algorithmOlm+`","sender_key":"`...), own...)
-	body = append(append(body, `","ciphertext":{"`...), j.to.Curve...)
+	body = append(append(body, `","ciphertext":{"`...), j.to.Curve.String()...)
 	body = append(strconv.AppendInt(append(body, `":{"type":`...), int64(sealed.Type), 10), `,"body":"`...)
 	body = base64text.Append(body, sealed.Body)
 	j.content = append(body, `"}}}`...)
@@ -153,14 +154,10 @@ var errWedged = errors.New("matrix: undecryptable olm message")
 
 // open opens an Olm event and returns its payload, which is not checked yet.
 // A one-time key is given up only together with the session that it made.
-func (w *work) open(c olmContent) ([]byte, error) {
+func (w *work) open(c olmContent, sender key.IdentityPublic) ([]byte, error) {
 	cipher, ok := c.Ciphertext[w.acc.Identity().String()]
 	if !ok {
 		return nil, ErrMalformed // not for this device
-	}
-	sender, err := key.ParseAgreementPublic[key.Identity](c.SenderKey)
-	if err != nil {
-		return nil, ErrMalformed
 	}
 	if len(cipher.Body) > olm.MaxMessage*4/3+4 {
 		return nil, ErrMalformed
@@ -169,7 +166,7 @@ func (w *work) open(c olmContent) ([]byte, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	p, err := w.peers.get(sender.String())
+	p, err := w.peers.get(sender)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +246,7 @@ func isOlm(err error) bool {
 // that need no device list ("m.olm.v1.curve25519-aes-sha2", and 2.9 for
 // sender_device_keys). It returns the device that the payload itself proves,
 // or nil.
-func (w *work) checkPayload(p olmPayload, sender quinta.UserID, curve string) (*deviceRecord, quinta.DeviceID, error) {
+func (w *work) checkPayload(p olmPayload, sender quinta.UserID, curve key.IdentityPublic) (*deviceRecord, quinta.DeviceID, error) {
 	ed, err := key.ParseSigningPublic[key.Device](p.Keys["ed25519"])
 	if err != nil || p.Sender != sender || p.Recipient != w.m.user || p.RecipientKeys["ed25519"] != w.acc.Signing().String() {
 		return nil, "", ErrMismatch
@@ -262,7 +259,7 @@ func (w *work) checkPayload(p olmPayload, sender quinta.UserID, curve string) (*
 		return nil, "", ErrMismatch
 	}
 	d, err := parseDevice(p.SenderDevice, sender, s.Device)
-	if err != nil || d.Curve != curve || d.Ed25519 != ed.String() {
+	if err != nil || d.Curve != curve || d.Ed25519 != ed {
 		return nil, "", ErrMismatch
 	}
 	return d, s.Device, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // An outboundRecord is the session with which this device sends to a room.
@@ -34,20 +35,21 @@ type outboundRecord struct {
 // A shareRecord says who was given a session, and who was told why not.
 type shareRecord struct {
 	// Given holds Curve25519 keys by user and device.
-	Given map[quinta.UserID]map[quinta.DeviceID]string `json:"given"`
+	Given map[quinta.UserID]map[quinta.DeviceID]key.IdentityPublic `json:"given"`
 	// Again holds those of them who are given it once more, as it may not have
 	// come to them. They count as having it: who is lost needs a new session.
-	Again map[quinta.UserID]map[quinta.DeviceID]string `json:"again,omitempty"`
+	Again map[quinta.UserID]map[quinta.DeviceID]key.IdentityPublic `json:"again,omitempty"`
 	// Told holds codes.
 	Told map[quinta.UserID]map[quinta.DeviceID]string `json:"told,omitempty"`
 }
 
-func (s *shareRecord) set(m *map[quinta.UserID]map[quinta.DeviceID]string, t target, v string) {
+// set notes something of a device in one of the maps of a shareRecord.
+func set[V any](m *map[quinta.UserID]map[quinta.DeviceID]V, t target, v V) {
 	if *m == nil {
-		*m = map[quinta.UserID]map[quinta.DeviceID]string{}
+		*m = map[quinta.UserID]map[quinta.DeviceID]V{}
 	}
 	if (*m)[t.User] == nil {
-		(*m)[t.User] = map[quinta.DeviceID]string{}
+		(*m)[t.User] = map[quinta.DeviceID]V{}
 	}
 	(*m)[t.User][t.Device] = v
 }
@@ -232,7 +234,7 @@ func (w *work) give(room quinta.RoomID, o *outboundRecord, s *shareRecord, a aud
 	var refused []deviceMessage
 	refuse := func(t target, code string) {
 		if s.Told[t.User][t.Device] != code {
-			s.set(&s.Told, t, code)
+			set(&s.Told, t, code)
 			refused = append(refused, w.withhold(t, room, o.ID, code))
 		}
 	}
@@ -298,7 +300,7 @@ func (w *work) giveTo(room quinta.RoomID, o *outboundRecord, s *shareRecord, ts 
 		return err
 	}
 	for _, t := range ts {
-		s.set(&s.Given, t, t.Curve)
+		set(&s.Given, t, t.Curve)
 		delete(s.Again[t.User], t.Device)
 	}
 	n, err := w.toDevice(typeEncrypted, out, record{Room: room, Session: o.ID})
@@ -323,7 +325,7 @@ func (w *work) doneToDevice(r *record, ans Ans) error {
 			return err
 		}
 		for _, t := range r.Targets {
-			s.set(&s.Again, t, t.Curve)
+			set(&s.Again, t, t.Curve)
 		}
 		o.Epoch = 0
 		if o.Refusals++; o.Refusals > 1 {
@@ -355,7 +357,7 @@ func (w *work) giveAgain(from origin) error {
 		if !found {
 			continue // it was discarded: the next one goes to all
 		}
-		s.set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)
+		set(&s.Again, target{User: from.User, Device: from.Device}, from.Curve)
 		o.Epoch = 0
 		if err := e2ee.Store(w.tx, e.Key, &s); err != nil {
 			return err

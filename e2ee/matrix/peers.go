@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"bytes"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // maxSessions is how many Olm sessions with one device are kept; the least
@@ -84,18 +86,18 @@ func decodePeer(b []byte) (*peerRecord, error) {
 // What a call reads and changes of them is written back by flush.
 type peers struct {
 	tx   e2ee.Tx
-	read map[string]*peerRecord
+	read map[key.IdentityPublic]*peerRecord
 }
 
-func newPeers(tx e2ee.Tx) peers { return peers{tx, map[string]*peerRecord{}} }
+func newPeers(tx e2ee.Tx) peers { return peers{tx, map[key.IdentityPublic]*peerRecord{}} }
 
 // get returns the sessions with a device, which may be none. They may be
 // changed; the caller sets dirty.
-func (p peers) get(curve string) (*peerRecord, error) {
+func (p peers) get(curve key.IdentityPublic) (*peerRecord, error) {
 	if r := p.read[curve]; r != nil {
 		return r, nil
 	}
-	b, err := p.tx.Get("olm/" + curve)
+	b, err := p.tx.Get("olm/" + curve.String())
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +119,11 @@ func (p peers) retireAll() error {
 		return err
 	}
 	for _, e := range entries {
-		r, err := p.get(strings.TrimPrefix(e.Key, "olm/"))
+		curve, err := key.ParseAgreementPublic[key.Identity](strings.TrimPrefix(e.Key, "olm/"))
+		if err != nil {
+			return e2ee.Damaged(e.Key)
+		}
+		r, err := p.get(curve)
 		if err != nil {
 			return err
 		}
@@ -132,12 +138,13 @@ func (p peers) retireAll() error {
 // flush writes back what changed, in order, so that two runs of one call write
 // the same.
 func (p peers) flush() error {
-	for _, curve := range slices.Sorted(maps.Keys(p.read)) {
+	order := func(a, b key.IdentityPublic) int { return bytes.Compare(a.Bytes(), b.Bytes()) }
+	for _, curve := range slices.SortedFunc(maps.Keys(p.read), order) {
 		r := p.read[curve]
 		if !r.dirty {
 			continue
 		}
-		if err := p.tx.Put("olm/"+curve, r.encode()); err != nil {
+		if err := p.tx.Put("olm/"+curve.String(), r.encode()); err != nil {
 			return err
 		}
 		r.dirty = false

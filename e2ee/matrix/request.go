@@ -11,6 +11,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // A ReqKind says what a request is.
@@ -112,9 +113,9 @@ type record struct {
 
 // A target is one device.
 type target struct {
-	User   quinta.UserID   `json:"u"`
-	Device quinta.DeviceID `json:"d"`
-	Curve  string          `json:"c,omitempty"`
+	User   quinta.UserID      `json:"u"`
+	Device quinta.DeviceID    `json:"d"`
+	Curve  key.IdentityPublic `json:"c,omitzero"`
 }
 
 const clientPath = "/_matrix/client/v3/"

@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // within runs f in a transaction over a new store.
@@ -84,15 +86,23 @@ func TestRequests(t *testing.T) {
 func TestPeers(t *testing.T) {
 	t.Parallel()
 	within(t, func(tx e2ee.Tx) error {
+		curve := func(i byte) key.IdentityPublic {
+			k, err := key.NewAgreementPublic[key.Identity](bytes.Repeat([]byte{i}, key.Size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		one, two := curve(1), curve(2)
 		p := newPeers(tx)
-		a, err := p.get("a")
+		a, err := p.get(one)
 		if err != nil {
 			return err
 		}
-		if again, err := p.get("a"); again != a || err != nil {
+		if again, err := p.get(one); again != a || err != nil {
 			t.Errorf("read twice: got %p and %p, %v", a, again, err)
 		}
-		if _, err := p.get("b"); err != nil {
+		if _, err := p.get(two); err != nil {
 			return err
 		}
 		for i := range maxSessions + 2 {
@@ -101,11 +111,11 @@ func TestPeers(t *testing.T) {
 		if err := p.flush(); err != nil {
 			return err
 		}
-		if list, err := e2ee.Entries(tx, "olm/"); len(list) != 1 || list[0].Key != "olm/a" {
+		if list, err := e2ee.Entries(tx, "olm/"); len(list) != 1 || list[0].Key != "olm/"+one.String() {
 			t.Errorf("got %v, %v, want what changed", list, err)
 		}
 		p = newPeers(tx)
-		if a, err = p.get("a"); err != nil {
+		if a, err = p.get(one); err != nil {
 			return err
 		}
 		if len(a.Sessions) != maxSessions || a.Sessions[0].ID != "2" {
@@ -120,7 +130,7 @@ func TestPeers(t *testing.T) {
 		if err := p.flush(); err != nil {
 			return err
 		}
-		if a, err = newPeers(tx).get("a"); err != nil {
+		if a, err = newPeers(tx).get(one); err != nil {
 			return err
 		}
 		if len(a.Sessions) != maxSessions || a.current() != nil {

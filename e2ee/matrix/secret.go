@@ -150,14 +150,11 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 		return nil
 	}
 	defer clear(raw)
-	want := map[string]string{nameMaster: u.Master, nameSelfSigning: u.SelfSigning, nameUserSigning: u.UserSigning}
-	if public, cross := want[r.Name]; cross {
-		k, err := key.NewSigningPrivate[key.Master](raw)
-		if err != nil || k.Public().String() != public {
-			return nil
-		}
-		k.Wipe()
-	} else if r.Name != nameBackup {
+	right := map[string]bool{
+		nameMaster: isSeed(raw, u.Master), nameSelfSigning: isSeed(raw, u.SelfSigning), nameUserSigning: isSeed(raw, u.UserSigning),
+		nameBackup: true, // held against the auth_data by whoever uses it
+	}
+	if !right[r.Name] {
 		return nil
 	}
 	s, err := w.seeds()
@@ -179,6 +176,16 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 		return w.signOwnDevice(w.m.device, d)
 	}
 	return nil
+}
+
+// isSeed reports whether raw is the private half of a key.
+func isSeed[R key.SigningRole](raw []byte, public key.SigningPublic[R]) bool {
+	k, err := key.NewSigningPrivate[R](raw)
+	if err != nil {
+		return false
+	}
+	defer k.Wipe()
+	return k.Public() == public
 }
 
 // BackupKey returns the private key of the key backup as it was stored or

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/key"
 )
 
 const (
@@ -53,10 +54,14 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 	if json.Unmarshal(e.Content, &c) != nil || c.Algorithm != algorithmOlm {
 		return nil
 	}
-	text, err := w.open(c)
+	curve, err := key.ParseAgreementPublic[key.Identity](c.SenderKey)
+	if err != nil {
+		return nil
+	}
+	text, err := w.open(c, curve)
 	switch {
 	case errors.Is(err, errWedged):
-		return w.unwedge(e.Sender, c.SenderKey)
+		return w.unwedge(e.Sender, curve)
 	case errors.Is(err, ErrMalformed):
 		return nil
 	case err != nil:
@@ -67,8 +72,6 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 	if json.Unmarshal(text, &p) != nil {
 		return nil
 	}
-	// The key of the event may be padded; sessions and records have it plain.
-	curve := strings.TrimRight(c.SenderKey, "=")
 	proven, device, err := w.checkPayload(p, e.Sender, curve)
 	if err != nil {
 		return nil
@@ -78,7 +81,7 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 		return err
 	}
 	if id, d := u.byCurve(curve); d != nil {
-		if d.Ed25519 != p.Keys["ed25519"] || d.Changed {
+		if d.Ed25519.String() != p.Keys["ed25519"] || d.Changed {
 			return nil
 		}
 		return w.receivePayload(p, origin{User: e.Sender, Device: id, Curve: curve, Ed25519: d.Ed25519, Trust: w.trust(e.Sender, u, d)})
@@ -93,20 +96,20 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 type origin struct {
 	User    quinta.UserID
 	Device  quinta.DeviceID
-	Curve   string
-	Ed25519 string
+	Curve   key.IdentityPublic
+	Ed25519 key.DeviceSigningPublic
 	Trust   quinta.Trust
 }
 
 // A pending payload waits for the device list of its sender, without which
 // nobody knows whose the Curve25519 key is.
 type pending struct {
-	Curve string `json:"curve"`
-	Text  []byte `json:"text"`
+	Curve key.IdentityPublic `json:"curve"`
+	Text  []byte             `json:"text"`
 }
 
 // await keeps a payload until the sender's devices were queried.
-func (w *work) await(sender quinta.UserID, u *userRecord, curve string, text []byte) error {
+func (w *work) await(sender quinta.UserID, u *userRecord, curve key.IdentityPublic, text []byte) error {
 	all, err := e2ee.Entries(w.tx, "pending/")
 	if err != nil || len(all) >= maxPending {
 		return err
@@ -140,7 +143,7 @@ func (w *work) pendingOlm(sender quinta.UserID) error {
 		if err := w.tx.Delete(e.Key); err != nil {
 			return err
 		}
-		if d == nil || d.Ed25519 != o.Keys["ed25519"] || d.Changed {
+		if d == nil || d.Ed25519.String() != o.Keys["ed25519"] || d.Changed {
 			continue
 		}
 		from := origin{User: sender, Device: id, Curve: p.Curve, Ed25519: d.Ed25519, Trust: w.trust(sender, u, d)}

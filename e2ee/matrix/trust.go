@@ -26,52 +26,47 @@ const (
 
 // parseCross reads one cross-signing key object: of that user and usage, with
 // exactly one key, whose id is itself.
-func parseCross(raw []byte, user quinta.UserID, usage string) (string, error) {
+func parseCross[R key.SigningRole](raw []byte, user quinta.UserID, usage string) (p key.SigningPublic[R], err error) {
 	var c struct {
 		User  quinta.UserID     `json:"user_id"`
 		Usage []string          `json:"usage"`
 		Keys  map[string]string `json:"keys"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil || c.User != user || !slices.Contains(c.Usage, usage) || len(c.Keys) != 1 {
-		return "", ErrMalformed
+		return p, ErrMalformed
 	}
 	for id, text := range c.Keys {
-		p, err := key.ParseSigningPublic[key.Master](text)
+		p, err = key.ParseSigningPublic[R](text)
 		if err != nil || id != edPrefix+p.String() {
-			return "", ErrMalformed
+			return key.SigningPublic[R]{}, ErrMalformed
 		}
-		return p.String(), nil
 	}
-	return "", ErrMalformed
+	return p, nil
 }
 
-// verifyBy checks a signature of user's key public on raw.
-func verifyBy(raw []byte, user quinta.UserID, public string) bool {
-	p, err := key.ParseSigningPublic[key.Master](public)
-	return err == nil && canonicaljson.Verify(raw, string(user), edPrefix+public, p.Verify) == nil
+// verifyBy checks the signature of a user's key on raw.
+func verifyBy[R key.SigningRole](raw []byte, user quinta.UserID, public key.SigningPublic[R]) bool {
+	return canonicaljson.Verify(raw, string(user), edPrefix+public.String(), public.Verify) == nil
 }
 
 // takeIdentity takes the cross-signing keys of a user as a server lists them.
 // The first master key is pinned; another one is shown, and nothing that it
 // signed counts for more than a stranger's until it is acknowledged.
 func (w *work) takeIdentity(id quinta.UserID, u *userRecord, master, selfSigning, userSigning json.RawMessage) {
-	pub, err := parseCross(master, id, "master")
+	pub, err := parseCross[key.Master](master, id, "master")
 	if err != nil {
-		if u.Pinned == "" {
-			return
-		}
 		// A server that hides the master key gains nothing: the last one stays.
 		return
 	}
 	u.Master, u.MasterRaw = pub, master
-	u.SelfSigning, u.UserSigning = "", ""
-	if ssk, err := parseCross(selfSigning, id, "self_signing"); err == nil && verifyBy(selfSigning, id, pub) {
+	u.SelfSigning, u.UserSigning = key.SelfSigningPublic{}, key.UserSigningPublic{}
+	if ssk, err := parseCross[key.SelfSigning](selfSigning, id, "self_signing"); err == nil && verifyBy(selfSigning, id, pub) {
 		u.SelfSigning = ssk
 	}
-	if usk, err := parseCross(userSigning, id, "user_signing"); err == nil && id == w.m.user && verifyBy(userSigning, id, pub) {
+	if usk, err := parseCross[key.UserSigning](userSigning, id, "user_signing"); err == nil && id == w.m.user && verifyBy(userSigning, id, pub) {
 		u.UserSigning = usk
 	}
-	if u.Pinned == "" {
+	if u.Pinned.IsZero() {
 		u.Pinned = pub
 	}
 	changed := u.Pinned != pub
@@ -93,7 +88,7 @@ func (w *work) takeIdentity(id quinta.UserID, u *userRecord, master, selfSigning
 // u. That counts only if the own master key is known to be one's own.
 func (w *work) vouched(u *userRecord) bool {
 	own, err := w.user(w.m.user)
-	if err != nil || !w.meta.MasterTrusted || own.Changed || own.UserSigning == "" {
+	if err != nil || !w.meta.MasterTrusted || own.Changed || own.UserSigning.IsZero() {
 		return false
 	}
 	return verifyBy(u.MasterRaw, w.m.user, own.UserSigning)
@@ -110,7 +105,7 @@ func (w *work) identityVerified(id quinta.UserID, u *userRecord) bool {
 
 // signs reports whether the user's self-signing key signed a device.
 func (u *userRecord) signs(id quinta.UserID, device quinta.DeviceID, d *deviceRecord) bool {
-	if u.SelfSigning == "" || string(device) == u.Master || string(device) == u.SelfSigning {
+	if u.SelfSigning.IsZero() || string(device) == u.Master.String() || string(device) == u.SelfSigning.String() {
 		return false
 	}
 	return verifyBy(d.Raw, id, u.SelfSigning)
@@ -125,7 +120,7 @@ func (w *work) trust(id quinta.UserID, u *userRecord, d *deviceRecord) quinta.Tr
 		return quinta.TrustRejected
 	case d.Changed:
 		return quinta.TrustUnknown
-	case id == w.m.user && d.Ed25519 == w.acc.Signing().String():
+	case id == w.m.user && d.Ed25519 == w.acc.Signing():
 		return quinta.TrustVerified
 	case d.Decision == Accept:
 		return quinta.TrustVerified
@@ -162,7 +157,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) ([]DeviceInfo, error) {
 			if d := u.Devices[device]; !d.Gone {
 				out = append(out, DeviceInfo{
 					Device:  quinta.Device{User: id, ID: device, Name: d.Name},
-					Ed25519: d.Ed25519, Curve: d.Curve, Trust: w.trust(id, u, d), Decision: d.Decision, Signed: d.Signed,
+					Ed25519: d.Ed25519.String(), Curve: d.Curve.String(), Trust: w.trust(id, u, d), Decision: d.Decision, Signed: d.Signed,
 				})
 			}
 		}
@@ -184,7 +179,7 @@ func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, f
 		if d == nil || d.Gone {
 			return ErrUnknownDevice
 		}
-		if d.Ed25519 != fingerprint || d.Changed {
+		if d.Ed25519.String() != fingerprint || d.Changed {
 			return ErrMismatch
 		}
 		d.Decision, u.dirty = decision, true
@@ -219,13 +214,21 @@ func (m *Machine) UserIdentity(tx e2ee.Tx, id quinta.UserID) (IdentityInfo, erro
 		if err != nil {
 			return err
 		}
-		out = IdentityInfo{Master: u.Master, Pinned: u.Pinned, Verified: w.identityVerified(id, u), Changed: u.Changed}
+		out = IdentityInfo{Master: text(u.Master), Pinned: text(u.Pinned), Verified: w.identityVerified(id, u), Changed: u.Changed}
 		if d := u.Devices[m.device]; id == m.user && d != nil {
 			out.SignsThis = d.Signed
 		}
 		return nil
 	})
 	return out, err
+}
+
+// text returns a key in base64, or "" if there is none.
+func text[R key.SigningRole](p key.SigningPublic[R]) string {
+	if p.IsZero() {
+		return ""
+	}
+	return p.String()
 }
 
 // ChangedIdentities returns the other users whose identity is not the pinned
@@ -251,10 +254,10 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID, master string) error
 		if err != nil {
 			return err
 		}
-		if u.Master == "" || u.Master != master {
+		if u.Master.IsZero() || u.Master.String() != master {
 			return ErrMismatch
 		}
-		u.Pinned, u.Changed, u.Verified, u.dirty = master, false, false, true
+		u.Pinned, u.Changed, u.Verified, u.dirty = u.Master, false, false, true
 		if id == w.m.user {
 			w.meta.MasterTrusted = false
 		}
@@ -272,14 +275,14 @@ func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master string) ([]e2e
 		if err != nil {
 			return err
 		}
-		if u.Master == "" || u.Master != master {
+		if u.Master.IsZero() || u.Master.String() != master {
 			return ErrMismatch
 		}
 		// A device whose id is a cross-signing key is there to confuse.
 		if _, bad := u.Devices[quinta.DeviceID(master)]; bad {
 			return ErrMismatch
 		}
-		u.Pinned, u.Changed, u.dirty = master, false, true
+		u.Pinned, u.Changed, u.dirty = u.Master, false, true
 		w.meta.Epoch++
 		if id == w.m.user {
 			w.meta.MasterTrusted = true
@@ -309,7 +312,7 @@ func (w *work) recheck() error {
 		if err != nil {
 			return err
 		}
-		if id != w.m.user && !u.Changed && !u.Verified && u.Master != "" && w.vouched(u) {
+		if id != w.m.user && !u.Changed && !u.Verified && !u.Master.IsZero() && w.vouched(u) {
 			u.Verified, u.dirty = true, true
 		}
 	}

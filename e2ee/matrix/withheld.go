@@ -6,6 +6,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/key"
 )
 
 // Codes of m.room_key.withheld.
@@ -57,7 +58,11 @@ func (w *work) receiveWithheld(e toDeviceEvent) error {
 	if c.Code == codeNoOlm {
 		// The sender has no session with this device: make one, so that the next
 		// key comes through.
-		return w.unwedge(e.Sender, strings.TrimRight(c.SenderKey, "="))
+		curve, err := key.ParseAgreementPublic[key.Identity](c.SenderKey)
+		if err != nil {
+			return nil
+		}
+		return w.unwedge(e.Sender, curve)
 	}
 	if c.Algorithm != algorithmMegolm || !plain(c.Room) || !plain(c.Session) {
 		return nil
