@@ -10,8 +10,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// An AccountKeeper is a Front that keeps things for an account beside the
-// account itself: devices, keys, messages.
+// An AccountKeeper is a Front that stores more for an account than the account
+// itself: devices, keys, messages.
 type AccountKeeper interface {
 	Front
 	// AccountLogOut ends all logins of an account, in the transaction.

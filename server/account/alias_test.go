@@ -34,6 +34,16 @@ func TestNumbers(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
+			if d, err = db.Open(t.Context(), cfg, account.Schema); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			// The version before does not touch it.
+			if _, err := db.Open(t.Context(), cfg, before); err == nil || !strings.Contains(err.Error(), "the store was written by a newer version of this program (account is at") {
+				t.Errorf("the version before: got %v, want a refusal", err)
+			}
 			d = stores.Open(t, cfg, account.Schema)
 			update(t, d, func(tx *db.Tx) error {
 				if err := account.Create(tx, "new", account.PasswordHash{}); err != nil {

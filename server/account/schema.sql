@@ -6,7 +6,7 @@ CREATE TABLE account (
     closed   BIGINT         -- when the account was deactivated; the name stays taken
 );
 
--- What a person shows of himself, by field name; the value is in the network's form.
+-- What people show of themselves, by field name; the value is in the network's form.
 CREATE TABLE account_profile (
     name  TEXT NOT NULL,
     field TEXT NOT NULL,

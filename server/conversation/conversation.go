@@ -1,12 +1,12 @@
-// Package conversation keeps conversations whose messages are sealed before
-// they come and are not looked into: members, who may read from the position
-// at which they joined; an append-only log; receipts.
+// Package conversation keeps conversations whose messages arrive sealed and are
+// never looked into: members, who may read from the position at which they
+// joined; an append-only log; receipts.
 //
 // [New] makes a conversation, [Join] and [Leave] change its members, [Append]
-// adds a message, [Back] reads the log. Kinds, roles, types and forms are the
-// network's words. Whether somebody may do a thing is for the caller to decide;
-// so is who gets a message (package mailbox) and who is woken (package feed).
-// What a network has beside that, such as edits, stands in tables of its own.
+// adds a message, [Backward] reads the log. Kinds, roles, types and forms are the
+// network's words. The caller decides whether somebody may do a thing, which
+// devices get a message (package mailbox) and which are woken (package feed).
+// Anything else that a network has, such as edits, is stored in its own tables.
 //
 // Matrix has a log of its own, package room, because its rooms are made of
 // events that are state, relate to each other and can be redacted.

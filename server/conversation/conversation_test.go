@@ -155,7 +155,7 @@ func TestLog(t *testing.T) {
 			t.Helper()
 			var out []string
 			if err := d.View(t.Context(), func(tx *db.Tx) error {
-				for m, err := range conversation.Back(tx, network, room, after, before, typ, limit) {
+				for m, err := range conversation.Backward(tx, network, room, after, before, typ, limit) {
 					if err != nil {
 						return err
 					}

@@ -92,11 +92,11 @@ func scan(scan func(...any) error) (m Message, err error) {
 	return m, err
 }
 
-// Back yields up to limit messages of a conversation with positions between two
+// Backward yields up to limit messages of a conversation with positions between two
 // others, both excluded, newest first: those of one type, or all if it is
 // empty. A failure is yielded as the last pair. No other statement may run
 // inside the loop.
-func Back(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, after, before quinta.Pos, typ string, limit int) iter.Seq2[Message, error] {
+func Backward(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, after, before quinta.Pos, typ string, limit int) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for row, err := range tx.Query(columns+`network = $1 AND conv = $2 AND pos > $3 AND pos < $4 AND ($5 = '' OR type = $5) ORDER BY pos DESC LIMIT $6`,
 			network, conv, after, before, typ, limit) {

@@ -40,7 +40,7 @@ func Members(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID) ([]Membe
 	return out, nil
 }
 
-// Join adds a user, who reads from now on. Somebody who is in the conversation
+// Join adds a user, who may read from now on. A user who is in the conversation
 // already stays as they are. It reports whether the user is new to it.
 func Join(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user quinta.UserID, role string) (bool, error) {
 	n, err := tx.Exec(`INSERT INTO conversation_member (network, conv, user_id, role, joined) VALUES ($1, $2, $3, $4, $5)
@@ -57,7 +57,8 @@ func SetRole(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user qui
 	return n > 0, err
 }
 
-// Leave takes a user out, with the role, and reports whether they were in.
+// Leave takes a user out, who loses their role, and reports whether they were
+// in.
 func Leave(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user quinta.UserID) (bool, error) {
 	n, err := tx.Exec(`UPDATE conversation_member SET ended = $4, role = '' WHERE network = $1 AND conv = $2 AND user_id = $3 AND ended IS NULL`,
 		network, conv, db.UserOf(network, user), tx.NextPos())

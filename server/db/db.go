@@ -160,8 +160,8 @@ func (d *DB) View(ctx context.Context, fn func(*Tx) error) error {
 	return d.back.view(ctx, fn)
 }
 
-// Peek is View for an fn that makes one query at most, such as to look up whose
-// a token is: a snapshot of its own costs nothing then.
+// Peek is View for an fn that makes one query at most, such as to look a token
+// up: a snapshot of its own costs nothing then.
 func (d *DB) Peek(ctx context.Context, fn func(*Tx) error) error {
 	d.mu.RLock()
 	closed := d.closed

@@ -215,8 +215,8 @@ func (s *sqliteDB) commit(pos quinta.Pos) error {
 	return s.w.run("COMMIT")
 }
 
-// rollback ends the transaction. If even that fails the connection is opened
-// anew for the next batch; the log of SQLite keeps what was committed.
+// rollback ends the transaction. If even that fails the connection is reopened
+// for the next batch; the log of SQLite keeps what was committed.
 func (s *sqliteDB) rollback() {
 	if s.w == nil {
 		return

@@ -29,7 +29,8 @@ const MaxDevices = 1000
 type Device struct {
 	User quinta.UserID
 	ID   quinta.DeviceID
-	// Name is what the owner calls it; HasName tells an empty name from none.
+	// Name is the name that the owner gave it; HasName tells an empty name from
+	// none.
 	Name    string
 	HasName bool
 	Created int64
@@ -131,7 +132,7 @@ func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta
 	return n > 0, err
 }
 
-// A Label is what the owner calls one device.
+// A Label is the name that the owner gave one device.
 type Label struct {
 	User quinta.UserID
 	ID   quinta.DeviceID

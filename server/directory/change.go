@@ -10,8 +10,8 @@ import (
 // one, and misses nothing.
 const changeLife = 7 * 24 * 60 * 60 * 1000
 
-// Changed records that the keys or devices of a user have changed, for all
-// who share a room with him and for himself.
+// Changed records that the keys or devices of a user have changed, for
+// everybody in a room with the user and for the user.
 func Changed(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	return change(tx, db.UserOf(network, user), "")
 }
@@ -28,9 +28,9 @@ func change(tx *db.Tx, user, viewer db.User) error {
 	return tx.Queue(`INSERT INTO directory_change (user_id, viewer, pos, time) VALUES ($1, $2, $3, $4)`, user, viewer, tx.NextPos(), tx.Millis())
 }
 
-// ChangedBetween returns the users of the network who changed after from, up to and
-// including to, as far as viewer may know without regard to rooms: the caller
-// takes out those with whom viewer shares none. Each user is named once.
+// ChangedBetween returns the users of the network who changed after from, up to
+// and including to, as far as viewer may know without regard to rooms: the
+// caller takes out those with whom viewer shares none. Each user is named once.
 func ChangedBetween(tx *db.Tx, network quinta.NetworkName, viewer quinta.UserID, from, to quinta.Pos) ([]quinta.UserID, error) {
 	var out []quinta.UserID
 	for row, err := range tx.Query(`SELECT DISTINCT user_id FROM directory_change WHERE pos > $1 AND pos <= $2 AND (viewer = '' OR viewer = $3) ORDER BY user_id`, from, to, db.UserOf(network, viewer)) {

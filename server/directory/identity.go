@@ -5,7 +5,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// An Identity is one public key of a person, such as the one that signs his
+// An Identity is one public key of a person, such as the one that signs their
 // devices.
 type Identity struct {
 	User quinta.UserID
@@ -62,7 +62,7 @@ func RemoveIdentity(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, u
 // gets to see it.
 type Signature struct {
 	Signer quinta.UserID
-	// User is whose key is signed, Target is that key.
+	// User is the holder of the key that is signed, Target is that key.
 	User   quinta.UserID
 	Target string
 	// Key is the signer's key.
@@ -100,13 +100,12 @@ func SignaturesBy(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, u
 	return out, nil
 }
 
-// ForgetSignatures removes what a user signed with a key that he has
-// replaced.
+// ForgetSignatures removes what a user signed with a key that was replaced.
 func ForgetSignatures(tx *db.Tx, network quinta.NetworkName, signer quinta.UserID, key string) error {
 	return tx.Queue(`DELETE FROM directory_signature WHERE signer = $1 AND key = $2`, db.UserOf(network, signer), key)
 }
 
-// Remove removes all keys of a user whose account ends, and his signatures.
+// Remove removes all keys and signatures of a user whose account ends.
 func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	for _, sql := range []string{
 		`DELETE FROM directory_device WHERE user_id = $1`,

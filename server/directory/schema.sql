@@ -18,7 +18,7 @@ CREATE TABLE directory_identity (
 -- Signatures by others that only their maker sees.
 CREATE TABLE directory_signature (
     signer    TEXT NOT NULL,
-    user_id   TEXT NOT NULL, -- whose key is signed
+    user_id   TEXT NOT NULL, -- the holder of the key that is signed
     target    TEXT NOT NULL, -- that key
     key       TEXT NOT NULL, -- the signer's key
     signature TEXT NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE directory_signature (
 );
 CREATE INDEX directory_signature_user ON directory_signature (user_id);
 
--- Who changed when, and who may know of it.
+-- Which users changed when, and which may know of it.
 CREATE TABLE directory_change (
     user_id TEXT NOT NULL,
     viewer  TEXT NOT NULL, -- empty: all who see the user

@@ -1,11 +1,11 @@
-// Package feed wakes those who wait for something to change.
+// Package feed wakes callers that wait for something to change.
 //
 // A waiter subscribes to keys ([User], [Device], [Room], [Blob]) with [Hub.Wait],
 // then looks, and then sleeps on the channel. A writer names the keys that it
 // changed with [Bump] in its transaction; the waiters are woken after the
 // commit, on every node. A wake-up is a hint and may come without cause, so
 // a waiter always looks again; and a waiter also looks now and then without
-// one, because the word of another node can be lost.
+// one, because a wake-up from another node can be lost.
 //
 // Positions are not kept here: the store has one order of all writes, see
 // db.Tx.NextPos.
@@ -39,7 +39,7 @@ func Blob(id string) string { return "b" + id }
 // Bump wakes the waiters of the keys once tx is durable.
 func Bump(tx *db.Tx, keys ...string) { tx.Wake(keys...) }
 
-// A Hub knows who waits for what on this node.
+// A Hub knows the waiters of this node and their keys.
 type Hub struct {
 	mu      sync.Mutex
 	waiters map[string]map[*Waiter]struct{}

@@ -1,13 +1,13 @@
 // Package mailbox keeps messages for one device each: durable before the
-// sender has his answer, in one order, delivered until they are acknowledged.
+// sender has an answer, in one order, delivered until they are acknowledged.
 //
 // [Put] appends, [Read] gives the next page, [Ack] says how far a device has
 // stored what it got. An acknowledgement only moves a cursor; [Sweep] removes
 // the rows later. [Once] makes sending idempotent: call it in the same
 // transaction as Put.
 //
-// The set does not know which devices there are: whoever puts a message asks
-// that first, in the same transaction, and wakes the device.
+// The set does not know which devices there are: the caller of Put looks that
+// up first, in the same transaction, and wakes the device.
 package mailbox
 
 import (
@@ -157,8 +157,8 @@ func Once(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quin
 // A Sending is something that a device sends under an idempotency id.
 type Sending struct{ noted *db.Answer }
 
-// Note is Once for a caller who asks the store for more before he must know
-// whether it is the first time: he then waits once.
+// Note is Once for a caller that asks the store for more before it must know
+// whether it is the first time, so that it waits only once.
 func Note(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (Sending, error) {
 	noted, err := tx.Ask(`INSERT INTO mailbox_txn (user_id, device, txn, time) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, device, txn) DO NOTHING`,
 		db.UserOf(network, user), device, txn, tx.Millis())

@@ -33,7 +33,7 @@ CREATE TABLE mailbox_txn (
 );
 CREATE INDEX mailbox_txn_time ON mailbox_txn (time);
 
--- Whose messages for which device are too many: he sends it no more until it has read them.
+-- Senders with too many messages waiting for a device: they can send it no more until it has read them.
 CREATE TABLE mailbox_full (
     user_id TEXT NOT NULL,
     device  TEXT NOT NULL,

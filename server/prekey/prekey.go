@@ -25,7 +25,7 @@ var tables embed.FS
 var Schema = db.ReadSchema("prekey", tables)
 
 // MaxKeys bounds the one-time keys of one device and algorithm that nobody has
-// claimed yet. Whoever calls Put compares it with [Counts] in the same
+// claimed yet. A caller of Put compares it with [Counts] in the same
 // transaction and fails with ErrFull.
 const MaxKeys = 100_000
 
@@ -110,7 +110,7 @@ func prepare(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device q
 	return nil
 }
 
-// same returns ErrDiffers if one of the keys stands in the table with other
+// same returns ErrDiffers if one of the keys is in the table with other
 // content and is not claimed. A piece may hold one id twice.
 func same(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, piece []Key) error {
 	args := []any{db.UserOf(network, user), device}
@@ -191,7 +191,7 @@ func UnusedFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, d
 }
 
 // Remove removes all keys of a device, and what is known of claimed ones: the
-// device is removed or begins anew with another identity.
+// device is removed or starts from scratch with another identity.
 func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
 	for _, table := range []string{"prekey_onetime", "prekey_cursor", "prekey_fallback"} {
 		if err := tx.Queue(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {

@@ -13,17 +13,17 @@ type Range struct {
 	From, To quinta.Pos
 }
 
-// Back returns up to limit events of a room in the range, the newest first,
+// Backward returns up to limit events of a room in the range, the newest first,
 // and whether there are more.
-func Back(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
+func Backward(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
 	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos DESC LIMIT $4`,
 		room, r.From, r.To, limit+1)
 	return cut(list, limit, err)
 }
 
-// Forth returns up to limit events of a room in the range, the oldest first,
+// Forward returns up to limit events of a room in the range, the oldest first,
 // and whether there are more.
-func Forth(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
+func Forward(tx *db.Tx, room quinta.RoomID, r Range, limit int) ([]*Event, bool, error) {
 	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.room = $1 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos LIMIT $4`,
 		room, r.From, r.To, limit+1)
 	return cut(list, limit, err)

@@ -79,8 +79,8 @@ func members(tx *db.Tx, sql string, args ...any) ([]Member, error) {
 	return out, nil
 }
 
-// MemberOf returns the current membership of member in room. One who never
-// had any has the Membership "" and the Pos 0.
+// MemberOf returns the current membership of member in room. A user who never
+// had one has the Membership "" and the Pos 0.
 func MemberOf(tx *db.Tx, room quinta.RoomID, member quinta.UserID) (Member, error) {
 	m := Member{Room: room, Member: member}
 	err := tx.Row(`SELECT `+memberColumns+` FROM room_member WHERE room = $1 AND member = $2`, room, member).Scan(m.dest()...)
@@ -108,7 +108,7 @@ func Members(tx *db.Tx, room quinta.RoomID, membership string, limit int) ([]Mem
 }
 
 // MembershipAt returns the membership that member had right after position
-// pos, "" if he had none yet.
+// pos, "" if they had none yet.
 func MembershipAt(tx *db.Tx, room quinta.RoomID, member quinta.UserID, pos quinta.Pos) (string, error) {
 	var s string
 	err := tx.Row(`SELECT membership FROM room_membership WHERE room = $1 AND member = $2 AND pos <= $3 ORDER BY pos DESC LIMIT 1`, room, member, pos).Scan(&s)
@@ -153,7 +153,7 @@ func ChangesOf(tx *db.Tx, member quinta.UserID, r Range) ([]Change, error) {
 }
 
 // Forget notes that member does not want to hear of the room any more, until
-// his membership changes.
+// their membership changes.
 func Forget(tx *db.Tx, room quinta.RoomID, member quinta.UserID) error {
 	return tx.Queue(`UPDATE room_member SET forgotten = TRUE WHERE room = $1 AND member = $2`, room, member)
 }

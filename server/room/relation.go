@@ -5,7 +5,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// A RelationQuery asks for the events that stand in relation to another.
+// A RelationQuery asks for the events that are related to another.
 type RelationQuery struct {
 	Room quinta.RoomID
 	To   quinta.MessageID
@@ -13,15 +13,15 @@ type RelationQuery struct {
 	RelType, Type string
 	Sender        quinta.UserID
 	Range         Range
-	// Forth gives the oldest first.
-	Forth bool
-	Limit int
+	// Forward gives the oldest first.
+	Forward bool
+	Limit   int
 }
 
 // Relations returns the events that q asks for, and whether there are more.
 func Relations(tx *db.Tx, q RelationQuery) ([]*Event, bool, error) {
 	order := `DESC`
-	if q.Forth {
+	if q.Forward {
 		order = `ASC`
 	}
 	list, err := collect(tx, `SELECT `+eventColumns+` FROM room_event e WHERE e.rel_to = $1 AND e.rel_to IS NOT NULL AND e.room = $2 AND e.pos > $3 AND e.pos <= $4
@@ -30,7 +30,7 @@ func Relations(tx *db.Tx, q RelationQuery) ([]*Event, bool, error) {
 	return cut(list, q.Limit, err)
 }
 
-// CountRelations returns how many events stand in the relation relType to an
+// CountRelations returns how many events have the relation relType to an
 // event, and whether member sent one of them.
 func CountRelations(tx *db.Tx, room quinta.RoomID, to quinta.MessageID, relType string, member quinta.UserID) (n int, took bool, err error) {
 	var own int
@@ -39,15 +39,15 @@ func CountRelations(tx *db.Tx, room quinta.RoomID, to quinta.MessageID, relType 
 	return n, own > 0, err
 }
 
-// A Root is an event that others stand in a relation to.
+// A Root is an event that others are related to.
 type Root struct {
 	ID quinta.MessageID
 	// Last is the position of the newest of them.
 	Last quinta.Pos
 }
 
-// Roots returns up to limit events of a room that others stand in the
-// relation relType to, those with the newest of them before position before
+// Roots returns up to limit events of a room to which others have
+// the relation relType, those with the newest of them before position before
 // first; and whether there are more.
 func Roots(tx *db.Tx, room quinta.RoomID, relType string, before quinta.Pos, limit int) ([]Root, bool, error) {
 	var out []Root

@@ -6,8 +6,8 @@
 // Event types, memberships and contents are opaque here, and whether somebody
 // may do a thing is for the caller to decide beforehand.
 //
-// [Append] adds an event and keeps state and members in step with it; [Back]
-// and [Forth] read events; [State] and [StateAt] read state. All positions
+// [Append] adds an event and keeps state and members in step with it; [Backward]
+// and [Forward] read events; [State] and [StateAt] read state. All positions
 // are of the store's one order (db.Tx.NextPos), so a reader that remembers
 // one position misses nothing after it in any room.
 //

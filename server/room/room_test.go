@@ -157,14 +157,14 @@ func TestLog(t *testing.T) {
 				n    int
 				want string
 			}{
-				{"all", room.Forth, room.Range{To: end}, 10, "$1 $2 $3 $5 $6 $7 false"},
-				{"newest two", room.Back, room.Range{To: end}, 2, "$7 $6 true"},
-				{"since", room.Back, room.Range{From: list[3].Pos, To: end}, 2, "$7 $6 false"},
-				{"up to", room.Back, room.Range{To: list[3].Pos}, 2, "$5 $3 true"},
-				{"back", room.Back, room.Range{To: list[4].Pos}, 3, "$6 $5 $3 true"},
-				{"forth", room.Forth, room.Range{From: list[0].Pos, To: end}, 3, "$2 $3 $5 true"},
-				{"forth to the end", room.Forth, room.Range{From: list[3].Pos, To: end}, 2, "$6 $7 false"},
-				{"nothing", room.Back, room.Range{From: end, To: end}, 2, " false"},
+				{"all", room.Forward, room.Range{To: end}, 10, "$1 $2 $3 $5 $6 $7 false"},
+				{"newest two", room.Backward, room.Range{To: end}, 2, "$7 $6 true"},
+				{"since", room.Backward, room.Range{From: list[3].Pos, To: end}, 2, "$7 $6 false"},
+				{"up to", room.Backward, room.Range{To: list[3].Pos}, 2, "$5 $3 true"},
+				{"back", room.Backward, room.Range{To: list[4].Pos}, 3, "$6 $5 $3 true"},
+				{"forth", room.Forward, room.Range{From: list[0].Pos, To: end}, 3, "$2 $3 $5 true"},
+				{"forth to the end", room.Forward, room.Range{From: list[3].Pos, To: end}, 2, "$6 $7 false"},
+				{"nothing", room.Backward, room.Range{From: end, To: end}, 2, " false"},
 			} {
 				got, more, err := c.fn(tx, r1, c.r, c.n)
 				if err != nil {
@@ -323,7 +323,7 @@ func TestRedactAndRelations(t *testing.T) {
 		}
 		is(h.t, "all", query(room.RelationQuery{To: root.ID, Limit: 9}), "$4 $3 $2false")
 		is(h.t, "by relation", query(room.RelationQuery{To: root.ID, RelType: "thread", Limit: 9}), "$4 $2false")
-		is(h.t, "by type, oldest first", query(room.RelationQuery{To: root.ID, RelType: "thread", Type: "m", Forth: true, Limit: 1}), "$2true")
+		is(h.t, "by type, oldest first", query(room.RelationQuery{To: root.ID, RelType: "thread", Type: "m", Forward: true, Limit: 1}), "$2true")
 		is(h.t, "by sender", query(room.RelationQuery{To: root.ID, Sender: carol, Limit: 9}), "$4 $3false")
 		is(h.t, "by another type", query(room.RelationQuery{To: root.ID, RelType: "thread", Type: "react", Limit: 1}), "false")
 		h.view(func(tx *db.Tx) error {
@@ -402,7 +402,7 @@ func TestConcurrentAppends(t *testing.T) {
 		}
 		wg.Wait()
 		h.view(func(tx *db.Tx) error {
-			list, _, err := room.Forth(tx, r1, room.Range{To: end}, 100)
+			list, _, err := room.Forward(tx, r1, room.Range{To: end}, 100)
 			if err != nil {
 				return err
 			}

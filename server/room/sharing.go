@@ -7,7 +7,7 @@ import (
 
 // Sharing returns those of the users who are joined to a room that member is
 // joined to, where both have been without a break since a position; for what
-// holds now, give the present position. member himself is not among them.
+// holds now, give the present position. member is not among them.
 func Sharing(tx *db.Tx, member quinta.UserID, users []quinta.UserID, since quinta.Pos) (map[quinta.UserID]bool, error) {
 	out := map[quinta.UserID]bool{}
 	for piece := range db.Pieces(users) {

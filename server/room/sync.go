@@ -6,7 +6,7 @@ import (
 )
 
 // Changed returns the rooms that member is joined to in which there is
-// something after since: an event, a receipt, or a change of who types.
+// something after since: an event, a receipt, or a change of the members who are typing.
 func Changed(tx *db.Tx, member quinta.UserID, since quinta.Pos) ([]quinta.RoomID, error) {
 	return rooms(tx, `SELECT m.room FROM room_member m WHERE m.member = $1 AND m.membership = 'join' AND (
 		EXISTS (SELECT 1 FROM room_event e WHERE e.room = m.room AND e.pos > $2)

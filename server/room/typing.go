@@ -7,9 +7,9 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// SetTyping notes that member types in room until a time in Unix
-// milliseconds, or with 0 that he stopped. It reports whether others see a
-// change: who types on without a pause only moves the time.
+// SetTyping notes that member is typing in room until a time in Unix
+// milliseconds, or with 0 that they stopped. It reports whether others see a
+// change: continuing without a pause only moves the time.
 func SetTyping(tx *db.Tx, room quinta.RoomID, member quinta.UserID, until int64) (bool, error) {
 	var have int64
 	err := tx.Row(`SELECT until FROM room_typing WHERE room = $1 AND member = $2`, room, member).Scan(&have)
@@ -28,8 +28,8 @@ func SetTyping(tx *db.Tx, room quinta.RoomID, member quinta.UserID, until int64)
 	return err == nil, err
 }
 
-// EndTyping ends the typing of everybody in any room whose time is over, and
-// returns the rooms in which somebody's was.
+// EndTyping ends, in all rooms, typing whose time has passed, and returns the
+// rooms in which that changed something.
 func EndTyping(tx *db.Tx) ([]quinta.RoomID, error) {
 	over, err := rooms(tx, `SELECT DISTINCT room FROM room_typing WHERE until > 0 AND until <= $1`, tx.Millis())
 	if err != nil || len(over) == 0 {
@@ -39,7 +39,8 @@ func EndTyping(tx *db.Tx) ([]quinta.RoomID, error) {
 	return over, err
 }
 
-// Typing returns who types in a room, and whether that changed after since.
+// Typing returns the members who are typing in a room, and whether that changed
+// after since.
 func Typing(tx *db.Tx, room quinta.RoomID, since quinta.Pos) (who []quinta.UserID, changed bool, err error) {
 	for row, err := range tx.Query(`SELECT member, until, pos FROM room_typing WHERE room = $1 AND (until > 0 OR pos > $2) ORDER BY member`, room, since) {
 		if err != nil {

@@ -1,5 +1,5 @@
--- Rows belong to a user of one network: the name of the network stands before the user's id. Until now there were
--- two networks, and ids of users of Matrix began with "@".
+-- Rows belong to a user of one network: its name is written before the user's id. Until now there were two networks,
+-- and the ids of Matrix users began with "@".
 UPDATE vault_data SET user_id = CASE WHEN user_id LIKE '@%' THEN 'matrix ' ELSE 'ca ' END || user_id;
 UPDATE vault_backup SET user_id = CASE WHEN user_id LIKE '@%' THEN 'matrix ' ELSE 'ca ' END || user_id;
 UPDATE vault_backup_key SET user_id = CASE WHEN user_id LIKE '@%' THEN 'matrix ' ELSE 'ca ' END || user_id;

@@ -20,7 +20,7 @@ const (
 	MaxDataName = 255
 )
 
-// A Datum is one value that a user stored for himself.
+// A Datum is one value that a user stored.
 type Datum struct {
 	// Scope is the room that the value is about, or "" for the account.
 	Scope string
@@ -35,7 +35,7 @@ var errNoData = quinta.E(quinta.KindNotFound, "account data", "nothing is stored
 
 // PutData stores value under scope and name in place of what was there. A
 // value that is there already, byte for byte, is no change. The caller wakes
-// those who wait. Beyond a bound it fails with KindTooLarge or KindLimited.
+// the waiters. Beyond a bound it fails with KindTooLarge or KindLimited.
 func PutData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string, value []byte) error {
 	if len(value) > MaxDataValue || len(name) > MaxDataName {
 		return quinta.E(quinta.KindTooLarge, "account data", "the value or its name is too long")
@@ -115,7 +115,7 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 	return out, nil
 }
 
-// ClearData removes without trace all that a user stored as data, when his
+// ClearData removes without trace all that a user stored as data, when the
 // account ends.
 func ClearData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	return tx.Queue(`DELETE FROM vault_data WHERE user_id = $1`, db.UserOf(network, user))

@@ -1,4 +1,4 @@
--- What a user stores for himself under a name. The scope is a room, or empty for the whole account.
+-- What users store for themselves under a name. The scope is a room, or empty for the whole account.
 CREATE TABLE vault_data (
     user_id TEXT NOT NULL,
     scope   TEXT NOT NULL,

@@ -165,7 +165,7 @@ func (c *call) getHistory() (any, error) {
 			return err
 		}
 		size, n := 0, max(1, int(limit))
-		for m, err := range conversation.Back(tx, network, conv.Conv, m.Joined, quinta.Pos(before), string(wire.KindMessage), n+1) {
+		for m, err := range conversation.Backward(tx, network, conv.Conv, m.Joined, quinta.Pos(before), string(wire.KindMessage), n+1) {
 			if err != nil {
 				return err
 			}

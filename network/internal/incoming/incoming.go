@@ -1,6 +1,7 @@
 // Package incoming is the incoming half of HTTP that the server halves share:
-// where a request came from and whose token it carries, its body within a
-// bound, passwords, and what an error of the core says to a caller.
+// where a request came from and the owner of its token, its body within a
+// bound, passwords and login codes, and what an error of the core says to a
+// caller.
 //
 // What goes over the wire is for each network: errors of this package are few
 // and plain, and a network gives them its own codes.
@@ -25,7 +26,7 @@ var (
 	ErrNoToken = errors.New("incoming: no token")
 	// ErrToken: the network does not know the token, or not any more.
 	ErrToken = errors.New("incoming: the token is not known")
-	// ErrPassword: there is no such account, or the password is another.
+	// ErrPassword: there is no such account, or the password is wrong.
 	ErrPassword = errors.New("incoming: the user name or the password is wrong")
 	// ErrCode: there is no such account, or the code is not its login code now.
 	ErrCode = errors.New("incoming: the login code is wrong or has expired")
@@ -93,7 +94,7 @@ func RetryAfter(h http.Header, wait time.Duration) {
 	}
 }
 
-// Write writes a whole answer. That a client went away is no fault.
+// Write writes a whole answer. A client that disconnects is not an error.
 func Write(w http.ResponseWriter, log *slog.Logger, status int, contentType string, raw []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)

@@ -45,9 +45,9 @@ func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool
 		var list []*room.Event
 		var err error
 		if back {
-			list, p.more, err = room.Back(tx, id, room.Range{From: to, To: p.end}, n)
+			list, p.more, err = room.Backward(tx, id, room.Range{From: to, To: p.end}, n)
 		} else {
-			list, p.more, err = room.Forth(tx, id, room.Range{From: p.end, To: to}, n)
+			list, p.more, err = room.Forward(tx, id, room.Range{From: p.end, To: to}, n)
 		}
 		if err != nil {
 			return nil, err

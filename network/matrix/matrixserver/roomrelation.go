@@ -37,7 +37,7 @@ func (c *call) getRelations() (any, error) {
 	switch c.param("dir") {
 	case "", "b":
 	case "f":
-		q.Forth = true
+		q.Forward = true
 	default:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
 	}
@@ -46,7 +46,7 @@ func (c *call) getRelations() (any, error) {
 		return nil, err
 	}
 	q.Limit = int(limit)
-	if q.Range, err = c.relationRange(q.Forth); err != nil {
+	if q.Range, err = c.relationRange(q.Forward); err != nil {
 		return nil, err
 	}
 	out := map[string]any{}
@@ -91,7 +91,7 @@ func (c *call) relationRange(forth bool) (room.Range, error) {
 func (c *call) writeRelations(tx *db.Tx, out map[string]any, v *viewpoint, q room.RelationQuery, list []*room.Event, more bool) error {
 	if n := len(list); more && n > 0 {
 		next := list[n-1].Pos
-		if !q.Forth {
+		if !q.Forward {
 			next--
 		}
 		out["next_batch"] = token(next)
@@ -135,7 +135,7 @@ func (c *call) recurse(tx *db.Tx, out map[string]any, v *viewpoint, q room.Relat
 			list = append(list, e)
 		}
 	}
-	sortEvents(list, q.Forth)
+	sortEvents(list, q.Forward)
 	more := len(list) > q.Limit
 	if more {
 		list = list[:q.Limit]

@@ -73,7 +73,7 @@ func (p *roomPart) readTimeline() error {
 func (p *roomPart) scan(limit int) error {
 	end := p.upper
 	for looked := 0; looked < maxTimelineLook; {
-		list, more, err := room.Back(p.tx, p.id, room.Range{From: p.lower, To: end}, limit+1-len(p.events))
+		list, more, err := room.Backward(p.tx, p.id, room.Range{From: p.lower, To: end}, limit+1-len(p.events))
 		if err != nil {
 			return err
 		}

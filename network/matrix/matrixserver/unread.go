@@ -169,7 +169,7 @@ func (c *counter) count(old *counted, recent []*room.Event, after quinta.Pos) er
 		more := false
 		if recent == nil || after > old.upTo {
 			var err error
-			if recent, more, err = room.Back(c.tx, c.m.Room, room.Range{From: old.upTo, To: c.upTo}, maxUnread); err != nil {
+			if recent, more, err = room.Backward(c.tx, c.m.Room, room.Range{From: old.upTo, To: c.upTo}, maxUnread); err != nil {
 				return err
 			}
 		}
@@ -180,7 +180,7 @@ func (c *counter) count(old *counted, recent []*room.Event, after quinta.Pos) er
 	}
 	// The first count, or one that a redaction or a gap has made wrong.
 	c.out = tallies{}
-	list, _, err := room.Back(c.tx, c.m.Room, room.Range{From: c.whole, To: c.upTo}, maxUnread)
+	list, _, err := room.Backward(c.tx, c.m.Room, room.Range{From: c.whole, To: c.upTo}, maxUnread)
 	if err != nil {
 		return err
 	}
