@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFind holds that the list of targets is what the test files declare.
+func TestFind(t *testing.T) {
+	t.Chdir("../..")
+	targets, err := find(t.Context(), regexp.MustCompile(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := map[string]bool{}
+	for _, x := range targets {
+		has[x.name] = true
+	}
+	if len(targets) < 60 || !has["FuzzReceive"] || !has["FuzzParse"] {
+		t.Errorf("got %d targets: %v", len(targets), targets)
+	}
+}
+
+func TestExecutions(t *testing.T) {
+	t.Parallel()
+	out := "fuzz: elapsed: 0s, gathering baseline coverage: 0/3 completed\nfuzz: elapsed: 3s, execs: 12 (4/sec), new interesting: 0 (total: 3)\n" +
+		"fuzz: elapsed: 4s, execs: 345 (86/sec), new interesting: 1 (total: 4)\nPASS\n"
+	if n, err := executions(out); n != 345 || err != nil {
+		t.Errorf("got %d, %v, want 345", n, err)
+	}
+	if n, err := executions("PASS\n"); err == nil {
+		t.Errorf("got %d of a target that printed nothing", n)
+	}
+}
+
+// TestStallsAndFindings runs three targets of a module made for this test: one
+// that works, one that stalls and one that finds something.
+func TestStallsAndFindings(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module example.org/m\n\ngo 1.26\n",
+		"m_test.go": `package m
+
+import (
+	"testing"
+	"time"
+)
+
+func FuzzWorks(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) {}) }
+func FuzzStalls(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) { time.Sleep(400 * time.Millisecond) }) }
+func FuzzFinds(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) { if len(b) != 1 { t.Fatal("found") } }) }
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	e := effort{each: 3 * time.Second, floor: 600}
+	if err := fuzz(t.Context(), e, 0, "FuzzWorks"); err != nil {
+		t.Errorf("one that works: got %v", err)
+	}
+	for _, name := range []string{"FuzzStalls", "FuzzFinds"} {
+		if err := fuzz(t.Context(), e, 0, name); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v, want it named", name, err)
+		}
+	}
+	if err := fuzz(t.Context(), e, 0, "NoSuchTarget"); err == nil {
+		t.Error("got no error where nothing matches")
+	}
+}
