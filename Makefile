@@ -3,7 +3,8 @@
 # lint:  what needs no run
 # bench: the figures
 # sim:   the simulation of devices on a bad network, at length
-.PHONY: build test lint bench sim
+# fuzz:  every fuzz target for a minute
+.PHONY: build test lint bench sim fuzz
 
 # Tests with these programs run real servers and clients as processes of
 # their own, where the race detector of the test sees nothing.
@@ -46,6 +47,10 @@ lint:
 		[ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
 	go vet -tags peers ./...
 	go tool staticcheck -tags peers ./...
+	@out=$$(go tool -modfile=testkit/tools/go.mod govulncheck ./... 2>&1); case $$? in \
+		0) echo "govulncheck: nothing found";; \
+		3) echo "$$out"; exit 1;; \
+		*) echo "govulncheck: left out, as its data cannot be had: $$(echo "$$out" | tail -n 1)";; esac
 	GOOS=js GOARCH=wasm go build $(patsubst %,./%/...,$(wildcard e2ee client))
 	CGO_ENABLED=0 go build ./...
 
@@ -58,6 +63,9 @@ bench:
 	go test -run '^$$' -bench . -benchmem -benchtime 10ms \
 		$$(grep -rl '^func Benchmark' --include='*_test.go' . | xargs -n1 dirname | sort -u) || status=1; \
 	exit $$status
+
+fuzz:
+	go run ./testkit/fuzz
 
 sim:
 	go test -timeout 24h $(SIMULATION) -run '^TestSimulation$$' -sim.seeds=100000

@@ -418,6 +418,58 @@ func TestBackupWhileWriting(t *testing.T) {
 	}
 }
 
+// TestNothingStaysInTheFile: what was deleted or replaced is gone from the
+// bytes on the disk, once the log was copied into the file.
+func TestNothingStaysInTheFile(t *testing.T) {
+	t.Parallel()
+	cfg := stores.Config(t, "sqlite")
+	d := stores.Open(t, cfg, notes)
+	do := func(fn func(tx *db.Tx) error) {
+		t.Helper()
+		if err := d.Update(t.Context(), fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const deleted, replaced, left = "a word that was deleted", "a word that was replaced", "a word that is left"
+	do(func(tx *db.Tx) error {
+		for i, w := range []string{deleted, replaced, left} {
+			// Long enough for pages of their own as well.
+			if err := put(tx, int64(i), strings.Repeat(w+" ", 500)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	do(func(tx *db.Tx) error { _, err := tx.Exec(`DELETE FROM note WHERE id = 0`); return err })
+	do(func(tx *db.Tx) error {
+		_, err := tx.Exec(`UPDATE note SET word = '', body = NULL WHERE id = 1`)
+		return err
+	})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(cfg.Path + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = found || bytes.Contains(raw, []byte(left))
+		for _, w := range []string{deleted, replaced} {
+			if bytes.Contains(raw, []byte(w)) {
+				t.Errorf("%s has %q", filepath.Base(f), w)
+			}
+		}
+	}
+	if !found {
+		t.Error("the word that is left was not found either: the test looks in the wrong place")
+	}
+}
+
 func TestClosed(t *testing.T) {
 	stores.Each(t, func(t *testing.T, d *db.DB) {
 		d.Close()

@@ -88,7 +88,8 @@ func (s *sqliteDB) open(use int) (*sqliteConn, error) {
 	}
 	// The log is copied into the file every 16 MB: pages that change often,
 	// those of the indexes, are then copied a quarter as often as by default.
-	pragmas := "PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; " +
+	// What is deleted is overwritten: a redacted text does not stay in the file.
+	pragmas := "PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY; " +
 		"PRAGMA journal_size_limit=16777216; PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=" + strconv.Itoa(cache) + ";"
 	if use == reading {
 		pragmas += " PRAGMA query_only=ON;"
