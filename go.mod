@@ -19,6 +19,8 @@ require (
 	golang.org/x/sys v0.48.0
 	golang.org/x/term v0.45.0
 	golang.org/x/time v0.15.0
+	mellium.im/xmlstream v0.15.4
+	mellium.im/xmpp v0.22.0
 	pgregory.net/rapid v1.2.0
 )
 
@@ -87,6 +89,8 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	honnef.co/go/tools v0.7.0 // indirect
 	lukechampine.com/adiantum v1.1.1 // indirect
+	mellium.im/reader v0.1.0 // indirect
+	mellium.im/sasl v0.3.2 // indirect
 )
 
 tool honnef.co/go/tools/cmd/staticcheck

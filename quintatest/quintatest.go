@@ -74,6 +74,13 @@ func Setting(name, value string) Option {
 	}
 }
 
+// ownURL stands for the address of the server itself until it is known.
+const ownURL = "own"
+
+// PublicURL makes the server's own address the one that it gives to clients;
+// without it a test server has none to give.
+func PublicURL() Option { return func(c *server.Config) { c.PublicURL = ownURL } }
+
 // Configure changes the configuration at will.
 func Configure(fn func(*server.Config)) Option { return fn }
 
@@ -110,14 +117,17 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 	if cfg.SecretsURL == "" && cfg.DB.Path == "" {
 		cfg.SecretsURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "secrets.key")}).String()
 	}
-	core, err := server.Open(t.Context(), cfg, networks)
-	if err != nil {
-		t.Fatal(err)
-	}
 	free := func(quinta.NetworkName, string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
 	l, err := free("", "")
 	if err != nil {
-		core.Close()
+		t.Fatal(err)
+	}
+	if cfg.PublicURL == ownURL {
+		cfg.PublicURL = "http://" + l.Addr().String()
+	}
+	core, err := server.Open(t.Context(), cfg, networks)
+	if err != nil {
+		l.Close()
 		t.Fatal(err)
 	}
 	streams, err := core.Listen(free)

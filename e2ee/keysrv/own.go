@@ -53,7 +53,7 @@ func (w *work) judgeSelf(list []Device) error {
 	case self == nil:
 		w.meta.Published = false // the server has lost it
 	case self.Approval == nil:
-		w.meta.Approved = first(list) == self.ID
+		w.meta.Approved = oldest(list, self.ID)
 	default:
 		by := others[self.Approval.By]
 		w.meta.Approved = by != nil && self.ApprovedBy(by) == nil
@@ -68,6 +68,19 @@ func (w *work) judgeSelf(list []Device) error {
 		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Device: w.meta.Device, Detail: "this device is not approved yet: approve " + string(w.meta.Device) + " on another device of the account"})
 	}
 	return nil
+}
+
+// oldest reports whether no device that is in use was published before one.
+func oldest(list []Device, id quinta.DeviceID) bool {
+	for i := range list {
+		switch {
+		case list[i].ID == id:
+			return true
+		case !list[i].Retired:
+			return false
+		}
+	}
+	return false
 }
 
 // Approve says for another device of this user, which the user has compared,

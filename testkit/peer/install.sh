@@ -14,6 +14,8 @@ curl:/usr/bin/curl
 procps:/usr/bin/ps
 npm:/usr/bin/npm
 libolm-dev:/usr/include/olm/olm.h
+prosody:/usr/bin/prosody
+lua-sec:/usr/share/lua/*/ssl.lua
 '
 
 there() {

@@ -1,0 +1,226 @@
+package xmppclient
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/keysrv"
+	"github.com/quinta-chat/quinta/key"
+	"github.com/quinta-chat/quinta/network/internal/dial"
+	"github.com/quinta-chat/quinta/network/xmpp/wire"
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stanza"
+)
+
+// waitFor is how long Receive waits for something to come; the machine looks
+// then whether something else is due.
+const waitFor = 20 * time.Second
+
+// A link carries the machine's requests: stanzas over the XMPP server, and calls
+// of the key server.
+type link struct {
+	account *account
+	env     e2ee.Env
+	keys    *keyServer
+	archive func(tx e2ee.Tx) (string, error)
+	// waits says that Receive may wait.
+	waits atomic.Bool
+	// only, if not nil, are the requests that are carried out; with another one
+	// Do ends.
+	only []keysrv.ReqKind
+
+	mu   sync.Mutex
+	conn *connection
+}
+
+var _ client.Link[keysrv.In, keysrv.Req, keysrv.Ans] = (*link)(nil)
+
+func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, archive func(tx e2ee.Tx) (string, error)) *link {
+	return &link{account: a, env: env, keys: &keyServer{http: dial.NewClient(nil), env: env, sign: sign}, archive: archive}
+}
+
+// open returns the stream, and makes one if there is none.
+func (l *link) open(ctx context.Context) (*connection, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil && l.conn.alive() {
+		return l.conn, nil
+	}
+	c, err := connect(ctx, l.account, l.env.Rand)
+	if err != nil {
+		return nil, err
+	}
+	l.conn = c
+	return c, nil
+}
+
+// close ends the stream.
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		l.conn.close()
+		l.conn = nil
+	}
+	l.keys.http.CloseIdleConnections()
+}
+
+// errEnough ends a loop that is to carry certain requests out only.
+var errEnough = quinta.E(quinta.KindConflict, "speaking to the server", "other requests are carried out when the session runs")
+
+// Do carries out a request. A refusal is only what the server itself says, in
+// the network's own form.
+func (l *link) Do(ctx context.Context, req keysrv.Req) (keysrv.Ans, error) {
+	if l.only != nil && !slices.Contains(l.only, req.Kind) {
+		return keysrv.Ans{}, errEnough
+	}
+	c, err := l.open(ctx)
+	if err != nil {
+		return keysrv.Ans{}, passing(err)
+	}
+	if req.Kind == keysrv.ReqMessage {
+		return l.send(ctx, c, &req)
+	}
+	ans, err := l.call(ctx, c, &req)
+	we, answered := errors.AsType[*wire.Error](err)
+	switch k := quinta.KindOf(err); {
+	case err == nil:
+		return ans, nil
+	case !answered || k == quinta.KindUnavailable || k == quinta.KindLimited:
+		return keysrv.Ans{}, passing(err)
+	}
+	return keysrv.Ans{Code: string(we.Code), Detail: we.Detail}, nil
+}
+
+// call makes the call of a request.
+func (l *link) call(ctx context.Context, c *connection, req *keysrv.Req) (ans keysrv.Ans, err error) {
+	const op = "speaking to the key server"
+	do := func(method, path string, in, out any) error {
+		return l.keys.call(ctx, c, l.account.Component, op, method, path, in, out)
+	}
+	switch req.Kind {
+	case keysrv.ReqDevice:
+		var list wire.DeviceList
+		err = do(http.MethodPut, pathOf(wire.PathDevice, string(req.Device.ID)), req.Device, &list)
+		return keysrv.Ans{Devices: list.Devices}, err
+	case keysrv.ReqDevices:
+		var list wire.DeviceList
+		err = do(http.MethodGet, pathOf(wire.PathUserDevices, string(req.User)), nil, &list)
+		return keysrv.Ans{Devices: list.Devices}, err
+	case keysrv.ReqApprove:
+		return ans, do(http.MethodPost, pathOf(wire.PathApprove, string(req.Target)), req.Approval, nil)
+	case keysrv.ReqCreate:
+		o := &keysrv.Object{}
+		err = do(http.MethodPost, wire.PathKeys, req.Create, o)
+		return keysrv.Ans{Object: o}, err
+	case keysrv.ReqObjects:
+		var got wire.GetAnswer
+		if err = do(http.MethodPost, wire.PathKeysGet, wire.GetRequest{IDs: req.IDs}, &got); err != nil {
+			return ans, err
+		}
+		ans.Refused = got.Refused
+		ans.Objects, err = wire.Objects(got.Keys)
+		return ans, err
+	case keysrv.ReqWants:
+		var list wire.WantList
+		err = do(http.MethodGet, wire.PathWants, nil, &list)
+		return keysrv.Ans{Wants: list.Wants}, err
+	case keysrv.ReqWrap:
+		return ans, do(http.MethodPost, pathOf(wire.PathCopies, req.ObjectID), wire.CopiesRequest{Wrapped: req.Wrapped}, nil)
+	}
+	return ans, quinta.E(quinta.KindInternal, op, "a request of an unknown kind")
+}
+
+// send sends a stanza and asks the server whether it is still there: a server
+// takes what comes on a stream in order, so the answer says that it has taken
+// the stanza. One that got no answer is sent again with the same id and bytes.
+func (l *link) send(ctx context.Context, c *connection, req *keysrv.Req) (keysrv.Ans, error) {
+	to, err := jid.Parse(string(req.Room))
+	if err != nil {
+		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the recipient is not a JID"}, nil
+	}
+	if err := c.session.Encode(ctx, wire.NewSent(req.StanzaID, to, req.Packet)); err != nil {
+		return keysrv.Ans{}, passing(c.broken(ctx))
+	}
+	ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
+	err = c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
+	if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+		return keysrv.Ans{}, passing(err)
+	}
+	c.mu.Lock()
+	_, bounced := c.bounced[string(req.StanzaID)]
+	delete(c.bounced, string(req.StanzaID))
+	c.mu.Unlock()
+	if bounced {
+		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the XMPP server cannot deliver to this user"}, nil
+	}
+	return keysrv.Ans{}, nil
+}
+
+// passing makes an error that may pass into one that is worth another try.
+func passing(err error) error {
+	switch quinta.KindOf(err) {
+	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated:
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
+}
+
+// Receive reads the archive to its end when the stream is new, and then waits
+// for what comes.
+func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) {
+	c, err := l.open(ctx)
+	if err != nil {
+		return keysrv.In{}, passing(err)
+	}
+	if !c.caughtUp {
+		var after string
+		if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
+			after, err = l.archive(tx)
+			return err
+		}); err != nil {
+			return keysrv.In{}, err
+		}
+		in, done, err := c.catchUp(ctx, l.env.Rand, after)
+		if err != nil {
+			return keysrv.In{}, passing(err)
+		}
+		c.caughtUp = done
+		if !done || len(in.Items) > 0 {
+			return in, nil
+		}
+	}
+	if list := c.pop(); len(list) > 0 || !l.waits.Load() {
+		return c.inputOf(list, l.account.Component), nil
+	}
+	t := time.NewTimer(waitFor)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return keysrv.In{}, context.Cause(ctx)
+	case <-c.gone:
+		return keysrv.In{}, errDropped
+	case <-c.arrived:
+	case <-t.C:
+		// An idle stream is asked whether it is still there.
+		ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
+		err := c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
+		if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+			return keysrv.In{}, passing(err)
+		}
+	}
+	return c.inputOf(c.pop(), l.account.Component), nil
+}

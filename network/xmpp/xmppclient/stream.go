@@ -1,0 +1,343 @@
+package xmppclient
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/xmpp/wire"
+	"mellium.im/sasl"
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/stream"
+)
+
+// Times of a connection.
+const (
+	connectWithin = 30 * time.Second
+	answerWithin  = 30 * time.Second
+)
+
+// maxInbox bounds the stanzas that came and were not taken: with more the
+// connection ends, and the archive has the rest.
+const maxInbox = 5000
+
+// A connection is one stream with the XMPP server.
+type connection struct {
+	session *xmpp.Session
+	conn    *wire.Bounded
+	self    jid.JID
+	// gone is closed when the stream ended.
+	gone chan struct{}
+
+	mu sync.Mutex
+	// inbox are messages that came and were not taken; arrived wakes the one
+	// who takes them.
+	inbox   []*wire.Message
+	arrived chan struct{}
+	// pages collect the results of queries of the archive, by query id.
+	pages map[string][]*wire.Message
+	// bounced are the ids of stanzas that came back with an error.
+	bounced map[string]string
+
+	// caughtUp says that the archive was read to its end since the stream
+	// began; only the one who receives uses it.
+	caughtUp bool
+}
+
+var errDropped = quinta.E(quinta.KindUnavailable, "speaking to the XMPP server", "the connection ended")
+
+// connect logs in with a resource.
+func connect(ctx context.Context, a *account, random io.Reader) (*connection, error) {
+	const op = "logging in at the XMPP server"
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	self, err := jid.Parse(string(a.User) + "/quinta-" + string(a.Device))
+	if err != nil {
+		return nil, quinta.E(quinta.KindInvalid, op, "the user is not a JID such as romeo@example.org")
+	}
+	raw, local, err := reach(ctx, a.Server)
+	if err != nil {
+		return nil, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server is not reached")}
+	}
+	c := &connection{conn: &wire.Bounded{Conn: raw}, self: self, gone: make(chan struct{}), arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, bounced: map[string]string{}}
+	// Whatever the library waits for ends when the connection does.
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	defer stop()
+	if c.session, err = negotiate(ctx, a, self, c.conn, local); err != nil {
+		raw.Close()
+		return nil, loginError(op, err)
+	}
+	c.self = c.session.LocalAddr()
+	if c.self.Bare().String() != string(a.User) {
+		raw.Close()
+		return nil, quinta.E(quinta.KindMalformed, op, "the server logged another user in")
+	}
+	go c.serve()
+	if err := c.greet(ctx, random); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// negotiate logs in. TLS is required unless the server is on this machine, where
+// it is used if it is offered and its certificate is not verified; there the
+// password is never sent itself (SCRAM only).
+func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, local bool) (*xmpp.Session, error) {
+	conf := &tls.Config{ServerName: self.Domain().String(), MinVersion: tls.VersionTLS12, InsecureSkipVerify: local}
+	startTLS := xmpp.StartTLS(conf)
+	mechanisms := []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1, sasl.Plain}
+	if local {
+		mechanisms = mechanisms[:2] // there may be no TLS
+	}
+	login := xmpp.SASL("", a.Password, mechanisms...)
+	if local {
+		login.Necessary &^= xmpp.Secure
+	}
+	return xmpp.NewSession(ctx, self.Domain(), self, rw, 0, xmpp.NewNegotiator(func(*xmpp.Session, *xmpp.StreamConfig) xmpp.StreamConfig {
+		return xmpp.StreamConfig{Features: []xmpp.StreamFeature{startTLS, login, xmpp.BindResource()}}
+	}))
+}
+
+// loginError says why a login failed. The text of a SASL error is not repeated:
+// it can hold bytes of the exchange.
+func loginError(op string, err error) error {
+	if se, ok := errors.AsType[stream.Error](err); ok {
+		return quinta.E(quinta.KindUnavailable, op, "the server ended the connection: "+se.Err)
+	}
+	switch condition := saslCondition(err); condition {
+	case "":
+	case "temporary-auth-failure", "aborted":
+		return quinta.E(quinta.KindUnavailable, op, "the server cannot log anybody in now")
+	case "not-authorized", "account-disabled", "credentials-expired", "invalid-authzid":
+		return quinta.E(quinta.KindUnauthenticated, op, "the user name or the password is wrong")
+	default:
+		return quinta.E(quinta.KindInvalid, op, "the server and this program have no way to log in in common")
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) {
+		return quinta.E(quinta.KindUnavailable, op, "the server did not answer")
+	}
+	if certErr, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: certErr}
+	}
+	return quinta.E(quinta.KindUnavailable, op, "the login did not come to its end")
+}
+
+// saslCondition returns the condition of a SASL failure (RFC 6120, section 6.5),
+// or "" for another error. The library's type for it is not exported.
+func saslCondition(err error) string {
+	failure, ok := errors.AsType[interface {
+		error
+		TokenReader() xml.TokenReader
+	}](err)
+	if !ok {
+		return ""
+	}
+	r, inside := failure.TokenReader(), false
+	for {
+		tok, err := r.Token()
+		if start, ok := tok.(xml.StartElement); ok {
+			switch {
+			case inside:
+				return start.Name.Local
+			case start.Name != xml.Name{Space: "urn:ietf:params:xml:ns:xmpp-sasl", Local: "failure"}:
+				return ""
+			}
+			inside = true
+		}
+		if err != nil {
+			return ""
+		}
+	}
+}
+
+// greet tells the server that the device is there, and asks for copies of what
+// other devices get and send.
+func (c *connection) greet(ctx context.Context, random io.Reader) error {
+	if err := c.session.Send(ctx, stanza.Presence{}.Wrap(nil)); err != nil {
+		return errDropped
+	}
+	// A server without carbons has the archive.
+	err := c.ask(ctx, random, jid.JID{}, stanza.SetIQ, xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSCarbons, Local: "enable"}}), nil)
+	if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+		return err
+	}
+	return nil
+}
+
+// serve reads the stream until it ends.
+func (c *connection) serve() {
+	defer close(c.gone)
+	defer c.conn.Close()
+	_ = c.session.Serve(xmpp.HandlerFunc(func(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+		defer c.conn.Reset()
+		if start.Name.Local != "message" {
+			return nil
+		}
+		m := &wire.Message{}
+		if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(m); err != nil {
+			return err
+		}
+		return c.take(m)
+	}))
+}
+
+// take puts a message where it is waited for.
+func (c *connection) take(m *wire.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case m.Result != nil:
+		// Only of a query of this stream, by this user's own archive.
+		if list, ok := c.pages[m.Result.QueryID]; ok && c.own(m.From) && len(list) <= pageOf {
+			c.pages[m.Result.QueryID] = append(list, m)
+		}
+		return nil
+	case m.Type == stanza.ErrorMessage:
+		if len(c.bounced) < maxInbox {
+			c.bounced[m.ID] = m.From
+		}
+		return nil
+	case len(c.inbox) >= maxInbox:
+		return errDropped
+	}
+	c.inbox = append(c.inbox, m)
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// own reports whether a stanza comes from this user's own account.
+func (c *connection) own(from string) bool {
+	return from == "" || from == c.self.Bare().String()
+}
+
+// pop takes what came.
+func (c *connection) pop() []*wire.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.inbox
+	c.inbox = nil
+	return list
+}
+
+// alive reports whether the stream has not ended.
+func (c *connection) alive() bool {
+	select {
+	case <-c.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// close ends the stream.
+func (c *connection) close() {
+	c.conn.Close()
+	<-c.gone
+}
+
+// ask sends a request by IQ and decodes the answer's payload into v, which may
+// be nil. A refusal is a stanza.Error.
+func (c *connection) ask(ctx context.Context, random io.Reader, to jid.JID, kind stanza.IQType, payload xml.TokenReader, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	id, err := newID(random)
+	if err != nil {
+		return err
+	}
+	r, err := c.session.SendIQElement(ctx, payload, stanza.IQ{ID: id, Type: kind, To: to})
+	if err != nil {
+		return c.broken(ctx)
+	}
+	defer r.Close()
+	d := xml.NewTokenDecoder(r)
+	var start xml.StartElement
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return c.broken(ctx)
+		}
+		if s, ok := tok.(xml.StartElement); ok {
+			start = s
+			break
+		}
+	}
+	for _, a := range start.Attr {
+		if a.Name.Local == "type" && a.Value == string(stanza.ErrorIQ) {
+			return refusalIn(d)
+		}
+	}
+	if v == nil {
+		return nil
+	}
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return quinta.E(quinta.KindMalformed, "speaking to the XMPP server", "the answer to a request is empty")
+		}
+		if s, ok := tok.(xml.StartElement); ok {
+			if err := d.DecodeElement(v, &s); err != nil {
+				return quinta.E(quinta.KindMalformed, "speaking to the XMPP server", "the answer to a request cannot be read")
+			}
+			return nil
+		}
+	}
+}
+
+// refusalIn reads the error of an answer.
+func refusalIn(d *xml.Decoder) error {
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return stanza.Error{Condition: stanza.UndefinedCondition}
+		}
+		s, ok := tok.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if s.Name.Local != "error" {
+			if err := d.Skip(); err != nil {
+				return stanza.Error{Condition: stanza.UndefinedCondition}
+			}
+			continue
+		}
+		var e stanza.Error
+		if err := d.DecodeElement(&e, &s); err != nil {
+			return stanza.Error{Condition: stanza.UndefinedCondition}
+		}
+		return e
+	}
+}
+
+// broken says why there is no answer.
+func (c *connection) broken(ctx context.Context) error {
+	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	if !c.alive() {
+		return errDropped
+	}
+	c.conn.Close() // it does not answer: the next request makes another one
+	return quinta.E(quinta.KindUnavailable, "speaking to the XMPP server", "the server did not answer in time")
+}
+
+// newID makes the id of a request.
+func newID(random io.Reader) (string, error) {
+	var b [12]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+}

@@ -1,0 +1,194 @@
+package xmppserver
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/keysrv"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// commands are what an operator can do with the key server.
+var commands = []server.Command{
+	{
+		Name: "xmpp setup", Line: "make the component's secret, and print the XMPP server's configuration",
+		Usage: `
+Xmpp setup makes the secret with which the key server proves itself to the XMPP
+server, keeps it sealed in the store, and prints the lines that belong into the
+configuration of Prosody. The secret that there is stays, unless --new is on.
+
+    quintad xmpp setup prosody
+    quintad xmpp setup prosody --component keys.example.org
+
+The name of the component is that of the setting xmpp-component if it is not
+given.
+`,
+		Args: 1,
+		Flags: []server.CommandFlag{
+			{Name: "component", Help: "the component's name, such as keys.example.org"},
+			{Name: "port", Default: "5347", Help: "the port on which the XMPP server takes components"},
+			{Name: "new", Default: "off", Help: "on: make another secret in the place of the one that there is"},
+		},
+		Run: onServer(commandSetup),
+	},
+	{
+		Name: "xmpp show", Line: "show what the key server holds",
+		Usage: `
+Xmpp show prints the component and the domains that are served, and how many
+devices, conversations, keys and copies there are.
+
+    quintad xmpp show
+`,
+		Run: onServer(commandShow),
+	},
+	{
+		Name: "xmpp token", Line: "print a token of a user, for services and for curl",
+		Usage: `
+Xmpp token prints a token that is bound to no key: it serves escrow
+conversations only, and belongs to the first client id that uses it. The audit
+has a line of it.
+
+    TOKEN=$(quintad xmpp token romeo@example.org)
+    curl -H "Authorization: Bearer $TOKEN" ...
+`,
+		Args: 1,
+		Run:  onServer(commandToken),
+	},
+	{
+		Name: "xmpp audit", Line: "print what was done, and which key was given to whom",
+		Usage: `
+Xmpp audit prints the last lines of the audit, oldest first.
+
+    quintad xmpp audit
+    quintad xmpp audit --user romeo@example.org --limit 500
+`,
+		Flags: []server.CommandFlag{
+			{Name: "user", Help: "only lines of this bare JID"},
+			{Name: "conversation", Help: "only lines of the conversation with this id"},
+			{Name: "limit", Default: "50", Help: "how many lines"},
+		},
+		Run: onServer(commandAudit),
+	},
+}
+
+// onServer gives a command its server.
+func onServer(run func(context.Context, *xmppServer, server.CommandInput) (string, error)) func(context.Context, server.Front, server.CommandInput) (string, error) {
+	return func(ctx context.Context, f server.Front, in server.CommandInput) (string, error) {
+		s, ok := f.(*xmppServer)
+		if !ok {
+			return "", errors.New("xmpp: the command is for another network")
+		}
+		return run(ctx, s, in)
+	}
+}
+
+func commandSetup(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
+	if in.Args[0] != "prosody" {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "the XMPP server whose lines are known is prosody")
+	}
+	name := strings.ToLower(in.Flags["component"])
+	if name == "" {
+		name = s.component.name
+	}
+	port := in.Flags["port"]
+	if _, err := parseComponent(name + "@" + net.JoinHostPort("127.0.0.1", port)); err != nil || name == "" {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "name the component, such as --component keys.example.org, and a port from 1 to 65535")
+	}
+	secret := ""
+	if s.Setting(settingSecret) != "" && in.Flags["new"] != "on" {
+		var err error
+		if secret, err = s.componentSecret(ctx); err != nil {
+			return "", err
+		}
+	} else {
+		raw, err := s.secret(ctx, secretComponent, in.Flags["new"] == "on")
+		if err != nil {
+			return "", err
+		}
+		secret = hex.EncodeToString(raw)
+	}
+	var b strings.Builder
+	if port != "5347" {
+		fmt.Fprintf(&b, "component_ports = { %s }\n", port)
+	}
+	fmt.Fprintf(&b, "Component %q\n    component_secret = %q\n", name, secret)
+	return b.String(), nil
+}
+
+func commandShow(ctx context.Context, s *xmppServer, _ server.CommandInput) (string, error) {
+	var b strings.Builder
+	name := s.component.name
+	if name == "" {
+		name = "none: set xmpp-component"
+	}
+	fmt.Fprintf(&b, "component      %s\n", name)
+	fmt.Fprintf(&b, "domains        %s\n", strings.Join(s.domains, " "))
+	fmt.Fprintf(&b, "escrow         %s\n", s.Setting(settingEscrow))
+	err := s.View(ctx, func(tx *db.Tx) error {
+		for _, n := range []struct{ name, sql string }{
+			{"devices", `SELECT COUNT(*) FROM xmpp_device WHERE retired IS NULL`},
+			{"unapproved", `SELECT COUNT(*) FROM xmpp_device WHERE retired IS NULL AND NOT approved`},
+			{"sealed", `SELECT COUNT(*) FROM xmpp_conversation WHERE mode = 'sealed'`},
+			{"in escrow", `SELECT COUNT(*) FROM xmpp_conversation WHERE mode = 'escrow'`},
+			{"keys", `SELECT COUNT(*) FROM xmpp_key`},
+			{"copies", `SELECT COUNT(*) FROM xmpp_copy`},
+			{"wanted copies", `SELECT COUNT(*) FROM xmpp_want`},
+		} {
+			var count int64
+			if err := tx.Row(n.sql).Scan(&count); err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "%-14s %d\n", n.name, count)
+		}
+		return nil
+	})
+	return b.String(), err
+}
+
+func commandToken(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
+	user := quinta.UserID(in.Args[0])
+	if err := keysrv.CheckJID(user); err != nil {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "a user is named by a bare JID, such as romeo@example.org")
+	}
+	token, _, err := s.mint(ctx, user, "")
+	if err != nil {
+		return "", err
+	}
+	if err := s.Update(ctx, func(tx *db.Tx) error {
+		return audit(tx, record{Action: "token", User: user, Detail: "by the operator"})
+	}); err != nil {
+		return "", err
+	}
+	return token + "\n", nil
+}
+
+func commandAudit(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
+	n, err := strconv.Atoi(in.Flags["limit"])
+	if err != nil || n < 1 || n > 10_000 {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "--limit is a number from 1 to 10000")
+	}
+	var b strings.Builder
+	err = s.View(ctx, func(tx *db.Tx) error {
+		lines, err := auditTail(tx, quinta.UserID(in.Flags["user"]), in.Flags["conversation"], n)
+		for _, r := range lines {
+			fmt.Fprintf(&b, "%s  %-12s %s %s %s %s %s\n", time.UnixMilli(r.Time).UTC().Format(time.RFC3339), r.Action, dash(string(r.User)), dash(string(r.Device)), dash(r.Conversation), dash(r.Key), r.Detail)
+		}
+		return err
+	})
+	return b.String(), err
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

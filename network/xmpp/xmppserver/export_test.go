@@ -1,0 +1,36 @@
+package xmppserver
+
+import (
+	"context"
+	"strings"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/xmpp/wire"
+	"github.com/quinta-chat/quinta/server"
+	"mellium.im/xmpp/jid"
+)
+
+// Mint makes a token as the component does.
+func Mint(ctx context.Context, core *server.Core, user quinta.UserID, thumbprint string) (string, error) {
+	s, err := newServer(core)
+	if err != nil {
+		return "", err
+	}
+	token, _, err := s.mint(ctx, user, thumbprint)
+	return token, err
+}
+
+// TokenByIQ answers a request for a token from a full JID.
+func TokenByIQ(ctx context.Context, core *server.Core, from, thumbprint string) (*wire.Token, error) {
+	s, err := newServer(core)
+	if err != nil {
+		return nil, err
+	}
+	return s.tokenByIQ(ctx, jid.MustParse(from), &wire.Token{Thumbprint: thumbprint})
+}
+
+// Component is the parsed setting.
+func Component(v string) (string, error) {
+	c, err := parseComponent(v)
+	return strings.Trim(c.name+" "+c.addr, " "), err
+}

@@ -1,0 +1,96 @@
+package xmppserver
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server"
+)
+
+// The names of the settings.
+const (
+	settingComponent = "xmpp-component"
+	settingSecret    = "xmpp-secret"
+	settingDomains   = "xmpp-domains"
+	settingEscrow    = "xmpp-escrow"
+	settingMinutes   = "xmpp-token-minutes"
+)
+
+var settings = []server.Setting{
+	{Name: settingComponent, Arg: "NAME@HOST:PORT", Help: "the component's name, and the component port of the XMPP server; empty: not connected",
+		Check: func(v string) error { _, err := parseComponent(v); return err }},
+	{Name: settingSecret, Arg: "FILE", Help: "the file with the component's secret; empty: the secret that \"xmpp setup\" made"},
+	{Name: settingDomains, Arg: "DOMAINS", Help: "the domains whose users are served, with commas between; empty: the parent of the component's name"},
+	{Name: settingEscrow, Default: escrowOff, Arg: "MODE", Help: "whether the server may hold keys of conversations itself: off, or on where the creator asks for it",
+		Check: func(v string) error {
+			if v != escrowOff && v != escrowOn {
+				return errors.New("it is off or on")
+			}
+			return nil
+		}},
+	{Name: settingMinutes, Default: "10", Arg: "N", Help: "how many minutes a token serves, 1 to 10",
+		Check: func(v string) error {
+			if n, err := strconv.Atoi(v); err != nil || n < 1 || n > 10 {
+				return errors.New("it is a number from 1 to 10")
+			}
+			return nil
+		}},
+}
+
+// The values of xmpp-escrow.
+const (
+	escrowOff = "off"
+	escrowOn  = "on"
+)
+
+// A componentAddr is the name of the component and where it connects to.
+type componentAddr struct{ name, addr string }
+
+var errComponent = errors.New(`it looks like "keys.example.org@127.0.0.1:5347"`)
+
+// parseComponent reads the setting.
+func parseComponent(v string) (componentAddr, error) {
+	if v == "" {
+		return componentAddr{}, nil
+	}
+	name, addr, ok := strings.Cut(v, "@")
+	host, port, err := net.SplitHostPort(addr)
+	n, perr := strconv.Atoi(port)
+	if !ok || name == "" || err != nil || host == "" || perr != nil || n < 1 || n > 65535 || server.CheckName(name) != nil || strings.Contains(name, ":") {
+		return componentAddr{}, errComponent
+	}
+	return componentAddr{name: strings.ToLower(name), addr: addr}, nil
+}
+
+// tokenLife is how long a token serves.
+func (s *xmppServer) tokenLife() time.Duration {
+	n, err := strconv.Atoi(s.Setting(settingMinutes))
+	if err != nil {
+		return time.Minute
+	}
+	return time.Duration(n) * time.Minute
+}
+
+// maxSecret bounds the file with the component's secret, in bytes.
+const maxSecret = 4096
+
+// readSecret reads the component's secret from a file.
+func readSecret(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", quinta.E(quinta.KindUnavailable, "xmpp", "the file of xmpp-secret cannot be read")
+	}
+	defer f.Close()
+	b := make([]byte, maxSecret+1)
+	n, _ := f.Read(b)
+	text := strings.TrimSpace(string(b[:n]))
+	if text == "" || n > maxSecret {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "the file of xmpp-secret holds no secret")
+	}
+	return text, nil
+}

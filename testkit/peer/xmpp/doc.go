@@ -1,0 +1,2 @@
+// Package xmpp holds the tests of the XMPP network beside real XMPP servers.
+package xmpp
