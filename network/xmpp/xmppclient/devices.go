@@ -73,11 +73,16 @@ func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, _ client.Secr
 
 // retire has the key server end a device.
 func (s *Session) retire(ctx context.Context, op string, id quinta.DeviceID) error {
-	c, err := s.link.open(ctx)
+	live, release, err := s.runner.Connect(ctx)
 	if err != nil {
 		return err
 	}
-	return s.link.keys.call(ctx, c, s.account.Component, op, http.MethodDelete, pathOf(wire.PathDevice, string(id)), nil, nil)
+	defer release()
+	c, err := s.link.current()
+	if err != nil {
+		return err
+	}
+	return s.link.keys.call(live, c, s.account.Component, op, http.MethodDelete, pathOf(wire.PathDevice, string(id)), nil, nil)
 }
 
 // Judge implements client.DeviceJudge.

@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,58 +34,53 @@ type link struct {
 	archive func(tx e2ee.Tx) (string, error)
 	// waits says that Receive may wait.
 	waits atomic.Bool
-	// only, if not nil, are the requests that are carried out; with another one
-	// Do ends.
-	only []keysrv.ReqKind
 
 	mu   sync.Mutex
 	conn *connection
 }
 
-var _ client.Link[keysrv.In, keysrv.Req, keysrv.Ans] = (*link)(nil)
+var (
+	_ client.Link[keysrv.In, keysrv.Req, keysrv.Ans] = (*link)(nil)
+	_ client.Connected                               = (*link)(nil)
+)
 
 func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, archive func(tx e2ee.Tx) (string, error)) *link {
 	return &link{account: a, env: env, keys: &keyServer{http: dial.NewClient(nil), env: env, sign: sign}, archive: archive}
 }
 
-// open returns the stream, and makes one if there is none.
-func (l *link) open(ctx context.Context) (*connection, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn != nil && l.conn.alive() {
-		return l.conn, nil
-	}
+// Connect implements client.Connected: it logs in at the XMPP server.
+func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
 	c, err := connect(ctx, l.account, l.env.Rand)
 	if err != nil {
-		return nil, err
+		return nil, nil, passing(err)
 	}
+	l.mu.Lock()
 	l.conn = c
-	return c, nil
+	l.mu.Unlock()
+	live, end := context.WithCancelCause(context.Background())
+	context.AfterFunc(c.ended, func() { end(errDropped) })
+	return live, func() {
+		c.close()
+		end(nil)
+	}, nil
 }
 
-// close ends the stream.
-func (l *link) close() {
+// current returns the stream.
+func (l *link) current() (*connection, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil {
-		l.conn.close()
-		l.conn = nil
+	if l.conn == nil || !l.conn.alive() {
+		return nil, errDropped
 	}
-	l.keys.http.CloseIdleConnections()
+	return l.conn, nil
 }
-
-// errEnough ends a loop that is to carry certain requests out only.
-var errEnough = quinta.E(quinta.KindConflict, "speaking to the server", "other requests are carried out when the session runs")
 
 // Do carries out a request. A refusal is only what the server itself says, in
 // the network's own form.
 func (l *link) Do(ctx context.Context, req keysrv.Req) (keysrv.Ans, error) {
-	if l.only != nil && !slices.Contains(l.only, req.Kind) {
-		return keysrv.Ans{}, errEnough
-	}
-	c, err := l.open(ctx)
+	c, err := l.current()
 	if err != nil {
-		return keysrv.Ans{}, passing(err)
+		return keysrv.Ans{}, err
 	}
 	if req.Kind == keysrv.ReqMessage {
 		return l.send(ctx, c, &req)
@@ -182,9 +176,9 @@ func passing(err error) error {
 // Receive reads the archive to its end when the stream is new, and then waits
 // for what comes.
 func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) {
-	c, err := l.open(ctx)
+	c, err := l.current()
 	if err != nil {
-		return keysrv.In{}, passing(err)
+		return keysrv.In{}, err
 	}
 	if !c.caughtUp {
 		var after string
@@ -211,7 +205,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 	select {
 	case <-ctx.Done():
 		return keysrv.In{}, context.Cause(ctx)
-	case <-c.gone:
+	case <-c.ended.Done():
 		return keysrv.In{}, errDropped
 	case <-c.arrived:
 	case <-t.C:

@@ -54,13 +54,11 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if err != nil {
 		return quinta.Device{}, err
 	}
-	defer s.link.close()
 	within, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs.
-	s.link.only = []keysrv.ReqKind{keysrv.ReqDevice, keysrv.ReqDevices}
-	_ = s.loop.Flush(within)
+	_ = s.runner.Push(within, func(r keysrv.Req) bool { return r.Kind == keysrv.ReqDevice || r.Kind == keysrv.ReqDevices })
 	return s.Self(), nil
 }
 

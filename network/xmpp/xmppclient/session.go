@@ -22,7 +22,6 @@ type Session struct {
 	account account
 	link    *link
 	machine *keysrv.Machine
-	loop    *client.Loop[keysrv.In, keysrv.Req, keysrv.Ans]
 	runner  *client.Runner[keysrv.In, keysrv.Req, keysrv.Ans]
 }
 
@@ -46,9 +45,12 @@ func newSession(ctx context.Context, n Network, st client.Store, env e2ee.Env, a
 		return nil, &quinta.Error{Kind: quinta.KindConflict, Op: "opening the session", Err: err}
 	}
 	s.link = newLink(&s.account, env, sign, s.machine.Archive)
-	s.loop = &client.Loop[keysrv.In, keysrv.Req, keysrv.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
-	s.runner = client.NewRunner(s.loop)
-	s.runner.Waits = s.link.waits.Store
+	s.runner = client.NewRunner(
+		client.Parts[keysrv.In, keysrv.Req, keysrv.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
+		client.Hooks[keysrv.In]{
+			Waits:    s.link.waits.Store,
+			CaughtUp: func(in keysrv.In) bool { return len(in.Items) == 0 && !in.Wants && len(in.Changed) == 0 },
+		})
 	return s, nil
 }
 
@@ -63,12 +65,12 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error { return s
 
 // Flush implements client.Session.
 func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
-	return s.runner.Flush(ctx, on, func(in keysrv.In) bool { return len(in.Items) == 0 && !in.Wants && len(in.Changed) == 0 })
+	return s.runner.Flush(ctx, on)
 }
 
 // Close implements client.Session.
 func (s *Session) Close() error {
-	s.link.close()
+	s.link.keys.http.CloseIdleConnections()
 	return s.runner.Store().Close()
 }
 
@@ -98,7 +100,7 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 	if m.Kind == "" {
 		m.Kind = quinta.MessageText
 	}
-	if err := s.loop.Send(ctx, m); err != nil {
+	if err := s.runner.Send(ctx, m); err != nil {
 		return "", errorOf(op, err)
 	}
 	return txn, nil

@@ -35,8 +35,9 @@ type connection struct {
 	session *xmpp.Session
 	conn    *wire.Bounded
 	self    jid.JID
-	// gone is closed when the stream ended.
-	gone chan struct{}
+	// ended ends when the stream does.
+	ended context.Context
+	end   context.CancelFunc
 
 	mu sync.Mutex
 	// inbox are messages that came and were not taken; arrived wakes the one
@@ -68,7 +69,8 @@ func connect(ctx context.Context, a *account, random io.Reader) (*connection, er
 	if err != nil {
 		return nil, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server is not reached")}
 	}
-	c := &connection{conn: &wire.Bounded{Conn: raw}, self: self, gone: make(chan struct{}), arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, bounced: map[string]string{}}
+	c := &connection{conn: &wire.Bounded{Conn: raw}, self: self, arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, bounced: map[string]string{}}
+	c.ended, c.end = context.WithCancel(context.Background())
 	// Whatever the library waits for ends when the connection does.
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
@@ -176,7 +178,7 @@ func (c *connection) greet(ctx context.Context, random io.Reader) error {
 
 // serve reads the stream until it ends.
 func (c *connection) serve() {
-	defer close(c.gone)
+	defer c.end()
 	defer c.conn.Close()
 	_ = c.session.Serve(xmpp.HandlerFunc(func(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 		defer c.conn.Reset()
@@ -233,19 +235,12 @@ func (c *connection) pop() []*wire.Message {
 }
 
 // alive reports whether the stream has not ended.
-func (c *connection) alive() bool {
-	select {
-	case <-c.gone:
-		return false
-	default:
-		return true
-	}
-}
+func (c *connection) alive() bool { return c.ended.Err() == nil }
 
 // close ends the stream.
 func (c *connection) close() {
 	c.conn.Close()
-	<-c.gone
+	<-c.ended.Done()
 }
 
 // ask sends a request by IQ and decodes the answer's payload into v, which may

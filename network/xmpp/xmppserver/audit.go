@@ -22,7 +22,7 @@ type record struct {
 
 // audit adds a line. Nothing changes or removes one.
 func audit(tx *db.Tx, r record) error {
-	return tx.Do(`INSERT INTO xmpp_audit (pos, time, action, user_id, device, conversation, key_id, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	return tx.Queue(`INSERT INTO xmpp_audit (pos, time, action, user_id, device, conversation, key_id, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		tx.NextPos(), tx.Millis(), r.Action, r.User, r.Device, r.Conversation, r.Key, r.Detail)
 }
 

@@ -41,6 +41,8 @@ type call struct {
 	client string
 	// device is that of the token's key, if it was published; set by update.
 	device *deviceRow
+	// told are hints for after the commit.
+	told []hint
 }
 
 // An endpoint is one call of the network.
@@ -137,7 +139,7 @@ func (c *call) href() string {
 func (c *call) update(fn func(tx *db.Tx) error) error {
 	var refusal error
 	err := c.Update(c.ctx(), func(tx *db.Tx) error {
-		refusal = nil
+		refusal, c.told = nil, nil
 		if err := c.enter(tx); err != nil {
 			return err
 		}
@@ -151,6 +153,7 @@ func (c *call) update(fn func(tx *db.Tx) error) error {
 	if err != nil {
 		return err
 	}
+	c.tellNow(c.told)
 	return refusal
 }
 

@@ -33,30 +33,6 @@ const (
 	pingWithin = 30 * time.Second
 )
 
-// componentState is what is known of the connection.
-type componentState struct {
-	tokens tokenKeys
-
-	mu sync.Mutex
-	// since is when it was connected; zero if it is not.
-	since time.Time
-	// last is why it is not.
-	last string
-}
-
-func (s *componentState) set(since time.Time, why string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.since, s.last = since, why
-}
-
-// Connected reports since when the component is connected on this node.
-func (s *componentState) connected() (since time.Time, why string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.since, s.last
-}
-
 // Run holds the component's connection, on one node of those that share the
 // store. It comes back by itself when the XMPP server restarts.
 func (s *xmppServer) Run(ctx context.Context) error {
@@ -72,7 +48,6 @@ func (s *xmppServer) hold(ctx context.Context) error {
 	for ctx.Err() == nil {
 		began := s.Now()
 		err := s.connection(ctx)
-		s.state.set(time.Time{}, text(err))
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -166,7 +141,6 @@ func (s *xmppServer) connection(ctx context.Context) error {
 	}
 	stop()
 	conn.Reset()
-	s.state.set(s.Now(), "")
 	s.Log.Info("xmpp: the component is connected", "component", s.component.name, "server", s.component.addr)
 	return s.serveComponent(ctx, session, conn)
 }

@@ -48,11 +48,11 @@ func checkCopies(tx *db.Tx, users []quinta.UserID, list []keysrv.Wrapped) error 
 func insertCopies(tx *db.Tx, id string, list []keysrv.Wrapped) error {
 	for i := range list {
 		w := &list[i]
-		if err := tx.Do(`INSERT INTO xmpp_copy (key_id, user_id, device, suite, sealed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key_id, user_id, device) DO NOTHING`,
+		if err := tx.Queue(`INSERT INTO xmpp_copy (key_id, user_id, device, suite, sealed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key_id, user_id, device) DO NOTHING`,
 			id, w.User, w.Device, w.Suite, w.Sealed); err != nil {
 			return err
 		}
-		if err := tx.Do(`DELETE FROM xmpp_want WHERE key_id = $1 AND user_id = $2 AND device = $3`, id, w.User, w.Device); err != nil {
+		if err := tx.Queue(`DELETE FROM xmpp_want WHERE key_id = $1 AND user_id = $2 AND device = $3`, id, w.User, w.Device); err != nil {
 			return err
 		}
 	}
@@ -73,12 +73,12 @@ func (c *call) copyFor(tx *db.Tx, k *keyRow) error {
 		}
 		return err
 	}
-	if err := tx.Do(`INSERT INTO xmpp_want (key_id, user_id, device, time) VALUES ($1, $2, $3, $4) ON CONFLICT (key_id, user_id, device) DO UPDATE SET time = excluded.time`,
+	if err := tx.Queue(`INSERT INTO xmpp_want (key_id, user_id, device, time) VALUES ($1, $2, $3, $4) ON CONFLICT (key_id, user_id, device) DO UPDATE SET time = excluded.time`,
 		k.object.ID, w.User, w.Device, tx.Millis()); err != nil {
 		return err
 	}
 	for _, u := range slices.Compact(slices.Clone(k.users)) {
-		c.tell(tx, hint{to: u, what: wire.Hint{Wants: true}})
+		c.tell(hint{to: u, what: wire.Hint{Wants: true}})
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (c *call) addCopies() (any, error) {
 			if err := c.noted(tx, record{Action: "copy", Conversation: k.object.Conversation, Key: id, Detail: string(w.User) + " " + string(w.Device)}); err != nil {
 				return err
 			}
-			c.tell(tx, hint{to: w.User, what: wire.Hint{Changed: string(w.User)}})
+			c.tell(hint{to: w.User, what: wire.Hint{Changed: string(w.User)}})
 		}
 		return nil
 	})

@@ -125,7 +125,7 @@ func (c *call) putDevice() (any, error) {
 		if len(list) >= keysrv.MaxDevices {
 			return wire.NewError(http.StatusConflict, wire.CodeTooLarge, "the user has too many devices")
 		}
-		if err := tx.Do(`INSERT INTO xmpp_device (user_id, device, thumbprint, record, approved, pos) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if err := tx.Queue(`INSERT INTO xmpp_device (user_id, device, thumbprint, record, approved, pos) VALUES ($1, $2, $3, $4, $5, $6)`,
 			c.user(), d.ID, c.grant.Thumbprint, stored, first, tx.NextPos()); err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (c *call) approveDevice() (any, error) {
 		if approved.ApprovedBy(&by.record) != nil {
 			return invalid("the approval is not one of the calling device for this one")
 		}
-		if err := tx.Do(`UPDATE xmpp_device SET approval = $1, approved = $2 WHERE user_id = $3 AND device = $4`, raw, true, c.user(), id); err != nil {
+		if err := tx.Queue(`UPDATE xmpp_device SET approval = $1, approved = $2 WHERE user_id = $3 AND device = $4`, raw, true, c.user(), id); err != nil {
 			return err
 		}
 		if err := c.noted(tx, record{Action: "approve", Detail: string(id)}); err != nil {
@@ -202,11 +202,11 @@ func (c *call) retireDevice() (any, error) {
 		if d == nil || d.retired {
 			return errNotFound
 		}
-		if err := tx.Do(`UPDATE xmpp_device SET retired = $1 WHERE user_id = $2 AND device = $3`, tx.Millis(), c.user(), id); err != nil {
+		if err := tx.Queue(`UPDATE xmpp_device SET retired = $1 WHERE user_id = $2 AND device = $3`, tx.Millis(), c.user(), id); err != nil {
 			return err
 		}
 		for _, table := range []string{"xmpp_copy", "xmpp_want"} {
-			if err := tx.Do(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, c.user(), id); err != nil {
+			if err := tx.Queue(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, c.user(), id); err != nil {
 				return err
 			}
 		}

@@ -19,22 +19,26 @@ const (
 	maxPeers = 500
 )
 
-// tell has a user told something after the commit. If there is no connection,
-// or too much to tell, it is left out.
-func (s *xmppServer) tell(tx *db.Tx, h hint) {
-	tx.OnCommit(func() {
+// tell has a user told something after the commit.
+func (c *call) tell(h hint) { c.told = append(c.told, h) }
+
+// tellNow hands hints to the connection. If there is none, or too much to tell,
+// they are left out.
+func (s *xmppServer) tellNow(list []hint) {
+	for _, h := range list {
 		select {
 		case s.hints <- h:
 		default:
+			return
 		}
-	})
+	}
 }
 
 // hintPeers tells a user's own devices, and those of the user's peers, that the
 // user's devices have changed.
-func (s *xmppServer) hintPeers(tx *db.Tx, user quinta.UserID) error {
+func (c *call) hintPeers(tx *db.Tx, user quinta.UserID) error {
 	what := wire.Hint{Changed: string(user)}
-	s.tell(tx, hint{to: user, what: what})
+	c.tell(hint{to: user, what: what})
 	for row, err := range tx.Query(`SELECT CASE WHEN first = $1 THEN second ELSE first END FROM xmpp_conversation WHERE first = $1 OR second = $1 ORDER BY created DESC LIMIT $2`, string(user), maxPeers) {
 		if err != nil {
 			return err
@@ -44,7 +48,7 @@ func (s *xmppServer) hintPeers(tx *db.Tx, user quinta.UserID) error {
 			return err
 		}
 		if peer != user {
-			s.tell(tx, hint{to: peer, what: what})
+			c.tell(hint{to: peer, what: what})
 		}
 	}
 	return nil

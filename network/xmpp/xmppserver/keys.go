@@ -182,7 +182,7 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 	err := tx.Row(`SELECT mode FROM xmpp_conversation WHERE id = $1`, o.Conversation).Scan(&mode)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
-		if err := tx.Do(`INSERT INTO xmpp_conversation (id, mode, first, second, created) VALUES ($1, $2, $3, $4, $5)`, o.Conversation, string(in.Mode), users[0], users[1], tx.Millis()); err != nil {
+		if err := tx.Queue(`INSERT INTO xmpp_conversation (id, mode, first, second, created) VALUES ($1, $2, $3, $4, $5)`, o.Conversation, string(in.Mode), users[0], users[1], tx.Millis()); err != nil {
 			return nil, err
 		}
 		if err := c.noted(tx, record{Action: "conversation", Conversation: o.Conversation, Detail: string(in.Mode) + " " + string(in.With)}); err != nil {
@@ -193,7 +193,7 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 	case mode != in.Mode:
 		return nil, wire.NewError(http.StatusConflict, wire.CodeMode, "the conversation is "+string(mode))
 	}
-	if err := tx.Do(`INSERT INTO xmpp_key (id, conversation, suite, creator, device, created, expires, check_value, signature, sealed, request, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+	if err := tx.Queue(`INSERT INTO xmpp_key (id, conversation, suite, creator, device, created, expires, check_value, signature, sealed, request, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		o.ID, o.Conversation, string(o.Suite), o.Creator, o.Device, o.Created.UnixMilli(), o.Expires.UnixMilli(), o.Check, o.Signature, sealed, sum, tx.NextPos()); err != nil {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ type xmppServer struct {
 	// domains are the domains whose users are served.
 	domains []string
 	// hints are told to users over the component; see hint.go.
-	hints chan hint
-	state componentState
+	hints  chan hint
+	tokens tokenKeys
 }
 
 func newServer(c *server.Core) (*xmppServer, error) {

@@ -15,10 +15,10 @@ const wantLife = 7 * 24 * time.Hour
 func (s *xmppServer) Periodically(ctx context.Context) error {
 	return s.Update(ctx, func(tx *db.Tx) error {
 		for _, table := range []string{"xmpp_proof", "xmpp_bearer"} {
-			if err := tx.Do(`DELETE FROM `+table+` WHERE expires < $1`, tx.Millis()); err != nil {
+			if err := tx.Queue(`DELETE FROM `+table+` WHERE expires < $1`, tx.Millis()); err != nil {
 				return err
 			}
 		}
-		return tx.Do(`DELETE FROM xmpp_want WHERE time < $1`, tx.Now().Add(-wantLife).UnixMilli())
+		return tx.Queue(`DELETE FROM xmpp_want WHERE time < $1`, tx.Now().Add(-wantLife).UnixMilli())
 	})
 }

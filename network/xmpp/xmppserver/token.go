@@ -48,16 +48,16 @@ type tokenKeys struct {
 }
 
 func (s *xmppServer) tokenMAC(ctx context.Context, payload string) ([]byte, error) {
-	s.state.tokens.mu.Lock()
-	defer s.state.tokens.mu.Unlock()
-	if s.state.tokens.key == nil {
+	s.tokens.mu.Lock()
+	defer s.tokens.mu.Unlock()
+	if s.tokens.key == nil {
 		k, err := s.secret(ctx, secretToken, false)
 		if err != nil {
 			return nil, err
 		}
-		s.state.tokens.key = k
+		s.tokens.key = k
 	}
-	h := hmac.New(sha256.New, s.state.tokens.key)
+	h := hmac.New(sha256.New, s.tokens.key)
 	io.WriteString(h, tokenContext+"\x00"+payload)
 	return h.Sum(nil), nil
 }

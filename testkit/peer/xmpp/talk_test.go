@@ -178,3 +178,30 @@ func TestAudit(t *testing.T) {
 		t.Errorf("got %v, %s", err, out)
 	}
 }
+
+// TestDoctor: a device beside a whole server has nothing to complain about.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	romeo := s.login("romeo")
+	d, ok := client.As[client.Doctor](romeo.Session)
+	if !ok {
+		t.Fatal("the session has no doctor")
+	}
+	list, err := d.Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range list {
+		seen[f.Name] = true
+		if !f.OK {
+			t.Errorf("%s: %s", f.Name, f.Text)
+		}
+	}
+	for _, name := range []string{"connection", "archive", "carbons", "component", "token", "clock", "approval", "waiting"} {
+		if !seen[name] {
+			t.Errorf("%s was not looked at", name)
+		}
+	}
+}
