@@ -52,7 +52,7 @@ var floors = []floor{
 	{pkg: "e2ee/ca/seal", own: []string{"", "key", "internal/...", "e2ee/ca/cert"}, mods: primitives, never: noIO},
 	{pkg: "e2ee/ca", own: []string{"", "key", "internal/...", "e2ee", "e2ee/ca/*"}, mods: primitives, never: noIO},
 	{pkg: "e2ee/*", own: []string{"", "key", "internal/...", "e2ee"},
-		mods:  append([]string{"github.com/go-jose/go-jose/v4", "github.com/smallstep/pkcs7", "github.com/gotd/td", "github.com/gotd/ige"}, primitives...),
+		mods:  append([]string{"github.com/go-jose/go-jose/v4", "github.com/smallstep/pkcs7", "github.com/gotd/td/bin", "github.com/gotd/td/crypto", "github.com/gotd/td/tg/e2e", "github.com/gotd/ige"}, primitives...),
 		never: noIO},
 
 	{pkg: "server/db", own: []string{""}, mods: []string{"github.com/ncruces/go-sqlite3", "github.com/jackc/pgx/v5"}, never: noFrontEnd},
@@ -200,6 +200,9 @@ func TestFloorsRefuse(t *testing.T) {
 		{"e2ee/olm", "crypto/ecdh", true},
 		{"e2ee/olm", "crypto/rand", false},
 		{"e2ee/olm", "net", false},
+		{"e2ee/secretchat", "github.com/gotd/td/tg/e2e", true},
+		{"e2ee/secretchat", "github.com/gotd/td/telegram", false},
+		{"e2ee/secretchat", "github.com/gotd/td/transport", false},
 		{"e2ee/olm", module + "/e2ee/megolm", false},
 		{"e2ee/matrix", module + "/e2ee/megolm", true},
 		{"e2ee/matrix", module + "/server/db", false},

@@ -14,7 +14,7 @@ type CertificateHolder interface {
 	// Keys asks the authority for the keys of all devices of the account,
 	// oldest first, including those that have expired.
 	Keys(ctx context.Context) ([]KeyInfo, error)
-	// Renew replaces the valid keys of this device by new ones, and returns
+	// Renew replaces the valid keys of this device with new ones, and returns
 	// them once the authority has certified them. If an earlier renewal was
 	// interrupted, it continues with the same keys. A key that is no longer
 	// valid is not renewed: an error of KindForbidden says what to do.

@@ -13,7 +13,7 @@ type IdentityKeeper interface {
 	// It may need the password. If it is interrupted, the next call continues
 	// with the same keys.
 	CreateIdentity(ctx context.Context, password Secret) error
-	// ResetIdentity replaces the account's identity by a new one. Everyone who
+	// ResetIdentity replaces the account's identity with a new one. Everyone who
 	// verified the old one has to verify again, and the account's other
 	// devices are no longer signed.
 	ResetIdentity(ctx context.Context, password Secret) error

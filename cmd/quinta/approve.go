@@ -13,11 +13,11 @@ var approveCommand = &command{
 	Name:  "approve",
 	Args:  "DEVICE [KEY ...]",
 	Short: "approve another device's new keys, or give it keys to read with",
-	Long: `With KEYs, lets another device of the account certify these new keys after its
-old ones have expired or been revoked. 'quinta doctor' on the other device
-shows their fingerprints; compare them before you approve.
-Without a KEY, sends the other device the keys to messages that no device has
-read yet. Verify that device first.
+	Long: `With KEYs, lets another of your devices have these new keys certified, after its
+old ones expired or were revoked. 'quinta doctor' on that device shows their
+fingerprints; compare them before you approve.
+Without a KEY, sends that device the keys to messages that none of your devices
+has read yet. Verify it first.
 
 Example: quinta approve JDK6EIEYAF37 3f0c91aa...
 `,

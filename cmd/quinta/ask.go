@@ -19,10 +19,9 @@ type askedLine struct {
 var askCommand = &command{
 	Name:  "ask",
 	Short: "ask senders to re-encrypt messages this device cannot read",
-	Long: `Tells the senders of all messages that cannot be read here because their keys
-are lost. If a sender has verified this device, their device encrypts the
-messages again for it, without the sender's doing. If the account has a backup,
-unlock it first.
+	Long: `Asks the senders of all messages that cannot be read here, because their keys
+are lost, to encrypt them again. If a sender has verified this device, the
+sender's device does so automatically. If you have a backup, unlock it first.
 
 Example: quinta ask
 `,

@@ -9,7 +9,7 @@ import (
 
 var demoCommand = &command{
 	Name:  "demo",
-	Short: "tell how to run the demo",
+	Short: "show how to run the demo",
 	Long: `The demo needs a server, and this program contains none, so the demo is a
 command of the server program. It starts a server inside its own process, and
 two people who talk through it. For each message it shows what was written,

@@ -47,7 +47,7 @@ var loginCommand = &command{
 	Short: "log in as a new device",
 	Long: `Logs in as a new device and stores it in the home folder, encrypted. On a
 network where accounts have an identity (cross-signing keys), the first device
-creates it; verify every later device, or unlock it with your recovery key.
+creates it. Verify every later device, or run 'quinta keys backup unlock' on it.
 
 Example: quinta login matrix https://example.org alice
 

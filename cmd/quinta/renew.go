@@ -11,7 +11,7 @@ import (
 var renewCommand = &command{
 	Name:  "renew",
 	Short: "renew this device's certified keys",
-	Long: `Replaces this device's keys by new ones, on networks where an authority
+	Long: `Replaces this device's keys with new ones, on networks where an authority
 certifies keys for a limited time. 'quinta tail' and bots renew keys on their
 own; use this command for a device that was offline for a long time, or once
 another device has approved its new keys. It is safe to repeat.

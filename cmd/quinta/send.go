@@ -25,8 +25,8 @@ var sendCommand = &command{
 	Args:  "ROOM [TEXT | -] [--flag ...]",
 	Short: "send a message or a file",
 	Long: `Sends TEXT, or with - the text from standard input, or a file. The command
-returns once the server has the message. If the server cannot be reached, the
-encrypted message stays in the outbox, and the next command sends it.
+returns once the server has the message. If the connection fails after the
+message was encrypted, it stays in the outbox, and the next command sends it.
 
 Example: df -h | quinta send alerts -
 
