@@ -117,6 +117,28 @@ func Seal(rand io.Reader, k *Key, from Side, body []byte) ([]byte, error) {
 	return packet, nil
 }
 
+// SealPadded encrypts data that is padded already, whole blocks of 16 bytes,
+// into a packet. MTProto's own messages between client and server have the same
+// outer form, with the client as the Creator.
+func SealPadded(k *Key, from Side, data []byte) ([]byte, error) {
+	if len(data)%16 != 0 {
+		return nil, ErrPacket
+	}
+	packet := append(make([]byte, headSize, headSize+len(data)), data...)
+	return packet, sealPadded(k, from.x(), packet)
+}
+
+// OpenPadded is the reverse of SealPadded. It checks msg_key and nothing else of
+// the data.
+func OpenPadded(k *Key, from Side, packet []byte) ([]byte, error) {
+	data, ok, err := unseal(k, from, packet, aes.NewCipher)
+	if err == nil && ok != 1 {
+		clear(data)
+		return nil, ErrTampered
+	}
+	return data, err
+}
+
 // sealPadded encrypts what is behind the head of packet in place.
 func sealPadded(k *Key, x int, packet []byte) error {
 	data := packet[headSize:]
@@ -149,23 +171,10 @@ func Open(k *Key, from Side, packet []byte) ([]byte, error) {
 }
 
 func open(k *Key, from Side, packet []byte, newCipher func([]byte) (cipher.Block, error)) ([]byte, error) {
-	switch f, err := Under(packet); {
-	case err != nil:
-		return nil, err
-	case f != k.Fingerprint():
-		return nil, ErrOtherKey
-	}
-	msgKey := packet[8:headSize]
-	key, iv := k.keys(from.x(), msgKey)
-	defer clear(key[:])
-	b, err := newCipher(key[:])
+	data, ok, err := unseal(k, from, packet, newCipher)
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, len(packet)-headSize)
-	ige.Decrypt(b, &iv, data, packet[headSize:])
-	want := k.msgKey(from.x(), data)
-	ok := subtle.ConstantTimeCompare(want[:], msgKey)
 	n := int(int32(binary.LittleEndian.Uint32(data)))
 	rest := len(data) - 4 - n
 	ok &= within(n, 0, len(data)) & within(n%4, 0, 0) & within(rest, minPadding, maxPadding)
@@ -174,6 +183,28 @@ func open(k *Key, from Side, packet []byte, newCipher func([]byte) (cipher.Block
 		return nil, ErrTampered
 	}
 	return data[4 : 4+n : 4+n], nil
+}
+
+// unseal decrypts a packet; ok is 1 if msg_key is that of the data. Nothing of
+// the data may show before that was looked at.
+func unseal(k *Key, from Side, packet []byte, newCipher func([]byte) (cipher.Block, error)) (data []byte, ok int, err error) {
+	switch f, err := Under(packet); {
+	case err != nil:
+		return nil, 0, err
+	case f != k.Fingerprint():
+		return nil, 0, ErrOtherKey
+	}
+	msgKey := packet[8:headSize]
+	key, iv := k.keys(from.x(), msgKey)
+	defer clear(key[:])
+	b, err := newCipher(key[:])
+	if err != nil {
+		return nil, 0, err
+	}
+	data = make([]byte, len(packet)-headSize)
+	ige.Decrypt(b, &iv, data, packet[headSize:])
+	want := k.msgKey(from.x(), data)
+	return data, subtle.ConstantTimeCompare(want[:], msgKey), nil
 }
 
 // within is 1 if low <= n <= high, else 0, without a branch.
