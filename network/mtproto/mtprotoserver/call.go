@@ -1,0 +1,260 @@
+package mtprotoserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/tl"
+	"github.com/quinta-chat/quinta/network/mtproto/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// A call is one call of one device, in its transaction.
+type call struct {
+	*conn
+	sec *secrets
+	tx  *db.Tx
+	// who has logged in with the device, "" nobody; user is the id.
+	who  account.Name
+	user int64
+}
+
+// A method is how one call is answered.
+type method struct {
+	// open: it can be called before the login.
+	open bool
+	// write: it changes something.
+	write bool
+	run   func(c *call, req any) (any, error)
+}
+
+// on makes a method of a function of the request's type.
+func on[T any](m method, run func(c *call, req *T) (any, error)) (reflect.Type, method) {
+	m.run = func(c *call, req any) (any, error) { return run(c, req.(*T)) }
+	return reflect.TypeFor[*T](), m
+}
+
+// methods is the table of calls.
+func methods() map[reflect.Type]method {
+	table := map[reflect.Type]method{}
+	add := func(t reflect.Type, m method) { table[t] = m }
+	open, read, write := method{open: true}, method{}, method{write: true}
+	openWrite := method{open: true, write: true}
+	add(on(open, getConfig))
+	add(on(open, sendCode))
+	add(on(openWrite, signIn))
+	add(on(write, logOut))
+	add(on(write, updateStatus))
+	add(on(read, resolvePhone))
+	add(on(read, resolveUsername))
+	add(on(read, getUsers))
+	add(on(read, getFullUser))
+	add(on(read, getDHConfig))
+	add(on(write, requestEncryption))
+	add(on(write, acceptEncryption))
+	add(on(write, discardEncryption))
+	add(on(write, sendEncrypted))
+	add(on(write, sendEncryptedService))
+	add(on(write, setEncryptedTyping))
+	add(on(write, readEncryptedHistory))
+	add(on(read, getState))
+	add(on(write, getDifference))
+	add(on(write, receivedQueue))
+	return table
+}
+
+var table = methods()
+
+// rpcError is the answer of a call that failed.
+func rpcError(code int32, message string) *wire.RPCError {
+	return &wire.RPCError{Code: code, Message: message}
+}
+
+// A refusal is an error with its own answer.
+type refusal struct{ *wire.RPCError }
+
+// Error implements error.
+func (r refusal) Error() string { return fmt.Sprintf("%d %s", r.Code, r.Message) }
+
+func refuse(code int32, message string) error { return refusal{rpcError(code, message)} }
+
+// codes has the answer for every Kind of the core.
+var codes = map[quinta.Kind]*wire.RPCError{
+	quinta.KindInternal:        rpcError(500, "INTERNAL"),
+	quinta.KindInvalid:         rpcError(400, "INPUT_REQUEST_INVALID"),
+	quinta.KindMalformed:       rpcError(400, "INPUT_REQUEST_INVALID"),
+	quinta.KindUnauthenticated: rpcError(401, "AUTH_KEY_UNREGISTERED"),
+	quinta.KindForbidden:       rpcError(403, "FORBIDDEN"),
+	quinta.KindNotFound:        rpcError(400, "NOT_FOUND"),
+	quinta.KindExists:          rpcError(400, "ALREADY_EXISTS"),
+	quinta.KindConflict:        rpcError(500, "CONFLICT"),
+	quinta.KindTooLarge:        rpcError(400, "DATA_TOO_LONG"),
+	quinta.KindLimited:         rpcError(420, "FLOOD_WAIT_5"),
+	quinta.KindUnavailable:     rpcError(500, "UNAVAILABLE"),
+	quinta.KindFull:            rpcError(500, "STORAGE_FULL"),
+}
+
+// flood asks a client to wait.
+func flood(d time.Duration) error {
+	return refuse(420, fmt.Sprintf("FLOOD_WAIT_%d", max(1, int64((d+time.Second-1)/time.Second))))
+}
+
+// answerOf turns an error into an answer.
+func (s *mtprotoServer) answerOf(err error) *wire.RPCError {
+	if r, ok := errors.AsType[refusal](err); ok {
+		return r.RPCError
+	}
+	kind := quinta.KindOf(err)
+	if kind == quinta.KindInternal {
+		s.Log.Error("mtproto: a call failed", "err", err)
+	}
+	return codes[kind]
+}
+
+// rateCalls bounds the calls of one device.
+var rateCalls = server.Rate{Every: 10 * time.Millisecond, Burst: 400}
+
+// maxWrappers bounds the wrappers around one call.
+const maxWrappers = 16
+
+// call unwraps a call and answers it. Calls of one key are worked on one after
+// the other in the order in which they came, so what waits for an earlier one,
+// by invokeAfterMsg, has waited.
+func (c *conn) call(ctx context.Context, body []byte) any {
+	req, err := c.unwrap(body)
+	if err != nil {
+		return c.s.answerOf(err)
+	}
+	m, ok := table[reflect.TypeOf(req)]
+	if !ok {
+		return c.s.answerOf(c.unknown(ctx))
+	}
+	if wait := c.s.Limits.Allow("mtproto call", fmt.Sprint(c.keyID), rateCalls, 1); wait > 0 {
+		return c.s.answerOf(flood(wait))
+	}
+	defer c.s.turn(c.keyID)()
+	var answer any
+	do := c.s.View
+	if m.write {
+		do = c.s.Update
+	}
+	err = do(ctx, func(tx *db.Tx) (err error) {
+		one := &call{conn: c, sec: c.s.kept, tx: tx}
+		if err := one.identify(); err != nil {
+			return err
+		}
+		if one.who == "" && !m.open {
+			return refuse(401, "AUTH_KEY_UNREGISTERED")
+		}
+		answer, err = m.run(one, req)
+		return err
+	})
+	if err != nil {
+		return c.s.answerOf(err)
+	}
+	c.push(ctx)
+	return answer
+}
+
+// unknown is the answer to a call that is not served: never 401 for a device
+// that is logged in, since clients take that for a logout.
+func (c *conn) unknown(ctx context.Context) error {
+	err := c.s.View(ctx, func(tx *db.Tx) error {
+		one := &call{conn: c, tx: tx}
+		if err := one.identify(); err != nil {
+			return err
+		}
+		if one.who == "" {
+			return refuse(401, "AUTH_KEY_UNREGISTERED")
+		}
+		return nil
+	})
+	if err == nil {
+		err = refuse(400, "METHOD_INVALID")
+	}
+	return err
+}
+
+// identify finds out who has logged in with the key.
+func (c *call) identify() error {
+	var who *string
+	err := c.tx.Row(`SELECT account FROM mtproto_device WHERE key_id = $1`, c.keyID).Scan(&who)
+	if errors.Is(err, db.ErrNoRows) || err == nil && who == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.who = account.Name(*who)
+	c.user, err = userID(c.tx, c.who)
+	return err
+}
+
+// unwrap takes a call out of its wrappers, which nest in any order.
+func (c *conn) unwrap(body []byte) (any, error) {
+	for range maxWrappers {
+		o, err := wire.Schema.Unmarshal(body)
+		switch {
+		case errors.Is(err, tl.ErrUnknown) && !wire.Schema.Knows(tl.Peek(body)):
+			return nil, nil // a call that is not served
+		case err != nil:
+			return nil, refuse(400, "INPUT_REQUEST_INVALID")
+		}
+		switch w := o.(type) {
+		case *wire.InvokeWithLayer:
+			body = w.Query
+		case *wire.InitConnection:
+			c.model = w.DeviceModel + ", " + w.AppVersion
+			body = w.Query
+		case *wire.InvokeWithoutUpdates:
+			c.quiet = true
+			body = w.Query
+		case *wire.InvokeAfterMsg:
+			body = w.Query
+		case *wire.InvokeAfterMsgs:
+			body = w.Query
+		case *wire.GzipPacked:
+			if body, err = wire.Unpack(w.Data); err != nil {
+				return nil, refuse(400, "INPUT_REQUEST_INVALID")
+			}
+		default:
+			return o, nil
+		}
+	}
+	return nil, refuse(400, "INPUT_REQUEST_INVALID")
+}
+
+// A turn is the lock of one key, with how many hold it or wait for it.
+type turn struct {
+	sync.Mutex
+	n int
+}
+
+// turn waits until no other call of a key is worked on, and returns what ends
+// the turn.
+func (s *mtprotoServer) turn(key int64) (done func()) {
+	s.mu.Lock()
+	t := s.turns[key]
+	if t == nil {
+		t = &turn{}
+		s.turns[key] = t
+	}
+	t.n++
+	s.mu.Unlock()
+	t.Lock()
+	return func() {
+		t.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if t.n--; t.n == 0 {
+			delete(s.turns, key)
+		}
+	}
+}

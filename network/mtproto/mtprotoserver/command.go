@@ -1,0 +1,138 @@
+package mtprotoserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/mtproto/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+)
+
+// commands are what an operator can do with the network.
+var commands = []server.Command{
+	{
+		Name: "mtproto key", Line: "print the key that clients of secret chats need",
+		Usage: `
+Mtproto key prints the server's public key, in PEM as clients take it, and its
+fingerprint. Clients that are to trust this server are given the key.
+
+    quintad mtproto key > server.pem
+    quinta login mtproto --server-key server.pem tcp://HOST:PORT +88800000001
+`,
+		Run: onServer(commandKey),
+	},
+	{
+		Name: "mtproto code", Line: "make a login code for an account",
+		Usage: `
+Mtproto code makes a login code for an account and prints it. It replaces the
+code before it, is good for ten minutes and one login, and can be mistyped four
+times. There is no other way to get one: this server sends no text messages.
+
+    quintad mtproto code alice
+`,
+		Args: 1,
+		Run:  onServer(commandCode),
+	},
+	{
+		Name: "mtproto number", Line: "show or set the number of an account",
+		Usage: `
+Mtproto number prints the number with which an account logs in to secret chats.
+Each account has one by itself, +888 and eight digits; --set gives it another
+one, of any digits that nobody else has.
+
+    quintad mtproto number alice
+    quintad mtproto number alice --set +15551234567
+`,
+		Args:  1,
+		Flags: []server.CommandFlag{{Name: "set", Help: "the number that the account gets"}},
+		Run:   onServer(commandNumber),
+	},
+}
+
+// onServer gives a command its server.
+func onServer(run func(context.Context, *mtprotoServer, server.CommandInput) (string, error)) func(context.Context, server.Front, server.CommandInput) (string, error) {
+	return func(ctx context.Context, f server.Front, in server.CommandInput) (string, error) {
+		s, ok := f.(*mtprotoServer)
+		if !ok {
+			return "", errors.New("mtproto: the command is for another network")
+		}
+		return run(ctx, s, in)
+	}
+}
+
+func commandKey(ctx context.Context, s *mtprotoServer, _ server.CommandInput) (string, error) {
+	sec, err := s.secrets(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%sfingerprint %d (%016x)\n", wire.PublicPEM(&sec.rsa.PublicKey), sec.rsa.fingerprint, uint64(sec.rsa.fingerprint)), nil
+}
+
+// existing parses the name of an account that there is.
+func existing(tx *db.Tx, text string) (account.Name, error) {
+	who, err := account.ParseName(text)
+	if err != nil {
+		return "", err
+	}
+	there, err := account.Exists(tx, who)
+	if err == nil && !there {
+		err = quinta.E(quinta.KindNotFound, "mtproto", "there is no account of this name")
+	}
+	return who, err
+}
+
+func commandCode(ctx context.Context, s *mtprotoServer, in server.CommandInput) (code string, err error) {
+	err = s.Update(ctx, func(tx *db.Tx) error {
+		who, err := existing(tx, in.Args[0])
+		if err != nil {
+			return err
+		}
+		code, err = account.NewCode(tx, s.Rand, name, who)
+		return err
+	})
+	return code + "\n", err
+}
+
+func commandNumber(ctx context.Context, s *mtprotoServer, in server.CommandInput) (number string, err error) {
+	err = s.Update(ctx, func(tx *db.Tx) error {
+		who, err := existing(tx, in.Args[0])
+		if err != nil {
+			return err
+		}
+		if set := in.Flags["set"]; set != "" {
+			if err := setNumber(tx, who, set); err != nil {
+				return err
+			}
+		}
+		number, err = phoneOf(tx, who)
+		return err
+	})
+	return "+" + number + "\n", err
+}
+
+// setNumber gives an account a number in the place of the one that it has.
+func setNumber(tx *db.Tx, who account.Name, text string) error {
+	digits := digitsOf(text)
+	if len(digits) < 5 {
+		return quinta.E(quinta.KindInvalid, "mtproto", "a number has 5 to 20 digits")
+	}
+	if has, err := byPhone(tx, digits); err != nil {
+		return err
+	} else if has != "" && has != who {
+		return account.ErrAliasTaken
+	}
+	old, err := account.Aliases(tx, name, who)
+	if err != nil {
+		return err
+	}
+	for _, a := range old {
+		if err := account.RemoveAlias(tx, name, a); err != nil {
+			return err
+		}
+	}
+	return account.SetAlias(tx, name, digits, who)
+}

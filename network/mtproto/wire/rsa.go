@@ -1,0 +1,75 @@
+package wire
+
+import (
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
+	"errors"
+	"math/big"
+
+	"github.com/quinta-chat/quinta/internal/tl"
+)
+
+// ErrRSA: a server key is RSA with 2048 bits and the exponent 65537.
+var ErrRSA = errors.New("mtproto: a server key is RSA with 2048 bits and the exponent 65537, in PEM without a passphrase")
+
+// RSAFingerprint is the name of a server's key on the wire.
+func RSAFingerprint(k *rsa.PublicKey) int64 {
+	b, err := tl.NewSchema().Append(nil, k.N.Bytes())
+	if err == nil {
+		b, err = tl.NewSchema().Append(b, big.NewInt(int64(k.E)).Bytes())
+	}
+	if err != nil {
+		panic("mtproto: internal error: " + err.Error())
+	}
+	h := sha1.Sum(b)
+	return int64(binary.LittleEndian.Uint64(h[12:]))
+}
+
+func checkRSA(k *rsa.PublicKey) error {
+	if k.N.BitLen() != 2048 || k.E != 65537 {
+		return ErrRSA
+	}
+	return nil
+}
+
+// ParseServerKey reads a private key, PKCS #1 or PKCS #8 in PEM.
+func ParseServerKey(text []byte) (*rsa.PrivateKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, ErrRSA
+	}
+	k, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		var ok bool
+		if k, ok = any.(*rsa.PrivateKey); err != nil || !ok {
+			return nil, ErrRSA
+		}
+	}
+	return k, checkRSA(&k.PublicKey)
+}
+
+// ParsePublicKey reads a public key, PKCS #1 or SubjectPublicKeyInfo in PEM.
+func ParsePublicKey(text []byte) (*rsa.PublicKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, ErrRSA
+	}
+	k, err := x509.ParsePKCS1PublicKey(block.Bytes)
+	if err != nil {
+		any, err := x509.ParsePKIXPublicKey(block.Bytes)
+		var ok bool
+		if k, ok = any.(*rsa.PublicKey); err != nil || !ok {
+			return nil, ErrRSA
+		}
+	}
+	return k, checkRSA(k)
+}
+
+// PublicPEM writes a public key as other clients take it.
+func PublicPEM(k *rsa.PublicKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(k)})
+}
