@@ -46,6 +46,9 @@ func (c *Core) Listen(open func(network quinta.NetworkName, addr string) (net.Li
 	return streams, nil
 }
 
+// Streams returns the listeners that Listen opened.
+func (c *Core) Streams() []Stream { return c.streams }
+
 func closeStreams(streams []Stream) error {
 	var errs []error
 	for _, s := range streams {

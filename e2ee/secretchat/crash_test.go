@@ -233,6 +233,10 @@ func (p *play) halfLive(rng *rand.Rand) {
 func TestViewOnly(t *testing.T) {
 	p := newPlay(t, 300)
 	room := p.open()
+	empty := newPlay(t, 301).a
+	if err := empty.store.View(context.Background(), func(tx e2ee.Tx) error { _, err := empty.m.Chats(tx); return err }); err != nil {
+		t.Errorf("a view of a new store wrote: %v", err)
+	}
 	if err := p.a.store.View(context.Background(), func(tx e2ee.Tx) error {
 		if _, err := p.a.m.Chat(tx, room); err != nil {
 			return err
@@ -243,7 +247,7 @@ func TestViewOnly(t *testing.T) {
 		if _, err := p.a.m.Expires(tx); err != nil {
 			return err
 		}
-		_, err := p.a.m.Qts(tx)
+		_, _, err := p.a.m.Position(tx)
 		return err
 	}); err != nil {
 		t.Errorf("a view wrote: %v", err)

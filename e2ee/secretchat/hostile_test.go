@@ -210,11 +210,11 @@ func TestAttack10Replay(t *testing.T) {
 	if n := p.b.count(e2ee.EventUndecryptable); n != 0 {
 		t.Errorf("%d doubles were shown as unreadable", n)
 	}
-	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return p.b.m.Receive(tx, In{Qts: 90}) })
-	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return p.b.m.Receive(tx, In{Qts: 5}) })
+	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return p.b.m.Receive(tx, In{Qts: 90, Pts: 4}) })
+	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return p.b.m.Receive(tx, In{Qts: 5, Pts: 3}) })
 	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		if got, err := p.b.m.Qts(tx); got != 90 || err != nil {
-			t.Errorf("position: got %d, %v, want 90", got, err)
+		if qts, pts, err := p.b.m.Position(tx); qts != 90 || pts != 4 || err != nil {
+			t.Errorf("position: got %d, %d, %v, want 90, 4", qts, pts, err)
 		}
 		return nil, nil
 	})

@@ -50,8 +50,9 @@ type meta struct {
 	User   int64           `json:"user"`
 	Device quinta.DeviceID `json:"device"`
 	Seq    e2ee.Seq        `json:"seq"`
-	// Qts is up to where the queue of the device was taken in.
+	// Qts and Pts are up to where messages and other updates were taken in.
 	Qts int `json:"qts"`
+	Pts int `json:"pts,omitempty"`
 	// G, P and Version are the parameters that the server gave last.
 	G       int    `json:"g,omitempty"`
 	P       []byte `json:"p,omitempty"`
@@ -104,7 +105,7 @@ func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
 			}
 		}
 	}
-	if b := e2ee.JSON(w.meta); string(b) != string(w.before) || !found {
+	if b := e2ee.JSON(w.meta); string(b) != string(w.before) {
 		if err := tx.Put(keyMeta, b); err != nil {
 			return nil, err
 		}
@@ -152,11 +153,11 @@ func (w *work) random64() (int64, error) {
 	}
 }
 
-// Qts is up to where the queue of the device was taken in. What is passed to
-// the server as acknowledged is this and never more.
-func (m *Machine) Qts(tx e2ee.Tx) (qts int, err error) {
-	_, err = m.run(tx, func(w *work) error { qts = w.meta.Qts; return nil })
-	return qts, err
+// Position is up to where messages and other updates were taken in. What is
+// passed to the server as acknowledged is this and never more.
+func (m *Machine) Position(tx e2ee.Tx) (qts, pts int, err error) {
+	_, err = m.run(tx, func(w *work) error { qts, pts = w.meta.Qts, w.meta.Pts; return nil })
+	return qts, pts, err
 }
 
 // Outgoing returns the calls that are due, oldest first.
@@ -194,7 +195,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 				return err
 			}
 		}
-		w.meta.Qts = max(w.meta.Qts, in.Qts)
+		w.meta.Qts, w.meta.Pts = max(w.meta.Qts, in.Qts), max(w.meta.Pts, in.Pts)
 		return w.expire()
 	})
 }

@@ -85,13 +85,13 @@ type Update struct {
 }
 
 // An In is what came from the server at once: the people that it names, the
-// updates in their order, and the position of the queue behind them.
+// updates in their order, and the positions behind them.
 type In struct {
 	People  []Person
 	Updates []Update
-	// Qts is the position of this device's queue after the updates; 0 leaves
-	// it as it is.
-	Qts int
+	// Qts and Pts are the positions of this device's queue of messages and of
+	// its other updates, behind the updates; 0 leaves them as they are.
+	Qts, Pts int
 }
 
 // A Method is one of the calls of a server.

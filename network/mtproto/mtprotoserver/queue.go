@@ -27,7 +27,7 @@ const (
 
 // feedKey is what wakes those who wait for something for a device.
 func feedKey(key int64) string {
-	return feed.Device("mtproto", quinta.DeviceID(strconv.FormatInt(key, 16)))
+	return feed.Device(name, "", quinta.DeviceID(strconv.FormatInt(key, 16)))
 }
 
 // tell notes an event for a device.

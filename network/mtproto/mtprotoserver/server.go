@@ -49,6 +49,7 @@ const name quinta.NetworkName = "mtproto"
 
 var (
 	_ server.StreamFront   = (*mtprotoServer)(nil)
+	_ server.Web           = (*mtprotoServer)(nil)
 	_ server.AccountKeeper = (*mtprotoServer)(nil)
 	_ server.Periodic      = (*mtprotoServer)(nil)
 )

@@ -1,0 +1,135 @@
+package mtprotoclient
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/timeline"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat"
+)
+
+// A Session is one logged-in device. It is safe for concurrent use; Run and
+// Flush exclude each other.
+type Session struct {
+	env     e2ee.Env
+	account account
+	link    *link
+	machine *secretchat.Machine
+	loop    *client.Loop[secretchat.In, secretchat.Req, secretchat.Ans]
+	runner  *client.Runner[secretchat.In, secretchat.Req, secretchat.Ans]
+}
+
+var _ client.Session = (*Session)(nil)
+
+func newSession(st client.Store, env e2ee.Env, a account) (*Session, error) {
+	key, err := secretchat.ParseKey(a.Key)
+	if err != nil {
+		return nil, e2ee.Damaged(keyAccount)
+	}
+	s := &Session{env: env, account: a, machine: secretchat.New(env, a.User, a.Device)}
+	s.link = &link{env: env, target: a.Target, key: key, machine: s.machine}
+	s.loop = &client.Loop[secretchat.In, secretchat.Req, secretchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
+	s.runner = client.NewRunner(s.loop)
+	s.runner.Waits = s.link.waits.Store
+	return s, nil
+}
+
+// Self returns the device.
+func (s *Session) Self() quinta.Device { return s.account.self() }
+
+// Run implements client.Session.
+func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error { return s.runner.Run(ctx, on) }
+
+// Flush implements client.Session.
+func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
+	return s.runner.Flush(ctx, on, func(in secretchat.In) bool { return len(in.Updates) == 0 })
+}
+
+// Close implements client.Session.
+func (s *Session) Close() error {
+	s.link.close()
+	return s.runner.Store().Close()
+}
+
+// do runs one step of the machine and hands on what it reports.
+func (s *Session) do(ctx context.Context, op string, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+	err := errorOf(op, s.runner.Do(ctx, fn))
+	s.loop.Wake()
+	return err
+}
+
+// look runs fn over what is committed.
+func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
+	return s.runner.Look(ctx, fn)
+}
+
+// Send implements client.Session.
+func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
+	const op = "sending"
+	var b [16]byte
+	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	txn := quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:]))
+	if d.File != nil {
+		return "", quinta.E(quinta.KindInvalid, op, "files are not sent on this network yet")
+	}
+	m := quinta.Message{Room: room, Sender: s.Self().User, Device: s.account.Device, Txn: txn, Time: s.env.Now(), Kind: d.Kind, Text: d.Text, Relation: d.Relation, Type: d.Type, Body: d.Body}
+	if m.Kind == "" {
+		m.Kind = quinta.MessageText
+	}
+	return txn, errorOf(op, s.loop.Send(ctx, m))
+}
+
+// errorOf puts the machine's refusals into the words of the core.
+func errorOf(op string, err error) error {
+	for _, c := range []struct {
+		is   error
+		kind quinta.Kind
+	}{
+		{secretchat.ErrUnknownChat, quinta.KindNotFound},
+		{secretchat.ErrClosed, quinta.KindForbidden},
+		{secretchat.ErrNotOpen, quinta.KindForbidden},
+		{secretchat.ErrNotAsked, quinta.KindConflict},
+		{secretchat.ErrNoSuchForm, quinta.KindInvalid},
+		{secretchat.ErrTooLong, quinta.KindTooLarge},
+		{secretchat.ErrMalformed, quinta.KindInvalid},
+		{secretchat.ErrOtherUser, quinta.KindConflict},
+	} {
+		if errors.Is(err, c.is) {
+			return &quinta.Error{Kind: c.kind, Op: op, Err: err}
+		}
+	}
+	if e, ok := errors.AsType[callError](err); ok {
+		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: errors.New(printable(e.Message))}
+	}
+	return err
+}
+
+// maxShown bounds what is shown of the words of others, in bytes.
+const maxShown = 200
+
+// printable makes the words of others fit to be shown in one line.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > maxShown {
+		s = strings.ToValidUTF8(s[:maxShown], "")
+	}
+	return strings.TrimSpace(s)
+}
