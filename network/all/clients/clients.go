@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
+	"github.com/quinta-chat/quinta/network/mtproto/mtprotoclient"
 )
 
 // All returns the client half of every network, one line each.
@@ -14,5 +15,6 @@ func All() []client.Network {
 	return []client.Network{
 		matrixclient.Network{},
 		caclient.Network{},
+		mtprotoclient.Network{},
 	}
 }

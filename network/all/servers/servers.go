@@ -6,6 +6,7 @@ package servers
 import (
 	"github.com/quinta-chat/quinta/network/ca/caserver"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver"
+	"github.com/quinta-chat/quinta/network/mtproto/mtprotoserver"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -14,5 +15,6 @@ func All() []server.Network {
 	return []server.Network{
 		matrixserver.Network,
 		caserver.Network,
+		mtprotoserver.Network,
 	}
 }

@@ -171,6 +171,12 @@ func (d *device) count(text string) (n int) {
 	return n
 }
 
+// sent reports whether the server has a text.
+func (d *device) sent(text string) bool {
+	_, ok := d.find(func(e e2ee.Event) bool { return e.Kind == e2ee.EventSent && e.Message.Text == text })
+	return ok
+}
+
 func (d *device) says(room quinta.RoomID, text string) {
 	d.t.Helper()
 	if _, err := d.s.Send(context.Background(), room, client.Text(text)); err != nil {

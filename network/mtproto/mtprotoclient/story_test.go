@@ -106,10 +106,7 @@ func TestAway(t *testing.T) {
 	for _, s := range texts {
 		alice.says(id, s)
 	}
-	alice.until("that all was sent", func() bool {
-		_, ok := alice.find(func(e e2ee.Event) bool { return e.Kind == e2ee.EventSent && e.Message.Text == "five" })
-		return ok
-	})
+	alice.until("that all was sent", func() bool { return alice.sent("five") })
 	bob.boot()
 	for _, s := range texts {
 		bob.reads(s)
