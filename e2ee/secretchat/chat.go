@@ -261,6 +261,24 @@ func (m *Machine) Chat(tx e2ee.Tx, room quinta.RoomID) (info ChatInfo, err error
 	return info, err
 }
 
+// Busy reports whether calls of a chat are due, such as the request for it.
+func (m *Machine) Busy(tx e2ee.Tx, room quinta.RoomID) (busy bool, err error) {
+	_, err = m.run(tx, func(w *work) error {
+		c, err := w.room(room)
+		if err != nil {
+			return err
+		}
+		for r, err := range w.queue.All() {
+			if err != nil {
+				return err
+			}
+			busy = busy || r.Value.Chat == c.ID
+		}
+		return nil
+	})
+	return busy, err
+}
+
 // Verify records whether the user compared the Hash of a chat's key with the
 // peer over another channel. It holds for as long as the chat lives.
 func (m *Machine) Verify(tx e2ee.Tx, room quinta.RoomID, equal bool) ([]e2ee.Event, error) {

@@ -19,8 +19,8 @@ import (
 // pollFor is how long Receive waits before it asks again by itself.
 const pollFor = 60 * time.Second
 
-// A link carries the machine's calls over one connection, which is made when it
-// is needed and again when it was lost.
+// A link carries the machine's calls over one connection, which its runner
+// holds.
 type link struct {
 	env     e2ee.Env
 	target  target
@@ -35,38 +35,42 @@ type link struct {
 
 var _ client.Link[secretchat.In, secretchat.Req, secretchat.Ans] = (*link)(nil)
 
-// conn returns the connection.
-func (l *link) conn(ctx context.Context) (*conn, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.live != nil {
-		select {
-		case <-l.live.done:
-		default:
-			return l.live, nil
-		}
-	}
+var _ client.Connected = (*link)(nil)
+
+// Connect implements client.Connected.
+func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
 	c, err := connect(ctx, l.env, l.target, l.key)
 	if err != nil {
-		return nil, err
+		return nil, nil, passing(err)
 	}
+	l.mu.Lock()
 	l.live = c
-	return c, nil
+	l.mu.Unlock()
+	live, end := context.WithCancelCause(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		<-c.done
+		end(c.err)
+	}()
+	return live, func() { c.close(); <-ended }, nil
 }
 
-func (l *link) close() {
+// conn returns the connection that is held.
+func (l *link) conn() (*conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.live != nil {
-		l.live.close()
+	if l.live == nil {
+		return nil, errLost
 	}
+	return l.live, nil
 }
 
 // call makes a call. What may pass is worth another try.
 func (l *link) call(ctx context.Context, req any) (any, error) {
-	c, err := l.conn(ctx)
+	c, err := l.conn()
 	if err != nil {
-		return nil, passing(err)
+		return nil, err
 	}
 	o, err := c.call(ctx, req)
 	return o, passing(err)
@@ -201,9 +205,9 @@ func (l *link) Receive(ctx context.Context, st client.Store) (secretchat.In, err
 		}); err != nil {
 			return secretchat.In{}, err
 		}
-		c, err := l.conn(ctx)
+		c, err := l.conn()
 		if err != nil {
-			return secretchat.In{}, passing(err)
+			return secretchat.In{}, err
 		}
 		select {
 		case <-c.wake:

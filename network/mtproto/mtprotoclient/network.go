@@ -29,6 +29,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 )
@@ -79,8 +80,8 @@ type intent struct {
 const loggingIn = "logging in"
 
 // Login logs a new device in. in.Server is "https://HOST", which says the
-// server's key, or "tcp://HOST:PORT" with ServerKey; in.User is the number, and
-// in.Password the login code.
+// server's key, or "tcp://HOST:PORT" with ServerKey; in.User is the number. The
+// login code is asked for.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	plan, err := n.begin(ctx, st, env, in)
 	if err != nil {
@@ -95,7 +96,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 		return quinta.Device{}, err
 	}
 	defer c.close()
-	user, err := signIn(ctx, c, plan.Phone, in.Password)
+	user, err := signIn(ctx, c, plan.Phone, in)
 	if err != nil {
 		return quinta.Device{}, err
 	}
@@ -253,12 +254,16 @@ func (n Network) about(ctx context.Context, base string) (*wire.About, error) {
 }
 
 // signIn logs in with a code and returns the user's id.
-func signIn(ctx context.Context, c *conn, phone string, code client.Secret) (int64, error) {
+func signIn(ctx context.Context, c *conn, phone string, in client.Credentials) (int64, error) {
 	o, err := c.call(ctx, &wire.SendCode{PhoneNumber: phone, APIID: 1, APIHash: "quinta", Settings: &wire.CodeSettings{}})
 	if err == nil {
 		sent, ok := o.(*wire.SentCode)
 		if !ok {
 			return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what the call gives")
+		}
+		code, aerr := in.Answer(ctx, client.Question{Kind: client.AskCode, Text: "the login code for +" + phone})
+		if aerr != nil {
+			return 0, aerr
 		}
 		o, err = c.call(ctx, &wire.SignIn{PhoneNumber: phone, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: code.Reveal()})
 	}
@@ -267,7 +272,7 @@ func signIn(ctx context.Context, c *conn, phone string, code client.Secret) (int
 		if strings.HasPrefix(e.Message, "PHONE_CODE") {
 			text = "the login code is wrong or has expired"
 		}
-		return 0, &quinta.Error{Kind: quinta.KindUnauthenticated, Op: loggingIn, Err: fmt.Errorf("%s (%s)", text, printable(e.Message))}
+		return 0, &quinta.Error{Kind: quinta.KindUnauthenticated, Op: loggingIn, Err: fmt.Errorf("%s (%s)", text, printable.Line(e.Message))}
 	}
 	if err != nil {
 		return 0, passing(err)

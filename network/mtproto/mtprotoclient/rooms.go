@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 )
 
@@ -51,12 +52,12 @@ func (s *Session) room(c secretchat.ChatInfo) client.RoomInfo {
 
 // personName is what the server calls somebody: name, username and number.
 func personName(p secretchat.Person) string {
-	name := printable(p.Name)
-	if u := printable(p.Username); u != "" && u != name {
+	name := printable.Line(p.Name)
+	if u := printable.Line(p.Username); u != "" && u != name {
 		name += " @" + u
 	}
 	if p.Phone != "" {
-		name += " +" + printable(p.Phone)
+		name += " +" + printable.Line(p.Phone)
 	}
 	if name = strings.TrimSpace(name); name == "" {
 		name = string(secretchat.UserID(p.ID))
@@ -83,7 +84,25 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	if err := s.do(ctx, op, func(tx e2ee.Tx) (_ []e2ee.Event, err error) { id, err = s.machine.Create(tx, peer); return nil, err }); err != nil {
 		return "", err
 	}
-	return quinta.RoomID(id.String()), s.loop.Push(ctx)
+	room := quinta.RoomID(id.String())
+	info, err := s.settled(ctx, op, room)
+	if err == nil && info.State == secretchat.StateClosed {
+		err = quinta.E(quinta.KindForbidden, op, info.Why)
+	}
+	return room, err
+}
+
+// settled waits until the server has answered what is due for a chat.
+func (s *Session) settled(ctx context.Context, op string, room quinta.RoomID) (info secretchat.ChatInfo, err error) {
+	err = s.runner.Wait(ctx, op, func(tx e2ee.Tx) (bool, error) {
+		busy, err := s.machine.Busy(tx, room)
+		if err != nil || busy {
+			return false, err
+		}
+		info, err = s.machine.Chat(tx, room)
+		return err == nil, err
+	})
+	return info, errorOf(op, err)
 }
 
 // find asks the server for a person, by number or username.
@@ -93,7 +112,7 @@ func (s *Session) find(ctx context.Context, user string) (secretchat.Person, err
 	if phone := digits(user); phone != "" {
 		req = &wire.ResolvePhone{Phone: phone}
 	}
-	o, err := s.link.call(ctx, req)
+	o, err := s.call(ctx, req)
 	if e, ok := errors.AsType[callError](err); ok && strings.HasSuffix(e.Message, "_NOT_OCCUPIED") {
 		return secretchat.Person{}, quinta.E(quinta.KindNotFound, op, "nobody has this number or username")
 	} else if err != nil {
@@ -132,10 +151,12 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 
 // Leave implements client.Talker: it closes a chat or declines a request.
 func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
-	if err := s.do(ctx, "closing a chat", func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Close(tx, room, false) }); err != nil {
+	const op = "closing a chat"
+	if err := s.do(ctx, op, func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Close(tx, room, false) }); err != nil {
 		return err
 	}
-	return s.loop.Push(ctx)
+	_, err := s.settled(ctx, op, room)
+	return err
 }
 
 // RotateKey implements client.KeyRotator. The key changes when the other side
@@ -152,7 +173,7 @@ func (s *Session) Restored(ctx context.Context) error {
 
 // Logout implements client.Leaver.
 func (s *Session) Logout(ctx context.Context) error {
-	_, err := s.link.call(ctx, &wire.LogOut{})
+	_, err := s.call(ctx, &wire.LogOut{})
 	return errorOf("logging out", err)
 }
 

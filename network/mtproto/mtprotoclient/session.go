@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // A Session is one logged-in device. It is safe for concurrent use; Run and
@@ -23,7 +22,6 @@ type Session struct {
 	account account
 	link    *link
 	machine *secretchat.Machine
-	loop    *client.Loop[secretchat.In, secretchat.Req, secretchat.Ans]
 	runner  *client.Runner[secretchat.In, secretchat.Req, secretchat.Ans]
 }
 
@@ -36,9 +34,12 @@ func newSession(st client.Store, env e2ee.Env, a account) (*Session, error) {
 	}
 	s := &Session{env: env, account: a, machine: secretchat.New(env, a.User, a.Device)}
 	s.link = &link{env: env, target: a.Target, key: key, machine: s.machine}
-	s.loop = &client.Loop[secretchat.In, secretchat.Req, secretchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
-	s.runner = client.NewRunner(s.loop)
-	s.runner.Waits = s.link.waits.Store
+	s.runner = client.NewRunner(
+		client.Parts[secretchat.In, secretchat.Req, secretchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
+		client.Hooks[secretchat.In]{
+			Waits:    s.link.waits.Store,
+			CaughtUp: func(in secretchat.In) bool { return len(in.Updates) == 0 },
+		})
 	return s, nil
 }
 
@@ -50,20 +51,27 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error { return s
 
 // Flush implements client.Session.
 func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
-	return s.runner.Flush(ctx, on, func(in secretchat.In) bool { return len(in.Updates) == 0 })
+	return s.runner.Flush(ctx, on)
 }
 
 // Close implements client.Session.
-func (s *Session) Close() error {
-	s.link.close()
-	return s.runner.Store().Close()
-}
+func (s *Session) Close() error { return s.runner.Store().Close() }
 
 // do runs one step of the machine and hands on what it reports.
 func (s *Session) do(ctx context.Context, op string, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
 	err := errorOf(op, s.runner.Do(ctx, fn))
-	s.loop.Wake()
+	s.runner.Wake()
 	return err
+}
+
+// call makes a call that is not the machine's.
+func (s *Session) call(ctx context.Context, req any) (any, error) {
+	live, release, err := s.runner.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.link.call(live, req)
 }
 
 // look runs fn over what is committed.
@@ -86,7 +94,7 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 	if m.Kind == "" {
 		m.Kind = quinta.MessageText
 	}
-	return txn, errorOf(op, s.loop.Send(ctx, m))
+	return txn, errorOf(op, s.runner.Send(ctx, m))
 }
 
 // errorOf puts the machine's refusals into the words of the core.
@@ -109,27 +117,7 @@ func errorOf(op string, err error) error {
 		}
 	}
 	if e, ok := errors.AsType[callError](err); ok {
-		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: errors.New(printable(e.Message))}
+		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: errors.New(printable.Line(e.Message))}
 	}
 	return err
-}
-
-// maxShown bounds what is shown of the words of others, in bytes.
-const maxShown = 200
-
-// printable makes the words of others fit to be shown in one line.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if len(s) > maxShown {
-		s = strings.ToValidUTF8(s[:maxShown], "")
-	}
-	return strings.TrimSpace(s)
 }

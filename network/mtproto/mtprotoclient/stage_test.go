@@ -59,7 +59,7 @@ func login(t *testing.T, srv *quintatest.Server, name string) *device {
 	}
 	d := &device{t: t, name: name, path: filepath.Join(t.TempDir(), "client.db")}
 	st := d.store()
-	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", name), Password: client.NewSecret(command(t, srv, "mtproto code", name)), DeviceName: name}
+	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", name), Ask: code(command(t, srv, "mtproto code", name)), DeviceName: name}
 	if _, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), in); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -69,6 +69,16 @@ func login(t *testing.T, srv *quintatest.Server, name string) *device {
 	d.boot()
 	t.Cleanup(func() { d.kill() })
 	return d
+}
+
+// code answers the question for a login code, and no other.
+func code(text string) func(context.Context, client.Question) (client.Secret, error) {
+	return func(_ context.Context, q client.Question) (client.Secret, error) {
+		if q.Kind != client.AskCode {
+			return client.Secret{}, nil
+		}
+		return client.NewSecret(text), nil
+	}
 }
 
 func (d *device) store() client.Store {

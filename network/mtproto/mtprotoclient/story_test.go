@@ -175,7 +175,7 @@ func TestLoginRefused(t *testing.T) {
 	} {
 		d := &device{t: t, path: t.TempDir() + "/x.db"}
 		st := d.store()
-		_, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), client.Credentials{Server: srv.URL, User: c.user, Password: client.NewSecret(c.code)})
+		_, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), client.Credentials{Server: srv.URL, User: c.user, Ask: code(c.code)})
 		if quinta.KindOf(err) != c.want {
 			t.Errorf("%s: got %v, want %v", c.user, err, c.want)
 		}
@@ -186,7 +186,7 @@ func TestLoginRefused(t *testing.T) {
 	st := d.store()
 	defer st.Close()
 	key, _, _ := strings.Cut(command(t, other, "mtproto key"), "fingerprint")
-	_, err := (mtprotoclient.Network{ServerKey: []byte(key)}).Login(t.Context(), st, env(), client.Credentials{Server: "tcp://" + srv.Addr(t, "mtproto"), User: number, Password: client.NewSecret("123456")})
+	_, err := (mtprotoclient.Network{ServerKey: []byte(key)}).Login(t.Context(), st, env(), client.Credentials{Server: "tcp://" + srv.Addr(t, "mtproto"), User: number, Ask: code("123456")})
 	if quinta.KindOf(err) != quinta.KindForbidden {
 		t.Errorf("another server's key: got %v, want forbidden", err)
 	}

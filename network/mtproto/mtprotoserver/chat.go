@@ -209,7 +209,7 @@ func acceptEncryption(c *call, r *wire.AcceptEncryption) (any, error) {
 		return nil, refuse(400, "ENCRYPTION_ALREADY_DECLINED")
 	}
 	ch.State, ch.OtherKey, ch.GB, ch.Fingerprint = stateOpen, &c.keyID, gb, &r.KeyFingerprint
-	if err := c.tx.Do(`UPDATE mtproto_chat SET state = $1, other_key = $2, g_b = $3, fingerprint = $4 WHERE id = $5`, ch.State, c.keyID, gb, r.KeyFingerprint, ch.ID); err != nil {
+	if err := c.tx.Queue(`UPDATE mtproto_chat SET state = $1, other_key = $2, g_b = $3, fingerprint = $4 WHERE id = $5`, ch.State, c.keyID, gb, r.KeyFingerprint, ch.ID); err != nil {
 		return nil, err
 	}
 	if err := tell(c.tx, ch.AdminKey, ch.ID, stateOpen, 0); err != nil {
@@ -247,7 +247,7 @@ func discardEncryption(c *call, r *wire.DiscardEncryption) (any, error) {
 // closeChat closes a chat, which one of its devices asked for, and tells the
 // others: the one at the far end, and all that were asked.
 func (s *mtprotoServer) closeChat(tx *db.Tx, ch *chat, by int64, forget bool) error {
-	if err := tx.Do(`UPDATE mtproto_chat SET state = $1, forget = $2, closed = $3 WHERE id = $4`, stateClosed, forget, tx.Millis(), ch.ID); err != nil {
+	if err := tx.Queue(`UPDATE mtproto_chat SET state = $1, forget = $2, closed = $3 WHERE id = $4`, stateClosed, forget, tx.Millis(), ch.ID); err != nil {
 		return err
 	}
 	tellTo := []int64{ch.AdminKey}
@@ -332,16 +332,19 @@ func setEncryptedTyping(c *call, r *wire.SetEncryptedTyping) (any, error) {
 	if err != nil || !r.Typing {
 		return err == nil, err
 	}
-	c.tx.OnCommit(func() {
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		if len(c.s.typing) >= maxTyping {
-			clear(c.s.typing)
-		}
-		c.s.typing[to] = ch.ID
-	})
+	c.s.types(to, ch.ID)
 	feed.Bump(c.tx, feedKey(to))
 	return true, nil
+}
+
+// types notes that somebody types to a device.
+func (s *mtprotoServer) types(key, chat int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.typing) >= maxTyping {
+		clear(s.typing)
+	}
+	s.typing[key] = chat
 }
 
 // typed returns the chat in which somebody types to a device, if any, once.

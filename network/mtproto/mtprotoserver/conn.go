@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
@@ -38,6 +39,9 @@ type conn struct {
 	quiet bool
 	// pushing says that updates are pushed.
 	pushing bool
+	// leaving says that the device logs out on this connection, which therefore
+	// still gets its answer.
+	leaving atomic.Bool
 	wait    sync.WaitGroup
 
 	mu       sync.Mutex

@@ -129,7 +129,7 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	if !ok {
 		return rpcError(400, "PHONE_CODE_INVALID"), nil
 	}
-	if err := c.tx.Do(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID); err != nil {
+	if err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID); err != nil {
 		return nil, err
 	}
 	c.who = who
@@ -171,11 +171,12 @@ func clip(s string) string {
 }
 
 func logOut(c *call, _ *wire.LogOut) (any, error) {
+	c.leaving.Store(true)
 	return &wire.LoggedOut{}, c.s.endDevice(c.tx, c.keyID)
 }
 
 func updateStatus(c *call, _ *wire.UpdateStatus) (any, error) {
-	return true, c.tx.Do(`UPDATE mtproto_device SET seen = $1 WHERE key_id = $2`, c.tx.Millis(), c.keyID)
+	return true, c.tx.Queue(`UPDATE mtproto_device SET seen = $1 WHERE key_id = $2`, c.tx.Millis(), c.keyID)
 }
 
 // devicesOf are the keys with which an account is logged in.
@@ -221,7 +222,7 @@ func (s *mtprotoServer) endDevice(tx *db.Tx, key int64) error {
 		`DELETE FROM mtproto_sent WHERE key_id = $1`,
 		`UPDATE mtproto_device SET account = NULL, acked = qts WHERE key_id = $1`,
 	} {
-		if err := tx.Do(sql, key); err != nil {
+		if err := tx.Queue(sql, key); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func tell(tx *db.Tx, key, chat int64, stage string, maxDate int64) error {
 		return err
 	}
 	feed.Bump(tx, feedKey(key))
-	return tx.Do(`INSERT INTO mtproto_event (key_id, pts, chat, stage, at, max_date, expires) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	return tx.Queue(`INSERT INTO mtproto_event (key_id, pts, chat, stage, at, max_date, expires) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		key, pts, chat, stage, tx.Now().Unix(), maxDate, tx.Millis()+keptFor)
 }
 
@@ -87,7 +87,7 @@ func (c *call) deliver(peer any, random int64, data []byte, service bool) (date 
 		return 0, refuse(420, "FLOOD_WAIT_60")
 	}
 	feed.Bump(c.tx, feedKey(to))
-	return date, c.tx.Do(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)`,
+	return date, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)`,
 		to, qts, ch.ID, random, date, service, data, expires)
 }
 
@@ -209,13 +209,13 @@ func getState(c *call, _ *wire.GetState) (any, error) {
 // acknowledge removes what a device says it has. A position that was not given
 // yet acknowledges nothing beyond.
 func (c *call) acknowledge(qts, pts int64) error {
-	if err := c.tx.Do(`DELETE FROM mtproto_message WHERE key_id = $1 AND qts <= $2`, c.keyID, qts); err != nil {
+	if err := c.tx.Queue(`DELETE FROM mtproto_message WHERE key_id = $1 AND qts <= $2`, c.keyID, qts); err != nil {
 		return err
 	}
-	if err := c.tx.Do(`DELETE FROM mtproto_event WHERE key_id = $1 AND pts <= $2`, c.keyID, pts); err != nil {
+	if err := c.tx.Queue(`DELETE FROM mtproto_event WHERE key_id = $1 AND pts <= $2`, c.keyID, pts); err != nil {
 		return err
 	}
-	return c.tx.Do(`UPDATE mtproto_device SET acked = CASE WHEN qts < $1 THEN qts ELSE $1 END, seen = $2 WHERE key_id = $3 AND acked < $1`, qts, c.tx.Millis(), c.keyID)
+	return c.tx.Queue(`UPDATE mtproto_device SET acked = CASE WHEN qts < $1 THEN qts ELSE $1 END, seen = $2 WHERE key_id = $3 AND acked < $1`, qts, c.tx.Millis(), c.keyID)
 }
 
 // getDifference acknowledges what was passed in and returns what comes after.
@@ -285,7 +285,9 @@ func (c *conn) push(ctx context.Context) {
 				if ctx.Err() == nil && !errors.Is(err, errGone) {
 					c.s.Log.Debug("mtproto: pushing ended", "err", err)
 				}
-				c.f.Close()
+				if !c.leaving.Load() {
+					c.f.Close()
+				}
 				return
 			}
 			select {
@@ -345,14 +347,14 @@ func (s *mtprotoServer) Periodically(ctx context.Context) error {
 		`DELETE FROM mtproto_event WHERE expires < $1`,
 		`DELETE FROM mtproto_sent WHERE expires < $1`,
 	} {
-		if err := s.Update(ctx, func(tx *db.Tx) error { return tx.Do(sql, tx.Millis()) }); err != nil {
+		if err := s.Update(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
 			return fmt.Errorf("mtproto: sweeping: %w", err)
 		}
 	}
 	return s.Update(ctx, func(tx *db.Tx) error {
-		if err := tx.Do(`DELETE FROM mtproto_chat WHERE state = $1 AND closed < $2`, stateClosed, tx.Millis()-keptFor); err != nil {
+		if err := tx.Queue(`DELETE FROM mtproto_chat WHERE state = $1 AND closed < $2`, stateClosed, tx.Millis()-keptFor); err != nil {
 			return err
 		}
-		return tx.Do(`DELETE FROM mtproto_device WHERE account IS NULL AND seen < $1`, tx.Millis()-keptFor)
+		return tx.Queue(`DELETE FROM mtproto_device WHERE account IS NULL AND seen < $1`, tx.Millis()-keptFor)
 	})
 }
