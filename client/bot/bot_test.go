@@ -89,7 +89,6 @@ func talks(t *testing.T, n network, url string, in client.NewRoom) *talker {
 				joined <- struct{}{}
 			case e.Kind == e2ee.EventFailed, e.Kind == e2ee.EventTrouble, e.Kind == e2ee.EventUndecryptable:
 				t.Logf("alice: %s %s", e.Reason, e.Detail)
-				t.Logf("DEBUG alice: %+v", e)
 			}
 		})
 	}()
