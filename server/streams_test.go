@@ -22,8 +22,8 @@ import (
 )
 
 // A wire answers each line of a raw connection with the line, until the server
-// stops; "panic" panics, "stay" does not heed the stop, "flood" writes more
-// than a peer takes.
+// stops; "panic" panics, "stay" does not heed the stop, "linger" closes the
+// connection and works on, "flood" writes more than a peer takes.
 type wire struct {
 	bare
 	core    *server.Core
@@ -53,6 +53,11 @@ func (w *wire) ServeStream(ctx context.Context, c net.Conn) {
 		case "stay":
 			io.WriteString(c, "staying\n")
 			<-ctx.Done()
+			return
+		case "linger":
+			c.Close()
+			<-w.core.Draining()
+			<-time.After(100 * time.Millisecond) // what the front still has to do
 			return
 		case "flood":
 			_, err := c.Write(make([]byte, 64<<20))
@@ -388,6 +393,23 @@ func TestAStopCutsOff(t *testing.T) {
 	}
 	if n := s.wire.running.Load(); n != 0 {
 		t.Errorf("%d connections run on behind Serve", n)
+	}
+}
+
+// TestAStopWaitsForTheFront, which may outlast its connection.
+func TestAStopWaitsForTheFront(t *testing.T) {
+	t.Parallel()
+	s := serveStreams(t, nil)
+	if got := s.say(s.dial(0), "linger"); got != "" {
+		t.Fatalf("got %q, want the end", got)
+	}
+	s.stop()
+	if err := <-s.stopped; err != nil {
+		t.Error(err)
+	}
+	s.stopped <- nil
+	if n := s.wire.running.Load(); n != 0 {
+		t.Errorf("%d calls run on behind Serve", n)
 	}
 }
 
