@@ -31,6 +31,7 @@ func (w *worker) Run(ctx context.Context) error {
 		return w.fail()
 	}
 	<-ctx.Done()
+	<-time.After(100 * time.Millisecond) // what it still has to do
 	return ctx.Err()
 }
 

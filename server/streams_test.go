@@ -261,18 +261,24 @@ func TestProxiesAreNotOneClient(t *testing.T) {
 	}
 }
 
-// TestPeerThatDoesNotRead holds no connection for ever.
+// TestPeerThatDoesNotRead holds no connection for ever, be it raw or taken
+// over from HTTP.
 func TestPeerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	s := serveStreams(t, func(c *server.Config) { c.WriteTimeout = 50 * time.Millisecond })
+	over := taker{&wire{ended: make(chan error, 1)}}
+	s := serveStreams(t, func(c *server.Config) { c.WriteTimeout = 50 * time.Millisecond }, network("take", over))
 	fmt.Fprintln(s.dial(0), "flood")
-	select {
-	case err := <-s.wire.ended:
-		if nerr, ok := errors.AsType[net.Error](err); !ok || !nerr.Timeout() {
-			t.Errorf("got %v, want a timeout", err)
+	c, _, _ := s.upgrade()
+	fmt.Fprintln(c, "flood")
+	for name, ended := range map[string]chan error{"raw": s.wire.ended, "taken over": over.wire.ended} {
+		select {
+		case err := <-ended:
+			if nerr, ok := errors.AsType[net.Error](err); !ok || !nerr.Timeout() {
+				t.Errorf("%s: got %v, want a timeout", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("%s: the server still writes", name)
 		}
-	case <-time.After(time.Minute):
-		t.Error("the server still writes")
 	}
 }
 
@@ -297,6 +303,11 @@ func (k taker) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	defer c.Close()
 	line, err := rw.ReadString('\n')
 	if err != nil {
+		return
+	}
+	if line == "flood\n" {
+		_, err := rw.Write(make([]byte, 64<<20))
+		k.wire.ended <- err
 		return
 	}
 	rw.WriteString(line)
