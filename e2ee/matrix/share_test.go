@@ -232,7 +232,7 @@ func TestAttack25EncryptionWeakened(t *testing.T) {
 	t.Parallel()
 	for _, content := range []map[string]any{
 		{}, {"algorithm": ""}, {"algorithm": "m.rot13"}, {"algorithm": 7},
-		{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 1 << 40, "rotation_period_ms": 1 << 50},
+		{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": int64(1) << 40, "rotation_period_ms": int64(1) << 50},
 		{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": -1, "rotation_period_ms": -1},
 	} {
 		s, alice, bob := pair(t)
@@ -254,7 +254,7 @@ func TestAttack25EncryptionWeakened(t *testing.T) {
 	s := newStage(t)
 	alice := s.login("@alice:x", "ALICE")
 	s.hs.createPlain("!long:x", "@alice:x")
-	s.hs.encrypt("!long:x", map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_ms": 1 << 50})
+	s.hs.encrypt("!long:x", map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_ms": int64(1) << 50})
 	turn(alice)
 	alice.says("!long:x", "one")
 	s.wait(31 * 24 * time.Hour)

@@ -2,6 +2,7 @@ package octet_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/quinta-chat/quinta/internal/octet"
@@ -36,7 +37,7 @@ func TestMalformed(t *testing.T) {
 		"count too big": func(r *octet.Reader) { r.Count(0x07000000); r.Take(5) },
 		"too short":     func(r *octet.Reader) { r.Key() },
 		"negative":      func(r *octet.Reader) { r.Take(-1) },
-		"huge":          func(r *octet.Reader) { r.Take(1 << 40) },
+		"huge":          func(r *octet.Reader) { r.Take(math.MaxInt32) },
 		"failed":        func(r *octet.Reader) { r.Take(9); r.Fail() },
 	} {
 		r := octet.NewReader([]byte{7, 0, 0, 1, 0, 0, 0, 0, 0})

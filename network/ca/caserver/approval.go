@@ -9,8 +9,6 @@ import (
 	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
-
-	"github.com/quinta-chat/quinta"
 )
 
 // approvalLife is for how long an approval may be used.
@@ -77,19 +75,4 @@ func useApproval(tx *db.Tx, k *key) (*string, error) {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeApproval, "the device had a key that is over: another device must approve the new one, or log in as a new device")
 	}
 	return &approver, err
-}
-
-// activeKey returns the valid key of a device for a use in the secure profile,
-// or a CodeState error.
-func activeKey(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, use string) (*key, error) {
-	keys, err := keysOf(tx, `user_id = $1 AND device = $2 AND usage = $3 AND profile = $4`, user, dev, use, wire.ProfileSecure)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range keys {
-		if st, _ := k.state(tx.Millis()); st == wire.StateActive {
-			return k, nil
-		}
-	}
-	return nil, wire.NewError(http.StatusConflict, wire.CodeState, "the device has no valid key for this use: enrol or renew")
 }

@@ -372,3 +372,18 @@ func (s *caServer) issued(tx *db.Tx, k *key, change string) error {
 	}
 	return s.tell(tx, k, change)
 }
+
+// activeKey returns the valid key of a device for a use in the secure profile,
+// or a CodeState error.
+func activeKey(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, use string) (*key, error) {
+	keys, err := keysOf(tx, `user_id = $1 AND device = $2 AND usage = $3 AND profile = $4`, user, dev, use, wire.ProfileSecure)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if st, _ := k.state(tx.Millis()); st == wire.StateActive {
+			return k, nil
+		}
+	}
+	return nil, wire.NewError(http.StatusConflict, wire.CodeState, "the device has no valid key for this use: enrol or renew")
+}

@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -28,9 +29,9 @@ const (
 func sortEvents(list []*room.Event, forth bool) {
 	slices.SortFunc(list, func(a, b *room.Event) int {
 		if forth {
-			return int(a.Pos - b.Pos)
+			return cmp.Compare(a.Pos, b.Pos)
 		}
-		return int(b.Pos - a.Pos)
+		return cmp.Compare(b.Pos, a.Pos)
 	})
 }
 
@@ -182,7 +183,7 @@ func (w *walk) children(id quinta.RoomID) ([]childState, error) {
 		case a.order != b.order:
 			return strings.Compare(a.order, b.order)
 		case a.e.Time != b.e.Time:
-			return int(a.e.Time - b.e.Time)
+			return cmp.Compare(a.e.Time, b.e.Time)
 		}
 		return strings.Compare(*a.e.StateKey, *b.e.StateKey)
 	})

@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/quinta-chat/quinta"
@@ -171,7 +172,7 @@ func (p *roomPart) heroes(memberships ...string) ([]quinta.UserID, error) {
 		}
 		list = append(list, some...)
 	}
-	slices.SortFunc(list, func(a, b room.Member) int { return int(a.Pos - b.Pos) })
+	slices.SortFunc(list, func(a, b room.Member) int { return cmp.Compare(a.Pos, b.Pos) })
 	var out []quinta.UserID
 	for _, m := range list {
 		if m.Member != p.user && len(out) < maxHeroes {

@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -120,7 +121,7 @@ func (p *roomPart) rewind(list []*room.Event, upTo quinta.Pos) ([]*room.Event, e
 			out = append(out, e)
 		}
 	}
-	slices.SortFunc(out, func(a, b *room.Event) int { return int(a.Pos - b.Pos) })
+	slices.SortFunc(out, func(a, b *room.Event) int { return cmp.Compare(a.Pos, b.Pos) })
 	return out, nil
 }
 

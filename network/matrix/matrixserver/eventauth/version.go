@@ -65,17 +65,6 @@ func ParseVersion(s string) (Version, error) {
 // String returns v as it stands in room_version of m.room.create.
 func (v Version) String() string { return strconv.Itoa(int(v)) }
 
-// KnowsKnock reports whether rooms of version v have the membership "knock".
-func (v Version) KnowsKnock() bool { return v >= sinceKnock }
-
-// KnowsRestricted reports whether rooms of version v have the join rule
-// "restricted".
-func (v Version) KnowsRestricted() bool { return v >= sinceRestricted }
-
-// KnowsKnockRestricted reports whether rooms of version v have the join rule
-// "knock_restricted".
-func (v Version) KnowsKnockRestricted() bool { return v >= sinceKnockRestricted }
-
 // CreatorInContent reports whether m.room.create of version v must carry
 // "creator" in its content.
 func (v Version) CreatorInContent() bool { return v < sinceSenderCreates }
