@@ -1,0 +1,93 @@
+package rocketchatserver
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/rocketchat/wire"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/feed"
+)
+
+// An event concerns one user, the members of one room, or everybody who is logged
+// in.
+func scopeUser(id string) string        { return "u " + id }
+func scopeRoom(id quinta.RoomID) string { return "r " + string(id) }
+
+// event keeps an event of a stream and wakes the connections of those whom it
+// concerns, on every node. args are records of package wire.
+func (s *rcServer) event(tx *db.Tx, scope, stream, name string, args ...any) error {
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("rocketchat: an event cannot be written: %w", err)
+	}
+	if len(args) == 0 {
+		raw = []byte("[]")
+	}
+	if raw, err = wire.EJSON(raw); err != nil {
+		return err
+	}
+	if err := tx.Do(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		tx.NextPos(), scope, stream, name, raw, tx.Millis()); err != nil {
+		return err
+	}
+	feed.Bump(tx, wakeKey(scope))
+	return nil
+}
+
+// wakeKey is what connections wait for.
+func wakeKey(scope string) string { return "rocketchat " + scope }
+
+// subChanged tells a user that their part in a room is another.
+func (s *rcServer) subChanged(tx *db.Tx, action string, sub *subRow, room *roomRow, p person) error {
+	return s.event(tx, scopeUser(p.ID), "stream-notify-user", p.ID+"/subscriptions-changed", action, sub.shown(room, p))
+}
+
+// roomChanged tells the members of a room that it is another. Each is told as a
+// user, since a connection asks for its user's rooms.
+func (s *rcServer) roomChanged(tx *db.Tx, action string, r *roomRow) error {
+	shown, err := r.shown(tx)
+	if err != nil {
+		return err
+	}
+	members, err := membersOf(tx, r.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := s.event(tx, scopeUser(m.User), "stream-notify-user", m.User+"/rooms-changed", action, shown); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A heard is an event as a connection takes it.
+type heard struct {
+	pos                 quinta.Pos
+	scope, stream, name string
+	args                []byte
+}
+
+// eventsAtOnce bounds what one look gives.
+const eventsAtOnce = 500
+
+// eventsAfter returns the events after a position that concern a user: their own,
+// and those of the rooms that they are in now.
+func eventsAfter(tx *db.Tx, user string, after quinta.Pos) ([]heard, error) {
+	var out []heard
+	for row, err := range tx.Query(`SELECT pos, scope, stream, name, args FROM rocketchat_event WHERE pos > $1
+		AND (scope = $2 OR scope IN (SELECT 'r ' || room FROM rocketchat_sub WHERE user_id = $3)) ORDER BY pos LIMIT $4`,
+		after, scopeUser(user), user, eventsAtOnce) {
+		if err != nil {
+			return nil, err
+		}
+		var e heard
+		if err := row.Scan(&e.pos, &e.scope, &e.stream, &e.name, &e.args); err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}

@@ -1,0 +1,202 @@
+// Package rocketchatserver is the server half of the Rocket.Chat network: the
+// REST and DDP surface that clients of encrypted rooms use.
+//
+// [Network] is its entry in the list of networks. Each file holds one group of
+// calls: a call is registered for REST, for DDP, or for both, and is carried out
+// in one transaction. What happens is kept as events for a short time, in the one
+// order of the store, so that every connection of a user hears it on every node.
+//
+// The server sees who talks to whom, when and how much, the names and topics of
+// rooms, and reactions. It never sees a text of an encrypted room, a room key or a
+// private key in clear, and it opens nothing.
+package rocketchatserver
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/rocketchat/wire"
+	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/blob"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
+)
+
+//go:embed schema.sql
+var schemaText string
+
+// The settings of the network.
+const (
+	settingVersion = "rocketchat-version"
+	settingForce   = "rocketchat-force-encryption"
+)
+
+// Network is the Rocket.Chat server half.
+var Network = server.Network{
+	Name:    "rocketchat",
+	Schemas: []db.Schema{{Set: "rocketchat", Base: schemaText}},
+	Settings: []server.Setting{
+		{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that is announced to clients, such as 8.5.1; the stock apps refuse those that their vendor no longer lists", Check: checkVersion},
+		server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
+	},
+	New: func(c *server.Core) (server.Front, error) { return newServer(c), nil },
+	CheckAccount: func(_ *server.Core, name account.Name) error {
+		if strings.ContainsAny(string(name), "=/+") {
+			return errName
+		}
+		return nil
+	},
+}
+
+var errName = quinta.E(quinta.KindInvalid, "account", "a user name of this network holds none of the characters = / +")
+
+var versionForm = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)
+
+func checkVersion(v string) error {
+	if !versionForm.MatchString(v) {
+		return fmt.Errorf("%.40q is not a release such as 8.5.1", v)
+	}
+	return nil
+}
+
+var (
+	_ server.Web           = (*rcServer)(nil)
+	_ server.AccountKeeper = (*rcServer)(nil)
+	_ server.Periodic      = (*rcServer)(nil)
+)
+
+// An rcServer answers the calls of the network.
+type rcServer struct {
+	*server.Core
+	rest    map[string]endpoint // by method, a blank and the name
+	methods map[string]method   // of DDP
+}
+
+func newServer(c *server.Core) *rcServer {
+	s := &rcServer{Core: c, rest: map[string]endpoint{}, methods: map[string]method{}}
+	for _, register := range []func(){
+		s.loginCalls, s.registerCalls, s.userCalls, s.settingCalls, s.roomCalls, s.memberCalls, s.messageCalls, s.historyCalls,
+		s.keyCalls, s.roomKeyCalls, s.resetCalls, s.draftCalls, s.fileCalls, s.publishCalls,
+	} {
+		register()
+	}
+	return s
+}
+
+// Paths are those of Rocket.Chat.
+func (s *rcServer) Paths() []string {
+	return []string{wire.PathAPI, wire.PathInfo, wire.PathWebsocket, wire.PathFiles}
+}
+
+// Close has nothing to end.
+func (s *rcServer) Close() error { return nil }
+
+// ServeHTTP answers one call.
+func (s *rcServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case path == wire.PathWebsocket:
+		s.serveWebsocket(w, r)
+	case path == wire.PathInfo:
+		c := &call{rcServer: s, w: w, r: r}
+		c.write(http.StatusOK, wire.Info{Success: true, Version: s.Setting(settingVersion)})
+	case strings.HasPrefix(path, wire.PathFiles):
+		s.serveREST(w, r, "file-upload/"+strings.TrimPrefix(path, wire.PathFiles))
+	default:
+		s.serveREST(w, r, strings.TrimPrefix(path, wire.PathAPI))
+	}
+}
+
+// The times after which things are removed.
+const (
+	keepEvents  = 10 * time.Minute
+	keepLoose   = 24 * time.Hour // an upload that no message names
+	sweepAtOnce = 500
+)
+
+// Periodically removes events that everybody has heard, and uploads that were
+// never confirmed.
+func (s *rcServer) Periodically(ctx context.Context) error {
+	return s.Update(ctx, func(tx *db.Tx) error {
+		if err := tx.Do(`DELETE FROM rocketchat_event WHERE at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
+			return err
+		}
+		var ids []string
+		for row, err := range tx.Query(`SELECT id FROM rocketchat_upload WHERE message = '' AND at < $1 LIMIT $2`, tx.Millis()-keepLoose.Milliseconds(), sweepAtOnce) {
+			if err != nil {
+				return err
+			}
+			var id string
+			if err := row.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		for _, id := range ids {
+			if err := removeUpload(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func removeUpload(tx *db.Tx, id string) error {
+	if err := blob.Remove(tx, id); err != nil {
+		return err
+	}
+	return tx.Do(`DELETE FROM rocketchat_upload WHERE id = $1`, id)
+}
+
+// AccountLogOut ends all logins of an account.
+func (s *rcServer) AccountLogOut(tx *db.Tx, name account.Name) error {
+	p, found, err := findAccount(tx, name)
+	if err != nil || !found {
+		return err
+	}
+	return s.logOutAll(tx, p, "")
+}
+
+// AccountClosing takes an account out of its rooms and removes its keys.
+func (s *rcServer) AccountClosing(tx *db.Tx, name account.Name) error {
+	p, found, err := findAccount(tx, name)
+	if err != nil || !found {
+		return err
+	}
+	if err := s.logOutAll(tx, p, ""); err != nil {
+		return err
+	}
+	ids, err := roomsOf(tx, p.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.takeOut(tx, id, p, p, "ul"); err != nil {
+			return err
+		}
+	}
+	return tx.Do(`UPDATE rocketchat_user SET public = '', private = '', closed = $2 WHERE id = $1`, p.ID, true)
+}
+
+// logOutAll ends the logins of a user, except one.
+func (s *rcServer) logOutAll(tx *db.Tx, p person, except quinta.DeviceID) error {
+	list, err := device.List(tx, p.user())
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		if d.ID == except {
+			continue
+		}
+		if _, err := device.Remove(tx, p.user(), d.ID); err != nil {
+			return err
+		}
+	}
+	return s.event(tx, scopeUser(p.ID), "stream-notify-user", p.ID+"/force_logout")
+}
