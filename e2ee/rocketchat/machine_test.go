@@ -1,7 +1,10 @@
 package rocketchat_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -297,4 +300,48 @@ func TestStoreOfAnother(t *testing.T) {
 	if err := a.receive(); !errors.Is(err, rocketchat.ErrOtherUser) {
 		t.Errorf("got %v, want ErrOtherUser", err)
 	}
+}
+
+// TestFile: a file goes with the message that confirms it, whose id the server
+// makes; the own one is told once.
+func TestFile(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	s.talk(a, b)
+	a.send("room1", "before")
+	s.talk(a, b)
+	sealer, err := rocketchat.NewFileSealer(a.rand, strings.NewReader("the contents"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := io.ReadAll(sealer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, size, err := sealer.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.put(rocketchat.Outgoing{Message: quinta.Message{Room: "room1", Text: "look"}, File: &rocketchat.UploadedFile{ID: "up1", Name: "notes.txt", MediaType: "text/plain", Size: size, Link: "/file-upload/up1/x", Key: k}}); err != nil {
+		t.Fatal(err)
+	}
+	s.talk(a, b)
+	e := b.kinds(e2ee.EventMessage)
+	last := e[len(e)-1].Message
+	if last.Text != "look" || last.File == nil || last.File.Name != "notes.txt" || last.ID != "ofup1" || last.Kind != quinta.MessageFile {
+		t.Fatalf("got %+v", last)
+	}
+	link, key, err := rocketchat.ParseFileRef(last.File.Ref)
+	var out bytes.Buffer
+	if err == nil {
+		err = rocketchat.OpenFile(&out, key, bytes.NewReader(sealed))
+	}
+	if err != nil || link != "/file-upload/up1/x" || out.String() != "the contents" {
+		t.Errorf("got %q, %q, %v", link, out.String(), err)
+	}
+	a.wants("look", 0)
+	if sent := a.kinds(e2ee.EventSent); len(sent) != 2 || sent[1].Message.ID != "ofup1" || sent[1].Message.File == nil {
+		t.Errorf("got %+v", sent)
+	}
+	s.clear("look", "notes", "contents")
 }

@@ -169,11 +169,18 @@ func (w *work) planMessage(name string, e *outEntry) error {
 		return w.out.Set(name, *e)
 	}
 	if req.Message != nil && req.Message.Type == TypeE2E {
-		if err := w.remember(req.Message, Author{ID: w.m.self.ID}); err != nil {
+		at := w.m.self
+		if req.Kind == ReqConfirm {
+			// The server gives the message its id.
+			err = w.tx.Put("cipher/"+req.Message.hash(), []byte(pendingAt(req.Message.Room, at.ID)))
+		} else {
+			err = w.remember(req.Message, at)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if req.Kind == ReqSend || req.Kind == ReqConfirm {
+	if req.Kind == ReqSend {
 		// What comes back from the server as this message is not told again.
 		if err := w.markSeen(req.Message, 0); err != nil {
 			return err
@@ -267,6 +274,13 @@ func (w *work) doneSend(req Req, ans Ans) error {
 			}
 			return w.fail(rec.Name, &rec.Value, why)
 		}
+		if a := ans.Message; req.Kind == ReqConfirm && a != nil && validID(string(a.ID)) {
+			own := *req.Message
+			own.ID = a.ID
+			if err := errors.Join(w.markSeen(&own, 0), w.remember(&own, w.m.self)); err != nil {
+				return err
+			}
+		}
 		if req.Kind == ReqUpdate {
 			if err := w.markSeen(req.Message, DateOf(w.now)); err != nil {
 				return err
@@ -276,6 +290,10 @@ func (w *work) doneSend(req Req, ans Ans) error {
 	}
 	return nil
 }
+
+// pendingAt is where a ciphertext of this user's is seen whose message has no id
+// yet.
+func pendingAt(room quinta.RoomID, user string) string { return string(room) + " ? " + user }
 
 // markSeen remembers a message of this device as taken in.
 func (w *work) markSeen(m *Message, edited Date) error {
@@ -300,6 +318,9 @@ func (w *work) sent(name string, e *outEntry, ans Ans) error {
 	}
 	if m.Relation.Kind == quinta.RelationReaction {
 		m.Encrypted = false
+	}
+	if e.File != nil && ans.Message != nil && validID(string(ans.Message.ID)) {
+		m.ID = ans.Message.ID
 	}
 	if ans.Message != nil && ans.Message.TS != 0 {
 		m.Time = ans.Message.TS.Time()

@@ -36,6 +36,9 @@ type keyState struct {
 	Password string `json:"password,omitempty"`
 	// Check says that what the server stores is to be read back.
 	Check bool `json:"check,omitempty"`
+	// Fresh says that the pair took the place of another one: room keys that are
+	// here are wrapped for it again.
+	Fresh bool `json:"fresh,omitempty"`
 	// Wait is when the server is asked again, in Unix milliseconds.
 	Wait int64 `json:"wait,omitempty"`
 }
@@ -186,7 +189,8 @@ func (w *work) makeKeys(password string) error {
 		return err
 	}
 	force := k.Phase == PhaseOpen || k.Phase == PhaseLocked
-	*k = keyState{Phase: PhaseStoring, Public: pair.Public().String(), Blob: blob, Private: pair.Secret(), Password: made}
+	fresh := force || k.Fresh
+	*k = keyState{Phase: PhaseStoring, Public: pair.Public().String(), Blob: blob, Private: pair.Secret(), Password: made, Fresh: fresh}
 	w.private = pair
 	return w.ask(Req{Kind: ReqSetKeys, Public: k.Public, Private: k.Blob, Force: force})
 }
@@ -220,11 +224,39 @@ func (w *work) opened() error {
 		if err != nil {
 			return err
 		}
+		if w.meta.Keys.Fresh {
+			if err := w.wrapAgain(r); err != nil {
+				return err
+			}
+		}
 		if err := w.judgeSuggested(r); err != nil {
 			return err
 		}
 	}
+	w.meta.Keys.Fresh = false
 	return w.retryAll()
+}
+
+// wrapAgain has the key of a room stored for a key pair that is new, if it is here.
+func (w *work) wrapAgain(r *room) error {
+	list, found, err := e2ee.Load[[]keyRecord](w.tx, keyOf(r.State.ID, r.State.KeyID))
+	if err != nil || !found || len(list) == 0 || r.Left {
+		return err
+	}
+	k, err := ParseRoomKey(r.State.KeyID, list[len(list)-1].JWK)
+	if err != nil {
+		return e2ee.Damaged(keyOf(r.State.ID, r.State.KeyID))
+	}
+	mine, err := w.openPrivate()
+	if err != nil {
+		return err
+	}
+	wrapped, err := k.Wrap(w.m.env.Rand, mine.Public())
+	if err != nil {
+		return err
+	}
+	r.State.OwnKey = wrapped
+	return w.ask(Req{Kind: ReqOwnRoomKey, Room: r.State.ID, Key: wrapped})
 }
 
 // openPrivate returns the private key, or the zero key if it is not here.
@@ -317,4 +349,27 @@ func (m *Machine) CreateKeys(tx e2ee.Tx, password string, reset bool) error {
 		return w.makeKeys(password)
 	})
 	return err
+}
+
+// Stored reports whether the server has given back a key blob that a password opens,
+// of the pair that is here.
+func (m *Machine) Stored(tx e2ee.Tx, password string) (bool, error) {
+	have, _, err := e2ee.Load[meta](tx, "meta")
+	if err != nil || have.Keys.Phase != PhaseOpen || have.Keys.Check {
+		return false, err
+	}
+	for r, err := range e2ee.Records[Req](tx, "req/") {
+		if err != nil {
+			return false, err
+		}
+		if r.Value.Kind == ReqSetKeys || r.Value.Kind == ReqKeys {
+			return false, nil
+		}
+	}
+	k, _, err := OpenPrivateKey(have.Keys.Blob, password, have.User)
+	if err != nil {
+		return false, nil
+	}
+	mine, err := ParsePrivateKey(have.Keys.Private)
+	return err == nil && k.Equal(mine), err
 }

@@ -212,6 +212,14 @@ func (s *server) do(me string, q rocketchat.Req) rocketchat.Ans {
 			return refuse(rocketchat.CodeNotAllowed)
 		}
 		m := *q.Message
+		if q.Kind == rocketchat.ReqConfirm {
+			m.ID = quinta.MessageID("of" + q.File)
+			for i := range s.log {
+				if s.log[i].ID == m.ID {
+					return rocketchat.Ans{Message: &s.log[i]}
+				}
+			}
+		}
 		m.User = s.author(me)
 		s.post(m)
 		return rocketchat.Ans{Message: &s.log[len(s.log)-1]}

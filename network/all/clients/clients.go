@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/network/mtproto/mtprotoclient"
+	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatclient"
 )
 
 // All returns the client half of every network, one line each.
@@ -16,5 +17,6 @@ func All() []client.Network {
 		matrixclient.Network{},
 		caclient.Network{},
 		mtprotoclient.Network{},
+		rocketchatclient.Network{},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/network/ca/caserver"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver"
 	"github.com/quinta-chat/quinta/network/mtproto/mtprotoserver"
+	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatserver"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -16,5 +17,6 @@ func All() []server.Network {
 		matrixserver.Network,
 		caserver.Network,
 		mtprotoserver.Network,
+		rocketchatserver.Network,
 	}
 }

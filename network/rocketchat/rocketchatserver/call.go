@@ -16,7 +16,6 @@ import (
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/device"
 )
 
 // The bounds of a call.
@@ -126,12 +125,8 @@ func (c *call) authenticate(user, token string) error {
 	if user == "" || token == "" {
 		return errLogin
 	}
-	var o device.Owner
-	err := c.Peek(c.ctx, func(tx *db.Tx) (err error) {
-		o, err = device.ByToken(tx, token)
-		return err
-	})
-	if errors.Is(err, device.ErrNoToken) || err == nil && string(o.User) != user {
+	o, err := incoming.Token(c.ctx, c.Core, name, token, c.addr)
+	if errors.Is(err, incoming.ErrToken) || err == nil && string(o.User) != user {
 		return errLogin
 	}
 	if err != nil {
@@ -145,9 +140,6 @@ func (c *call) authenticate(user, token string) error {
 		return errLogin
 	}
 	c.device, c.token = o.Device, token
-	if err == nil && c.Now().UnixMilli()-o.Seen > device.SeenStep {
-		err = c.Update(c.ctx, func(tx *db.Tx) error { return device.Saw(tx, o.User, o.Device, c.addr) })
-	}
 	return err
 }
 

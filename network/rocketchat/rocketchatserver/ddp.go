@@ -214,7 +214,7 @@ func (c *ddpConn) enter(k *call) {
 	c.stop = stop
 	me, token := c.me, c.token
 	// Events after this moment are heard, whatever is subscribed to later.
-	w := c.Hub.Wait(wakeKey(scopeUser(me.ID)))
+	w := c.Hub.Wait(feed.User(name, me.user()))
 	c.pumped.Go(func() {
 		defer w.Close()
 		c.pump(ctx, me, token, w)
@@ -246,7 +246,7 @@ func (c *ddpConn) pump(ctx context.Context, me person, token string, own *feed.W
 		var list []heard
 		var now []quinta.RoomID
 		err := c.View(ctx, func(tx *db.Tx) (err error) {
-			if _, err = device.ByToken(tx, token); err != nil {
+			if _, err = device.ByToken(tx, name, token); err != nil {
 				return err
 			}
 			if now, err = roomsOf(tx, me.ID); err != nil {
@@ -269,9 +269,9 @@ func (c *ddpConn) pump(ctx context.Context, me person, token string, own *feed.W
 			if rooms != own {
 				rooms.Close()
 			}
-			keys := []string{wakeKey(scopeUser(me.ID))}
+			keys := []string{feed.User(name, me.user())}
 			for _, id := range now {
-				keys = append(keys, wakeKey(scopeRoom(id)))
+				keys = append(keys, feed.Room(name, id))
 			}
 			rooms, in = c.Hub.Wait(keys...), now
 			if len(list) == 0 {
@@ -322,10 +322,10 @@ func (c *ddpConn) hear(e heard, me person) {
 	}
 	c.mu.Lock()
 	var fits []string
-	for _, name := range names {
+	for _, n := range names {
 		for id, key := range c.subs {
-			if key == e.stream+" "+name && e.pos > c.from[id] {
-				fits = append(fits, name)
+			if key == e.stream+" "+n && e.pos > c.from[id] {
+				fits = append(fits, n)
 				break
 			}
 		}
@@ -335,11 +335,11 @@ func (c *ddpConn) hear(e heard, me person) {
 	if len(fits) == 0 || json.Unmarshal(e.args, &args) != nil {
 		return
 	}
-	for _, name := range fits {
-		if name == "__my_messages__" {
+	for _, n := range fits {
+		if n == "__my_messages__" {
 			args = append(args, mustRaw(answer{"roomParticipant": true}))
 		}
-		c.send(wire.Frame{Msg: "changed", Collection: e.stream, ID: "id", Fields: mustRaw(wire.Event{Name: name, Args: args})})
+		c.send(wire.Frame{Msg: "changed", Collection: e.stream, ID: "id", Fields: mustRaw(wire.Event{Name: n, Args: args})})
 	}
 }
 

@@ -3,6 +3,7 @@ package rocketchatserver
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
@@ -17,7 +18,7 @@ func scopeRoom(id quinta.RoomID) string { return "r " + string(id) }
 
 // event keeps an event of a stream and wakes the connections of those whom it
 // concerns, on every node. args are records of package wire.
-func (s *rcServer) event(tx *db.Tx, scope, stream, name string, args ...any) error {
+func (s *rcServer) event(tx *db.Tx, scope, stream, key string, args ...any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return fmt.Errorf("rocketchat: an event cannot be written: %w", err)
@@ -29,15 +30,16 @@ func (s *rcServer) event(tx *db.Tx, scope, stream, name string, args ...any) err
 		return err
 	}
 	if err := tx.Do(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		tx.NextPos(), scope, stream, name, raw, tx.Millis()); err != nil {
+		tx.NextPos(), scope, stream, key, raw, tx.Millis()); err != nil {
 		return err
 	}
-	feed.Bump(tx, wakeKey(scope))
+	if id, ok := strings.CutPrefix(scope, "u "); ok {
+		feed.Bump(tx, feed.User(name, quinta.UserID(id)))
+	} else {
+		feed.Bump(tx, feed.Room(name, quinta.RoomID(strings.TrimPrefix(scope, "r "))))
+	}
 	return nil
 }
-
-// wakeKey is what connections wait for.
-func wakeKey(scope string) string { return "rocketchat " + scope }
 
 // subChanged tells a user that their part in a room is another.
 func (s *rcServer) subChanged(tx *db.Tx, action string, sub *subRow, room *roomRow, p person) error {

@@ -114,7 +114,7 @@ func (c *call) keepUpload(room quinta.RoomID, u upload) (any, error) {
 		if _, _, err := c.encryptedRoom(tx, room); err != nil {
 			return err
 		}
-		if err := blob.Put(tx, blob.Blob{ID: id, Owner: c.me.user(), Type: "application/octet-stream", Bytes: u.bytes}); err != nil {
+		if err := blob.Put(tx, blob.Blob{ID: id, Owner: db.UserOf(name, c.me.user()), Type: "application/octet-stream", Bytes: u.bytes}); err != nil {
 			return err
 		}
 		return tx.Do(`INSERT INTO rocketchat_upload (id, room, user_id, name, size, content, message, at) VALUES ($1, $2, $3, $4, $5, $6, '', $7)`,

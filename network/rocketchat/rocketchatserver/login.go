@@ -71,14 +71,14 @@ func (s *rcServer) localPart(user string) account.Name {
 }
 
 // prove checks a password; a wrong name and a wrong password look alike.
-func (c *call) prove(name account.Name, p password) error {
+func (c *call) prove(local account.Name, p password) error {
 	var wait time.Duration
 	var err error
 	switch {
 	case p.Digest != "" && p.Algorithm == "sha-256":
-		wait, err = incoming.Digest(c.ctx, c.Core, c.addr, name, strings.ToLower(p.Digest))
+		wait, err = incoming.Digest(c.ctx, c.Core, c.addr, local, strings.ToLower(p.Digest))
 	case p.clear != "":
-		wait, err = incoming.Password(c.ctx, c.Core, c.addr, name, p.clear)
+		wait, err = incoming.Password(c.ctx, c.Core, c.addr, local, p.clear)
 	default:
 		return errPassword
 	}
@@ -95,30 +95,25 @@ func (c *call) prove(name account.Name, p password) error {
 // device that has it.
 func (c *call) enter(in credential) error {
 	if in.Resume != "" {
-		var o device.Owner
-		err := c.Peek(c.ctx, func(tx *db.Tx) (err error) { o, err = device.ByToken(tx, in.Resume); return err })
-		if errors.Is(err, device.ErrNoToken) {
-			return wire.NewError(http.StatusUnauthorized, "403", "You've been logged out by the server. Please log in again.")
+		o, err := incoming.Token(c.ctx, c.Core, name, in.Resume, c.addr)
+		if err == nil {
+			err = c.authenticate(string(o.User), in.Resume)
 		}
-		if err != nil {
-			return err
-		}
-		err = c.authenticate(string(o.User), in.Resume)
-		if errors.Is(err, errLogin) {
+		if errors.Is(err, incoming.ErrToken) || errors.Is(err, errLogin) {
 			return wire.NewError(http.StatusUnauthorized, "403", "You've been logged out by the server. Please log in again.")
 		}
 		return err
 	}
-	name := c.localPart(in.User)
-	if err := c.prove(name, in.Password); err != nil {
+	local := c.localPart(in.User)
+	if err := c.prove(local, in.Password); err != nil {
 		return err
 	}
-	return c.open(name, func(*db.Tx) error { return nil })
+	return c.open(local, func(*db.Tx) error { return nil })
 }
 
 // open makes a device with a token for an account; what first does is committed
 // with it.
-func (c *call) open(name account.Name, first func(tx *db.Tx) error) error {
+func (c *call) open(local account.Name, first func(tx *db.Tx) error) error {
 	id, err := rocketchat.NewID(c.Rand)
 	if err != nil {
 		return err
@@ -127,7 +122,7 @@ func (c *call) open(name account.Name, first func(tx *db.Tx) error) error {
 		if err := first(tx); err != nil {
 			return err
 		}
-		p, err := c.personOf(tx, name)
+		p, err := c.personOf(tx, local)
 		if err != nil {
 			return err
 		}
@@ -135,10 +130,10 @@ func (c *call) open(name account.Name, first func(tx *db.Tx) error) error {
 		if err := c.makeRoom(tx, p); err != nil {
 			return err
 		}
-		if _, err := device.Put(tx, p.user(), dev, nil); err != nil {
+		if _, err := device.Put(tx, name, p.user(), dev, nil); err != nil {
 			return err
 		}
-		c.token, err = device.NewToken(tx, c.Rand, p.user(), dev)
+		c.token, err = device.NewToken(tx, c.Rand, name, p.user(), dev)
 		c.me, c.device = p, dev
 		return err
 	})
@@ -152,7 +147,7 @@ const tokenLife = 90 * 24 * time.Hour
 const maxLogins = 50
 
 func (c *call) makeRoom(tx *db.Tx, p person) error {
-	list, err := device.List(tx, p.user())
+	list, err := device.List(tx, name, p.user())
 	if err != nil || len(list) < maxLogins {
 		return err
 	}
@@ -162,7 +157,7 @@ func (c *call) makeRoom(tx *db.Tx, p person) error {
 			oldest = d
 		}
 	}
-	_, err = device.Remove(tx, p.user(), oldest.ID)
+	_, err = device.Remove(tx, name, p.user(), oldest.ID)
 	return err
 }
 
@@ -218,7 +213,7 @@ func (c *call) ddpLogin() (any, error) {
 
 func (c *call) logout() error {
 	return c.Update(c.ctx, func(tx *db.Tx) error {
-		_, err := device.Remove(tx, c.me.user(), c.device)
+		_, err := device.Remove(tx, name, c.me.user(), c.device)
 		return err
 	})
 }
@@ -252,8 +247,8 @@ func (c *call) register() (any, error) {
 	if err := limited(c.Limits.Allow("register", c.addr, server.RateRegister, 1)); err != nil {
 		return nil, err
 	}
-	name, err := account.ParseName(strings.ToLower(q.Username))
-	if err != nil || strings.ContainsAny(string(name), "=/+") {
+	local, err := account.ParseName(strings.ToLower(q.Username))
+	if err != nil || strings.ContainsAny(string(local), "=/+") {
 		return nil, refused("error-field-unavailable", "a user name has lower-case letters, digits and . _ -")
 	}
 	hash, err := c.Passwords.Hash(c.Rand, q.Pass)
@@ -267,10 +262,10 @@ func (c *call) register() (any, error) {
 				return err
 			}
 		}
-		if err := account.Create(tx, name, hash); err != nil {
+		if err := account.Create(tx, local, hash); err != nil {
 			return err
 		}
-		p, err = c.personOf(tx, name)
+		p, err = c.personOf(tx, local)
 		return err
 	})
 	return answer{"user": p.shown()}, err

@@ -32,6 +32,9 @@ import (
 //go:embed schema.sql
 var schemaText string
 
+// name is that of the network.
+const name quinta.NetworkName = "rocketchat"
+
 // The settings of the network.
 const (
 	settingVersion = "rocketchat-version"
@@ -40,15 +43,15 @@ const (
 
 // Network is the Rocket.Chat server half.
 var Network = server.Network{
-	Name:    "rocketchat",
+	Name:    name,
 	Schemas: []db.Schema{{Set: "rocketchat", Base: schemaText}},
 	Settings: []server.Setting{
 		{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that is announced to clients, such as 8.5.1; the stock apps refuse those that their vendor no longer lists", Check: checkVersion},
 		server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
 	},
 	New: func(c *server.Core) (server.Front, error) { return newServer(c), nil },
-	CheckAccount: func(_ *server.Core, name account.Name) error {
-		if strings.ContainsAny(string(name), "=/+") {
+	CheckAccount: func(_ *server.Core, local account.Name) error {
+		if strings.ContainsAny(string(local), "=/+") {
 			return errName
 		}
 		return nil
@@ -155,8 +158,8 @@ func removeUpload(tx *db.Tx, id string) error {
 }
 
 // AccountLogOut ends all logins of an account.
-func (s *rcServer) AccountLogOut(tx *db.Tx, name account.Name) error {
-	p, found, err := findAccount(tx, name)
+func (s *rcServer) AccountLogOut(tx *db.Tx, local account.Name) error {
+	p, found, err := findAccount(tx, local)
 	if err != nil || !found {
 		return err
 	}
@@ -164,8 +167,8 @@ func (s *rcServer) AccountLogOut(tx *db.Tx, name account.Name) error {
 }
 
 // AccountClosing takes an account out of its rooms and removes its keys.
-func (s *rcServer) AccountClosing(tx *db.Tx, name account.Name) error {
-	p, found, err := findAccount(tx, name)
+func (s *rcServer) AccountClosing(tx *db.Tx, local account.Name) error {
+	p, found, err := findAccount(tx, local)
 	if err != nil || !found {
 		return err
 	}
@@ -186,7 +189,7 @@ func (s *rcServer) AccountClosing(tx *db.Tx, name account.Name) error {
 
 // logOutAll ends the logins of a user, except one.
 func (s *rcServer) logOutAll(tx *db.Tx, p person, except quinta.DeviceID) error {
-	list, err := device.List(tx, p.user())
+	list, err := device.List(tx, name, p.user())
 	if err != nil {
 		return err
 	}
@@ -194,7 +197,7 @@ func (s *rcServer) logOutAll(tx *db.Tx, p person, except quinta.DeviceID) error 
 		if d.ID == except {
 			continue
 		}
-		if _, err := device.Remove(tx, p.user(), d.ID); err != nil {
+		if _, err := device.Remove(tx, name, p.user(), d.ID); err != nil {
 			return err
 		}
 	}

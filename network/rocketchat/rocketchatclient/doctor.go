@@ -1,0 +1,70 @@
+package rocketchatclient
+
+import (
+	"context"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+)
+
+var (
+	_ client.Doctor = (*Session)(nil)
+	_ client.Leaver = (*Session)(nil)
+)
+
+// Logout implements client.Leaver.
+func (s *Session) Logout(ctx context.Context) error {
+	return s.link.post(ctx, "logging out", "logout", object{}, nil)
+}
+
+func good(name, text string) client.Finding { return client.Finding{Name: name, OK: true, Text: text} }
+
+func bad(name, text, remedy string) client.Finding {
+	return client.Finding{Name: name, Text: text, Remedy: remedy}
+}
+
+// Examine implements client.Doctor.
+func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
+	v, err := s.link.version(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return []client.Finding{bad("server", err.Error(), "check the network and the address of the server: "+s.link.base)}, nil
+	}
+	out := []client.Finding{good("server", s.link.base+" answers and announces release "+v)}
+	if err := s.link.get(ctx, "asking who is logged in", "me", nil, nil); err != nil {
+		if quinta.KindOf(err) == quinta.KindUnauthenticated {
+			return append(out, bad("login", "the server does not know this login any more", "log in again")), nil
+		}
+		return append(out, bad("login", err.Error(), "try again later")), nil
+	}
+	out = append(out, good("login", s.account.User.Name))
+	var info rocketchat.KeyInfo
+	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { info, err = s.machine.Keys(tx); return err }); err != nil {
+		return out, err
+	}
+	return append(out, keyFindings(info)...), nil
+}
+
+// keyFindings says how the key pair is.
+func keyFindings(info rocketchat.KeyInfo) []client.Finding {
+	var out []client.Finding
+	switch info.Phase {
+	case rocketchat.PhaseOpen:
+		out = append(out, good("keys", "the E2E keys are open on this device"))
+	case rocketchat.PhaseLocked:
+		return append(out, bad("keys", "the E2E keys are locked", "unlock them with the E2E password, or reset them"))
+	default:
+		return append(out, bad("keys", "the E2E keys are not stored on the server yet", "run it once, so that the server can answer"))
+	}
+	if info.Untaken {
+		out = append(out, bad("password", "nobody has written the E2E password down yet: without it the messages are lost with this device", "show it: quinta keys backup create"))
+	}
+	if info.Form == rocketchat.V1 {
+		out = append(out, bad("seal", "the private key is sealed on the server in the old form, which is quick to guess", "set an E2E password: quinta keys backup create"))
+	}
+	return out
+}

@@ -1,0 +1,145 @@
+package rocketchatclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/network/internal/dial"
+	"github.com/quinta-chat/quinta/network/rocketchat/wire"
+)
+
+// defaultDeviceName is what a device is called if its owner does not say.
+const defaultDeviceName = "Quinta"
+
+// keysWithin bounds how long a login waits for its key pair to be stored.
+const keysWithin = 30 * time.Second
+
+// Login logs in with a password. If the account has no key pair, one is made under
+// an E2E password that CreateBackup shows; one that exists stays locked until
+// UnlockBackup opens it.
+func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
+	return n.enter(ctx, st, env, in, "logging in", nil)
+}
+
+// Register makes an account, with the invitation Token if the server asks for one,
+// and logs in as Login does.
+func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
+	const op = "registering"
+	return n.enter(ctx, st, env, in, op, func(c *conn, user string) error {
+		body := map[string]string{"username": user, "name": user, "email": user + "@localhost.invalid", "pass": in.Password.Reveal()}
+		if in.Token.Reveal() != "" {
+			body["secretURL"] = in.Token.Reveal()
+		}
+		return c.post(ctx, op, "users.register", body, nil)
+	})
+}
+
+func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, first func(c *conn, user string) error) (quinta.Device, error) {
+	none := quinta.Device{}
+	if in.User == "" {
+		return none, quinta.E(quinta.KindInvalid, op, "no user was named")
+	}
+	if err := st.View(ctx, func(tx e2ee.Tx) error {
+		b, err := tx.Get(keyAccount)
+		if err == nil && b != nil {
+			err = quinta.E(quinta.KindExists, op, "somebody is logged in here already")
+		}
+		return err
+	}); err != nil {
+		return none, err
+	}
+	base, user, err := address(in.Server, in.User)
+	if err != nil {
+		return none, err
+	}
+	c := newConn(n.Transport, base, "", client.Secret{}, env.Now)
+	defer c.close()
+	// The server is asked what it is before it gets a password.
+	if _, err := c.version(ctx); err != nil {
+		return none, err
+	}
+	if first != nil {
+		if err := first(c, user); err != nil {
+			return none, err
+		}
+	}
+	var a wire.Login
+	if err := c.post(ctx, op, "login", map[string]string{"user": user, "password": in.Password.Reveal()}, &a); err != nil {
+		return none, loginError(op, err)
+	}
+	d := a.Data
+	if d.UserID == "" || d.AuthToken == "" || len(d.AuthToken) > 4096 || d.Me.ID != d.UserID || d.Me.Username == "" {
+		return none, quinta.E(quinta.KindMalformed, op, "the server's answer names no user or token")
+	}
+	id, err := rocketchat.NewID(env.Rand)
+	if err != nil {
+		return none, err
+	}
+	acc := account{Base: base, User: rocketchat.Author{ID: d.UserID, Name: d.Me.Username}, Device: quinta.DeviceID(id), Name: in.DeviceName, Token: d.AuthToken}
+	if acc.Name == "" {
+		acc.Name = defaultDeviceName
+	}
+	if err := st.Update(ctx, func(tx e2ee.Tx) error { return e2ee.Store(tx, keyAccount, acc) }); err != nil {
+		return none, err
+	}
+	s := newSession(n, st, env, acc)
+	defer s.link.close()
+	// The login stands whatever becomes of this: a key pair that is not stored is
+	// in the store of this device, and offered again when the session runs.
+	kctx, cancel := context.WithTimeout(ctx, keysWithin)
+	defer cancel()
+	s.link.only = []rocketchat.ReqKind{rocketchat.ReqKeys, rocketchat.ReqSetKeys}
+	_ = s.loop.Flush(kctx)
+	return s.Self(), nil
+}
+
+// loginError names the second factor that a server asks for.
+func loginError(op string, err error) error {
+	e, ok := errors.AsType[*wire.Error](err)
+	if ok && e.Code == wire.CodeTwoFactor {
+		return quinta.E(quinta.KindUnauthenticated, op, "the server asks for a second factor")
+	}
+	return err
+}
+
+// version asks what the server is.
+func (c *conn) version(ctx context.Context) (string, error) {
+	const op = "asking the server what it is"
+	var info wire.Info
+	if _, err := c.call(ctx, op, http.MethodGet, wire.PathInfo, nil, nil, &info); err != nil {
+		return "", err
+	}
+	if info.Version == "" {
+		return "", quinta.E(quinta.KindMalformed, op, "this is not a server of this network: it names no release")
+	}
+	return info.Version, nil
+}
+
+// address makes the address of a server and the user's name of what a person typed:
+// a URL or a host, or a user with a domain.
+func address(server, user string) (base, name string, err error) {
+	server, name = strings.TrimSpace(server), strings.TrimPrefix(strings.TrimSpace(user), "@")
+	if local, domain, ok := strings.Cut(name, "@"); server == "" && ok && local != "" {
+		server, name = domain, local
+	}
+	if server == "" {
+		return "", "", quinta.E(quinta.KindInvalid, "finding the server", "name a server, or give the user as name@domain")
+	}
+	if !strings.Contains(server, "://") {
+		scheme := "https://"
+		if u, err := url.Parse("//" + server); err == nil && dial.Loopback(u.Hostname()) {
+			scheme = "http://"
+		}
+		server = scheme + server
+	}
+	base, err = dial.CheckBase(server)
+	return base, name, err
+}

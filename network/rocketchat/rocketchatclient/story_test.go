@@ -1,0 +1,226 @@
+package rocketchatclient_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/quintatest"
+)
+
+func TestTwoPeople(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	alice.sends(room, "hello bob")
+	if m := bob.reads("hello bob"); m.Sender != "alice" || !m.Encrypted || m.Weakness != "" || m.Room != room {
+		t.Errorf("got %+v", m)
+	}
+	bob.sends(room, "hello alice")
+	alice.reads("hello alice")
+	// An edit, a reaction and a redaction.
+	m := alice.sends(room, "frist")
+	bob.reads("frist")
+	alice.posts(room, client.Draft{Text: "first", Relation: quinta.Relation{Kind: quinta.RelationReplace, To: m.ID}})
+	bob.reads("first")
+	bob.posts(room, client.Draft{Kind: quinta.MessageReaction, Clear: true, Relation: quinta.Relation{Kind: quinta.RelationReaction, To: m.ID, Key: ":wave:"}})
+	alice.waits("a reaction", func(e e2ee.Event) bool {
+		return e.Message.Relation.Kind == quinta.RelationReaction && e.Message.Sender == "bob" && e.Message.Weakness == quinta.WeakPlain
+	})
+	bob.posts(room, client.Draft{Text: "an answer", Relation: quinta.Relation{Kind: quinta.RelationReply, To: m.ID}})
+	if got := alice.reads("an answer"); got.Relation.To != m.ID || got.Relation.Kind != quinta.RelationReply {
+		t.Errorf("got %+v", got.Relation)
+	}
+	alice.posts(room, client.Draft{Kind: quinta.MessageRedaction, Relation: quinta.Relation{Kind: quinta.RelationRedaction, To: m.ID}})
+	bob.waits("a redaction", func(e e2ee.Event) bool {
+		return e.Message.Relation.Kind == quinta.RelationRedaction && e.Message.Relation.To == m.ID
+	})
+	if it := bob.item(room, m.ID); !it.Redacted || it.Message.Text != "" {
+		t.Errorf("got %+v, want it taken back", it)
+	}
+}
+
+// TestRestart: a device that was away catches up, with what was said, edited and
+// taken back meanwhile, each once.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	m := alice.sends(room, "one")
+	bob.reads("one")
+	bob.rests()
+	alice.sends(room, "two")
+	alice.posts(room, client.Draft{Text: "one, corrected", Relation: quinta.Relation{Kind: quinta.RelationReplace, To: m.ID}})
+	again := resumes(t, bob.st).runs()
+	again.reads("two")
+	again.reads("one, corrected")
+	again.sends(room, "three")
+	alice.reads("three")
+	for _, e := range again.events {
+		if e.Message.Text == "one" {
+			t.Errorf("got %+v again", e)
+		}
+	}
+}
+
+// TestFlush: a program that sends and ends, and one that looks and ends.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice"), meets(t, srv.URL, "bob")
+	room := alice.opens("bob")
+	if _, err := alice.s.Send(t.Context(), room, client.Text("in passing")); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.s.Flush(t.Context(), alice.hears); err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.s.Flush(t.Context(), bob.hears); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.s.History(t.Context(), room, 10); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	items := bob.item(room, alice.events[len(alice.events)-1].Message.ID)
+	found = items.Message.Text == "in passing"
+	if !found {
+		t.Errorf("got %+v; %s", items, bob.story())
+	}
+}
+
+// TestSecondDevice: the keys are locked until the E2E password opens them; then
+// history is read.
+func TestSecondDevice(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	m := alice.sends(room, "from the past")
+	bob.reads("from the past")
+	secret := bob.written()
+	if words := strings.Fields(secret.Reveal()); len(words) != 12 {
+		t.Errorf("got %d words, want 12", len(words))
+	}
+	second := another(t, srv.URL, "bob").runs()
+	info, err := second.s.Backup(t.Context())
+	if err != nil || !info.Exists || info.Unlocked {
+		t.Fatalf("got %+v, %v, want locked keys", info, err)
+	}
+	second.waits("the room", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom && e.Message.Room == room })
+	if _, err := second.s.History(t.Context(), room, 10); err != nil {
+		t.Fatal(err)
+	}
+	if it := second.item(room, m.ID); it.Reason != quinta.ReasonBackupLocked {
+		t.Errorf("got %q, want backup-locked", it.Reason)
+	}
+	if _, err := second.s.UnlockBackup(t.Context(), client.NewSecret("another password"), nil); quinta.KindOf(err) != quinta.KindUnauthenticated {
+		t.Errorf("got %v, want KindUnauthenticated", err)
+	}
+	if n, err := second.s.UnlockBackup(t.Context(), secret, nil); err != nil || n != 1 {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	if it := second.item(room, m.ID); it.Message.Text != "from the past" {
+		t.Errorf("got %+v after the unlock", it)
+	}
+	second.sends(room, "from the second device")
+	alice.reads("from the second device")
+	bob.reads("from the second device")
+}
+
+// TestGroup: a member who joins late reads, one who was removed does not.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob, carol := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs(), meets(t, srv.URL, "carol").runs()
+	room, err := alice.s.Create(t.Context(), client.NewRoom{Name: "the plan", Invite: []quinta.UserID{"bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.sends(room, "for two")
+	bob.reads("for two")
+	if err := alice.s.Invite(t.Context(), room, "carol"); err != nil {
+		t.Fatal(err)
+	}
+	carol.waits("the room", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom && e.Message.Room == room })
+	alice.sends(room, "for three")
+	carol.reads("for three")
+	if _, err := carol.s.History(t.Context(), room, 10); err != nil {
+		t.Fatal(err)
+	}
+	members, err := bob.s.Members(t.Context(), room)
+	if err != nil || len(members) != 3 {
+		t.Errorf("got %v, %v", members, err)
+	}
+	if err := alice.s.Kick(t.Context(), room, "carol", ""); err != nil {
+		t.Fatal(err)
+	}
+	alice.waits("a new key", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom && strings.Contains(e.Detail, "new key") })
+	alice.sends(room, "for two again")
+	bob.reads("for two again")
+	bob.sends(room, "and bob")
+	alice.reads("and bob")
+	carol.waits("that it ended", func(e e2ee.Event) bool { return strings.Contains(e.Detail, "not in the room any more") })
+	if err := bob.s.Leave(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(carol.story(), "for two again") {
+		t.Errorf("got what came after: %s", carol.story())
+	}
+}
+
+// TestFile: a file goes sealed and comes as it was.
+func TestFile(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	content := bytes.Repeat([]byte("the contents of a file "), 10_000)
+	alice.posts(room, client.Draft{Text: "look", File: &client.Upload{Name: "notes.txt", MediaType: "text/plain", Size: int64(len(content)), From: bytes.NewReader(content)}})
+	m := bob.reads("look")
+	if m.File == nil || m.File.Name != "notes.txt" || m.File.Size != int64(len(content)) {
+		t.Fatalf("got %+v", m)
+	}
+	var out bytes.Buffer
+	if err := bob.s.Fetch(t.Context(), m.File, &out); err != nil || !bytes.Equal(out.Bytes(), content) {
+		t.Errorf("got %d bytes, %v", out.Len(), err)
+	}
+}
+
+// TestPasswordLost: a reset makes a new key pair; new messages work in the same room
+// at once, and old ones open again since another member offers its keys.
+func TestPasswordLost(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	m := alice.sends(room, "from before")
+	bob.reads("from before")
+	bob.rests()
+	second := another(t, srv.URL, "bob").runs()
+	if _, err := second.s.CreateBackup(t.Context()); quinta.KindOf(err) != quinta.KindExists {
+		t.Fatalf("got %v, want KindExists", err)
+	}
+	if _, err := second.s.CreateBackupBy(t.Context(), client.NewBackup{Reset: true}); err != nil {
+		t.Fatal(err)
+	}
+	alice.waits("the change", func(e e2ee.Event) bool { return e.Kind == e2ee.EventKeyChanged && e.User == "bob" })
+	if err := alice.s.Acknowledge(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	alice.sends(room, "after the reset")
+	second.reads("after the reset")
+	second.sends(room, "I am back")
+	alice.reads("I am back")
+	if _, err := second.s.History(t.Context(), room, 10); err != nil {
+		t.Fatal(err)
+	}
+	if it := second.item(room, m.ID); it.Message.Text != "from before" {
+		t.Errorf("got %+v, want it opened with the old key", it)
+	}
+}
