@@ -14,6 +14,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
@@ -143,9 +144,9 @@ func refusal(op string, resp *http.Response) error {
 	e := &wire.Error{Status: resp.StatusCode}
 	own := json.Unmarshal(raw, &w) == nil && (w.Success != nil || w.Status != "")
 	if own {
-		e.Code, e.Text, e.Details = w.Type, printable(w.Error), w.Details.Method
+		e.Code, e.Text, e.Details = w.Type, printable.Line(w.Error), w.Details.Method
 		if e.Text == "" {
-			e.Text = printable(w.Message)
+			e.Text = printable.Line(w.Message)
 		}
 		if e.Code == "" {
 			// Some releases give the code at the end of the text alone, or as it.

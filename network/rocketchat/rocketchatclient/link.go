@@ -37,8 +37,6 @@ type link struct {
 	*conn
 	self  rocketchat.Author
 	since func(tx e2ee.Tx) (rocketchat.Date, error)
-	// only, if not nil, are the requests that are made; with another one Do ends.
-	only []rocketchat.ReqKind
 	// waits says that Receive may wait for something to come.
 	waits atomic.Bool
 
@@ -52,8 +50,6 @@ type link struct {
 }
 
 var _ client.Link[rocketchat.In, rocketchat.Req, rocketchat.Ans] = (*link)(nil)
-
-var errEnough = quinta.E(quinta.KindConflict, "speaking to the server", "other calls are made when the session runs")
 
 func (l *link) close() {
 	l.hangUp()
@@ -363,9 +359,6 @@ func (l *link) take(ctx context.Context, in *rocketchat.In, f wire.Frame) error 
 
 // Do carries out a request. A refusal is only what the server itself says.
 func (l *link) Do(ctx context.Context, req rocketchat.Req) (rocketchat.Ans, error) {
-	if l.only != nil && !slices.Contains(l.only, req.Kind) {
-		return rocketchat.Ans{}, errEnough
-	}
 	do := calls[req.Kind]
 	if do == nil {
 		return rocketchat.Ans{}, quinta.E(quinta.KindInternal, "speaking to the server", "a request of an unknown kind")

@@ -2,6 +2,8 @@ package rocketchatclient
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
@@ -33,6 +36,11 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 // and logs in as Login does.
 func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	const op = "registering"
+	secret, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
+	if err != nil {
+		return quinta.Device{}, err
+	}
+	in.Password = secret
 	return n.enter(ctx, st, env, in, op, func(c *conn, user string) error {
 		body := map[string]string{"username": user, "name": user, "email": user + "@localhost.invalid", "pass": in.Password.Reveal()}
 		if in.Token.Reveal() != "" {
@@ -71,9 +79,9 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 			return none, err
 		}
 	}
-	var a wire.Login
-	if err := c.post(ctx, op, "login", map[string]string{"user": user, "password": in.Password.Reveal()}, &a); err != nil {
-		return none, loginError(op, err)
+	a, err := c.signIn(ctx, op, user, in)
+	if err != nil {
+		return none, err
 	}
 	d := a.Data
 	if d.UserID == "" || d.AuthToken == "" || len(d.AuthToken) > 4096 || d.Me.ID != d.UserID || d.Me.Username == "" {
@@ -96,18 +104,66 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	// in the store of this device, and offered again when the session runs.
 	kctx, cancel := context.WithTimeout(ctx, keysWithin)
 	defer cancel()
-	s.link.only = []rocketchat.ReqKind{rocketchat.ReqKeys, rocketchat.ReqSetKeys}
-	_ = s.loop.Flush(kctx)
-	return s.Self(), nil
+	_ = s.runner.Push(kctx, func(r rocketchat.Req) bool { return r.Kind == rocketchat.ReqKeys || r.Kind == rocketchat.ReqSetKeys })
+	return s.Self(), s.openKeys(ctx, in)
 }
 
-// loginError names the second factor that a server asks for.
-func loginError(op string, err error) error {
-	e, ok := errors.AsType[*wire.Error](err)
-	if ok && e.Code == wire.CodeTwoFactor {
-		return quinta.E(quinta.KindUnauthenticated, op, "the server asks for a second factor")
+// passwordTries is how often a login asks for the E2E password.
+const passwordTries = 3
+
+// openKeys asks for the E2E password if the account has keys that are locked. They
+// may stay locked.
+func (s *Session) openKeys(ctx context.Context, in client.Credentials) error {
+	var info rocketchat.KeyInfo
+	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { info, err = s.machine.Keys(tx); return err }); err != nil || info.Phase != rocketchat.PhaseLocked {
+		return err
 	}
-	return err
+	for range passwordTries {
+		secret, err := in.Answer(ctx, client.Question{Kind: client.AskKeyPassword, Text: "the E2E password of the account; leave it empty to unlock the keys later"})
+		if errors.Is(err, client.ErrUnanswered) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Unlock(tx, secret.Reveal()) })
+		if !errors.Is(err, rocketchat.ErrPassword) {
+			return err
+		}
+	}
+	return nil
+}
+
+// signIn logs in with the password, and with what the server asks for besides.
+func (c *conn) signIn(ctx context.Context, op, user string, in client.Credentials) (a wire.Login, err error) {
+	secret, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
+	if err != nil {
+		return a, err
+	}
+	body := object{"user": user, "password": secret.Reveal()}
+	err = c.post(ctx, op, "login", body, &a)
+	e, refused := errors.AsType[*wire.Error](err)
+	if !refused || e.Code != wire.CodeTwoFactor {
+		return a, err
+	}
+	method, _ := e.Details.(string)
+	code := ""
+	if method == "password" {
+		sum := sha256.Sum256([]byte(secret.Reveal()))
+		code = hex.EncodeToString(sum[:])
+	} else {
+		second, err := in.Answer(ctx, client.Question{Kind: client.AskSecondFactor, Text: "the server asks for a code by " + printable.Line(method)})
+		if err != nil {
+			return a, err
+		}
+		code = second.Reveal()
+	}
+	body["code"] = code
+	head := http.Header{}
+	head.Set(wire.HeaderCode, code)
+	head.Set(wire.HeaderMethod, method)
+	_, err = c.call(ctx, op, http.MethodPost, wire.PathAPI+"login", head, body, &a)
+	return a, err
 }
 
 // version asks what the server is.

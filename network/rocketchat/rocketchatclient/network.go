@@ -14,8 +14,6 @@ package rocketchatclient
 import (
 	"context"
 	"net/http"
-	"strings"
-	"unicode"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -70,24 +68,4 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 		return nil, quinta.E(quinta.KindUnauthenticated, op, "nobody is logged in here")
 	}
 	return newSession(n, st, env, a), nil
-}
-
-// maxShown bounds what is shown of the words of others, in bytes.
-const maxShown = 200
-
-// printable makes the words of others fit to be shown in one line.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if len(s) > maxShown {
-		s = strings.ToValidUTF8(s[:maxShown], "")
-	}
-	return strings.TrimSpace(s)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
 
@@ -251,7 +252,7 @@ func (s *Session) Members(ctx context.Context, id quinta.RoomID) ([]client.Membe
 	}
 	var out []client.Member
 	for _, u := range a.Members {
-		out = append(out, client.Member{User: quinta.UserID(printable(u.Username)), Name: printable(u.Name), Membership: "join"})
+		out = append(out, client.Member{User: quinta.UserID(printable.Line(u.Username)), Name: printable.Line(u.Name), Membership: "join"})
 	}
 	return out, nil
 }

@@ -18,7 +18,6 @@ type Session struct {
 	account account
 	link    *link
 	machine *rocketchat.Machine
-	loop    *client.Loop[rocketchat.In, rocketchat.Req, rocketchat.Ans]
 	runner  *client.Runner[rocketchat.In, rocketchat.Req, rocketchat.Ans]
 	// quiet: the messages of the step that is being committed are history; under
 	// the loop's lock.
@@ -30,10 +29,9 @@ var _ client.Session = (*Session)(nil)
 func newSession(n Network, st client.Store, env e2ee.Env, a account) *Session {
 	s := &Session{env: env, account: a, machine: rocketchat.New(env, a.User)}
 	s.link = &link{conn: newConn(n.Transport, a.Base, a.User.ID, client.NewSecret(a.Token), env.Now), self: a.User, since: s.machine.Since}
-	s.loop = &client.Loop[rocketchat.In, rocketchat.Req, rocketchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply}
-	s.runner = client.NewRunner(s.loop)
-	s.runner.Waits = s.link.waits.Store
-	s.runner.Filter = s.shown
+	s.runner = client.NewRunner(
+		client.Parts[rocketchat.In, rocketchat.Req, rocketchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
+		client.Hooks[rocketchat.In]{Waits: s.link.waits.Store, Filter: s.shown, CaughtUp: func(in rocketchat.In) bool { return !in.More }})
 	return s
 }
 
@@ -50,7 +48,7 @@ func (s *Session) Run(ctx context.Context, on func(e2ee.Event)) error {
 
 // Flush implements client.Session.
 func (s *Session) Flush(ctx context.Context, on func(e2ee.Event)) error {
-	return s.runner.Flush(ctx, on, func(in rocketchat.In) bool { return !in.More })
+	return s.runner.Flush(ctx, on)
 }
 
 // Close implements client.Session.

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
@@ -191,7 +192,7 @@ func (s *stream) method(ctx context.Context, name string, params ...any) (json.R
 	if f.Error == nil {
 		return f.Result, nil
 	}
-	e := &wire.Error{Code: printable(fmt.Sprint(f.Error.Error)), Text: printable(f.Error.Reason)}
+	e := &wire.Error{Code: printable.Line(fmt.Sprint(f.Error.Error)), Text: printable.Line(f.Error.Reason)}
 	kind := quinta.KindInvalid
 	switch {
 	case name == "login":

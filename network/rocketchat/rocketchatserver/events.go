@@ -29,7 +29,7 @@ func (s *rcServer) event(tx *db.Tx, scope, stream, key string, args ...any) erro
 	if raw, err = wire.EJSON(raw); err != nil {
 		return err
 	}
-	if err := tx.Do(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at) VALUES ($1, $2, $3, $4, $5, $6)`,
+	if err := tx.Queue(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		tx.NextPos(), scope, stream, key, raw, tx.Millis()); err != nil {
 		return err
 	}

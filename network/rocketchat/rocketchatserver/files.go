@@ -117,7 +117,7 @@ func (c *call) keepUpload(room quinta.RoomID, u upload) (any, error) {
 		if err := blob.Put(tx, blob.Blob{ID: id, Owner: db.UserOf(name, c.me.user()), Type: "application/octet-stream", Bytes: u.bytes}); err != nil {
 			return err
 		}
-		return tx.Do(`INSERT INTO rocketchat_upload (id, room, user_id, name, size, content, message, at) VALUES ($1, $2, $3, $4, $5, $6, '', $7)`,
+		return tx.Queue(`INSERT INTO rocketchat_upload (id, room, user_id, name, size, content, message, at) VALUES ($1, $2, $3, $4, $5, $6, '', $7)`,
 			id, room, c.me.ID, u.name, u.bytes.Size, u.content, tx.Millis())
 	})
 	return answer{"file": answer{"_id": id, "url": fileURL(id, u.name)}}, err
@@ -178,7 +178,7 @@ func (c *call) confirmMedia() (any, error) {
 		if m, err = c.store(tx, r, m); err != nil {
 			return err
 		}
-		return tx.Do(`UPDATE rocketchat_upload SET message = $2 WHERE id = $1`, id, m.ID)
+		return tx.Queue(`UPDATE rocketchat_upload SET message = $2 WHERE id = $1`, id, m.ID)
 	})
 	return answer{"message": m}, err
 }

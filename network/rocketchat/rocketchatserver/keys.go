@@ -66,7 +66,7 @@ func (c *call) setPair(q pairRequest) error {
 		if p.Public != "" && !q.Force {
 			return refused(rocketchat.CodeKeysSet, "the keys are already set")
 		}
-		if err := tx.Do(`UPDATE rocketchat_user SET public = $2, private = $3 WHERE id = $1`, p.ID, q.Public, q.Private); err != nil {
+		if err := tx.Queue(`UPDATE rocketchat_user SET public = $2, private = $3 WHERE id = $1`, p.ID, q.Public, q.Private); err != nil {
 			return err
 		}
 		p.Public = q.Public
@@ -124,7 +124,7 @@ func (c *call) askKey(tx *db.Tx, r *roomRow, p person) error {
 const maxWaiting = 50
 
 func (c *call) boundWaiting(tx *db.Tx, id quinta.RoomID) error {
-	return tx.Do(`UPDATE rocketchat_sub SET waits = 0 WHERE room = $1 AND waits > 0 AND user_id NOT IN
+	return tx.Queue(`UPDATE rocketchat_sub SET waits = 0 WHERE room = $1 AND waits > 0 AND user_id NOT IN
 		(SELECT user_id FROM rocketchat_sub WHERE room = $1 AND waits > 0 ORDER BY waits DESC, user_id LIMIT $2)`, id, maxWaiting)
 }
 
@@ -164,10 +164,10 @@ func (c *call) resetPair() (any, error) {
 
 // dropPair removes a user's key pair with what is wrapped for it.
 func (c *call) dropPair(tx *db.Tx) error {
-	if err := tx.Do(`UPDATE rocketchat_user SET public = '', private = '' WHERE id = $1`, c.me.ID); err != nil {
+	if err := tx.Queue(`UPDATE rocketchat_user SET public = '', private = '' WHERE id = $1`, c.me.ID); err != nil {
 		return err
 	}
-	return tx.Do(`UPDATE rocketchat_sub SET own_key = '', suggested = '', waits = 0, updated = $2 WHERE user_id = $1`, c.me.ID, tx.Millis())
+	return tx.Queue(`UPDATE rocketchat_sub SET own_key = '', suggested = '', waits = 0, updated = $2 WHERE user_id = $1`, c.me.ID, tx.Millis())
 }
 
 // encryptedRoom returns a room of the caller's that is encrypted.

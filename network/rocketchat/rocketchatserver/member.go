@@ -131,10 +131,10 @@ func (s *rcServer) takeOut(tx *db.Tx, id quinta.RoomID, who, by person, kind str
 	if err := s.tell(tx, "removed", sub, r); err != nil {
 		return err
 	}
-	if err := tx.Do(`DELETE FROM rocketchat_sub WHERE room = $1 AND user_id = $2`, id, who.ID); err != nil {
+	if err := tx.Queue(`DELETE FROM rocketchat_sub WHERE room = $1 AND user_id = $2`, id, who.ID); err != nil {
 		return err
 	}
-	if err := tx.Do(`INSERT INTO rocketchat_gone (room, user_id, at) VALUES ($1, $2, $3) ON CONFLICT (user_id, room) DO UPDATE SET at = excluded.at`, id, who.ID, tx.Millis()); err != nil {
+	if err := tx.Queue(`INSERT INTO rocketchat_gone (room, user_id, at) VALUES ($1, $2, $3) ON CONFLICT (user_id, room) DO UPDATE SET at = excluded.at`, id, who.ID, tx.Millis()); err != nil {
 		return err
 	}
 	if err := r.put(tx); err != nil {

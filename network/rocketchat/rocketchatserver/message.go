@@ -168,10 +168,10 @@ func sumOf(m *rocketchat.Message) []byte {
 // announce counts a new message and tells the members of it.
 func (s *rcServer) announce(tx *db.Tx, r *roomRow, m *rocketchat.Message) error {
 	r.Last, r.Messages = int64(m.TS), r.Messages+1
-	if err := tx.Do(`UPDATE rocketchat_room SET last = $2, messages = messages + 1, updated = $2 WHERE id = $1`, r.ID, int64(m.TS)); err != nil {
+	if err := tx.Queue(`UPDATE rocketchat_room SET last = $2, messages = messages + 1, updated = $2 WHERE id = $1`, r.ID, int64(m.TS)); err != nil {
 		return err
 	}
-	if err := tx.Do(`UPDATE rocketchat_sub SET unread = unread + 1 WHERE room = $1 AND user_id <> $2`, r.ID, m.User.ID); err != nil {
+	if err := tx.Queue(`UPDATE rocketchat_sub SET unread = unread + 1 WHERE room = $1 AND user_id <> $2`, r.ID, m.User.ID); err != nil {
 		return err
 	}
 	return s.event(tx, scopeRoom(r.ID), "stream-room-messages", string(r.ID), m)
@@ -215,7 +215,7 @@ func putMessage(tx *db.Tx, m *rocketchat.Message, sum []byte) error {
 	if sum == nil {
 		sum = []byte{}
 	}
-	return tx.Do(`INSERT INTO rocketchat_message (id, room, user_id, thread, at, updated, gone, sum, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	return tx.Queue(`INSERT INTO rocketchat_message (id, room, user_id, thread, at, updated, gone, sum, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, body = excluded.body`,
 		m.ID, m.Room, m.User.ID, m.Thread, int64(m.TS), int64(m.Updated), false, sum, body)
 }
@@ -297,7 +297,7 @@ func (c *call) deleteMessage() (any, error) {
 			return refused(wire.CodeForbidden, "the author or an owner of the room takes a message back")
 		}
 		at = tx.Millis()
-		if err := tx.Do(`UPDATE rocketchat_message SET gone = $2, updated = $3, body = $4 WHERE id = $1`, q.ID, true, at, []byte{}); err != nil {
+		if err := tx.Queue(`UPDATE rocketchat_message SET gone = $2, updated = $3, body = $4 WHERE id = $1`, q.ID, true, at, []byte{}); err != nil {
 			return err
 		}
 		var files []string

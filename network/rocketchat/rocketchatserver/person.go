@@ -81,7 +81,7 @@ func (s *rcServer) personOf(tx *db.Tx, name account.Name) (person, error) {
 		return p, err
 	}
 	p = person{ID: id, Name: name}
-	return p, tx.Do(`INSERT INTO rocketchat_user (id, account, public, private, closed) VALUES ($1, $2, '', '', $3)`, id, name, false)
+	return p, tx.Queue(`INSERT INTO rocketchat_user (id, account, public, private, closed) VALUES ($1, $2, '', '', $3)`, id, name, false)
 }
 
 // lookup returns a user by name or by id.

@@ -55,7 +55,7 @@ func getRoom(tx *db.Tx, id quinta.RoomID) (*roomRow, error) {
 
 func (r *roomRow) put(tx *db.Tx) error {
 	r.Updated = tx.Millis()
-	return tx.Do(`INSERT INTO rocketchat_room (`+roomColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	return tx.Queue(`INSERT INTO rocketchat_room (`+roomColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, topic = excluded.topic, encrypted = excluded.encrypted, key_id = excluded.key_id,
 		updated = excluded.updated, last = excluded.last, messages = excluded.messages, reset_at = excluded.reset_at`,
 		r.ID, r.Type, r.Name, r.Topic, r.Creator, r.Encrypted, r.KeyID, r.Created, r.Updated, r.Last, r.Messages, r.ResetAt)
@@ -97,7 +97,7 @@ func (s *subRow) put(tx *db.Tx) error {
 	if err != nil {
 		return err
 	}
-	return tx.Do(`INSERT INTO rocketchat_sub (`+subColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	return tx.Queue(`INSERT INTO rocketchat_sub (`+subColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (room, user_id) DO UPDATE SET role = excluded.role, own_key = excluded.own_key, suggested = excluded.suggested, old_keys = excluded.old_keys,
 		suggested_old = excluded.suggested_old, unread = excluded.unread, seen = excluded.seen, updated = excluded.updated, waits = excluded.waits`,
 		s.Room, s.User, s.Role, s.Own, s.Suggested, old, suggested, s.Unread, s.Seen, s.Created, s.Updated, s.Waits)

@@ -117,7 +117,7 @@ func (s *rcServer) seat(tx *db.Tx, r *roomRow, p person, role string) error {
 	if err := sub.put(tx); err != nil {
 		return err
 	}
-	if err := tx.Do(`DELETE FROM rocketchat_gone WHERE user_id = $1 AND room = $2`, p.ID, r.ID); err != nil {
+	if err := tx.Queue(`DELETE FROM rocketchat_gone WHERE user_id = $1 AND room = $2`, p.ID, r.ID); err != nil {
 		return err
 	}
 	return s.tell(tx, "inserted", sub, r)

@@ -127,7 +127,7 @@ const (
 // never confirmed.
 func (s *rcServer) Periodically(ctx context.Context) error {
 	return s.Update(ctx, func(tx *db.Tx) error {
-		if err := tx.Do(`DELETE FROM rocketchat_event WHERE at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
+		if err := tx.Queue(`DELETE FROM rocketchat_event WHERE at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
 			return err
 		}
 		var ids []string
@@ -154,7 +154,7 @@ func removeUpload(tx *db.Tx, id string) error {
 	if err := blob.Remove(tx, id); err != nil {
 		return err
 	}
-	return tx.Do(`DELETE FROM rocketchat_upload WHERE id = $1`, id)
+	return tx.Queue(`DELETE FROM rocketchat_upload WHERE id = $1`, id)
 }
 
 // AccountLogOut ends all logins of an account.
@@ -184,7 +184,7 @@ func (s *rcServer) AccountClosing(tx *db.Tx, local account.Name) error {
 			return err
 		}
 	}
-	return tx.Do(`UPDATE rocketchat_user SET public = '', private = '', closed = $2 WHERE id = $1`, p.ID, true)
+	return tx.Queue(`UPDATE rocketchat_user SET public = '', private = '', closed = $2 WHERE id = $1`, p.ID, true)
 }
 
 // logOutAll ends the logins of a user, except one.
