@@ -98,7 +98,7 @@ func (c *call) loadHistory() (any, error) {
 	return answer{"messages": list}, err
 }
 
-// syncMessages gives what changed in a room after a time, and what was taken back.
+// syncMessages gives what changed in a room at a time or later, and what was taken back.
 func (c *call) syncMessages() (any, error) {
 	since, err := c.date("lastUpdate", 0)
 	if err != nil {
@@ -112,10 +112,10 @@ func (c *call) syncMessages() (any, error) {
 			return err
 		}
 		var err error
-		if list, err = collect(tx, `SELECT body FROM rocketchat_message WHERE room = $1 AND updated > $2 AND NOT gone ORDER BY at, id LIMIT $3`, id, since, maxSync); err != nil {
+		if list, err = collect(tx, `SELECT body FROM rocketchat_message WHERE room = $1 AND updated >= $2 AND NOT gone ORDER BY at, id LIMIT $3`, id, since, maxSync); err != nil {
 			return err
 		}
-		for row, err := range tx.Query(`SELECT id, updated FROM rocketchat_message WHERE room = $1 AND updated > $2 AND gone ORDER BY updated LIMIT $3`, id, since, maxSync) {
+		for row, err := range tx.Query(`SELECT id, updated FROM rocketchat_message WHERE room = $1 AND updated >= $2 AND gone ORDER BY updated LIMIT $3`, id, since, maxSync) {
 			if err != nil {
 				return err
 			}

@@ -289,11 +289,11 @@ func (c *call) saveSettings() (any, error) {
 	return answer{"rid": q.Room}, err
 }
 
-// changed returns the ids of the caller's rooms that changed after a time, and of
+// changed returns the ids of the caller's rooms that changed at a time or later, and of
 // those that they left then.
 func (c *call) changed(tx *db.Tx, since int64) (update, gone []quinta.RoomID, err error) {
 	for row, err := range tx.Query(`SELECT s.room FROM rocketchat_sub s JOIN rocketchat_room r ON r.id = s.room
-		WHERE s.user_id = $1 AND (s.updated > $2 OR r.updated > $2) ORDER BY s.room`, c.me.ID, since) {
+		WHERE s.user_id = $1 AND (s.updated >= $2 OR r.updated >= $2) ORDER BY s.room`, c.me.ID, since) {
 		if err != nil {
 			return nil, nil, err
 		}
@@ -306,7 +306,7 @@ func (c *call) changed(tx *db.Tx, since int64) (update, gone []quinta.RoomID, er
 	if since <= 0 {
 		return update, nil, nil
 	}
-	for row, err := range tx.Query(`SELECT room FROM rocketchat_gone WHERE user_id = $1 AND at > $2 ORDER BY room`, c.me.ID, since) {
+	for row, err := range tx.Query(`SELECT room FROM rocketchat_gone WHERE user_id = $1 AND at >= $2 ORDER BY room`, c.me.ID, since) {
 		if err != nil {
 			return nil, nil, err
 		}
