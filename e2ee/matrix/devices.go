@@ -331,7 +331,7 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.Devi
 			w.emit(w.deviceEvent(e2ee.EventDevice, id, u, device, "gone"))
 		}
 	}
-	return nil
+	return w.forgetGone(id, u)
 }
 
 func rawKey(id quinta.UserID, device quinta.DeviceID) string {

@@ -18,6 +18,8 @@ type forger struct {
 	user   quinta.UserID
 	device quinta.DeviceID
 	keys   json.RawMessage
+	// line is an Olm session for more than one message, if a test needs one.
+	line *olm.Session
 }
 
 // forge logs a forger's device in and publishes its keys.
@@ -85,6 +87,12 @@ func (f *forger) payload(c *client, typ string, content any, change map[string]a
 // of the event.
 func (f *forger) seal(c *client, payload []byte) map[string]any {
 	f.s.t.Helper()
+	return f.sealWith(f.lineTo(c), c, payload)
+}
+
+// lineTo makes an Olm session with a one-time key of c.
+func (f *forger) lineTo(c *client) *olm.Session {
+	f.s.t.Helper()
 	dev := f.s.hs.users[c.user].devices[c.device]
 	var k struct{ Key string }
 	if err := json.Unmarshal(dev.oneTime[0].key, &k); err != nil {
@@ -99,6 +107,12 @@ func (f *forger) seal(c *client, payload []byte) map[string]any {
 	if err != nil {
 		f.s.t.Fatal(err)
 	}
+	return s
+}
+
+// sealWith seals a payload to c with a session.
+func (f *forger) sealWith(s *olm.Session, c *client, payload []byte) map[string]any {
+	f.s.t.Helper()
 	sealed, err := s.Seal(f.s.env().Rand, payload)
 	if err != nil {
 		f.s.t.Fatal(err)

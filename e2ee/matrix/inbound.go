@@ -76,6 +76,9 @@ func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, c claim) (boo
 		return false, err
 	}
 	if !found {
+		if err := w.stray(room, id, c.Owner); err != nil {
+			return false, err
+		}
 		c.State = s.Encode()
 		r.claim = c
 	} else if better, err := r.add(s, c); err != nil || !better {
@@ -92,7 +95,7 @@ func (w *work) storeInbound(room quinta.RoomID, s *megolm.Inbound, c claim) (boo
 		return false, err
 	}
 	for _, e := range said {
-		if err := w.tx.Delete(e.Key); err != nil {
+		if err := w.release(w.withheldBound(), e.Key); err != nil {
 			return false, err
 		}
 	}
@@ -325,7 +328,11 @@ func hex32(n uint32) string {
 
 // keep stores an event that a key may open later.
 func (w *work) keep(room quinta.RoomID, session string, e roomEvent) error {
-	return e2ee.Store(w.tx, "kept/"+string(room)+"\x00"+session+"\x00"+string(e.ID), e)
+	place := "kept/" + string(room) + "\x00" + session + "\x00" + string(e.ID)
+	if err := w.hold(w.keptBound(), e.Sender, place); err != nil {
+		return err
+	}
+	return e2ee.Store(w.tx, place, e)
 }
 
 // retry opens the kept events of a session.
@@ -346,7 +353,7 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 		if f != nil && f.kept {
 			continue
 		}
-		if err := w.tx.Delete("kept/" + string(room) + "\x00" + session + "\x00" + string(e.ID)); err != nil {
+		if err := w.release(w.keptBound(), "kept/"+string(room)+"\x00"+session+"\x00"+string(e.ID)); err != nil {
 			return err
 		}
 		if f == nil {

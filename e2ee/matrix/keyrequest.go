@@ -63,6 +63,9 @@ func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error
 		return err
 	}
 	k = keyRequest{ID: id, At: w.now.UnixMilli(), Asked: asked, Sender: c.SenderKey}
+	if err := w.hold(w.requestBound(), e.Sender, place); err != nil {
+		return err
+	}
 	if err := e2ee.Store(w.tx, place, &k); err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (w *work) cancelKeyRequest(room quinta.RoomID, session string) error {
 	if err != nil || !found {
 		return err
 	}
-	if err := w.tx.Delete(place); err != nil {
+	if err := w.release(w.requestBound(), place); err != nil {
 		return err
 	}
 	return w.tellAll(k.Asked, requestContent{Action: "request_cancellation", Device: w.m.device, ID: k.ID})
@@ -231,7 +234,7 @@ func (w *work) askAgain() error {
 		return err
 	}
 	for _, e := range entries {
-		if err := w.tx.Delete(e.Key); err != nil {
+		if err := w.release(w.requestBound(), e.Key); err != nil {
 			return err
 		}
 	}

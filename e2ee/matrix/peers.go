@@ -135,6 +135,12 @@ func (p peers) retireAll() error {
 	return nil
 }
 
+// drop forgets the sessions with a device.
+func (p peers) drop(curve key.IdentityPublic) error {
+	delete(p.read, curve)
+	return p.tx.Delete("olm/" + curve.String())
+}
+
 // flush writes back what changed, in order, so that two runs of one call write
 // the same.
 func (p peers) flush() error {

@@ -13,8 +13,6 @@ import (
 const (
 	// maxToDevice bounds one to-device event.
 	maxToDevice = 128 << 10
-	// maxPending bounds the Olm payloads that wait for a device list.
-	maxPending = 1000
 )
 
 // A toDeviceEvent is an event to this device.
@@ -86,6 +84,9 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 		}
 		return w.receivePayload(p, origin{User: e.Sender, Device: id, Curve: curve, Ed25519: d.Ed25519, Trust: w.trust(e.Sender, u, d)})
 	}
+	if err := w.stranger(e.Sender, curve); err != nil {
+		return err
+	}
 	if proven != nil {
 		return w.receivePayload(p, origin{User: e.Sender, Device: device, Curve: curve, Ed25519: proven.Ed25519, Trust: quinta.TrustUnknown})
 	}
@@ -110,13 +111,13 @@ type pending struct {
 
 // await keeps a payload until the sender's devices were queried.
 func (w *work) await(sender quinta.UserID, u *userRecord, curve key.IdentityPublic, text []byte) error {
-	all, err := e2ee.Entries(w.tx, "pending/")
-	if err != nil || len(all) >= maxPending {
-		return err
-	}
 	w.outdate(u)
 	u.Tracked = true
-	return e2ee.Store(w.tx, "pending/"+string(sender)+"\x00"+w.next(), &pending{curve, text})
+	place := "pending/" + string(sender) + "\x00" + w.next()
+	if err := w.hold(w.pendingBound(), sender, place); err != nil {
+		return err
+	}
+	return e2ee.Store(w.tx, place, &pending{curve, text})
 }
 
 // pendingOlm looks again at the payloads that waited for the list of a user.
@@ -140,7 +141,7 @@ func (w *work) pendingOlm(sender quinta.UserID) error {
 		if d == nil && u.Outdated {
 			continue
 		}
-		if err := w.tx.Delete(e.Key); err != nil {
+		if err := w.release(w.pendingBound(), e.Key); err != nil {
 			return err
 		}
 		if d == nil || d.Ed25519.String() != o.Keys["ed25519"] || d.Changed {

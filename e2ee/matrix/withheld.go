@@ -71,11 +71,23 @@ func (w *work) receiveWithheld(e toDeviceEvent) error {
 	if err != nil || found && (r.Owner == "" || r.proven(e.Sender)) {
 		return err
 	}
+	known, found, err := w.room(c.Room)
+	if err != nil || !found || known.Left {
+		return err
+	}
+	member, err := w.tx.Get(memberKey(c.Room, e.Sender))
+	if err != nil || known.Complete && string(member) != "join" {
+		return err // whoever is not in the room has no key of it to withhold
+	}
 	detail := c.Code
 	if codeReasons[c.Code] == "" {
 		detail = c.Code + ": " + clip(c.Reason)
 	}
-	if err := e2ee.Store(w.tx, withheldKey(c.Room, c.Session)+string(e.Sender), detail); err != nil {
+	place := withheldKey(c.Room, c.Session) + string(e.Sender)
+	if err := w.hold(w.withheldBound(), e.Sender, place); err != nil {
+		return err
+	}
+	if err := e2ee.Store(w.tx, place, detail); err != nil {
 		return err
 	}
 	return w.explain(c.Room, c.Session, e.Sender, detail)
