@@ -31,7 +31,9 @@ type station struct {
 	asked []string
 	all   int // connections so far
 	open  int
-	ended chan struct{} // gets a word for each connection that ended
+	// came, heard and ended get a word for each connection, request, and
+	// connection that ended.
+	came, heard, ended chan struct{}
 }
 
 func newStation(t *testing.T) *station {
@@ -40,7 +42,7 @@ func newStation(t *testing.T) *station {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &station{l: l, ended: make(chan struct{}, 100)}
+	s := &station{l: l, came: make(chan struct{}, 100), heard: make(chan struct{}, 100), ended: make(chan struct{}, 100)}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -53,6 +55,7 @@ func newStation(t *testing.T) *station {
 			s.all++
 			s.open++
 			s.mu.Unlock()
+			s.came <- struct{}{}
 			all.Go(func() { s.serve(c) })
 		}
 	})
@@ -78,6 +81,7 @@ func (s *station) serve(c net.Conn) {
 		s.asked = append(s.asked, req)
 		refuse := s.refuse != nil && s.refuse(req)
 		s.mu.Unlock()
+		s.heard <- struct{}{}
 		if refuse {
 			return
 		}
@@ -266,9 +270,10 @@ func TestConnectionOfFlushAndWait(t *testing.T) {
 	waited := make(chan error, 1)
 	go func() { waited <- r.Wait(t.Context(), "waiting", holds("word")) }()
 	send(t, r, "2")
-	for _, _, asked := s.counts(); len(asked) < 2; _, _, asked = s.counts() {
-		time.Sleep(time.Millisecond)
-	}
+	<-s.heard // that of Push
+	<-s.heard
+	<-s.came
+	<-s.came
 	live, release, err := r.Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -285,9 +290,7 @@ func TestConnectionOfFlushAndWait(t *testing.T) {
 	send(t, r, "3")
 	flushed := make(chan error, 1)
 	go func() { flushed <- r.Flush(t.Context(), nil) }()
-	for all, _, _ := s.counts(); all < 3; all, _, _ = s.counts() {
-		time.Sleep(time.Millisecond)
-	}
+	<-s.came
 	s.says("all")
 	if err := <-flushed; err != nil {
 		t.Fatal(err)
@@ -305,9 +308,7 @@ func TestConnectionEndsForGood(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.Run(t.Context(), nil) }()
 	send(t, r, "1")
-	for _, _, asked := s.counts(); len(asked) < 1; _, _, asked = s.counts() {
-		time.Sleep(time.Millisecond)
-	}
+	<-s.heard
 	s.hangUp()
 	if err := <-done; !errors.Is(err, out) {
 		t.Errorf("got %v, want that the device was signed out", err)

@@ -104,8 +104,11 @@ func (r *Runner[In, Req, Ans]) orCause(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e, ok := errors.AsType[*quinta.Error](cause); ok && e.Err == errSlow && r.trouble != nil && time.Since(r.troubled) < waitFor {
+	if r.trouble == nil || time.Since(r.troubled) >= waitFor {
+		return cause
+	}
+	if e, ok := errors.AsType[*quinta.Error](cause); ok && e.Err == errSlow {
 		return &quinta.Error{Kind: e.Kind, Op: e.Op, Err: fmt.Errorf("%w: %w", errSlow, r.trouble)}
 	}
-	return cause
+	return fmt.Errorf("%w: %w", cause, r.trouble)
 }

@@ -32,6 +32,10 @@ type Config struct {
 	// User and Password are those of the bot's account. They are used at the
 	// first start.
 	User, Password string
+	// Ask, if not nil, answers what the server asks at the first start, such as
+	// a code that it sent, or the password if Password is empty; see
+	// [client.Credentials].
+	Ask func(ctx context.Context, q client.Question) (client.Secret, error)
 	// Dir is the folder for the bot's state, which is made if there is none.
 	// It must be kept: without it the bot is a new device at every start.
 	Dir string
@@ -125,14 +129,25 @@ func open(ctx context.Context, n client.Network, cfg Config, st client.Store) (c
 	if name == "" {
 		name = "bot"
 	}
-	if _, err := n.Login(ctx, st, env, client.Credentials{Server: cfg.Server, User: cfg.User, Password: client.NewSecret(cfg.Password), DeviceName: name}); err != nil {
+	password := client.NewSecret(cfg.Password)
+	in := client.Credentials{Server: cfg.Server, User: cfg.User, Password: password, DeviceName: name}
+	if cfg.Ask != nil {
+		in.Ask = func(ctx context.Context, q client.Question) (client.Secret, error) {
+			answer, err := cfg.Ask(ctx, q)
+			if q.Kind == client.AskPassword {
+				password = answer
+			}
+			return answer, err
+		}
+	}
+	if _, err := n.Login(ctx, st, env, in); err != nil {
 		return nil, err
 	}
 	if s, err = n.Open(ctx, st, env); err != nil {
 		return nil, err
 	}
 	// The bot works without an identity, too; others then have to compare it.
-	if _, err := client.EnsureIdentity(ctx, s, client.NewSecret(cfg.Password)); err != nil && cfg.Log != nil {
+	if _, err := client.EnsureIdentity(ctx, s, password); err != nil && cfg.Log != nil {
 		cfg.Log("no identity: " + err.Error())
 	}
 	return s, nil

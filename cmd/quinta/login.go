@@ -36,7 +36,8 @@ func newLoginFlags(fs *flag.FlagSet) *loginFlags {
 
 const loginFlagText = `  --device-name NAME   the name of this device in your list of devices
   --password-fd N      read the password from a file descriptor; by default it
-                       is taken from QUINTA_PASSWORD, or asked for
+                       is taken from QUINTA_PASSWORD, or asked for if the
+                       network wants one
   --passphrase         protect the store of this device with a passphrase, asked
                        for at every use, instead of with a key file
 `
@@ -56,29 +57,23 @@ Example: quinta login matrix https://example.org alice
 	Prepare: func(fs *flag.FlagSet) run {
 		f := newLoginFlags(fs)
 		return func(ctx context.Context, a *app, args []string) error {
-			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
+			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials, password *client.Secret) (quinta.Device, error) {
 				d, err := n.Login(ctx, st, a.env, in)
 				if err != nil {
 					return d, err
 				}
-				return d, a.settleIdentity(ctx, n, st, in.Password)
+				return d, a.settleIdentity(ctx, n, st, *password)
 			})
 		}
 	},
 }
 
-// enter makes a device by fn and stores it, complete or not at all.
-func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(context.Context, client.Network, client.Store, client.Credentials) (quinta.Device, error)) (err error) {
+// enter makes a device by fn and stores it, complete or not at all. fn gets
+// where the password is once the network has asked for it.
+func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(context.Context, client.Network, client.Store, client.Credentials, *client.Secret) (quinta.Device, error)) (err error) {
 	n, err := networkNamed(quinta.NetworkName(args[0]))
 	if err != nil {
 		return err
-	}
-	in := client.Credentials{Server: args[1], User: args[2], DeviceName: f.deviceName}
-	if in.Password, err = a.ask("password of "+oneLine(args[2]), f.passwordFD, "QUINTA_PASSWORD", false); err != nil {
-		return err
-	}
-	if t := a.getenv("QUINTA_REGISTRATION_TOKEN"); t != "" {
-		in.Token = client.NewSecret(t)
 	}
 	base := filepath.Join(a.opt.home, "accounts")
 	if err := durable.MkdirAll(base); err != nil {
@@ -106,9 +101,24 @@ func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(c
 	if err != nil {
 		return err
 	}
-	lctx, cancel := a.limited(ctx)
-	defer cancel()
-	d, err := fn(lctx, n, st, in)
+	lctx, clock := a.paused(ctx)
+	defer clock.end()
+	var password client.Secret
+	in := client.Credentials{Server: args[1], User: args[2], DeviceName: f.deviceName, Ask: func(_ context.Context, q client.Question) (client.Secret, error) {
+		if q.Kind == client.AskPassword && !password.Empty() {
+			return password, nil
+		}
+		defer clock.stop()()
+		s, err := a.answer(q, args[2], f.passwordFD)
+		if q.Kind == client.AskPassword {
+			password = s
+		}
+		return s, err
+	}}
+	if t := a.getenv("QUINTA_REGISTRATION_TOKEN"); t != "" {
+		in.Token = client.NewSecret(t)
+	}
+	d, err := fn(lctx, n, st, in, &password)
 	if err = errors.Join(err, st.Close()); err != nil {
 		return err
 	}

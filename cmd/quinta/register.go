@@ -26,7 +26,7 @@ QUINTA_REGISTRATION_TOKEN.
 	Prepare: func(fs *flag.FlagSet) run {
 		f := newLoginFlags(fs)
 		return func(ctx context.Context, a *app, args []string) error {
-			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials) (quinta.Device, error) {
+			return a.enter(ctx, f, args, func(ctx context.Context, n client.Network, st client.Store, in client.Credentials, password *client.Secret) (quinta.Device, error) {
 				r, ok := n.(client.Registrar)
 				if !ok {
 					return quinta.Device{}, errors.New("clients cannot create accounts on this network")
@@ -35,7 +35,7 @@ QUINTA_REGISTRATION_TOKEN.
 				if err != nil {
 					return d, err
 				}
-				return d, a.settleIdentity(ctx, n, st, in.Password)
+				return d, a.settleIdentity(ctx, n, st, *password)
 			})
 		}
 	},

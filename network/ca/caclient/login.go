@@ -26,7 +26,7 @@ const defaultDeviceName = "Quinta"
 
 // Login logs a new device in with a password, and enrols its keys.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
-	return n.enter(ctx, st, env, in, "logging in", func(c *conn, plan intent) (a wire.LoginAnswer, err error) {
+	return n.enter(ctx, st, env, in, "logging in", func(c *conn, plan intent, in client.Credentials) (a wire.LoginAnswer, err error) {
 		err = c.ask(ctx, "logging in", request{method: http.MethodPost, path: wire.PathLogin, open: true}, plan.login(in), &a)
 		return a, err
 	})
@@ -36,7 +36,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 // one, and logs in as Login does.
 func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	const op = "registering"
-	return n.enter(ctx, st, env, in, op, func(c *conn, plan intent) (a wire.LoginAnswer, err error) {
+	return n.enter(ctx, st, env, in, op, func(c *conn, plan intent, in client.Credentials) (a wire.LoginAnswer, err error) {
 		err = c.ask(ctx, op, request{method: http.MethodPost, path: wire.PathRegister, open: true}, wire.RegisterRequest{
 			LoginRequest: plan.login(in), Token: in.Token.Reveal()}, &a)
 		return a, err
@@ -45,13 +45,16 @@ func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in
 
 // enter chooses the device, has call make or open the account, and keeps what
 // the server gave.
-func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, call func(*conn, intent) (wire.LoginAnswer, error)) (quinta.Device, error) {
+func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, call func(*conn, intent, client.Credentials) (wire.LoginAnswer, error)) (quinta.Device, error) {
 	c, plan, err := n.begin(ctx, st, env, in, op)
 	if err != nil {
 		return quinta.Device{}, err
 	}
 	defer c.close()
-	a, err := call(c, plan)
+	if in.Password, err = in.Answer(ctx, client.Question{Kind: client.AskPassword}); err != nil {
+		return quinta.Device{}, err
+	}
+	a, err := call(c, plan, in)
 	if err != nil {
 		return quinta.Device{}, err
 	}

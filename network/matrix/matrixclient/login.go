@@ -72,10 +72,14 @@ func (c *conn) login(ctx context.Context, in client.Credentials, plan intent) (l
 	if !offered {
 		return loginAnswer{}, quinta.E(quinta.KindInvalid, op, "the server does not take passwords")
 	}
+	password, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
+	if err != nil {
+		return loginAnswer{}, err
+	}
 	body, err := json.Marshal(map[string]any{
 		"type":       stagePassword,
 		"identifier": map[string]string{"type": "m.id.user", "user": plan.User},
-		"password":   in.Password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
+		"password":   password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
 	})
 	if err != nil {
 		return loginAnswer{}, &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
@@ -186,9 +190,13 @@ func (c *conn) register(ctx context.Context, in client.Credentials, plan intent)
 	if local, _, ok := wire.SplitUserID(quinta.UserID(name)); ok {
 		name = local
 	}
+	password, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
+	if err != nil {
+		return loginAnswer{}, err
+	}
 	var out loginAnswer
-	err := c.interact(ctx, op, map[string]any{
-		"username": name, "password": in.Password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
+	err = c.interact(ctx, op, map[string]any{
+		"username": name, "password": password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
 	}, request{method: http.MethodPost, path: path("register"), open: true}, func(stage string) map[string]any {
 		switch {
 		case stage == stageDummy:
