@@ -52,7 +52,10 @@ creates it. Verify every later device, or run 'quinta keys backup unlock' on it.
 
 Example: quinta login matrix https://example.org alice
 
-` + loginFlagText,
+` + loginFlagText + `Whatever else the server asks for, such as a code, is asked for in turn, or taken
+from QUINTA_SECOND_FACTOR, QUINTA_CODE, QUINTA_SECOND_PASSWORD or
+QUINTA_KEY_PASSWORD.
+`,
 	Least: 3, Most: 3,
 	Prepare: func(fs *flag.FlagSet) run {
 		f := newLoginFlags(fs)
