@@ -52,9 +52,9 @@ creates it. Verify every later device, or run 'quinta keys backup unlock' on it.
 
 Example: quinta login matrix https://example.org alice
 
-` + loginFlagText + `Whatever else the server asks for, such as a code, is asked for in turn, or taken
-from QUINTA_SECOND_FACTOR, QUINTA_CODE, QUINTA_SECOND_PASSWORD or
-QUINTA_KEY_PASSWORD.
+` + loginFlagText + `Whatever else the server asks for, such as a code, is taken from
+QUINTA_SECOND_FACTOR, QUINTA_CODE, QUINTA_SECOND_PASSWORD or
+QUINTA_KEY_PASSWORD, or asked for in turn.
 `,
 	Least: 3, Most: 3,
 	Prepare: func(fs *flag.FlagSet) run {

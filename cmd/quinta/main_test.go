@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/quintatest"
 )
 
 // runProgram runs the program with a home of its own.
@@ -21,7 +23,7 @@ func runProgram(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	home := t.TempDir()
-	a := &app{in: strings.NewReader(""), out: &o, err: &e, env: e2ee.Env{Now: time.Now}, getenv: func(k string) string {
+	a := &app{in: strings.NewReader(""), out: &o, err: &e, env: e2ee.Env{Now: time.Now, Rand: rand.Reader}, getenv: func(k string) string {
 		if k == "QUINTA_HOME" {
 			return home
 		}
@@ -192,7 +194,7 @@ func TestSecretsAreNoArguments(t *testing.T) {
 			}
 		}
 	}
-	code, _, errs := runProgram(t, "login", "matrix", "http://127.0.0.1:1", "alice")
+	code, _, errs := runProgram(t, "login", "matrix", quintatest.Start(t).URL, "alice")
 	if code != exitMisused || !strings.Contains(errs, "no terminal") {
 		t.Errorf("without a terminal: got %d %q", code, errs)
 	}
