@@ -43,6 +43,9 @@ type call struct {
 	// is needed.
 	user   quinta.UserID
 	device quinta.DeviceID
+	// route is the path with the names of its parameters, for the log: the path
+	// itself names users and conversations.
+	route string
 	// done says that the handler has written the answer itself.
 	done bool
 }
@@ -66,7 +69,12 @@ func (s *caServer) at(method, path string, e endpoint) { s.whole(method, wire.Ba
 func (s *caServer) whole(method, path string, e endpoint) {
 	s.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
 		server.SetRoute(w, path)
-		c := &call{caServer: s, w: w, r: r}
+		if !e.long {
+			ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		c := &call{caServer: s, w: w, r: r, route: path}
 		v, err := c.run(method+" "+path, e)
 		if err != nil {
 			c.fail(err)
@@ -96,11 +104,6 @@ func (c *call) run(route string, e endpoint) (any, error) {
 		if err := limited(c.Limits.Allow("ca "+route, who, e.rate, 1)); err != nil {
 			return nil, err
 		}
-	}
-	if !e.long {
-		ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
-		defer cancel()
-		c.r = c.r.WithContext(ctx)
 	}
 	return e.handle(c)
 }
@@ -245,7 +248,7 @@ func (c *call) translate(err error) *wire.Error {
 		if c.ctx().Err() != nil {
 			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
 		}
-		c.Log.Error("ca: a call failed", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+		c.Log.Error("ca: a call failed", "method", c.r.Method, "route", c.route, "err", err)
 	}
 	we := wire.NewError(row.Status, row.Code, text)
 	if kind == quinta.KindLimited {

@@ -65,7 +65,7 @@ func (c *call) run() (any, error) {
 	}
 	if !ep.open {
 		if err := c.authenticate(); err != nil {
-			return nil, err
+			return nil, c.givenUp(err)
 		}
 	}
 	if !ep.long {
@@ -73,7 +73,19 @@ func (c *call) run() (any, error) {
 		defer cancel()
 		c.r = c.r.WithContext(ctx)
 	}
-	return ep.handle(c)
+	v, err := ep.handle(c)
+	// Judged here, since the context ends with this function.
+	return v, c.givenUp(err)
+}
+
+// givenUp turns an error of a call whose context has ended into the answer for
+// that: the client went away, or closed its half of the connection and still
+// listens (an answer left out would be an empty 200), or it took too long.
+func (c *call) givenUp(err error) error {
+	if _, ok := errors.AsType[*wire.Error](err); err == nil || ok || c.ctx().Err() == nil || quinta.KindOf(err) != quinta.KindInternal {
+		return err
+	}
+	return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnknown, "the call was given up before it was done")
 }
 
 // ctx returns the context of the request.
@@ -243,13 +255,7 @@ func (c *call) answer(v any, err error) {
 func (c *call) fail(err error) {
 	we, ok := errors.AsType[*wire.Error](err)
 	if !ok {
-		if c.ctx().Err() != nil && quinta.KindOf(err) == quinta.KindInternal {
-			// The client went away, or closed its half of the connection and
-			// still listens: an answer left out would be an empty 200.
-			we = wire.NewError(http.StatusServiceUnavailable, wire.CodeUnknown, "the call was given up before it was done")
-		} else {
-			we = c.translate(err)
-		}
+		we = c.translate(err)
 	}
 	incoming.RetryAfter(c.w.Header(), we.RetryAfter)
 	c.write(we.Status, we)
