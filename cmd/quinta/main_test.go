@@ -108,6 +108,11 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("doc/json.md does not speak of %s", r)
 		}
 	}
+	for _, w := range quinta.Weaknesses {
+		if !strings.Contains(string(doc), "`"+string(w)+"`") {
+			t.Errorf("doc/json.md does not mention the weakness %s", w)
+		}
+	}
 	for _, kind := range e2ee.EventKinds() {
 		if !strings.Contains(string(doc), "`"+kind.String()+"`") {
 			t.Errorf("doc/json.md does not mention the type %s", kind)
