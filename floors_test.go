@@ -65,6 +65,7 @@ var floors = []floor{
 	{pkg: "client/...", own: []string{"", "key", "internal/...", "e2ee", "e2ee/*", "client", "client/..."}, mods: primitives},
 
 	{pkg: "network/internal/socket", own: []string{"server", "network/internal/..."}, mods: []string{"github.com/coder/websocket"}},
+	{pkg: "network/internal/seat", own: []string{"", "key", "internal/...", "client", "e2ee"}},
 	{pkg: "network/internal/...", own: []string{"", "key", "internal/...", "server", "server/*", "network/internal/..."}, mods: []string{"golang.org/x/time"}},
 	{pkg: "network/all/servers", own: []string{"server", "network/*/*server"}},
 	{pkg: "network/all/clients", own: []string{"client", "network/*/*client"}},

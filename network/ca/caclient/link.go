@@ -67,26 +67,13 @@ func (l *link) Do(ctx context.Context, req ca.Req) (ca.Ans, error) {
 	we, answered := errors.AsType[*wire.Error](err)
 	switch k := quinta.KindOf(err); {
 	case !answered || k == quinta.KindUnavailable || k == quinta.KindLimited || k == quinta.KindUnauthenticated:
-		return ca.Ans{}, passing(err)
+		return ca.Ans{}, dial.Passing(err)
 	case we.Code == "" || we.Code == wire.CodeInternal:
-		return ca.Ans{}, passing(err)
+		return ca.Ans{}, dial.Passing(err)
 	}
 	ans := ca.Ans{Code: string(we.Code), Detail: we.Detail, Missing: we.Missing, Stale: we.Stale}
 	l.came(&req, ans)
 	return ans, nil
-}
-
-// passing makes an error that may pass into one that is worth another try.
-// What does not pass is that nobody is logged in, and that the caller gave up.
-func passing(err error) error {
-	switch quinta.KindOf(err) {
-	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated:
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
 }
 
 // Receive asks for what came since the position in the store.
@@ -107,7 +94,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (ca.In, error) {
 	}
 	var m wire.Mailbox
 	if err := l.ask(ctx, op, request{method: http.MethodGet, path: wire.PathMailbox + "?" + q.Encode(), max: maxLarge, within: within}, nil, &m); err != nil {
-		return ca.In{}, passing(err)
+		return ca.In{}, dial.Passing(err)
 	}
 	in, err := pageFrom(after, &m)
 	if err != nil {

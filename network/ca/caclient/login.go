@@ -2,10 +2,6 @@ package caclient
 
 import (
 	"context"
-	"encoding/base32"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,15 +15,13 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/network/internal/dial"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
-
-// defaultDeviceName is what a device is called if its owner does not say.
-const defaultDeviceName = "Quinta"
 
 // Login logs a new device in with a password, and enrols its keys.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
-	return n.enter(ctx, st, env, in, "logging in", func(c *conn, plan intent, in client.Credentials) (a wire.LoginAnswer, err error) {
-		err = c.ask(ctx, "logging in", request{method: http.MethodPost, path: wire.PathLogin, open: true}, plan.login(in), &a)
+	return n.enter(ctx, st, env, in, "logging in", func(c *conn, plan seat.Intent, in client.Credentials) (a wire.LoginAnswer, err error) {
+		err = c.ask(ctx, "logging in", request{method: http.MethodPost, path: wire.PathLogin, open: true}, loginRequest(plan, in), &a)
 		return a, err
 	})
 }
@@ -36,16 +30,16 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 // one, and logs in as Login does.
 func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	const op = "registering"
-	return n.enter(ctx, st, env, in, op, func(c *conn, plan intent, in client.Credentials) (a wire.LoginAnswer, err error) {
+	return n.enter(ctx, st, env, in, op, func(c *conn, plan seat.Intent, in client.Credentials) (a wire.LoginAnswer, err error) {
 		err = c.ask(ctx, op, request{method: http.MethodPost, path: wire.PathRegister, open: true}, wire.RegisterRequest{
-			LoginRequest: plan.login(in), Token: in.Token.Reveal()}, &a)
+			LoginRequest: loginRequest(plan, in), Token: in.Token.Reveal()}, &a)
 		return a, err
 	})
 }
 
 // enter chooses the device, has call make or open the account, and keeps what
 // the server gave.
-func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, call func(*conn, intent, client.Credentials) (wire.LoginAnswer, error)) (quinta.Device, error) {
+func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string, call func(*conn, seat.Intent, client.Credentials) (wire.LoginAnswer, error)) (quinta.Device, error) {
 	c, plan, err := n.begin(ctx, st, env, in, op)
 	if err != nil {
 		return quinta.Device{}, err
@@ -61,52 +55,29 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	return n.keepLogin(ctx, st, env, c, in, plan, a)
 }
 
-// login is the body of the call; the password goes nowhere else.
-func (p intent) login(in client.Credentials) wire.LoginRequest {
-	return wire.LoginRequest{Username: p.User, Password: in.Password.Reveal(), Device: p.Device, DeviceName: deviceName(in)}
-}
-
-func deviceName(in client.Credentials) string {
-	if in.DeviceName == "" {
-		return defaultDeviceName
-	}
-	return in.DeviceName
+// loginRequest is the body of the call; the password goes nowhere else.
+func loginRequest(p seat.Intent, in client.Credentials) wire.LoginRequest {
+	return wire.LoginRequest{Username: p.User, Password: in.Password.Reveal(), Device: p.Device, DeviceName: seat.DeviceName(in)}
 }
 
 // begin finds the server and chooses the device id, and keeps both.
-func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string) (*conn, intent, error) {
-	if in.User == "" {
-		return nil, intent{}, quinta.E(quinta.KindInvalid, op, "no user was named")
-	}
-	var plan intent
-	if err := st.View(ctx, func(tx e2ee.Tx) error {
-		if b, err := tx.Get(keyAccount); b != nil || err != nil {
-			return errors.Join(err, quinta.E(quinta.KindExists, op, "somebody is logged in here already"))
-		}
-		_, err := load(tx, keyIntent, &plan)
-		return err
-	}); err != nil {
-		return nil, intent{}, err
+func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials, op string) (*conn, seat.Intent, error) {
+	begun, err := seat.Begin(ctx, st, op, in.User)
+	if err != nil {
+		return nil, seat.Intent{}, err
 	}
 	base, err := address(in.Server, in.User)
 	if err != nil {
-		return nil, intent{}, err
+		return nil, seat.Intent{}, err
 	}
 	c := newConn(n.Transport, base, client.Secret{}, env.Now)
 	// The server is asked who it is before it gets a password.
 	if _, err := c.roots(ctx); err != nil {
 		c.close()
-		return nil, intent{}, err
+		return nil, seat.Intent{}, err
 	}
-	if plan.Base == base && plan.User == in.User {
-		return c, plan, nil
-	}
-	raw := make([]byte, 10)
-	if _, err := io.ReadFull(env.Rand, raw); err != nil {
-		return nil, intent{}, fmt.Errorf("making a device id: %w", err)
-	}
-	plan = intent{Base: base, User: in.User, Device: quinta.DeviceID(base32.StdEncoding.EncodeToString(raw)[:12])}
-	return c, plan, st.Update(ctx, func(tx e2ee.Tx) error { return store(tx, keyIntent, plan) })
+	plan, err := seat.Plan(ctx, st, env, begun, base, in.User, 12)
+	return c, plan, err
 }
 
 // address makes the address of what a person typed: a URL, a host, or nothing
@@ -151,7 +122,7 @@ const maxToken = 4096
 
 // keepLogin checks what the server gave, keeps it, and enrols the keys of the
 // device, so that others can write to it from the moment of its login.
-func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c *conn, in client.Credentials, plan intent, a wire.LoginAnswer) (quinta.Device, error) {
+func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c *conn, in client.Credentials, plan seat.Intent, a wire.LoginAnswer) (quinta.Device, error) {
 	const op = "logging in"
 	id := cert.Identity{User: a.Username, Device: a.Device, Use: cert.UseSign}
 	local, _, _ := strings.Cut(strings.ToLower(plan.User), "@")
@@ -161,18 +132,15 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	case a.Device != plan.Device, !strings.HasPrefix(string(a.Username), local+"@"), strings.Contains(plan.User, "@") && !strings.EqualFold(plan.User, string(a.Username)):
 		return quinta.Device{}, quinta.E(quinta.KindMalformed, op, "the server's answer is for another user or device")
 	}
-	d := quinta.Device{User: a.Username, ID: a.Device, Name: deviceName(in)}
-	acc := account{Base: c.base, User: a.Username, Device: a.Device, Name: d.Name, Token: a.Token}
+	d := quinta.Device{User: a.Username, ID: a.Device, Name: seat.DeviceName(in)}
+	acc := seat.Account{Base: c.base, User: a.Username, Device: a.Device, Name: d.Name, Token: a.Token}
 	s := newSession(n, st, env, acc)
 	defer s.link.close()
 	if err := st.Update(ctx, func(tx e2ee.Tx) error {
-		if err := tx.Delete(keyIntent); err != nil {
-			return err
-		}
 		if err := s.machine.Begin(tx, ca.Login{New: a.New, Delivered: a.Delivered}); err != nil {
 			return err
 		}
-		return store(tx, keyAccount, acc)
+		return seat.Settle(tx, acc)
 	}); err != nil {
 		return quinta.Device{}, err
 	}

@@ -14,13 +14,13 @@ package caclient
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // Network is the client half of the CA network. The zero value is ready.
@@ -44,42 +44,14 @@ func (Network) Name() quinta.NetworkName { return "ca" }
 // Keys of this package in the store. The machine's and the timeline's are
 // others.
 const (
-	keyAccount = "link/account"
-	keyIntent  = "link/intent"
-	keyRoom    = "link/room/"
+	keyRoom = "link/room/"
 )
-
-// account is what the store knows of the login.
-type account struct {
-	Base   string          `json:"base"`
-	User   quinta.UserID   `json:"user"`
-	Device quinta.DeviceID `json:"device"`
-	Name   string          `json:"name,omitempty"`
-	// Token is the access token.
-	Token string `json:"token"`
-}
-
-// intent is a login that was begun. The device id is chosen here and kept
-// before the server is asked: a login that is repeated after a crash takes up
-// the same device.
-type intent struct {
-	Base   string          `json:"base"`
-	User   string          `json:"user"`
-	Device quinta.DeviceID `json:"device"`
-}
 
 // Open resumes the session that the store holds.
 func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (client.Session, error) {
-	var a account
-	found := false
-	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
-		found, err = load(tx, keyAccount, &a)
-		return err
-	}); err != nil {
+	a, err := seat.Open(ctx, st)
+	if err != nil {
 		return nil, err
-	}
-	if !found {
-		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
 	}
 	s := newSession(n, st, env, a)
 	// The machine refuses the state of another device.
@@ -90,25 +62,4 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 		return nil, &quinta.Error{Kind: quinta.KindConflict, Op: "opening the session", Err: err}
 	}
 	return s, nil
-}
-
-// load reads the JSON value at key into v and reports whether there is one.
-func load(tx e2ee.Tx, key string, v any) (bool, error) {
-	b, err := tx.Get(key)
-	if err != nil || b == nil {
-		return false, err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return false, quinta.E(quinta.KindInternal, "reading the store", "an entry is damaged")
-	}
-	return true, nil
-}
-
-// store writes v as JSON.
-func store(tx e2ee.Tx, key string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return tx.Put(key, b)
 }

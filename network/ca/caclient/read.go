@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 var _ client.Reader = (*Session)(nil)
@@ -74,7 +75,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 			return nil, err
 		}
 		r.Before, r.Begun = h.Before, h.Before == 0
-		if err := store(tx, keyRoom+string(room), r); err != nil {
+		if err := seat.Store(tx, keyRoom+string(room), r); err != nil {
 			return nil, err
 		}
 		return s.machine.History(tx, room, h)

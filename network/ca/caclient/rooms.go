@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 var (
@@ -32,7 +33,7 @@ type roomRecord struct {
 }
 
 func loadRoom(tx e2ee.Tx, id quinta.RoomID) (r roomRecord, err error) {
-	_, err = load(tx, keyRoom+string(id), &r)
+	_, err = seat.Load(tx, keyRoom+string(id), &r)
 	return r, err
 }
 
@@ -126,7 +127,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 			return id, err
 		}
 		r.Name, r.Topic = printable.Line(in.Name), printable.Line(in.Topic)
-		return id, store(tx, keyRoom+string(id), r)
+		return id, seat.Store(tx, keyRoom+string(id), r)
 	})
 }
 

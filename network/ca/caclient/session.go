@@ -2,10 +2,7 @@ package caclient
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -13,13 +10,14 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // A Session is one logged-in device. It is safe for concurrent use; Run and
 // Flush exclude each other.
 type Session struct {
 	env     e2ee.Env
-	account account
+	account seat.Account
 	link    *link
 	machine *ca.Machine
 	runner  *client.Runner[ca.In, ca.Req, ca.Ans]
@@ -32,7 +30,7 @@ type Session struct {
 
 var _ client.Session = (*Session)(nil)
 
-func newSession(n Network, st client.Store, env e2ee.Env, a account) *Session {
+func newSession(n Network, st client.Store, env e2ee.Env, a seat.Account) *Session {
 	s := &Session{env: env, account: a, machine: ca.New(env, a.User, a.Device, n.Policy)}
 	s.link = &link{conn: newConn(n.Transport, a.Base, client.NewSecret(a.Token), env.Now), since: s.machine.Since}
 	s.link.came = s.errands.came
@@ -48,7 +46,7 @@ func newSession(n Network, st client.Store, env e2ee.Env, a account) *Session {
 
 // Self returns the device.
 func (s *Session) Self() quinta.Device {
-	return quinta.Device{User: s.account.User, ID: s.account.Device, Name: s.account.Name}
+	return s.account.Self()
 }
 
 // Run implements client.Session. on is called from one goroutine, and may use
@@ -101,30 +99,15 @@ func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
 	return s.runner.Look(ctx, fn)
 }
 
-// newTxn makes an idempotency id that nobody used: 16 random bytes.
-func (s *Session) newTxn() (quinta.TxnID, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("making an id: %w", err)
-	}
-	return quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:])), nil
-}
-
 // Send implements client.Session. A file is sealed and uploaded before Send
 // returns.
 func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
 	const op = "sending"
-	txn, err := s.newTxn()
+	txn, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return "", err
 	}
-	m := quinta.Message{
-		Room: room, Sender: s.account.User, Device: s.account.Device, Txn: txn, Time: s.env.Now(),
-		Kind: d.Kind, Text: d.Text, Relation: d.Relation, Mentions: d.Mentions, Type: d.Type, Body: d.Body,
-	}
-	if m.Kind == "" {
-		m.Kind = quinta.MessageText
-	}
+	m := s.account.Message(room, d, txn, s.env.Now())
 	if d.File != nil {
 		// Nothing is uploaded for a conversation that takes no message.
 		if err := s.look(ctx, func(tx e2ee.Tx) error { _, err := s.machine.Room(tx, room); return err }); err != nil {

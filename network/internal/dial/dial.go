@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,19 @@ func Broken(ctx context.Context, op string, err error) error {
 		err = ue.Err
 	}
 	return &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: err}
+}
+
+// Passing makes an error that may pass into one that is worth another try, of
+// KindUnavailable. What does not pass is that nobody is logged in, that the
+// caller gave up, and what is of one of the final kinds.
+func Passing(err error, final ...quinta.Kind) error {
+	switch k := quinta.KindOf(err); {
+	case k == quinta.KindUnavailable, k == quinta.KindLimited, k == quinta.KindUnauthenticated, slices.Contains(final, k):
+		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
 }
 
 // ReadAll reads at most max bytes, and ErrLarge if there are more.

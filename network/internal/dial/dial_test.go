@@ -153,3 +153,23 @@ func TestUploadBody(t *testing.T) {
 		t.Error("want the context to end")
 	}
 }
+
+// TestPassing: what may pass is worth another try, and keeps its cause; what
+// does not stays as it is.
+func TestPassing(t *testing.T) {
+	t.Parallel()
+	for _, k := range quinta.Kinds() {
+		err := quinta.E(k, "asking", "a reason")
+		got := dial.Passing(err, quinta.KindTooLarge)
+		want := quinta.KindUnavailable
+		if k == quinta.KindLimited || k == quinta.KindUnauthenticated || k == quinta.KindTooLarge {
+			want = k
+		}
+		if quinta.KindOf(got) != want || !errors.Is(got, err) {
+			t.Errorf("%v: got %v of kind %v, want kind %v", k, got, quinta.KindOf(got), want)
+		}
+	}
+	if got := dial.Passing(context.Canceled); got != context.Canceled {
+		t.Errorf("got %v, want that the caller gave up", got)
+	}
+}

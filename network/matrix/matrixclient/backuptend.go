@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/keyexport"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/key"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 const (
@@ -162,7 +163,7 @@ func (s *Session) signedBackup(ctx context.Context, v *version) (bool, error) {
 func (s *Session) lookForBackup(ctx context.Context) error {
 	var at int64
 	if err := s.look(ctx, func(tx e2ee.Tx) error {
-		_, err := load(tx, keyLooked, &at)
+		_, err := seat.Load(tx, keyLooked, &at)
 		return err
 	}); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (s *Session) lookForBackup(ctx context.Context) error {
 // noteBackup keeps whether there is a backup that this device cannot open.
 func (s *Session) noteBackup(ctx context.Context, locked bool) error {
 	return s.do(ctx, true, func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		if err := store(tx, keyLooked, s.env.Now().UnixMilli()); err != nil {
+		if err := seat.Store(tx, keyLooked, s.env.Now().UnixMilli()); err != nil {
 			return nil, err
 		}
 		return s.machine.SetBackupLocked(tx, locked)
@@ -216,7 +217,7 @@ func (s *Session) fetchWaiting(ctx context.Context, waiting map[quinta.RoomID][]
 				return err
 			}
 			now := s.env.Now().UnixMilli()
-			if err := s.st.Update(ctx, func(tx e2ee.Tx) error { return store(tx, place, now) }); err != nil {
+			if err := s.st.Update(ctx, func(tx e2ee.Tx) error { return seat.Store(tx, place, now) }); err != nil {
 				return err
 			}
 		}
@@ -228,7 +229,7 @@ func (s *Session) fetchWaiting(ctx context.Context, waiting map[quinta.RoomID][]
 func (s *Session) dueAgain(ctx context.Context, place string) (due bool, err error) {
 	err = s.look(ctx, func(tx e2ee.Tx) error {
 		var at int64
-		found, err := load(tx, place, &at)
+		found, err := seat.Load(tx, place, &at)
 		due = !found || s.env.Now().Sub(time.UnixMilli(at)).Abs() > askAgain
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/internal/printable"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -119,7 +120,7 @@ func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) e
 	return s.st.Update(ctx, func(tx e2ee.Tx) error {
 		a := s.account
 		a.Name = name
-		return store(tx, keyAccount, a)
+		return seat.Store(tx, seat.KeyAccount, a)
 	})
 }
 

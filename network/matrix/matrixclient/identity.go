@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -131,7 +132,7 @@ func (l *link) uploadIdentity(ctx context.Context, op string, req matrix.Req) (m
 	k := quinta.KindOf(err)
 	switch {
 	case k == quinta.KindUnavailable || k == quinta.KindLimited || !answered && k != quinta.KindUnauthenticated && k != quinta.KindMalformed:
-		return matrix.Ans{}, passing(err)
+		return matrix.Ans{}, dial.Passing(err, quinta.KindTooLarge)
 	case answered && (we.Code == wire.CodeUnknownToken || we.Code == wire.CodeMissingToken):
 		return matrix.Ans{}, err
 	}

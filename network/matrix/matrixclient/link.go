@@ -50,7 +50,7 @@ var _ client.Link[input, matrix.Req, matrix.Ans] = (*link)(nil)
 func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 	const op = "speaking to the server"
 	if _, err := l.features(ctx); err != nil {
-		return matrix.Ans{}, passing(err)
+		return matrix.Ans{}, dial.Passing(err, quinta.KindTooLarge)
 	}
 	if req.Kind == matrix.ReqRoomSend {
 		// What was to leave in clear may have been taken back since the last
@@ -73,27 +73,13 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 	we, answered := errors.AsType[*wire.Error](err)
 	switch k := quinta.KindOf(err); {
 	case !answered || k == quinta.KindUnavailable || k == quinta.KindLimited:
-		return matrix.Ans{}, passing(err)
+		return matrix.Ans{}, dial.Passing(err, quinta.KindTooLarge)
 	case we.Code == wire.CodeUnknownToken || we.Code == wire.CodeMissingToken:
 		return matrix.Ans{}, err
 	case we.Code == "" && we.Extra["flows"] == nil && we.Status != http.StatusRequestEntityTooLarge:
-		return matrix.Ans{}, passing(err)
+		return matrix.Ans{}, dial.Passing(err, quinta.KindTooLarge)
 	}
 	return matrix.Ans{Failure: matrix.Refused, Code: string(we.Code)}, nil
-}
-
-// passing makes an error that may pass into one that is worth another try.
-// What does not pass is that nobody is logged in, that the caller gave up, and
-// an answer that is too large.
-func passing(err error) error {
-	switch quinta.KindOf(err) {
-	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated, quinta.KindTooLarge:
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
 }
 
 // Receive asks for what came since the position in the store.
@@ -112,7 +98,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
 		in, err = l.sync(ctx, "")
 	}
 	if err != nil {
-		return input{}, passing(err)
+		return input{}, dial.Passing(err, quinta.KindTooLarge)
 	}
 	return in, nil
 }

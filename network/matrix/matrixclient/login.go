@@ -2,11 +2,8 @@ package matrixclient
 
 import (
 	"context"
-	"encoding/base32"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/printable"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -25,9 +23,6 @@ const (
 	stageDummy    = "m.login.dummy"
 	stageToken    = "m.login.registration_token"
 )
-
-// defaultDeviceName is what a device is called if its owner does not say.
-const defaultDeviceName = "Quinta"
 
 // loginAnswer is the answer of login and register.
 type loginAnswer struct {
@@ -51,7 +46,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 }
 
 // login asks for a token.
-func (c *conn) login(ctx context.Context, in client.Credentials, plan intent) (loginAnswer, error) {
+func (c *conn) login(ctx context.Context, in client.Credentials, plan seat.Intent) (loginAnswer, error) {
 	const op = "logging in"
 	var flows struct {
 		Flows []struct {
@@ -79,7 +74,7 @@ func (c *conn) login(ctx context.Context, in client.Credentials, plan intent) (l
 	body, err := json.Marshal(map[string]any{
 		"type":       stagePassword,
 		"identifier": map[string]string{"type": "m.id.user", "user": plan.User},
-		"password":   password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
+		"password":   password.Reveal(), "device_id": plan.Device, "initial_device_display_name": seat.DeviceName(in),
 	})
 	if err != nil {
 		return loginAnswer{}, &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
@@ -97,42 +92,19 @@ func (c *conn) login(ctx context.Context, in client.Credentials, plan intent) (l
 	return out, a.decode(op, &out)
 }
 
-func deviceName(in client.Credentials) string {
-	if in.DeviceName == "" {
-		return defaultDeviceName
-	}
-	return in.DeviceName
-}
-
 // begin finds the server and chooses the device id, and keeps both.
-func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (*conn, intent, error) {
+func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (*conn, seat.Intent, error) {
 	const op = "logging in"
-	if in.User == "" {
-		return nil, intent{}, quinta.E(quinta.KindInvalid, op, "no user was named")
-	}
-	var plan intent
-	if err := st.View(ctx, func(tx e2ee.Tx) error {
-		if b, err := tx.Get(keyAccount); b != nil || err != nil {
-			return errors.Join(err, quinta.E(quinta.KindExists, op, "somebody is logged in here already"))
-		}
-		_, err := load(tx, keyIntent, &plan)
-		return err
-	}); err != nil {
-		return nil, intent{}, err
+	begun, err := seat.Begin(ctx, st, op, in.User)
+	if err != nil {
+		return nil, seat.Intent{}, err
 	}
 	c, err := discover(ctx, n.Transport, env.Now, in.Server, in.User)
 	if err != nil {
-		return nil, intent{}, err
+		return nil, seat.Intent{}, err
 	}
-	if plan.Base == c.base && plan.User == in.User {
-		return c, plan, nil
-	}
-	raw := make([]byte, 10)
-	if _, err := io.ReadFull(env.Rand, raw); err != nil {
-		return nil, intent{}, fmt.Errorf("making a device id: %w", err)
-	}
-	plan = intent{Base: c.base, User: in.User, Device: quinta.DeviceID(base32.StdEncoding.EncodeToString(raw)[:10])}
-	return c, plan, st.Update(ctx, func(tx e2ee.Tx) error { return store(tx, keyIntent, plan) })
+	plan, err := seat.Plan(ctx, st, env, begun, c.base, in.User, 10)
+	return c, plan, err
 }
 
 // publishWithin bounds how long a login waits for its keys to be published.
@@ -144,13 +116,10 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	if _, _, ok := wire.SplitUserID(a.User); !ok || !validID(string(a.User)) || !validID(string(a.Device)) || a.Token == "" || len(a.Token) > 4096 {
 		return quinta.Device{}, quinta.E(quinta.KindMalformed, "logging in", "the server's answer names no user, device or token")
 	}
-	d := quinta.Device{User: a.User, ID: a.Device, Name: deviceName(in)}
-	acc := account{Base: c.base, User: a.User, Device: a.Device, Name: d.Name, Token: a.Token}
+	d := quinta.Device{User: a.User, ID: a.Device, Name: seat.DeviceName(in)}
+	acc := seat.Account{Base: c.base, User: a.User, Device: a.Device, Name: d.Name, Token: a.Token}
 	if err := st.Update(ctx, func(tx e2ee.Tx) error {
-		if err := tx.Delete(keyIntent); err != nil {
-			return err
-		}
-		return store(tx, keyAccount, acc)
+		return seat.Settle(tx, acc)
 	}); err != nil {
 		return quinta.Device{}, err
 	}
@@ -184,7 +153,7 @@ func (n Network) Register(ctx context.Context, st client.Store, env e2ee.Env, in
 	return n.keepLogin(ctx, st, env, c, in, a)
 }
 
-func (c *conn) register(ctx context.Context, in client.Credentials, plan intent) (loginAnswer, error) {
+func (c *conn) register(ctx context.Context, in client.Credentials, plan seat.Intent) (loginAnswer, error) {
 	const op = "registering"
 	name := plan.User
 	if local, _, ok := wire.SplitUserID(quinta.UserID(name)); ok {
@@ -196,7 +165,7 @@ func (c *conn) register(ctx context.Context, in client.Credentials, plan intent)
 	}
 	var out loginAnswer
 	err = c.interact(ctx, op, map[string]any{
-		"username": name, "password": password.Reveal(), "device_id": plan.Device, "initial_device_display_name": deviceName(in),
+		"username": name, "password": password.Reveal(), "device_id": plan.Device, "initial_device_display_name": seat.DeviceName(in),
 	}, request{method: http.MethodPost, path: path("register"), open: true}, func(stage string) map[string]any {
 		switch {
 		case stage == stageDummy:

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 var _ client.Leaver = (*Session)(nil)
@@ -18,5 +19,5 @@ func (s *Session) Logout(ctx context.Context) error {
 	if err != nil && quinta.KindOf(err) != quinta.KindUnauthenticated {
 		return err
 	}
-	return s.st.Update(ctx, func(tx e2ee.Tx) error { return tx.Delete(keyAccount) })
+	return s.st.Update(ctx, func(tx e2ee.Tx) error { return tx.Delete(seat.KeyAccount) })
 }

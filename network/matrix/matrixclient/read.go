@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 var _ client.Reader = (*Session)(nil)
@@ -132,7 +133,7 @@ func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chun
 	default:
 		r.Gaps[i] = end
 	}
-	return unknown, store(tx, keyRoom+string(room), r)
+	return unknown, seat.Store(tx, keyRoom+string(room), r)
 }
 
 // isKnown reports whether a message was taken in before. Edits, reactions and

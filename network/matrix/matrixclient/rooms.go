@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/internal/printable"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
@@ -34,7 +35,7 @@ func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
 			id := quinta.RoomID(strings.TrimPrefix(e.Key, keyRoom))
 			var r roomRecord
 			if err := json.Unmarshal(e.Value, &r); err != nil {
-				return errDamaged
+				return seat.ErrDamaged
 			}
 			ids, own[id] = append(ids, id), r
 		}
@@ -127,7 +128,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 			return err
 		}
 		r.Encrypted, r.Direct, r.Begun = r.Encrypted || !in.Clear, in.Direct, true
-		return store(tx, keyRoom+string(out.ID), r)
+		return seat.Store(tx, keyRoom+string(out.ID), r)
 	}); err != nil {
 		return out.ID, err
 	}

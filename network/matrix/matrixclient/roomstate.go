@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/internal/printable"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // A roomRecord is what the list of rooms knows of one, beyond the machine.
@@ -38,7 +39,7 @@ const (
 
 func loadRoom(tx e2ee.Tx, id quinta.RoomID) (roomRecord, error) {
 	var r roomRecord
-	_, err := load(tx, keyRoom+string(id), &r)
+	_, err := seat.Load(tx, keyRoom+string(id), &r)
 	return r, err
 }
 
@@ -78,7 +79,7 @@ func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, first bool) error {
 			r.Gaps = slices.Delete(r.Gaps, 1, 2)
 		}
 	}
-	return store(tx, keyRoom+string(id), r)
+	return seat.Store(tx, keyRoom+string(id), r)
 }
 
 // takeState takes one state event, of which nothing is believed that could do
@@ -142,7 +143,7 @@ func (m *machine) takeAccountData(tx e2ee.Tx, raw json.RawMessage) error {
 		}
 		if set[id] && !r.Direct {
 			r.Direct = true
-			if err := store(tx, keyRoom+string(id), r); err != nil {
+			if err := seat.Store(tx, keyRoom+string(id), r); err != nil {
 				return err
 			}
 		}

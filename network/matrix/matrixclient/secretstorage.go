@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/e2ee/secretstorage"
 	"github.com/quinta-chat/quinta/key"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // Types of the account data of secret storage.
@@ -173,7 +174,7 @@ func (s *Session) createStorage(ctx context.Context, backup key.BackupPrivate, p
 		return client.Secret{}, err
 	}
 	defer k.Wipe()
-	name, err := s.newTxn()
+	name, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return client.Secret{}, err
 	}

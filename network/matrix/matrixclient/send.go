@@ -8,23 +8,18 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // Send implements client.Session. A file is sealed and uploaded before Send
 // returns.
 func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
 	const op = "sending"
-	txn, err := s.newTxn()
+	txn, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return "", err
 	}
-	m := quinta.Message{
-		Room: room, Sender: s.account.User, Device: s.account.Device, Txn: txn, Time: s.env.Now(),
-		Kind: d.Kind, Text: d.Text, Relation: d.Relation, Mentions: d.Mentions, Type: d.Type, Body: d.Body,
-	}
-	if m.Kind == "" {
-		m.Kind = quinta.MessageText
-	}
+	m := s.account.Message(room, d, txn, s.env.Now())
 	if m.Kind == quinta.MessageRedaction {
 		m.Text = "" // a reason would leave in clear
 	}

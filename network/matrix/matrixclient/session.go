@@ -2,9 +2,6 @@ package matrixclient
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
-	"io"
 	"net/http"
 	"sync"
 
@@ -12,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // A Session is one logged-in device. It is safe for concurrent use; Run and
@@ -19,7 +17,7 @@ import (
 type Session struct {
 	st      client.Store // the runner's: what is committed wakes its waits
 	env     e2ee.Env
-	account account
+	account seat.Account
 	link    *link
 	machine *machine
 	runner  *client.Runner[input, matrix.Req, matrix.Ans]
@@ -40,7 +38,7 @@ var (
 	_ client.Session = (*Session)(nil)
 )
 
-func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) *Session {
+func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a seat.Account) *Session {
 	s := &Session{
 		env: env, account: a, gapped: make(chan struct{}, 1), needy: make(chan struct{}, 1),
 		flows: map[string]*flow{}, asked: make(chan *flow, maxAsked), sent: map[quinta.TxnID]chan<- quinta.MessageID{},
@@ -71,7 +69,7 @@ func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a account) 
 
 // Self returns the device.
 func (s *Session) Self() quinta.Device {
-	return quinta.Device{User: s.account.User, ID: s.account.Device, Name: s.account.Name}
+	return s.account.Self()
 }
 
 // Close implements client.Session.
@@ -124,13 +122,4 @@ func (s *Session) do(ctx context.Context, quiet bool, fn func(e2ee.Tx) ([]e2ee.E
 // look runs fn over what is committed.
 func (s *Session) look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
 	return s.runner.Look(ctx, fn)
-}
-
-// newTxn makes an idempotency id that nobody used: 16 random bytes.
-func (s *Session) newTxn() (quinta.TxnID, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("making an id: %w", err)
-	}
-	return quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:])), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/sas"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 var _ client.CodeVerifier = (*Session)(nil)
@@ -93,7 +94,7 @@ func (s *Session) askDevices(ctx context.Context, f *flow) error {
 	if len(f.asked) == 0 {
 		return quinta.E(quinta.KindNotFound, op, "there is no such device that has keys")
 	}
-	txn, err := s.newTxn()
+	txn, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return err
 	}

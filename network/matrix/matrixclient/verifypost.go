@@ -11,13 +11,14 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/sas"
 	"github.com/quinta-chat/quinta/network/internal/dial"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // post sends messages of a verification.
 func (s *Session) post(ctx context.Context, f *flow, m *sas.Flow, out []sas.Message) error {
 	for _, l := range out {
 		if f.room != "" {
-			txn, err := s.newTxn()
+			txn, err := seat.NewTxn(s.env.Rand)
 			if err != nil {
 				return err
 			}
@@ -57,7 +58,7 @@ func (s *Session) toDevice(ctx context.Context, user quinta.UserID, to []quinta.
 	if len(to) == 0 {
 		return nil
 	}
-	txn, err := s.newTxn()
+	txn, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/sas"
+	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
 // askInRoom sends the request in a conversation of two; its event is the id.
@@ -19,7 +20,7 @@ func (s *Session) askInRoom(ctx context.Context, f *flow) error {
 	if f.room, err = s.directRoom(ctx, f.user); err != nil {
 		return err
 	}
-	txn, err := s.newTxn()
+	txn, err := seat.NewTxn(s.env.Rand)
 	if err != nil {
 		return err
 	}
