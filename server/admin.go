@@ -20,8 +20,8 @@ const readyTimeout = 2 * time.Second
 // Admin returns what the admin listener serves: /healthz says that the
 // process lives, /readyz that it can answer, /metrics what it does. It has no
 // login; its listener must be out of strangers' reach. hosts are the names by
-// which it may be called, besides "localhost" and IP addresses: the page of a
-// stranger, whose name leads a browser here (DNS rebinding), is not answered.
+// which it may be called, besides "localhost" and IP addresses: a web page
+// that makes its own name lead here (DNS rebinding) gets no answer.
 func (c *Core) Admin(hosts ...string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -12,7 +12,7 @@ import (
 // "ca show". The program that runs it knows only this description: so a new
 // network brings its commands along.
 type Command struct {
-	// Name is what stands on the command line, one or two words; Line says in
+	// Name is what is typed on the command line, one or two words; Line says in
 	// one line what it does, and Usage all, with an example.
 	Name, Line, Usage string
 	// Args is how many arguments it takes besides flags.

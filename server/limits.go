@@ -24,10 +24,10 @@ var (
 	RateRegister = Rate{Every: 10 * time.Second, Burst: 10}
 )
 
-// Limits holds who did what how often. Its memory is bounded: what has not
-// been seen for a while is forgotten, since its bucket is full again. Beyond
-// that, those who did least are forgotten first, so that nobody can make the
-// server forget their own tries by making up names.
+// Limits counts how often each client or account does each thing. Its memory
+// is bounded: a bucket that has not been used for a while is full again, and is
+// forgotten. If there are still too many, the least used ones are forgotten
+// first, so that a client cannot reset its own limit by making up names.
 type Limits struct {
 	on  bool
 	now func() time.Time
@@ -49,7 +49,7 @@ func newLimits(on bool, now func() time.Time) *Limits {
 	return &Limits{on: on, now: now, buckets: map[string]*bucket{}}
 }
 
-// Allow takes n from the bucket of what and who. It returns how long to wait
+// Allow takes n from the bucket of a thing (what) and its doer (who). It returns how long to wait
 // before the next try, or zero if the thing may be done now.
 func (l *Limits) Allow(what, who string, r Rate, n int) time.Duration {
 	if !l.on || n <= 0 {

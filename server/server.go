@@ -317,7 +317,7 @@ func (c *Core) claimName(ctx context.Context) error {
 	return err
 }
 
-// Draining is closed when the server begins to stop: whoever waits for
+// Draining is closed when the server begins to stop: a caller that waits for
 // something to happen answers now with what there is.
 func (c *Core) Draining() <-chan struct{} { return c.draining }
 

@@ -116,7 +116,7 @@ func (l *Lease) working(ctx context.Context, until time.Time, t *time.Ticker, wo
 			<-ended // whatever it says: it was told to stop
 			return true, nil
 		case <-t.C:
-			// The fence stands while the store does not answer.
+			// The fence must hold even while the store does not answer.
 			renewed := make(chan time.Time, 1)
 			go func() {
 				defer close(renewed)
