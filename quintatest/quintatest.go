@@ -74,13 +74,6 @@ func Setting(name, value string) Option {
 	}
 }
 
-// ownURL stands for the address of the server itself until it is known.
-const ownURL = "own"
-
-// PublicURL makes the server's own address the one that it gives to clients;
-// without it a test server has none to give.
-func PublicURL() Option { return func(c *server.Config) { c.PublicURL = ownURL } }
-
 // Configure changes the configuration at will.
 func Configure(fn func(*server.Config)) Option { return fn }
 
@@ -121,9 +114,6 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 	l, err := free("", "")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if cfg.PublicURL == ownURL {
-		cfg.PublicURL = "http://" + l.Addr().String()
 	}
 	core, err := server.Open(t.Context(), cfg, networks)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +71,7 @@ func (c *Core) guard(h http.Handler) http.Handler {
 // Config.StopTimeout. It does not close the core. cert may be nil for plain
 // HTTP. Serve is called once.
 func (c *Core) Serve(ctx context.Context, l net.Listener, h http.Handler, cert *tls.Config) error {
+	c.setAddress(l.Addr(), cert != nil)
 	if cert != nil {
 		l = tls.NewListener(l, c.asking(cert))
 	}
@@ -182,4 +184,31 @@ func (c *Core) runOne(ctx context.Context, name quinta.NetworkName, r Runner) {
 	if err := r.Run(ctx); err != nil && ctx.Err() == nil {
 		c.Log.Error("server: a runner failed", "network", name, "err", err)
 	}
+}
+
+// setAddress keeps the address under which the server listens, if it is one of
+// this machine alone: a client elsewhere reaches it by Config.PublicURL.
+func (c *Core) setAddress(a net.Addr, secure bool) {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsLoopback() {
+		return
+	}
+	url := "http://" + t.String()
+	if secure {
+		url = "https://" + t.String()
+	}
+	c.local.Store(&url)
+}
+
+// ClientURL returns the address that clients are to use: PublicURL, or that of
+// the listener if it is on loopback. It is empty if there is neither, and before
+// Serve.
+func (c *Core) ClientURL() string {
+	if c.PublicURL != "" {
+		return strings.TrimRight(c.PublicURL, "/")
+	}
+	if url := c.local.Load(); url != nil {
+		return *url
+	}
+	return ""
 }

@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -121,6 +122,8 @@ type Core struct {
 
 	// node is the name of this process among the nodes of the store.
 	node string
+	// local is the address of the listener if it is on loopback; see ClientURL.
+	local atomic.Pointer[string]
 	// fronts are those of all networks, running those of the ones that run.
 	fronts   []Front
 	running  []seat

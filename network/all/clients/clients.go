@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 	"github.com/quinta-chat/quinta/network/mtproto/mtprotoclient"
 	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatclient"
+	"github.com/quinta-chat/quinta/network/xmpp/xmppclient"
 )
 
 // All returns the client half of every network, one line each.
@@ -18,5 +19,6 @@ func All() []client.Network {
 		caclient.Network{},
 		mtprotoclient.Network{},
 		rocketchatclient.Network{},
+		xmppclient.Network{},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver"
 	"github.com/quinta-chat/quinta/network/mtproto/mtprotoserver"
 	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatserver"
+	"github.com/quinta-chat/quinta/network/xmpp/xmppserver"
 	"github.com/quinta-chat/quinta/server"
 )
 
@@ -18,5 +19,6 @@ func All() []server.Network {
 		caserver.Network,
 		mtprotoserver.Network,
 		rocketchatserver.Network,
+		xmppserver.Network,
 	}
 }

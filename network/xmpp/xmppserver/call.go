@@ -124,8 +124,8 @@ func (c *call) authenticate() error {
 
 // href is the address of the server as clients know it, without a path.
 func (c *call) href() string {
-	if c.PublicURL != "" {
-		return strings.TrimRight(c.PublicURL, "/")
+	if base := c.ClientURL(); base != "" {
+		return base
 	}
 	if c.r.TLS != nil {
 		return "https://" + c.r.Host

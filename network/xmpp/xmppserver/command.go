@@ -56,8 +56,7 @@ Xmpp token prints a token that is bound to no key: it serves escrow
 conversations only, and belongs to the first client id that uses it. The audit
 has a line of it.
 
-    TOKEN=$(quintad xmpp token romeo@example.org)
-    curl -H "Authorization: Bearer $TOKEN" ...
+    quintad xmpp token romeo@example.org
 `,
 		Args: 1,
 		Run:  onServer(commandToken),

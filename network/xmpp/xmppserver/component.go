@@ -295,7 +295,8 @@ func (s *xmppServer) tokenByIQ(ctx context.Context, from jid.JID, in *wire.Token
 	if from.Resourcepart() == "" || from.Localpart() == "" {
 		return nil, quinta.E(quinta.KindForbidden, "token", "only a client of a user gets a token")
 	}
-	if s.PublicURL == "" {
+	base := s.ClientURL()
+	if base == "" {
 		return nil, errNoURL
 	}
 	user := quinta.UserID(from.Bare().String())
@@ -306,7 +307,7 @@ func (s *xmppServer) tokenByIQ(ctx context.Context, from jid.JID, in *wire.Token
 	if err != nil {
 		return nil, err
 	}
-	return &wire.Token{Href: strings.TrimRight(s.PublicURL, "/") + wire.Base, Expires: expires.UTC().Format(time.RFC3339),
+	return &wire.Token{Href: base + wire.Base, Expires: expires.UTC().Format(time.RFC3339),
 		Now: s.Now().UTC().Format(time.RFC3339Nano), Value: token}, nil
 }
 

@@ -53,7 +53,7 @@ func each(t *testing.T, fn func(t *testing.T, s *stage), opts ...quintatest.Opti
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			c := &clock{now: time.Now().Truncate(time.Second)}
-			all := append([]quintatest.Option{quintatest.Database(stores.Config(t, engine)), quintatest.Clock(c.Now), quintatest.Setting("xmpp-domains", "test.example"), quintatest.PublicURL(), secrets(t)}, opts...)
+			all := append([]quintatest.Option{quintatest.Database(stores.Config(t, engine)), quintatest.Clock(c.Now), quintatest.Setting("xmpp-domains", "test.example"), secrets(t)}, opts...)
 			fn(t, &stage{Server: quintatest.StartNetworks(t, []server.Network{xmppserver.Network}, all...), t: t, clock: c})
 		})
 	}

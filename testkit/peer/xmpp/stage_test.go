@@ -39,7 +39,7 @@ func newStage(t *testing.T, opts ...quintatest.Option) *stage {
 	t.Helper()
 	s := &stage{t: t, prosody: prosody.New(t)}
 	s.keys = quintatest.StartNetworks(t, []server.Network{xmppserver.Network}, append([]quintatest.Option{
-		quintatest.Setting("xmpp-component", component+"@"+s.prosody.Component), quintatest.PublicURL()}, opts...)...)
+		quintatest.Setting("xmpp-component", component+"@"+s.prosody.Component)}, opts...)...)
 	lines, err := s.keys.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{"prosody"}, Flags: map[string]string{"component": component, "port": "5347"}})
 	if err != nil {
 		t.Fatal(err)
