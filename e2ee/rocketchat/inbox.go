@@ -64,6 +64,13 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 				return err
 			}
 		}
+		if in.Complete {
+			missing, err := w.missing(in.Rooms)
+			if err != nil {
+				return err
+			}
+			in.Gone = append(in.Gone, missing...)
+		}
 		for _, id := range in.Gone {
 			if err := w.gone(id); err != nil {
 				return err
@@ -72,6 +79,14 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 		w.meta.Since = max(w.meta.Since, in.Since)
 		return nil
 	})
+}
+
+// missing returns the rooms that are known and not among those of a list.
+func (w *work) missing(list []RoomState) ([]quinta.RoomID, error) {
+	ids, err := w.roomIDs()
+	return slices.DeleteFunc(ids, func(id quinta.RoomID) bool {
+		return slices.ContainsFunc(list, func(s RoomState) bool { return s.ID == id })
+	}), err
 }
 
 // hash names the ciphertext of a message.

@@ -345,3 +345,24 @@ func TestFile(t *testing.T) {
 	}
 	s.clear("look", "notes", "contents")
 }
+
+// TestGone: a room that is not in a complete list is one that this user left.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	s.talk(a, b)
+	in := s.news(a.id, a.at)
+	in.Complete = true
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return a.m.Receive(tx, in) })
+	if a.room("room1").Left {
+		t.Error("got a room that is there as left")
+	}
+	in.Rooms = nil
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return a.m.Receive(tx, in) })
+	if !a.room("room1").Left {
+		t.Error("got a room that is gone as one that is there")
+	}
+	if err := a.put(rocketchat.Outgoing{Message: quinta.Message{Room: "room1", Text: "x"}}); !errors.Is(err, rocketchat.ErrUnknownRoom) {
+		t.Errorf("got %v, want ErrUnknownRoom", err)
+	}
+}

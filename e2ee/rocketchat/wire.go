@@ -123,6 +123,9 @@ type In struct {
 	// Version is the release that the server announces, if it was asked.
 	Version string
 	Rooms   []RoomState
+	// Complete says that Rooms are all rooms of the user: those that are missing
+	// are gone.
+	Complete bool
 	// Gone are rooms that this user is not in any more.
 	Gone     []quinta.RoomID
 	Messages []Message

@@ -229,6 +229,7 @@ func (l *link) catchUp(ctx context.Context, st client.Store) (rocketchat.In, err
 			}
 		}
 	}
+	in.Complete = first
 	in.Since = rocketchat.DateOf(at.Add(-overlap))
 	if s := l.live(); s != nil {
 		return in, l.follow(ctx, s, in.Rooms)

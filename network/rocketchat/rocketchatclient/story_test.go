@@ -2,12 +2,15 @@ package rocketchatclient_test
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatclient"
 	"github.com/quinta-chat/quinta/quintatest"
 )
 
@@ -222,5 +225,31 @@ func TestPasswordLost(t *testing.T) {
 	}
 	if it := second.item(room, m.ID); it.Message.Text != "from before" {
 		t.Errorf("got %+v, want it opened with the old key", it)
+	}
+}
+
+// TestLoginAsks: a login asks for the E2E password of an account that has keys; a
+// wrong answer leaves them locked, and the login stands.
+func TestLoginAsks(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	secret := meets(t, srv.URL, "alice").runs().written()
+	for answer, unlocked := range map[string]bool{secret.Reveal(): true, "another password": false, "": false} {
+		asked := 0
+		st := memory.New()
+		in := client.Credentials{Server: srv.URL, User: "alice", Password: password, Ask: func(_ context.Context, q client.Question) (client.Secret, error) {
+			if q.Kind != client.AskKeyPassword {
+				t.Errorf("got the question %q", q.Kind)
+			}
+			asked++
+			return client.NewSecret(answer), nil
+		}}
+		if _, err := (rocketchatclient.Network{}).Login(t.Context(), st, env, in); err != nil {
+			t.Fatal(err)
+		}
+		info, err := resumes(t, st).s.Backup(t.Context())
+		if err != nil || info.Unlocked != unlocked || asked == 0 || asked > 3 {
+			t.Errorf("%q: got %+v, %v after %d questions", answer, info, err, asked)
+		}
 	}
 }
