@@ -123,7 +123,7 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	}); err != nil {
 		return quinta.Device{}, err
 	}
-	s := newSession(n.Transport, st, env, acc)
+	s := newSession(n, st, env, acc)
 	defer s.link.close()
 	ctx, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()

@@ -30,6 +30,9 @@ type Network struct {
 	// Transport carries the requests; nil means one that verifies certificates
 	// and uses the proxy of the environment.
 	Transport http.RoundTripper
+	// VerifiedOnly gives messages only to devices that the user has verified.
+	// Sessions that are opened take it as it is then.
+	VerifiedOnly bool
 }
 
 var (
@@ -53,7 +56,7 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(n.Transport, st, env, a)
+	s := newSession(n, st, env, a)
 	// The machine writes its state in the form of this version, and refuses
 	// that of another device.
 	if err := st.Update(ctx, func(tx e2ee.Tx) error {

@@ -2,7 +2,6 @@ package matrixclient
 
 import (
 	"context"
-	"net/http"
 	"sync"
 
 	"github.com/quinta-chat/quinta"
@@ -38,13 +37,17 @@ var (
 	_ client.Session = (*Session)(nil)
 )
 
-func newSession(rt http.RoundTripper, st client.Store, env e2ee.Env, a seat.Account) *Session {
+func newSession(n Network, st client.Store, env e2ee.Env, a seat.Account) *Session {
 	s := &Session{
 		env: env, account: a, gapped: make(chan struct{}, 1), needy: make(chan struct{}, 1),
 		flows: map[string]*flow{}, asked: make(chan *flow, maxAsked), sent: map[quinta.TxnID]chan<- quinta.MessageID{},
-		link: &link{conn: newConn(rt, a.Base, client.NewSecret(a.Token), env.Now)},
+		link: &link{conn: newConn(n.Transport, a.Base, client.NewSecret(a.Token), env.Now)},
 	}
-	s.machine = &machine{Machine: matrix.New(env, a.User, a.Device), self: a.User, began: func(first bool) { s.quiet = first }, gapped: func() {
+	encryption := matrix.New
+	if n.VerifiedOnly {
+		encryption = matrix.NewVerifiedOnly
+	}
+	s.machine = &machine{Machine: encryption(env, a.User, a.Device), self: a.User, began: func(first bool) { s.quiet = first }, gapped: func() {
 		select {
 		case s.gapped <- struct{}{}:
 		default:

@@ -59,6 +59,28 @@ func TestThreeTalkOnFourDevices(t *testing.T) {
 	}
 }
 
+// TestVerifiedOnly: a session of that policy gives its messages to a device once
+// the user has verified it, and not before; it reads what others send.
+func TestVerifiedOnly(t *testing.T) {
+	t.Parallel()
+	url := quintatest.Start(t).URL
+	alice := enters(t, url, "alice", matrixclient.Network{VerifiedOnly: true}, memory.New(), true).runs()
+	bob := meets(t, url, "bob").runs()
+	room := alice.invites(bob)
+	alice.sends(room, "for nobody")
+	bob.sees("a message that it cannot read", func(e e2ee.Event) bool { return e.Kind == e2ee.EventUndecryptable })
+	bob.sends(room, "who are you?")
+	alice.reads("who are you?")
+	if err := alice.s.Judge(t.Context(), bob.s.Self().User, bob.s.Self().ID, quinta.TrustVerified); err != nil {
+		t.Fatal(err)
+	}
+	alice.sends(room, "for bob")
+	bob.reads("for bob")
+	if bob.saw("for nobody") != 0 {
+		t.Error("a device that was not verified read a message")
+	}
+}
+
 func TestKindsOfMessage(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL
