@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
@@ -49,7 +50,7 @@ func ByAlias(tx *db.Tx, network quinta.NetworkName, value string) (Name, error) 
 // Aliases returns the aliases of an account on a network, in byte order.
 func Aliases(tx *db.Tx, network quinta.NetworkName, name Name) ([]string, error) {
 	var out []string
-	for row, err := range tx.Query(`SELECT value FROM account_alias WHERE name = $1 AND network = $2 ORDER BY value`, name, network) {
+	for row, err := range tx.Query(`SELECT value FROM account_alias WHERE name = $1 AND network = $2`, name, network) {
 		if err != nil {
 			return nil, err
 		}
@@ -59,6 +60,7 @@ func Aliases(tx *db.Tx, network quinta.NetworkName, name Name) ([]string, error)
 		}
 		out = append(out, v)
 	}
+	slices.Sort(out)
 	return out, nil
 }
 

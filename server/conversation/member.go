@@ -1,6 +1,9 @@
 package conversation
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -18,11 +21,11 @@ type Member struct {
 // In reports whether the user is in the conversation.
 func (m Member) In() bool { return m.Left == 0 }
 
-// Members returns everybody who is or was in a conversation, in the order of
-// their ids.
+// Members returns everybody who is or was in a conversation, in the byte order
+// of their ids.
 func Members(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID) ([]Member, error) {
 	var out []Member
-	for row, err := range tx.Query(`SELECT user_id, role, joined, ended FROM conversation_member WHERE network = $1 AND conv = $2 ORDER BY user_id`, network, conv) {
+	for row, err := range tx.Query(`SELECT user_id, role, joined, ended FROM conversation_member WHERE network = $1 AND conv = $2`, network, conv) {
 		if err != nil {
 			return nil, err
 		}
@@ -37,6 +40,8 @@ func Members(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID) ([]Membe
 		}
 		out = append(out, m)
 	}
+	// Not by the store, whose order of text depends on how it was made.
+	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.User, b.User) })
 	return out, nil
 }
 
