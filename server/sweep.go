@@ -7,7 +7,6 @@ import (
 
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
-	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/mailbox"
 )
 
@@ -50,7 +49,7 @@ func (c *Core) sweepAlways(ctx context.Context) {
 // and old idempotency ids, and lets the fronts do what is due. [Core.Serve]
 // calls it about once a minute.
 func (c *Core) Sweep(ctx context.Context) error {
-	for _, sweep := range []func(*db.Tx, int) (bool, error){account.SweepCodes, device.SweepKeys, mailbox.Sweep} {
+	for _, sweep := range []func(*db.Tx, int) (bool, error){account.SweepCodes, mailbox.Sweep} {
 		for more := true; more; {
 			if err := c.Update(ctx, func(tx *db.Tx) (err error) {
 				more, err = sweep(tx, sweepRows)

@@ -1,5 +1,6 @@
-// Package device keeps the devices of users and what they log in with: access
-// tokens, and keys of connections.
+// Package device keeps the devices of users and the access tokens with which
+// they log in. A network whose clients hold a key rather than show a token has
+// a table of its own for that.
 //
 // [Put] makes a device, [NewToken] gives it a token, [ByToken] finds the device
 // that a token belongs to. All of these belong to one network: a token of one

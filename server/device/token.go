@@ -32,7 +32,7 @@ func tokenHash(token string) []byte {
 	return h[:]
 }
 
-// An Owner is the user and the device that a token or a key belongs to.
+// An Owner is the user and the device that a token belongs to.
 type Owner struct {
 	Network quinta.NetworkName
 	User    quinta.UserID
@@ -41,8 +41,7 @@ type Owner struct {
 	Seen int64
 }
 
-// ErrNoToken says that a token or key is not known on the network, or not any
-// more.
+// ErrNoToken says that a token is not known on the network, or not any more.
 var ErrNoToken = &quinta.Error{Kind: quinta.KindUnauthenticated, Op: "login", Err: errors.New("the access token is not known")}
 
 // ByToken finds the owner of a token of the network, or returns ErrNoToken.
@@ -67,10 +66,7 @@ func ByToken(tx *db.Tx, network quinta.NetworkName, token string) (Owner, error)
 	return o, err
 }
 
-// RevokeTokens ends the tokens and the keys of one device.
+// RevokeTokens ends the tokens of one device.
 func RevokeTokens(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) error {
-	if err := tx.Queue(`DELETE FROM device_key WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id); err != nil {
-		return err
-	}
 	return tx.Queue(`DELETE FROM device_token WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), id)
 }

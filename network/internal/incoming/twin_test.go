@@ -1,14 +1,12 @@
 package incoming_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,8 +49,6 @@ func TestTwins(t *testing.T) {
 		_, err3 := mailbox.Once(tx, n, alice, phone, "t")
 		_, err4 := blob.Reserve(tx, "file of "+name, db.UserOf(n, alice), 1e6, 1)
 		return token, errors.Join(err1, err2, err3, err4,
-			device.PutKey(tx, n, []byte("id"), []byte(n), 0),
-			device.BindKey(tx, n, []byte("id"), alice, phone, 0),
 			directory.PutDevice(tx, n, alice, phone, []byte(n)),
 			directory.PutIdentity(tx, n, directory.Identity{User: alice, Usage: "u", Key: "k", Body: []byte(n)}),
 			directory.Changed(tx, n, alice),
@@ -80,8 +76,6 @@ func TestTwins(t *testing.T) {
 		for _, l := range ls {
 			add("name", []byte(l.Name), err)
 		}
-		k, err := device.ByKey(tx, n, []byte("id"))
-		add("key", k.Sealed, err)
 		body, err := directory.DeviceOf(tx, n, alice, phone)
 		add("public", body, err)
 		ids, err := directory.Identities(tx, n, []quinta.UserID{alice})
@@ -121,7 +115,7 @@ func TestTwins(t *testing.T) {
 	}
 	want := func(n quinta.NetworkName) (out []string) {
 		v := string(n)
-		for _, what := range []string{"token=" + v, "device=" + v, "name=" + v, "key=" + v, "public=" + v, "identity=" + v, "signature=" + v, "changed=alice@hs1",
+		for _, what := range []string{"token=" + v, "device=" + v, "name=" + v, "public=" + v, "identity=" + v, "signature=" + v, "changed=alice@hs1",
 			"prekeys=a", "fallback=a", "message=" + v + " from alice@hs1", "data=" + v, "backup=" + v, "dehydrated=" + v, "may fill=file of " + v} {
 			out = append(out, what)
 		}
@@ -217,98 +211,6 @@ func TestTwinOfCA(t *testing.T) {
 		if known := status == 401; known != (err == nil) || !known && !errors.Is(err, incoming.ErrToken) {
 			t.Errorf("on the twin: got %+v, %v", o, err)
 		}
-	}
-}
-
-// TestKeys: the key of a connection comes back as it was stored, sealed, for
-// its network alone, and goes with its device or its time.
-func TestKeys(t *testing.T) {
-	for _, engine := range stores.Engines {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			var offset atomic.Int64
-			base := time.Now()
-			core := quintatest.Start(t, quintatest.Database(stores.Config(t, engine)), quintatest.Clock(func() time.Time { return base.Add(time.Duration(offset.Load())) })).Core
-			secret, id := bytes.Repeat([]byte("k"), 256), []byte("12345678")
-			if err := incoming.PutKey(t.Context(), core, twin, id, secret, time.Hour); err != nil {
-				t.Fatal(err)
-			}
-			if err := incoming.PutKey(t.Context(), core, twin, id, secret, time.Hour); quinta.KindOf(err) != quinta.KindExists {
-				t.Errorf("an id twice: got %v", err)
-			}
-			get := func(n quinta.NetworkName, id []byte) (string, string) {
-				key, o, err := incoming.Key(t.Context(), core, n, id, "192.0.2.1")
-				if err != nil {
-					if !errors.Is(err, incoming.ErrToken) {
-						t.Errorf("got %v, want ErrToken", err)
-					}
-					return "", "nobody"
-				}
-				return string(key), string(o.User)
-			}
-			want := func(what string, n quinta.NetworkName, key, user string) {
-				t.Helper()
-				if k, u := get(n, id); k != key || u != user {
-					t.Errorf("%s: got a key of %d bytes of %q, want %d bytes of %q", what, len(k), u, len(key), user)
-				}
-			}
-			want("before the login", twin, string(secret), "")
-			want("another network", "ca", "", "nobody")
-			update := func(fn func(tx *db.Tx) error) error { return core.Update(t.Context(), fn) }
-			if err := update(func(tx *db.Tx) error {
-				for _, dev := range []quinta.DeviceID{"PHONE", "TABLET"} {
-					if _, err := device.Put(tx, twin, "alice@hs1", dev, nil); err != nil {
-						return err
-					}
-				}
-				var raw []byte
-				if err := tx.Row(`SELECT sealed FROM device_key`).Scan(&raw); err != nil || bytes.Contains(raw, secret[:16]) {
-					t.Errorf("the key is stored in clear, or %v", err)
-				}
-				return device.BindKey(tx, twin, id, "alice@hs1", "PHONE", 0)
-			}); err != nil {
-				t.Fatal(err)
-			}
-			want("after the login", twin, string(secret), "alice@hs1")
-			if err := update(func(tx *db.Tx) error { return device.BindKey(tx, twin, id, "alice@hs1", "TABLET", 0) }); !errors.Is(err, device.ErrNoToken) {
-				t.Errorf("bound to another device: got %v", err)
-			}
-			// A key in the place of another is refused.
-			if err := incoming.PutKey(t.Context(), core, twin, []byte("other"), []byte("other key"), time.Hour); err != nil {
-				t.Fatal(err)
-			}
-			if err := update(func(tx *db.Tx) error {
-				_, err := tx.Exec(`UPDATE device_key SET sealed = (SELECT sealed FROM device_key WHERE id = $1) WHERE id = $2`, id, []byte("other"))
-				return err
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := incoming.Key(t.Context(), core, twin, []byte("other"), "192.0.2.1"); err == nil || errors.Is(err, incoming.ErrToken) {
-				t.Errorf("a key in the place of another: got %v", err)
-			}
-			offset.Store(int64(2 * time.Hour))
-			want("bound for ever", twin, string(secret), "alice@hs1")
-			if k, u := get(twin, []byte("other")); k != "" || u != "nobody" {
-				t.Error("a key is known after its time")
-			}
-			if err := core.Sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := update(func(tx *db.Tx) error {
-				var n int
-				err := tx.Row(`SELECT COUNT(*) FROM device_key`).Scan(&n)
-				if n != 1 {
-					t.Errorf("got %d keys after the sweep, want 1", n)
-				}
-				if err != nil {
-					return err
-				}
-				return device.RevokeTokens(tx, twin, "alice@hs1", "PHONE")
-			}); err != nil {
-				t.Fatal(err)
-			}
-			want("after logging out", twin, "", "nobody")
-		})
 	}
 }
 
