@@ -63,8 +63,8 @@ func method(s string) string {
 }
 
 // A recorder remembers how an answer began, and gives the client a time to
-// take each piece of it: a client that does not read
-// holds nothing for ever.
+// take each piece of it: a client that does not read holds nothing for
+// ever.
 type recorder struct {
 	http.ResponseWriter
 	core    *Core

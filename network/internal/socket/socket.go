@@ -137,10 +137,7 @@ func (c *Conn) ping(draining <-chan struct{}) bool {
 	go func() { answered <- c.ws.Ping(ctx) }()
 	select {
 	case err := <-answered:
-		if err != nil {
-			c.drop()
-		}
-		return err == nil
+		return err == nil // the end of ctx drops the connection
 	case <-draining:
 		c.Close(GoingAway, "the server is stopping")
 		cancel()
@@ -183,10 +180,4 @@ func (c *Conn) Write(p []byte) error {
 func (c *Conn) Close(code websocket.StatusCode, reason string) {
 	defer c.end()
 	var _ = c.ws.Close(code, reason) // it is closed in any case
-}
-
-// drop closes the connection at once.
-func (c *Conn) drop() {
-	defer c.end()
-	var _ = c.ws.CloseNow() // as Close
 }
