@@ -4,8 +4,8 @@
 // ciphertext.
 //
 // [NewSealReader] and [NewSealWriter] encrypt a stream in constant memory;
-// when it is over they give the [File] that goes into the message. [Open]
-// and [Receive] decrypt. The hash stands in the message and covers the whole
+// at the end they give the [File] that goes into the message. [Open]
+// and [Receive] decrypt. The hash is in the message and covers the whole
 // ciphertext, so nothing can be known to be good before all of it was seen:
 // both read it to the end first, and hand out plaintext only when the hash
 // holds. Open reads ciphertext that is already stored; Receive takes it from

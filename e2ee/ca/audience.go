@@ -1,7 +1,7 @@
 package ca
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"maps"
@@ -15,13 +15,13 @@ import (
 type recipient struct {
 	target Target
 	cert   *x509.Certificate
-	id     string
+	id     cert.Fingerprint
 }
 
 // audience is for whom a message is sealed.
 type audience struct {
 	recipients []recipient
-	withheld   []string
+	withheld   []cert.Fingerprint
 	// blocked is a user whose verified key changed.
 	blocked quinta.UserID
 	// wait says that something must be looked up first.
@@ -62,7 +62,7 @@ func (w *work) audience(users []quinta.UserID) (*audience, error) {
 		return a, nil
 	}
 	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, cert.KeyID(self.Encrypt)})
-	slices.SortFunc(a.recipients, func(x, y recipient) int { return bytes.Compare([]byte(x.id), []byte(y.id)) })
+	slices.SortFunc(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
 	slices.Sort(a.withheld)
 	return a, nil
 }

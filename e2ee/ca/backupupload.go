@@ -151,7 +151,7 @@ func (m *Machine) EnableBackup(tx e2ee.Tx, secret *seal.BackupSecret) error {
 	return err
 }
 
-// Restore takes in a backup, as the server gave it, and goes on with it: what
+// Restore takes in a backup, as the server gave it, and continues with it: what
 // waits and can be opened now comes as events. It returns how many keys were
 // new. A wrong secret and a changed backup are ErrTampered.
 func (m *Machine) Restore(tx e2ee.Tx, b Backup, secret *seal.BackupSecret) (n int, events []e2ee.Event, err error) {

@@ -69,8 +69,8 @@ type Req struct {
 	Kind ReqKind
 
 	// Key is the fingerprint of the key that the call is about.
-	Key string
-	// User is whose keys are looked up.
+	Key cert.Fingerprint
+	// User is the user whose keys are looked up.
 	User quinta.UserID
 	// Conv and Message name the conversation and the delivery.
 	Conv    quinta.RoomID
@@ -102,7 +102,7 @@ func (r Req) Lane() string {
 	case ReqMessage, ReqPutConversation, ReqMembers, ReqLeave:
 		return "conversation " + string(r.Conv)
 	case ReqEnrol, ReqNonce, ReqRenew, ReqRetire, ReqRevoke, ReqApprove:
-		return "key " + r.Key
+		return "key " + string(r.Key)
 	}
 	return strings.Join([]string{string(r.Kind), string(r.User), string(r.Conv)}, " ")
 }
@@ -188,14 +188,14 @@ type Deliver struct {
 	// message must be sealed for every device of every member that has a key to
 	// encrypt to, besides the sending device: else CodeStaleKeys, and nothing is
 	// delivered.
-	Keys []string `json:"keys"`
+	Keys []cert.Fingerprint `json:"keys"`
 	// Only, if not empty, are the devices that a delivery of another kind than
 	// KindMessage goes to; without it, it goes to those that Keys belong to.
 	Only []Target `json:"only,omitempty"`
 	// Withheld are the ids of valid keys that the body is not sealed for on
 	// purpose, such as that of a device which the user rejected: they are not
 	// missing.
-	Withheld []string `json:"withheld,omitempty"`
+	Withheld []cert.Fingerprint `json:"withheld,omitempty"`
 }
 
 // A Backup is a sealed backup of keys ([seal.SealBackup]) and its version, which
@@ -224,7 +224,7 @@ type Ans struct {
 	// Code is the code of a refusal and Detail its sentence for people.
 	Code, Detail string
 	// Missing and Stale come with CodeStaleKeys.
-	Missing, Stale []string
+	Missing, Stale []cert.Fingerprint
 
 	Roots         *Roots
 	CRL           []byte // DER
@@ -278,9 +278,9 @@ type KeyInfo struct {
 	User   quinta.UserID   `json:"username"`
 	Device quinta.DeviceID `json:"device"`
 	// ID and Fingerprint are both the SHA-256 of PublicKey in lower-case hex.
-	ID          string `json:"keyId"`
-	PublicKey   []byte `json:"publicKey"` // SubjectPublicKeyInfo in DER
-	Fingerprint string `json:"fingerprint"`
+	ID          cert.Fingerprint `json:"keyId"`
+	PublicKey   []byte           `json:"publicKey"` // SubjectPublicKeyInfo in DER
+	Fingerprint cert.Fingerprint `json:"fingerprint"`
 	// Use is "sign", "encrypt" or, of a key of the legacy profile, "both".
 	Use     string `json:"use"`
 	Profile string `json:"profile"`
@@ -296,8 +296,8 @@ type KeyInfo struct {
 	// Replaces is the key that this one renewed, as the server reports it, and
 	// Renewal the proof of it; the proof is absent for a key that renewed none,
 	// in the legacy profile, and where the old certificate itself has signed.
-	Replaces string        `json:"replaces,omitempty"`
-	Renewal  *cert.Renewal `json:"renewal,omitempty"`
+	Replaces cert.Fingerprint `json:"replaces,omitempty"`
+	Renewal  *cert.Renewal    `json:"renewal,omitempty"`
 	// Cert is the certificate in DER; absent in the legacy profile.
 	Cert []byte `json:"cert,omitempty"`
 }

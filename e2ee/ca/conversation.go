@@ -20,7 +20,7 @@ const directPrefix = "d_"
 // Direct returns the id of the conversation of two users under a profile, the
 // same for both: "d_" and base64url of a hash. So the id itself says who is in
 // it and under which profile, and a server cannot change either. A user's
-// conversation with himself is that of his devices.
+// conversation with themselves is for their own devices.
 func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
 	list := []string{string(a), string(b)}
 	slices.Sort(list)
@@ -100,7 +100,7 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 }
 
 // listEvery is how often the conversations are asked for, since a server tells
-// nobody that he was added before somebody speaks.
+// nobody that they were added before somebody speaks.
 const listEvery = time.Hour
 
 // planConversations asks for the conversations at first and now and then, and
@@ -110,7 +110,7 @@ func (w *work) planConversations() error {
 	if err != nil {
 		return err
 	}
-	// What came before this device could decrypt lies in the history; what comes
+	// What came before this device could decrypt is in the history; what comes
 	// afterwards is sealed for it.
 	age := w.now.UnixMilli() - w.meta.ListedAt
 	due := !w.meta.Listed || age >= listEvery.Milliseconds() || age < 0
@@ -139,7 +139,7 @@ func (w *work) planConversations() error {
 	return nil
 }
 
-// refresh has the members of a conversation asked for again.
+// refresh schedules another request for the members of a conversation.
 func (w *work) refresh(id quinta.RoomID, c *convRecord) error {
 	c.Outdated, c.dirty = true, true
 	return w.tx.Put("refresh/"+string(id), []byte{1})
@@ -194,7 +194,7 @@ func (w *work) doneConversation(r *reqRecord, ans Ans) error {
 	return nil
 }
 
-// takeConversation takes the server's word of a conversation. Who is in it is
+// takeConversation takes what the server reports of a conversation. Its membership is
 // not authenticated beyond that, except where the id itself says it; the
 // profile never changes. It reports whether it was taken.
 func (w *work) takeConversation(n *Conversation) (bool, error) {
@@ -280,7 +280,7 @@ func (w *work) checkConversation(n *Conversation) error {
 	return fmt.Errorf("%w: the conversation has other members than its id says", cert.ErrMismatch)
 }
 
-// Direct returns the conversation of two with a user, or with the own devices
+// Direct returns the conversation of two with a user, or with the user's own devices
 // if the user is this one, and has it made if there is none.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	return m.make(tx, Direct(m.user, peer, cert.ProfileSecure), []quinta.UserID{peer}, cert.ProfileSecure)
@@ -296,7 +296,7 @@ func (m *Machine) Create(tx e2ee.Tx, users []quinta.UserID) (quinta.RoomID, erro
 }
 
 // ChooseLegacy chooses the legacy profile for the conversation with a user:
-// weak as it is, nothing is sent in it before he has chosen it too.
+// weak as it is, nothing is sent in it before the peer has chosen it too.
 func (m *Machine) ChooseLegacy(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	if peer == m.user {
 		return "", fmt.Errorf("%w: the legacy profile is for two users", cert.ErrMismatch)

@@ -205,7 +205,7 @@ func crashLife(t *testing.T, k *killer, victim quinta.UserID) {
 // A watch is a server that notes what it is sent.
 type watch struct {
 	t *testing.T
-	// bodies are the deliveries by id, refused those that were sealed anew.
+	// bodies are the deliveries by id, refused those that were sealed again.
 	bodies  map[string]string
 	refused map[string]bool
 	// counters are packets by session, device and counter.

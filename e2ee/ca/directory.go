@@ -34,7 +34,7 @@ type userRecord struct {
 	Devices map[quinta.DeviceID]*deviceRecord `json:"devices"`
 	// Refused are keys that are listed as valid and are not, of which the user
 	// was told.
-	Refused []string `json:"refused,omitempty"`
+	Refused []cert.Fingerprint `json:"refused,omitempty"`
 	// Legacy are the valid records of the legacy profile.
 	Legacy []legacyKey `json:"legacy,omitempty"`
 	dirty  bool
@@ -43,10 +43,10 @@ type userRecord struct {
 // A pin is a key that was seen first, or that follows on one by proven
 // renewals.
 type pin struct {
-	ID   string `json:"id"`
-	Cert []byte `json:"cert"` // DER
+	ID   cert.Fingerprint `json:"id"`
+	Cert []byte           `json:"cert"` // DER
 	// First is the first key of the line.
-	First string `json:"first"`
+	First cert.Fingerprint `json:"first"`
 	// Listed says that the authority lists it as valid.
 	Listed bool `json:"listed"`
 }
@@ -57,9 +57,9 @@ type deviceRecord struct {
 	Encrypt *pin `json:"encrypt,omitempty"`
 	// Past are earlier keys of the device, each with the first key of its
 	// line.
-	Past     map[string]string `json:"past,omitempty"`
-	Decision Decision          `json:"decision,omitempty"`
-	// New are keys in the place of verified ones that nobody has renewed: they
+	Past     map[cert.Fingerprint]cert.Fingerprint `json:"past,omitempty"`
+	Decision Decision                              `json:"decision,omitempty"`
+	// New are keys that replaced verified ones and were not renewed from them: they
 	// count for nothing before the user has acknowledged them.
 	New *deviceKeys `json:"new,omitempty"`
 	// Warned is the key that the user was last warned of.
@@ -81,7 +81,7 @@ type deviceKeys struct {
 	Encrypt *pin `json:"encrypt,omitempty"`
 }
 
-// user returns the record of a user, an empty one if he is not known.
+// user returns the record of a user, an empty one if the user is not known.
 func (w *work) user(id quinta.UserID) (*userRecord, error) {
 	if u := w.users[id]; u != nil {
 		return u, nil
@@ -97,7 +97,7 @@ func (w *work) user(id quinta.UserID) (*userRecord, error) {
 	return &u, nil
 }
 
-// outdate has the keys of a user looked up.
+// outdate schedules a look-up of a user's keys.
 func (w *work) outdate(id quinta.UserID) error {
 	if (cert.Identity{User: id, Device: "x", Use: cert.UseSign}).Check() != nil {
 		return nil // no such user can have a key
@@ -111,7 +111,7 @@ func (w *work) outdate(id quinta.UserID) error {
 	return w.tx.Put("lookup/"+string(id), []byte{1})
 }
 
-// known has the keys of a user looked up if they never were or are outdated,
+// known schedules a look-up of a user's keys if they never were looked up or are outdated,
 // and reports whether they are at hand.
 func (w *work) known(id quinta.UserID) (*userRecord, bool, error) {
 	u, err := w.user(id)
@@ -298,7 +298,7 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 			d.New = nil // the line of the pinned keys goes on
 		}
 	case self:
-		// This device knows its own keys itself; another one in its name is
+		// This device knows its keys itself; another one in its name is
 		// what its owner must hear of.
 		w.warn(id, device, d, sign, enc, "the authority lists a key of this device that it did not make")
 	case d.rolledBack(sign) || d.rolledBack(enc):
@@ -320,7 +320,7 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 
 // warn tells loudly of a changed key, once for each key.
 func (w *work) warn(id quinta.UserID, device quinta.DeviceID, d *deviceRecord, sign, enc *pin, text string) {
-	mark := sign.id() + " " + enc.id()
+	mark := string(sign.id() + " " + enc.id())
 	if d.Warned == mark {
 		return
 	}
@@ -328,7 +328,7 @@ func (w *work) warn(id quinta.UserID, device quinta.DeviceID, d *deviceRecord, s
 	w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: device, Detail: text})
 }
 
-func (p *pin) id() string {
+func (p *pin) id() cert.Fingerprint {
 	if p == nil {
 		return ""
 	}
@@ -337,9 +337,9 @@ func (p *pin) id() string {
 
 // past remembers an earlier key. Of a device with very many no more are taken
 // in: what they signed is refused.
-func (d *deviceRecord) past(id, first string) {
+func (d *deviceRecord) past(id, first cert.Fingerprint) {
 	if d.Past == nil {
-		d.Past = map[string]string{}
+		d.Past = map[cert.Fingerprint]cert.Fingerprint{}
 	}
 	if d.Past[id] == "" && len(d.Past) < maxPast {
 		d.Past[id] = first

@@ -5,10 +5,10 @@
 // for each device, one to sign and one to encrypt; a message is CMS
 // AuthEnvelopedData (AES-256-GCM) around SignedData around a content that
 // names its sender, recipients, conversation, id, sequence and time. The
-// legacy one is the published scheme as it stands: RSA-1024 keys, a
+// legacy one is the published scheme, unchanged: RSA-1024 keys, a
 // symmetric key wrapped for the recipient and signed by the sender, and
 // AES-128-CBC. It is read and written only in a conversation for which both
-// sides chose it, and what it does not protect stands in doc/security.md.
+// sides chose it, and what it does not protect is described in doc/security.md.
 //
 // [Machine] is one device in this system: it has its keys certified and renews
 // them, pins the keys of others, seals and opens, remembers what it has seen,
@@ -22,7 +22,7 @@
 // Below it are the parts that have no state: package cert for certificates and
 // package seal for messages.
 //
-// Beware: who is in a conversation of several is the server's word. New devices
+// Beware: the members of a conversation of several are what the server reports. New devices
 // and changed keys are reported as events; a Policy with VerifiedOnly gives
 // nothing to a device that the user has not compared. A store that was put back
 // from an older copy forgets how far it has counted: use a copy only to begin a

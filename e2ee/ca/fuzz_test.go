@@ -9,10 +9,11 @@ import (
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
-// fuzzStage is a couple with a session, and the store of bob before he has read
+// fuzzStage is a couple with a session, and the store of bob before bob has read
 // two messages.
 func fuzzStage(f *testing.F) (p *post, b *device, conv quinta.RoomID, before *memory.Store) {
 	f.Helper()
@@ -76,7 +77,7 @@ func FuzzDone(f *testing.F) {
 		{Roots: &ca.Roots{Domain: domain, Roots: [][]byte{{1}}, Intermediates: [][]byte{{2}}}}, {CRL: []byte("x")}, {Key: &ca.KeyInfo{User: alice}}, {Nonce: "n"},
 		{Key: &ca.KeyInfo{}}, {Keys: &ca.KeyList{User: alice, Keys: []ca.KeyInfo{{User: alice, Device: "A1", Profile: "secure", State: "active", Cert: []byte{1}}}}},
 		{Conversations: []ca.Conversation{{Conv: "g_0123456789abcdef", Profile: "secure", Members: []quinta.UserID{bob}}}}, {Conversation: &ca.Conversation{}},
-		{Delivered: &ca.Delivered{}}, {History: &ca.History{Items: []ca.Item{{}}}}, {Backup: &ca.Backup{Sealed: []byte(`{}`)}}, {Code: "stale-keys", Missing: []string{"a"}},
+		{Delivered: &ca.Delivered{}}, {History: &ca.History{Items: []ca.Item{{}}}}, {Backup: &ca.Backup{Sealed: []byte(`{}`)}}, {Code: "stale-keys", Missing: []cert.Fingerprint{"a"}},
 	} {
 		f.Add(uint8(i), must(json.Marshal(a)))
 	}

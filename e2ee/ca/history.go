@@ -1,12 +1,12 @@
 package ca
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
-	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // A Login is what the server said when the device logged in.
@@ -135,16 +135,16 @@ func (w *work) expected(it *Item) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if p.Late && p.Item.From == it.From && p.Item.Device == it.Device && cert.Fingerprint(p.Item.Body) == cert.Fingerprint(it.Body) {
+		if p.Late && p.Item.From == it.From && p.Item.Device == it.Device && bytes.Equal(p.Item.Body, it.Body) {
 			p.Late = false
 			return true, e2ee.Store(w.tx, string(key), &p)
 		}
 		return false, nil
 	}
-	return w.mem.expected(it.Conv, it.ID, cert.Fingerprint(it.Body))
+	return w.mem.expected(it.Conv, it.ID, sumOf(it.Body))
 }
 
-// History opens messages of a conversation that lie in the past, as the server
+// History opens messages of a conversation that are in the past, as the server
 // gives them: newest first. What is here already is left out; what cannot be
 // opened yet is kept, as with Receive. Messages older than MaxAge are refused
 // as replayed, since it is no longer remembered which came before.

@@ -28,8 +28,8 @@ const (
 	waitTurn    = "turn:" // what came before it of the same device
 )
 
-// maxWaiting bounds the items that wait. Of more, the oldest are given up here;
-// they stand in the history of the server.
+// maxWaiting bounds the items that wait. If there are more, the oldest are given up here;
+// the server's history still has them.
 const maxWaiting = 10_000
 
 // A waitRecord is an item that cannot be opened yet.
@@ -55,7 +55,7 @@ func (w *work) retry(what string) {
 
 // Receive takes a page of the mailbox. What it says, what it changes and how
 // far the mailbox was taken in are one commit; the server is told of it
-// afterwards. A page that does not go on from the last position is
+// afterwards. A page that does not continue from the last position is
 // ErrOutOfOrder.
 //
 // An item that cannot be opened is an event with its reason, and one that may
@@ -185,7 +185,7 @@ func (w *work) wait(r *waitRecord, key, what string, why error) error {
 		}
 	}
 	if what == waitKeys || strings.HasPrefix(what, waitSession) {
-		// It may wait for ever: what comes after it does not wait with it.
+		// It may never be opened: what comes after it does not wait with it.
 		if err := w.passTurn(r, key); err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (w *work) firstHeld(it *Item) (string, error) {
 	return "", nil
 }
 
-// passTurn lets those go on that an item held up.
+// passTurn lets the items continue that this one held up.
 func (w *work) passTurn(r *waitRecord, key string) error {
 	mark := heldKey(&r.Item, key)
 	if have, err := w.tx.Get(mark); err != nil || have == nil {
@@ -475,7 +475,7 @@ func (w *work) accept(r *waitRecord, o *seal.Opened, late bool) (wait string, er
 	}
 	seen := midRecord{From: c.From, Device: o.Device, Time: c.Time}
 	if r.Late {
-		seen.Sum = cert.Fingerprint(it.Body)
+		seen.Sum = sumOf(it.Body)
 	}
 	if err := w.mem.numbered(c, seen, line, late); err != nil {
 		return "", err
@@ -511,9 +511,9 @@ func (w *work) sender(r *waitRecord, signer *x509.Certificate, device quinta.Dev
 	if err != nil {
 		return 0, "", "", err
 	}
-	t, line, known := u.trustOf(device, cert.KeyID(signer))
+	t, first, known := u.trustOf(device, cert.KeyID(signer))
 	if known {
-		return t, line, "", nil
+		return t, string(first), "", nil
 	}
 	wait = waitUser + string(from)
 	if r.For == wait {

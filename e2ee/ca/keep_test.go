@@ -15,7 +15,7 @@ import (
 )
 
 // unread plays the beginning of the story: alice writes to bob, who has read
-// one message; three wait for him when his device is lost.
+// one message; three wait for bob when bob's device is lost.
 func unread(t *testing.T, policy ca.Policy, backup *seal.BackupSecret) (p *post, a, b *device, conv quinta.RoomID) {
 	t.Helper()
 	p, a, b, conv = couple(t, policy)
@@ -272,7 +272,7 @@ func TestBackupOfAnother(t *testing.T) {
 	}
 }
 
-// TestHistory: what lies in the past is opened without a second showing of what
+// TestHistory: what is in the past is opened without a second showing of what
 // is here, and does not disturb the order of what comes.
 func TestHistory(t *testing.T) {
 	t.Parallel()

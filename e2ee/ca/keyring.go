@@ -97,7 +97,7 @@ func (w *work) keyring() (*keyring, error) {
 func (r *keyring) sum() string {
 	var ids []string
 	for _, k := range r.Keys {
-		ids = append(ids, cert.Fingerprint(k.Cert))
+		ids = append(ids, sumOf(k.Cert))
 	}
 	for _, s := range r.Sessions {
 		ids = append(ids, s.Offer.KID)

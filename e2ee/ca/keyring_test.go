@@ -131,7 +131,7 @@ func TestSessionOfKeyringIsReadOnly(t *testing.T) {
 	if !ok || !s.ReadOnly {
 		t.Fatalf("got %v, read only %v", ok, s.ReadOnly)
 	}
-	keys := []string{"k1", "k2"}
+	keys := []cert.Fingerprint{"k1", "k2"}
 	s.Keys = keys
 	if usable([]*sessionRecord{s}, keys, now) != nil {
 		t.Error("a session that is read only is written in")

@@ -13,25 +13,25 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
-// Conversations of the legacy profile. Both users chose it, each by his own
+// Conversations of the legacy profile. Both users chose it, each by their own
 // call; a message that was read in it is marked as weak. What the profile does
-// not protect stands in doc/security.md. A message is readable on one device of
-// the peer, that with his newest key: the scheme ties the key to one device.
+// not protect is described in doc/security.md. A message is readable on one device of
+// the peer, that with the peer's newest key: the scheme ties the key to one device.
 
 // A legacyKey is a record of the legacy profile that the authority lists as
 // valid.
 type legacyKey struct {
-	ID        string          `json:"id"`
-	Device    quinta.DeviceID `json:"device"`
-	Key       []byte          `json:"key"` // SubjectPublicKeyInfo
-	NotBefore int64           `json:"notBefore"`
-	Expires   int64           `json:"expires"`
-	State     State           `json:"state"`
+	ID        cert.Fingerprint `json:"id"`
+	Device    quinta.DeviceID  `json:"device"`
+	Key       []byte           `json:"key"` // SubjectPublicKeyInfo
+	NotBefore int64            `json:"notBefore"`
+	Expires   int64            `json:"expires"`
+	State     State            `json:"state"`
 }
 
 // parseLegacy reads what the authority lists.
 func parseLegacy(k *KeyInfo) (legacyKey, bool) {
-	if _, err := cert.ParseLegacyKey(k.PublicKey); err != nil || cert.Fingerprint(k.PublicKey) != k.ID {
+	if _, err := cert.ParseLegacyKey(k.PublicKey); err != nil || cert.FingerprintOf(k.PublicKey) != k.ID {
 		return legacyKey{}, false
 	}
 	return legacyKey{ID: k.ID, Device: k.Device, Key: k.PublicKey, NotBefore: k.NotBefore.UnixMilli(), Expires: k.Expires.UnixMilli(), State: k.State}, true
@@ -71,11 +71,11 @@ type legacySecretRecord struct {
 	Key []byte `json:"key"`
 	// Peer is the key that it was wrapped for, Count how many messages were
 	// sealed with it, Own that this device made it.
-	Peer  string `json:"peer,omitempty"`
-	Own   bool   `json:"own,omitempty"`
-	Ready bool   `json:"ready,omitempty"`
-	Count int    `json:"count,omitempty"`
-	Time  int64  `json:"time"` // Unix milliseconds
+	Peer  cert.Fingerprint `json:"peer,omitempty"`
+	Own   bool             `json:"own,omitempty"`
+	Ready bool             `json:"ready,omitempty"`
+	Count int              `json:"count,omitempty"`
+	Time  int64            `json:"time"` // Unix milliseconds
 }
 
 // String hides the key.
@@ -279,7 +279,7 @@ func (w *work) keepLegacy(conv quinta.RoomID, s *seal.LegacySecret) error {
 
 // legacyReader returns what this device opens messages with.
 func (w *work) legacyReader(conv quinta.RoomID, kid string) (*seal.LegacyReader, error) {
-	r := &seal.LegacyReader{Self: w.m.user, Own: map[string]*rsa.PrivateKey{}, Saved: map[string]*seal.LegacySecret{}, Padding: w.m.policy.padding()}
+	r := &seal.LegacyReader{Self: w.m.user, Own: map[cert.Fingerprint]*rsa.PrivateKey{}, Saved: map[string]*seal.LegacySecret{}, Padding: w.m.policy.padding()}
 	list, err := w.ownKeys()
 	if err != nil {
 		return nil, err

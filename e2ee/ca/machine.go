@@ -59,7 +59,7 @@ type Policy struct {
 	RSA bool
 	// VerifiedOnly gives messages only to devices that the user has verified.
 	VerifiedOnly bool
-	// Sessions lets conversations of two go on with small packets after one
+	// Sessions lets conversations of two continue with small packets after one
 	// message of the secure profile; see Machine.SetSessions.
 	Sessions bool
 	// RenewAfter is the share of a certificate's life, in percent, after which

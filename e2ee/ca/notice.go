@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -126,7 +127,7 @@ func (w *work) taskAudience(t *taskRecord) (a *audience, over bool, err error) {
 	if a.wait || a.blocked != "" {
 		return nil, false, nil
 	}
-	slices.SortFunc(a.recipients, func(x, y recipient) int { return strings.Compare(x.id, y.id) })
+	slices.SortFunc(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
 	return a, len(a.recipients) == 0, nil
 }
 
@@ -339,9 +340,9 @@ func (m *Machine) GiveKeys(tx e2ee.Tx, device quinta.DeviceID) error {
 	return err
 }
 
-// Approve signs that another device of this user may enrol keys in the place of
-// those that are over. The user compared the ids with what that device shows.
-func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...string) error {
+// Approve signs that another device of this user may enrol keys that replace
+// those that have ended. The user compared the ids with what that device shows.
+func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...cert.Fingerprint) error {
 	_, err := m.run(tx, func(w *work) error {
 		k, err := w.current(cert.ProfileSecure, cert.UseSign)
 		if err != nil {
@@ -355,7 +356,7 @@ func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...string) 
 			return err
 		}
 		for _, id := range keyIDs {
-			if !fingerprintForm.MatchString(id) {
+			if !fingerprintForm.MatchString(string(id)) {
 				return fmt.Errorf("%w: the id of a key is 64 hex digits", cert.ErrMalformed)
 			}
 			a, err := cert.NewApproval(w.m.env.Rand, cert.ApprovalStatement{Username: w.m.user, Device: device, KeyID: id, By: k.ID, Time: w.now.UnixMilli()}, key)

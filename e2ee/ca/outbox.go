@@ -15,7 +15,7 @@ import (
 )
 
 // An outEntry is a message of this device that the server has not confirmed.
-// Its id and number are given once; it is sealed anew only when the server has
+// Its id and number are given once; it is sealed again only when the server has
 // refused the seal, or after so long that its time would not be believed.
 type outEntry struct {
 	Conv quinta.RoomID    `json:"conv"`
@@ -256,7 +256,7 @@ func (w *work) signing() (*seal.Self, error) {
 }
 
 // recipientsOf are those whom a content names: all members but the sender, or
-// the sender alone where he writes to his own devices.
+// the sender alone where they write to their own devices.
 func recipientsOf(members []quinta.UserID, self quinta.UserID) []quinta.UserID {
 	to := slices.DeleteFunc(slices.Clone(members), func(u quinta.UserID) bool { return u == self })
 	slices.Sort(to)
@@ -326,8 +326,8 @@ func (w *work) doneMessage(r *reqRecord, ans Ans) error {
 	return w.failed(r, &o, ans)
 }
 
-// staleKeys has the members and the keys looked up that the server names, and
-// the message sealed again.
+// staleKeys schedules look-ups of the members and of the keys that the server
+// names, after which the message is sealed again.
 func (w *work) staleKeys(r *reqRecord, o *outEntry, ans Ans) error {
 	if o.Tries++; o.Tries > maxTries {
 		return w.failed(r, o, ans)

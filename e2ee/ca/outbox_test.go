@@ -60,7 +60,7 @@ func TestStaleKeys(t *testing.T) {
 }
 
 // TestStaleKeysWithoutEnd: a server that never takes a message does not keep
-// the sender busy, and he hears of it.
+// the sender busy, and the sender hears of it.
 func TestStaleKeysWithoutEnd(t *testing.T) {
 	t.Parallel()
 	p, a, _, conv := couple(t, ca.Policy{})
@@ -70,7 +70,7 @@ func TestStaleKeysWithoutEnd(t *testing.T) {
 			return ca.Ans{}, false
 		}
 		n++
-		return ca.Ans{Code: ca.CodeStaleKeys, Missing: []string{"0"}}, true
+		return ca.Ans{Code: ca.CodeStaleKeys, Missing: []cert.Fingerprint{"0"}}, true
 	}
 	a.says(conv, "never")
 	if n > 5 {
@@ -106,7 +106,7 @@ func TestSameBytes(t *testing.T) {
 }
 
 // TestSealedAnewWhenTooOld: a message whose answer does not come for a week is
-// sealed anew, for its time would not be believed; whether the first one was
+// sealed again, for its time would not be believed; whether the first one was
 // taken in, it is read once.
 func TestSealedAnewWhenTooOld(t *testing.T) {
 	t.Parallel()
@@ -231,7 +231,7 @@ func TestWords(t *testing.T) {
 }
 
 // TestGroup: a conversation of several, to which a member is added. Each reads
-// what was said since he is in it.
+// what was said since they joined.
 func TestGroup(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, 6)
@@ -315,7 +315,7 @@ func TestNothingInClear(t *testing.T) {
 }
 
 // TestPeerWithoutKey: a message to somebody who has no key to read it with waits
-// for him; its sender is told.
+// for them; its sender is told.
 func TestPeerWithoutKey(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, 11)

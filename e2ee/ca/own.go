@@ -38,9 +38,9 @@ const (
 
 // An ownKey is a key pair of this device. It is as secret as the store.
 type ownKey struct {
-	ID      string   `json:"id"`
-	Use     cert.Use `json:"use"`
-	Profile string   `json:"profile"`
+	ID      cert.Fingerprint `json:"id"`
+	Use     cert.Use         `json:"use"`
+	Profile string           `json:"profile"`
 	// Private is PKCS #8, Cert the certificate; both in DER.
 	Private []byte `json:"private"`
 	Cert    []byte `json:"cert,omitempty"`
@@ -48,7 +48,7 @@ type ownKey struct {
 	// Number orders keys by when they were made here.
 	Number e2ee.Seq `json:"number"`
 	// Replaces is the key that this one renews.
-	Replaces string `json:"replaces,omitempty"`
+	Replaces cert.Fingerprint `json:"replaces,omitempty"`
 	// NotBefore, Expires and After are Unix milliseconds. After is when the
 	// next step may be tried: another renewal, or the end of the grace.
 	NotBefore int64 `json:"notBefore,omitempty"`
@@ -111,14 +111,14 @@ func (w *work) saveKey(k *ownKey) error {
 		w.keys = append(w.keys, k)
 	}
 	w.own = nil
-	return e2ee.Store(w.tx, "own/"+k.ID, k)
+	return e2ee.Store(w.tx, "own/"+string(k.ID), k)
 }
 
 // dropKey forgets a key of this device.
 func (w *work) dropKey(k *ownKey) error {
 	w.keys = slices.DeleteFunc(w.keys, func(o *ownKey) bool { return o == k })
 	w.own = nil
-	return w.tx.Delete("own/" + k.ID)
+	return w.tx.Delete("own/" + string(k.ID))
 }
 
 // findKey returns a key of this device, or nil.
@@ -135,7 +135,7 @@ func (w *work) findKey(fits func(*ownKey) bool) (*ownKey, error) {
 	return nil, nil
 }
 
-func (w *work) keyByID(id string) (*ownKey, error) {
+func (w *work) keyByID(id cert.Fingerprint) (*ownKey, error) {
 	return w.findKey(func(k *ownKey) bool { return k.ID == id })
 }
 
@@ -227,7 +227,7 @@ func newP256(rand io.Reader) (*ecdsa.PrivateKey, error) {
 }
 
 // makeKey makes and stores a key of this device.
-func (w *work) makeKey(profile string, use cert.Use, replaces string) (*ownKey, error) {
+func (w *work) makeKey(profile string, use cert.Use, replaces cert.Fingerprint) (*ownKey, error) {
 	key, raw, err := w.newPrivate(profile)
 	if err != nil {
 		return nil, err
@@ -237,12 +237,12 @@ func (w *work) makeKey(profile string, use cert.Use, replaces string) (*ownKey, 
 		return nil, fmt.Errorf("ca: making a key: %w", err)
 	}
 	w.meta.Seq++
-	k := &ownKey{ID: cert.Fingerprint(spki), Use: use, Profile: profile, Private: raw, State: ownMade, Number: w.meta.Seq, Replaces: replaces}
+	k := &ownKey{ID: cert.FingerprintOf(spki), Use: use, Profile: profile, Private: raw, State: ownMade, Number: w.meta.Seq, Replaces: replaces}
 	return k, w.saveKey(k)
 }
 
 // planOwn enrols the keys that this device needs, renews those that are due,
-// and lets go of those that are over.
+// and lets go of those that have ended.
 func (w *work) planOwn() error {
 	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
 		if err := w.planUse(cert.ProfileSecure, use); err != nil {
@@ -321,7 +321,7 @@ func (w *work) doneEnrol(r *reqRecord, ans Ans) error {
 	switch ans.Code {
 	case CodeApproval:
 		k.State = ownBlocked
-		w.emit(e2ee.Event{Kind: e2ee.EventVerification, User: w.m.user, Device: w.m.device, Detail: "approval " + k.ID})
+		w.emit(e2ee.Event{Kind: e2ee.EventVerification, User: w.m.user, Device: w.m.device, Detail: "approval " + string(k.ID)})
 	case CodeConflict:
 		// Nobody else can have made this key: the server remembers it from a
 		// time that this store does not.
@@ -371,11 +371,11 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 			}
 		}
 	}
-	w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: w.m.user, Device: w.m.device, Detail: "certified " + k.ID})
+	w.emit(e2ee.Event{Kind: e2ee.EventDevice, User: w.m.user, Device: w.m.device, Detail: "certified " + string(k.ID)})
 	if u, err := w.user(w.m.user); err != nil || u.Fetched != 0 {
 		return true, err
 	}
-	// From then on a device that its owner did not enrol is news to him.
+	// From then on a device that its owner did not enrol is news to the owner.
 	return true, w.outdate(w.m.user)
 }
 
@@ -412,7 +412,7 @@ func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 // An OwnKey is what is to be known of a key of this device.
 type OwnKey struct {
 	// ID is the fingerprint. Use is empty in the legacy profile.
-	ID      string
+	ID      cert.Fingerprint
 	Use     cert.Use
 	Profile string
 	// State is "made", "blocked" (another device must approve it), "active",

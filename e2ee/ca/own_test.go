@@ -195,7 +195,7 @@ func TestAttack19KeyDroppedTooEarly(t *testing.T) {
 
 // TestRenewalAnswerLost: the server renewed, and its answer never came; the
 // process ended meanwhile. The same bytes go out again; and where even that
-// comes too late, the list of the own keys says what happened.
+// comes too late, the list of this user's keys says what happened.
 func TestRenewalAnswerLost(t *testing.T) {
 	t.Parallel()
 	for _, late := range []time.Duration{time.Second, time.Hour, 15 * 24 * time.Hour} {
@@ -242,7 +242,7 @@ func TestRenewalAnswerLost(t *testing.T) {
 }
 
 // TestRevokedElsewhere: a device whose keys another one has revoked learns it,
-// says nothing more, and goes on when the other one approves new keys. What it
+// says nothing more, and continues when the other one approves new keys. What it
 // wanted to say is not lost.
 func TestRevokedElsewhere(t *testing.T) {
 	t.Parallel()
@@ -270,10 +270,10 @@ func TestRevokedElsewhere(t *testing.T) {
 	if has(events, e2ee.EventKeyChanged, "was revoked") == nil {
 		t.Errorf("got %+v, want that the keys were revoked", events)
 	}
-	asked := []string{}
+	asked := []cert.Fingerprint{}
 	for _, e := range events {
 		if e.Kind == e2ee.EventVerification {
-			asked = append(asked, e.Detail[len("approval "):])
+			asked = append(asked, cert.Fingerprint(e.Detail[len("approval "):]))
 		}
 	}
 	if len(asked) != 2 {

@@ -144,7 +144,7 @@ func TestRollbackOfKey(t *testing.T) {
 	}
 }
 
-// TestForgedRenewal: the server's word that a key was renewed is nothing
+// TestForgedRenewal: the server's claim that a key was renewed is nothing
 // without the old key's signature.
 func TestForgedRenewal(t *testing.T) {
 	t.Parallel()
@@ -351,7 +351,7 @@ func TestOtherRoot(t *testing.T) {
 	b.settle()
 }
 
-// TestOwnKeyListedByAnother: the owner hears of a key in the name of his device
+// TestOwnKeyListedByAnother: the owner hears of a key in the name of their device
 // that it did not make.
 func TestOwnKeyListedByAnother(t *testing.T) {
 	t.Parallel()

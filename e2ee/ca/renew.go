@@ -13,7 +13,7 @@ import (
 
 // A renewal is: make a key, ask for a nonce, send the statement that the old
 // and the new key sign. What was sent is sent again as it is. If the answer is
-// lost for long, or the nonce with it, the server's list of the own keys says
+// lost for long, or the nonce with it, the server's list of this device's keys says
 // what became of it.
 
 // planRenewal renews a valid key when its time has come.
@@ -105,7 +105,7 @@ func (w *work) renewLegacy(old, next *ownKey) error {
 
 // renewing returns a key that is being renewed and the one that takes its
 // place, or nil.
-func (w *work) renewing(id string) (old, next *ownKey, err error) {
+func (w *work) renewing(id cert.Fingerprint) (old, next *ownKey, err error) {
 	if old, err = w.keyByID(id); err != nil || old == nil {
 		return nil, nil, err
 	}
@@ -113,7 +113,7 @@ func (w *work) renewing(id string) (old, next *ownKey, err error) {
 	return old, next, err
 }
 
-// renewalRefused has the own keys looked up, since the renewal may have been
+// renewalRefused schedules a look-up of this user's keys, since the renewal may have been
 // carried out before its answer was lost, and tries again later.
 func (w *work) renewalRefused(next *ownKey, ans Ans) error {
 	next.After = w.now.Add(again).UnixMilli()
@@ -136,7 +136,7 @@ func (w *work) doneRenew(r *reqRecord, ans Ans) error {
 	return w.renewed(old, next, ans.Key)
 }
 
-// renewed puts a new key in the place of the old one.
+// renewed replaces the old key with the new one.
 func (w *work) renewed(old, next *ownKey, info *KeyInfo) error {
 	taken, err := w.adopt(next, info)
 	if err != nil || !taken {
@@ -161,7 +161,7 @@ func (w *work) grace() time.Duration {
 	return max(defaultGrace, time.Duration(r.Grace)*time.Second)
 }
 
-// planGrace ends the grace of keys, when its time is over and nothing waits
+// planGrace ends the grace of keys, when it has ended and nothing waits
 // here; whether something waits at the server, the server says.
 func (w *work) planGrace() error {
 	list, err := w.ownKeys()
@@ -194,7 +194,7 @@ func (w *work) planGrace() error {
 // retireAgain is how long after a refusal a retirement is asked for again.
 const retireAgain = time.Hour
 
-// doneRetire forgets a key whose grace is over.
+// doneRetire forgets a key whose grace has ended.
 func (w *work) doneRetire(r *reqRecord, ans Ans) error {
 	k, err := w.keyByID(r.Req.Key)
 	if err != nil || k == nil || k.State != ownGrace {
@@ -238,7 +238,7 @@ func (m *Machine) Renew(tx e2ee.Tx) error {
 
 // Revoke revokes a key of any device of this user, such as of a lost one;
 // reason is one of the names in Reasons.
-func (m *Machine) Revoke(tx e2ee.Tx, keyID, reason string) error {
+func (m *Machine) Revoke(tx e2ee.Tx, keyID cert.Fingerprint, reason string) error {
 	_, err := m.run(tx, func(w *work) error {
 		if _, ok := cert.Reasons[reason]; !ok {
 			return cert.ErrMalformed
@@ -263,7 +263,7 @@ func (w *work) doneRevoke(r *reqRecord, ans Ans) error {
 
 // ownOver notes that a key of this device is valid no more. One to decrypt
 // with still opens what is here.
-func (w *work) ownOver(id string) error {
+func (w *work) ownOver(id cert.Fingerprint) error {
 	k, err := w.keyByID(id)
 	if err != nil || k == nil || k.State == ownRestored {
 		return err
@@ -302,7 +302,7 @@ func (w *work) reviewOwn(list []KeyInfo) error {
 				return err
 			}
 		case info.State == StateRevoked && (k.State == ownActive || k.State == ownGrace):
-			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.m.user, Device: w.m.device, Detail: "a key of this device was revoked: " + info.ID})
+			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.m.user, Device: w.m.device, Detail: "a key of this device was revoked: " + string(info.ID)})
 			if err := w.ownOver(k.ID); err != nil {
 				return err
 			}

@@ -71,6 +71,12 @@ type midRecord struct {
 	Sum string `json:"sum,omitempty"`
 }
 
+// sumOf names bytes: their SHA-256 in lower-case hex.
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
 // replays are what was seen, as far as it is stored.
 type replays struct{ tx e2ee.Tx }
 
@@ -138,8 +144,7 @@ type timed struct {
 }
 
 func packetKey(conv quinta.RoomID, body []byte) string {
-	sum := sha256.Sum256(body)
-	return "packet/" + string(conv) + "\x00" + hex.EncodeToString(sum[:])
+	return "packet/" + string(conv) + "\x00" + sumOf(body)
 }
 
 // packet returns ErrReplayed if the bytes of a message of the legacy profile,

@@ -6,10 +6,10 @@ import (
 
 // Restored says that the store was put back to an old copy, or is a copy: what
 // it counts with may have been used since. No number and no counter of it is
-// used again: sessions are only read in, and the numbers of messages go on from
-// the time. What lies in the history since then is looked for, as on a new
+// used again: sessions are only read in, and the numbers of messages continue from
+// the time. What is in the history since then is looked for, as on a new
 // device. A message that was on its way when the copy was made, and was taken in
-// since, is known by the server's word that its id is taken.
+// since, is known by the server's report that its id is taken.
 //
 // The program calls it once, in the transaction in which it starts again. Keys
 // that were renewed since are lost with the state; then the device needs the

@@ -50,7 +50,7 @@ func (w *work) planAnchors() (bool, error) {
 	return true, nil
 }
 
-// listMargin is how long before its end a revocation list is fetched anew.
+// listMargin is how long before its end a revocation list is fetched again.
 const listMargin = 6 * time.Hour
 
 // verifier returns the verifier of the stored anchors and list, or nil if

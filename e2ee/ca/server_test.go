@@ -35,7 +35,7 @@ type keyRow struct {
 // A mail is an item on its way to a device, with the key it is sealed for.
 type mail struct {
 	item ca.Item
-	key  string
+	key  cert.Fingerprint
 }
 
 // A post is the server of a network in one process, under the control of a
@@ -47,7 +47,7 @@ type post struct {
 	now    time.Time
 	issuer *cert.Issuer
 	keys   []*keyRow
-	nonces map[string]string
+	nonces map[string]cert.Fingerprint
 	convs  map[quinta.RoomID]*ca.Conversation
 	// taken are the deliveries by conversation and id, with their hash and
 	// position.
@@ -55,7 +55,7 @@ type post struct {
 	history map[quinta.RoomID][]ca.Item
 	boxes   map[string][]mail
 	acked   map[string]quinta.Pos
-	approve map[string]bool
+	approve map[cert.Fingerprint]bool
 	backup  map[quinta.UserID]ca.Backup
 	pos     quinta.Pos
 	crlAt   time.Time
@@ -71,9 +71,9 @@ const domain = "hs1"
 
 func newPost(t testing.TB, seed byte) *post {
 	t.Helper()
-	p := &post{t: t, rand: rand.NewChaCha8([32]byte{seed}), now: now, nonces: map[string]string{}, convs: map[quinta.RoomID]*ca.Conversation{},
+	p := &post{t: t, rand: rand.NewChaCha8([32]byte{seed}), now: now, nonces: map[string]cert.Fingerprint{}, convs: map[quinta.RoomID]*ca.Conversation{},
 		taken: map[string]string{}, history: map[quinta.RoomID][]ca.Item{}, boxes: map[string][]mail{}, acked: map[string]quinta.Pos{},
-		approve: map[string]bool{}, backup: map[quinta.UserID]ca.Backup{}}
+		approve: map[cert.Fingerprint]bool{}, backup: map[quinta.UserID]ca.Backup{}}
 	p.issuer = p.authority()
 	return p
 }
@@ -202,7 +202,7 @@ func (p *post) listed(user quinta.UserID) []ca.KeyInfo {
 	return out
 }
 
-func (p *post) key(id string) *keyRow {
+func (p *post) key(id cert.Fingerprint) *keyRow {
 	for _, k := range p.keys {
 		if k.ID == id {
 			return k
@@ -221,7 +221,7 @@ func (p *post) enrol(d *device, r ca.Req) ca.Ans {
 	e := r.Enrol
 	if e.Profile == cert.ProfileLegacy {
 		pub := must(cert.ParseLegacyKey(e.PublicKey))
-		return p.store(d, &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.Fingerprint(e.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
+		return p.store(d, &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.FingerprintOf(e.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
 			PublicKey: must(cert.LegacySPKI(pub)), NotBefore: p.now, Expires: *e.Expires}})
 	}
 	q, err := cert.ParseRequest(e.Pop, cert.Identity{User: d.user, Device: d.id, Use: e.Use})
@@ -271,7 +271,7 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 		if p.state(old) != "active" || cert.CheckLegacyRenewal(r.Renew.PublicKey, r.Renew.Signature, must(cert.ParseLegacyKey(old.PublicKey))) != nil {
 			return refuse("possession", "the renewal is not signed by the old key")
 		}
-		k := &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.Fingerprint(r.Renew.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
+		k := &keyRow{KeyInfo: ca.KeyInfo{User: d.user, Device: d.id, ID: cert.FingerprintOf(r.Renew.PublicKey), Use: "both", Profile: cert.ProfileLegacy,
 			PublicKey: r.Renew.PublicKey, NotBefore: p.now, Expires: *r.Renew.Expires, Replaces: old.ID}}
 		old.graced = true
 		p.keys = append(p.keys, k)
@@ -282,7 +282,7 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 	if err != nil {
 		return refuse("possession", err.Error())
 	}
-	if have := p.key(cert.Fingerprint(q.SPKI)); have != nil && have.Replaces == old.ID {
+	if have := p.key(cert.FingerprintOf(q.SPKI)); have != nil && have.Replaces == old.ID {
 		return ca.Ans{Key: p.info(have)}
 	}
 	if p.state(old) != "active" {
@@ -293,7 +293,7 @@ func (p *post) renew(d *device, r ca.Req) ca.Ans {
 		return refuse("malformed", err.Error())
 	}
 	re := &cert.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
-	nonce, err := re.Check(cert.RenewalStatement{Username: d.user, Device: d.id, OldKeyID: old.ID, NewKey: cert.Fingerprint(q.SPKI), Expires: st.Expires}, old.cert.PublicKey, q.Key, p.now)
+	nonce, err := re.Check(cert.RenewalStatement{Username: d.user, Device: d.id, OldKeyID: old.ID, NewKey: cert.FingerprintOf(q.SPKI), Expires: st.Expires}, old.cert.PublicKey, q.Key, p.now)
 	if err != nil {
 		return refuse("possession", err.Error())
 	}
@@ -433,7 +433,7 @@ func (p *post) deliver(d *device, r ca.Req) ca.Ans {
 }
 
 // drop puts an item into a mailbox.
-func (p *post) drop(box string, it ca.Item, key string) {
+func (p *post) drop(box string, it ca.Item, key cert.Fingerprint) {
 	it.Pos = p.next()
 	p.boxes[box] = append(p.boxes[box], mail{item: it, key: key})
 }

@@ -23,7 +23,7 @@ import (
 // the message is sealed for.
 type sessionOffer struct {
 	seal.Offer
-	Keys []string `json:"keys"`
+	Keys []cert.Fingerprint `json:"keys"`
 }
 
 // String hides the secret.
@@ -36,7 +36,7 @@ func (o sessionOffer) GoString() string { return "[redacted]" }
 type sessionRecord struct {
 	Session seal.Session `json:"session"`
 	// Keys are the ids of the keys that the offer was sealed for, in order.
-	Keys []string `json:"keys"`
+	Keys []cert.Fingerprint `json:"keys"`
 	// Message is the one that carries the offer, Ready that it is durable.
 	Message quinta.MessageID `json:"message"`
 	Ready   bool             `json:"ready"`
@@ -97,8 +97,8 @@ func (w *work) talks(id quinta.RoomID, c *convRecord) bool {
 }
 
 // keyIDs are the ids of the keys of an audience, in order.
-func (a *audience) keyIDs() []string {
-	var ids []string
+func (a *audience) keyIDs() []cert.Fingerprint {
+	var ids []cert.Fingerprint
 	for _, r := range a.recipients {
 		ids = append(ids, r.id)
 	}
@@ -108,7 +108,7 @@ func (a *audience) keyIDs() []string {
 
 // usable returns the newest of a conversation's sessions that a message for some
 // keys can go in, or nil.
-func usable(sessions []*sessionRecord, keys []string, now time.Time) *sessionRecord {
+func usable(sessions []*sessionRecord, keys []cert.Fingerprint, now time.Time) *sessionRecord {
 	var best *sessionRecord
 	for _, s := range sessions {
 		if s.Ready && !s.ReadOnly && slices.Equal(s.Keys, keys) && s.Session.Sent < seal.SessionMessages && s.young(now) &&

@@ -32,7 +32,7 @@ func (p *post) wantForms(conv quinta.RoomID, want ...ca.Form) {
 	}
 }
 
-// TestSmallPackets: after one message of the secure profile both sides go on
+// TestSmallPackets: after one message of the secure profile both sides continue
 // with packets, on all of their devices; a message that is too large for one
 // goes whole.
 func TestSmallPackets(t *testing.T) {

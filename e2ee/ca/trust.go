@@ -39,7 +39,7 @@ func (d *deviceRecord) trust() quinta.Trust {
 
 // trustOf says how far the device is known that has signed with a key, and the
 // line that the key is in; known is false if the key is none of the device's.
-func (u *userRecord) trustOf(device quinta.DeviceID, key string) (t quinta.Trust, line string, known bool) {
+func (u *userRecord) trustOf(device quinta.DeviceID, key cert.Fingerprint) (t quinta.Trust, line cert.Fingerprint, known bool) {
 	d := u.Devices[device]
 	switch {
 	case d == nil:
@@ -65,7 +65,7 @@ func deviceFingerprint(sign, enc *pin) string {
 	if sign == nil || enc == nil {
 		return ""
 	}
-	return cert.Fingerprint([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
+	return sumOf([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
 }
 
 // A DeviceInfo is what is known of one device.
@@ -74,7 +74,7 @@ type DeviceInfo struct {
 	// Fingerprint names both keys, to show and to compare; Sign and Encrypt are
 	// the ids of the keys.
 	Fingerprint   string
-	Sign, Encrypt string
+	Sign, Encrypt cert.Fingerprint
 	Trust         quinta.Trust
 	Decision      Decision
 	// Changed says that the verified keys were replaced by others, which are
@@ -106,7 +106,7 @@ func (d *deviceRecord) listed() bool {
 	return sign != nil && sign.Listed || enc != nil && enc.Listed
 }
 
-// Track has the keys of a user looked up, if they are not at hand.
+// Track schedules a look-up of a user's keys, if they are not at hand.
 func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
 		if err := (cert.Identity{User: user, Device: "x", Use: cert.UseSign}).Check(); err != nil {
@@ -161,10 +161,10 @@ func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) 
 	return out, err
 }
 
-// Decide stores the user's decision on a device, which he knows by its
+// Decide stores the user's decision on a device, which they know by its
 // fingerprint: a device with another one is ErrMismatch. A rejected device
 // gets nothing from then on; for an accepted one, what waited for it to be
-// accepted goes on.
+// accepted continues.
 func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if decision < Skip || decision > Reject {

@@ -10,7 +10,7 @@ import (
 )
 
 // A new backup: the owner writes the recovery key down, and types it in on
-// his next device.
+// their next device.
 func Example() {
 	private, err := key.GenerateAgreement[key.Backup](rand.Reader)
 	if err != nil {

@@ -1,4 +1,4 @@
 package keybackup
 
-// SealText seals any text, as whoever knows the public key can.
+// SealText seals any text, as anyone who knows the public key can.
 var SealText = seal

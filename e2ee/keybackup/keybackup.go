@@ -6,12 +6,12 @@
 // the only one who can read entries, but anybody who knows the public key can
 // write them, and the MAC of an entry covers nothing (a slip of the first
 // implementation that all keep): the server can replace or alter entries.
-// Open therefore holds the session against its id and room, and whoever uses
+// Open therefore holds the session against its id and room, and the code that uses
 // it must mark the session as of an unproven source.
 //
 // A backup is written to only after [AuthData] was checked: its public key
 // follows from a private key of trusted origin ([AuthData.Matches]), or it is
-// signed by the own master key or a verified own device ([AuthData.Verify]).
+// signed by the user's own master key or a verified device of the user ([AuthData.Verify]).
 package keybackup
 
 import (
@@ -52,7 +52,7 @@ var (
 	ErrOpen = errors.New("keybackup: wrong key or altered entry")
 	// ErrMismatch: the session inside is not that of the entry's id and room.
 	ErrMismatch = errors.New("keybackup: the entry holds another session")
-	// ErrUntrusted: the public key of the backup is not proven to be one's own.
+	// ErrUntrusted: the public key of the backup is not proven to be the user's own.
 	ErrUntrusted = errors.New("keybackup: the backup is not one's own")
 )
 
@@ -247,7 +247,7 @@ func (a AuthData) Matches(k key.BackupPrivate) error {
 
 // Verify returns nil if user signed the auth_data with the Ed25519 key that
 // verify stands for, and ErrUntrusted otherwise. The key, with its id such as
-// "ed25519:DEVICE", must be the own master key or that of an own verified
+// "ed25519:DEVICE", must be the user's own master key or that of a verified
 // device.
 func (a AuthData) Verify(user quinta.UserID, keyID string, verify func(message, signature []byte) bool) error {
 	if err := canonicaljson.Verify(a.raw, string(user), keyID, verify); err != nil {

@@ -99,7 +99,7 @@ func TestRefusedShareCounts(t *testing.T) {
 }
 
 // TestEventTwice has a server bring one event twice, in two syncs: it counts
-// once. Who reads the history gets it as often as he looks, and a message that
+// once. A user who reads the history gets it as often as they look, and a message that
 // was seen there first is still told of when it comes.
 func TestEventTwice(t *testing.T) {
 	t.Parallel()

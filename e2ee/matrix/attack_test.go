@@ -70,7 +70,7 @@ func withEve(t *testing.T) (s *stage, bob *client, eve *forger) {
 	return s, bob, eve
 }
 
-// TestHonestForger shows that the forger is believed when he is honest, so
+// TestHonestForger shows that the forger is believed when they are honest, so
 // that the attacks below fail for the right reason.
 func TestHonestForger(t *testing.T) {
 	t.Parallel()
@@ -123,7 +123,7 @@ func TestAttack10SenderDeviceKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, bob, eve := withEve(t)
-			// Mallory writes under Eve's name with keys of his own.
+			// Mallory writes under Eve's name with keys of their own.
 			mallory := &forger{s: s, acc: s.forge("@mallory:x", "M").acc, user: "@eve:x", device: "EVE"}
 			keys := func(curve, ed string) map[string]string {
 				return map[string]string{"curve25519:EVE": curve, "ed25519:EVE": ed}
@@ -199,7 +199,7 @@ func TestAttack05OverOlmOnly(t *testing.T) {
 }
 
 // TestAttack04Forwarded sends a forwarded key that was asked for: from a
-// stranger, from an own device that is not verified, from a verified one that
+// stranger, from a device of the user that is not verified, from a verified one that
 // was not asked, and at last from one that is both. Nobody can forward what
 // nobody asked for, and nothing that is there gets worse.
 func TestAttack04Forwarded(t *testing.T) {
@@ -542,7 +542,7 @@ func TestAttack23HostileEvents(t *testing.T) {
 	if len(lines) != 6 {
 		t.Errorf("got %d reports for 6 events: %q", len(lines), lines)
 	}
-	// All goes on as before.
+	// All continues as before.
 	m := eve.session("!r:x")
 	eve.sends(bob, "m.room_key", m.key(), nil)
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "still here"))

@@ -17,7 +17,7 @@ func unsavedKey(room quinta.RoomID, session string) string {
 // A Backup is one session that the key backup lacks.
 type Backup struct {
 	Session sessiondata.Session
-	// Verified says that the owner himself sent the session, from a device
+	// Verified says that the owner sent the session, from a device
 	// that is verified.
 	Verified bool
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// unwedgeEvery is how often a session with one device is made anew.
+	// unwedgeEvery is how often a session with one device is made again.
 	unwedgeEvery = time.Hour
 	// claimAgain is how long a device without one-time keys is left alone.
 	claimAgain = 5 * time.Minute

@@ -71,7 +71,7 @@ func (w *work) crossObject(usage, public string) ([]byte, error) {
 	})
 }
 
-// CreateCrossSigning makes the three cross-signing keys of a user who has
+// CreateCrossSigning makes the three cross-signing keys of a user that has
 // none. They are uploaded by a request of kind ReqDeviceSigning; if the server
 // wants more authentication, the caller adds "auth" to its body. Once the
 // server has them they count, and this device is signed. Until then a second
@@ -95,8 +95,8 @@ func (m *Machine) CreateCrossSigning(tx e2ee.Tx) error {
 }
 
 // ReplaceCrossSigning makes new cross-signing keys, whether the user has some
-// or not. All who verified him must do so again, and each of his devices has to
-// be signed anew. The old private keys stay until the server has taken the new
+// or not. All who verified this user must do so again, and each of the user's devices has to
+// be signed again. The old private keys stay until the server has taken the new
 // ones.
 func (m *Machine) ReplaceCrossSigning(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error { return w.newCross() })
@@ -197,7 +197,7 @@ func (w *work) doneDeviceSigning(_ *record, ans Ans) error {
 	return w.signAgain(u)
 }
 
-// signAgain signs this device, the own devices that were accepted here, and
+// signAgain signs this device, the user's devices that were accepted here, and
 // the users that were verified here, with new keys.
 func (w *work) signAgain(u *userRecord) error {
 	if u.Devices[w.m.device] == nil {
@@ -240,7 +240,7 @@ func (w *work) signAgain(u *userRecord) error {
 
 // ImportCrossSigning takes private cross-signing keys, as from secret storage.
 // Each must be that of the public key that the server lists; with the master
-// key the own identity becomes trusted. With the self-signing key this device
+// key the user's own identity becomes trusted. With the self-signing key this device
 // is signed.
 func (m *Machine) ImportCrossSigning(tx e2ee.Tx, c CrossSigning) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
@@ -279,7 +279,7 @@ func matches[R key.SigningRole](k key.SigningPrivate[R], public key.SigningPubli
 	return k.IsZero() || k.Public() == public
 }
 
-// trustOwn makes the own master key the trusted one.
+// trustOwn makes this user's master key the trusted one.
 func (w *work) trustOwn(u *userRecord) error {
 	u.Pinned, u.Changed, u.dirty = u.Master, false, true
 	w.meta.MasterTrusted = true
@@ -305,7 +305,7 @@ func (m *Machine) CrossSigning(tx e2ee.Tx) (CrossSigning, error) {
 	return c, err
 }
 
-// signOwnDevice signs an own device with the self-signing key, if that is
+// signOwnDevice signs a device of the user with the self-signing key, if that is
 // here, and uploads the signature.
 func (w *work) signOwnDevice(device quinta.DeviceID, d *deviceRecord) error {
 	s, err := w.seeds()
@@ -354,7 +354,7 @@ func (w *work) uploadSignature(user quinta.UserID, name string, object []byte, p
 	})
 }
 
-// doneSignatures asks for the own devices again, to see the signature.
+// doneSignatures asks for the user's devices again, to see the signature.
 func (w *work) doneSignatures(*record, Ans) error {
 	u, err := w.user(w.m.user)
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	// maxDevices is how many devices of one user are kept.
 	maxDevices = 1000
 	maxNames   = 255
-	// maxOwnKeys bounds the own device keys, which go into every Olm payload.
+	// maxOwnKeys bounds the keys of this device, which go into every Olm payload.
 	maxOwnKeys = 8 << 10
 )
 
@@ -36,7 +36,7 @@ func plain[S ~string](s S) bool {
 	return true
 }
 
-// A userRecord is what is known of one user and his devices. It outlives
+// A userRecord is what is known of one user and their devices. It outlives
 // restarts and the last shared room, so that a new device is noticed.
 type userRecord struct {
 	// Tracked: an encrypted room is shared. Outdated: the list must be
@@ -88,7 +88,7 @@ type deviceRecord struct {
 	NoOlm bool `json:"no_olm,omitempty"`
 	// ClaimAfter is when a one-time key may be claimed again.
 	ClaimAfter int64 `json:"claim_after,omitempty"`
-	// UnwedgedAt is when a session was last made anew.
+	// UnwedgedAt is when a session was last made again.
 	UnwedgedAt int64 `json:"unwedged_at,omitempty"`
 }
 
@@ -240,7 +240,7 @@ type queryAnswer struct {
 func (w *work) doneQuery(r *record, ans Ans) error {
 	var a queryAnswer
 	bad := ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil
-	// The own user first: his keys say who of the others is verified.
+	// This user first: their keys say who of the others is verified.
 	ids := slices.SortedFunc(maps.Keys(r.Generations), func(x, y quinta.UserID) int {
 		if x == w.m.user {
 			return -1

@@ -195,7 +195,7 @@ func TestRoomBecomesEncrypted(t *testing.T) {
 }
 
 // TestUnreachableServer has the server of one member down: the message leaves
-// for the others, and he gets later keys.
+// for the others, and they get later keys.
 func TestUnreachableServer(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

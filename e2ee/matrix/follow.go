@@ -5,7 +5,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// Refresh follows the devices of a user from now on and asks for them anew,
+// Refresh follows the devices of a user from now on and asks for them again,
 // such as before a verification. [Machine.Current] says when they came.
 func (m *Machine) Refresh(tx e2ee.Tx, id quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/key"
 )
 
-// A forger is a device whose owner writes whatever he likes over Olm.
+// A forger is a device whose owner writes whatever they like over Olm.
 type forger struct {
 	s      *stage
 	acc    *olm.Account

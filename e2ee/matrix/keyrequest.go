@@ -13,14 +13,14 @@ import (
 	"github.com/quinta-chat/quinta/internal/base64text"
 )
 
-// requestAgain is how long an own request for a key stands; after that it may
+// requestAgain is how long a request of this device for a key stays open; after that it may
 // be made again.
 const requestAgain = 24 * time.Hour
 
 // maxChain bounds how often a key may have been forwarded.
 const maxChain = 100
 
-// A keyRequest is an own request for a key that stands.
+// A keyRequest is a request of this device for a key that is open.
 type keyRequest struct {
 	ID     string   `json:"id"`
 	At     int64    `json:"at"`
@@ -43,7 +43,7 @@ type requestBody struct {
 	SenderKey string        `json:"sender_key,omitempty"`
 }
 
-// requestKey asks the own other devices for a session, once.
+// requestKey asks the user's other devices for a session, once.
 func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error {
 	place := "keyreq/" + string(room) + "\x00" + session
 	k, found, err := e2ee.Load[keyRequest](w.tx, place)
@@ -75,7 +75,7 @@ func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error
 	})
 }
 
-// ownOthers returns the own other devices that are not rejected.
+// ownOthers returns the user's other devices that are not rejected.
 func (w *work) ownOthers() ([]target, error) {
 	u, err := w.user(w.m.user)
 	if err != nil {
@@ -153,7 +153,7 @@ func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	return w.forward(to, c, r.claim)
 }
 
-// forward puts a session on its way to an own device.
+// forward puts a session on its way to another device of the user.
 func (w *work) forward(to target, c requestContent, r claim) error {
 	s, err := megolm.DecodeInbound(r.State)
 	if err != nil {
@@ -225,8 +225,8 @@ func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	return err
 }
 
-// askAgain asks anew for the sessions of all messages that wait. It is for
-// when this device and an own one came to trust each other: what was asked
+// askAgain asks again for the sessions of all messages that wait. It is for
+// when this device and another one of the user came to trust each other: what was asked
 // before was refused.
 func (w *work) askAgain() error {
 	entries, err := e2ee.Entries(w.tx, "keyreq/")
@@ -242,7 +242,7 @@ func (w *work) askAgain() error {
 }
 
 // requestKept asks for the sessions of messages that wait and that nobody was
-// asked for yet, as when the own devices were not known.
+// asked for yet, as when the user's devices were not known.
 func (w *work) requestKept() error {
 	for k, err := range e2ee.Records[roomEvent](w.tx, "kept/") {
 		if err != nil {

@@ -15,8 +15,8 @@
 // rejected. [NewVerifiedOnly] makes one that sends to verified devices only.
 //
 // Beware: what a server says about who is in a room is not authenticated by
-// Matrix. New devices and changed identities are reported as events; who needs
-// more uses NewVerifiedOnly.
+// Matrix. New devices and changed identities are reported as events; a program
+// that needs more uses NewVerifiedOnly.
 package matrix
 
 import (

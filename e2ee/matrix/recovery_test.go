@@ -214,7 +214,7 @@ func own(t *testing.T, s *stage, bob *client) *client {
 	return bob2
 }
 
-// TestKeyRequest lets a new own device ask for an old key.
+// TestKeyRequest lets a new device of the user ask for an old key.
 func TestKeyRequest(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := pair(t)
@@ -292,7 +292,7 @@ func TestKeyRequestOfStrangers(t *testing.T) {
 	}
 }
 
-// TestSecretSharing asks an own verified device for the cross-signing keys.
+// TestSecretSharing asks a verified device of the user for the cross-signing keys.
 func TestSecretSharing(t *testing.T) {
 	t.Parallel()
 	s, _, bob := crossPair(t)

@@ -13,7 +13,7 @@ import (
 // Restored says that the store was put back to an old copy, or is a copy:
 // what it seals with may have been used since. Nothing of it is used again.
 // The next message to each room begins a new session, each device gets a new
-// Olm session, and by that the word that messages to this one may not have
+// Olm session, and with it learns that messages to this one may not have
 // opened. What can be opened stays.
 //
 // The program calls it once, in the transaction in which it starts again. A

@@ -9,7 +9,7 @@ import (
 )
 
 // TestRestored puts Bob's store back to an old copy. He seals nothing with
-// what he had: neither the room's session nor Olm sessions; all devices learn
+// what they had: neither the room's session nor Olm sessions; all devices learn
 // of it, and both sides read each other at once.
 func TestRestored(t *testing.T) {
 	t.Parallel()

@@ -44,10 +44,10 @@ type roomRecord struct {
 	Fetching uint64 `json:"fetching,omitempty"`
 	// Rotate says that somebody left, or the history became visible to others.
 	Rotate bool `json:"rotate,omitempty"`
-	// Joined is when the own user joined, in server time; 0 if not seen.
+	// Joined is when this user joined, in server time; 0 if not seen.
 	Joined int64  `json:"joined,omitempty"`
 	Name   string `json:"name,omitempty"`
-	// Left: the own user is not in the room. Invited: not yet.
+	// Left: this user is not in the room. Invited: not yet.
 	Left    bool `json:"left,omitempty"`
 	Invited bool `json:"invited,omitempty"`
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/key"
 )
 
-// A secretRequest is an own request for a secret that stands.
+// A secretRequest is a request of this device for a secret that is open.
 type secretRequest struct {
 	Name  string   `json:"name"`
 	At    int64    `json:"at"`
@@ -26,7 +26,7 @@ type secretContent struct {
 	Secret string          `json:"secret,omitempty"`
 }
 
-// RequestSecret asks the own verified devices for a secret: one of the
+// RequestSecret asks the user's verified devices for a secret: one of the
 // cross-signing keys, or "m.megolm_backup.v1". An EventSecret tells that it
 // came. It returns ErrUnknownDevice if there is no device to ask.
 func (m *Machine) RequestSecret(tx e2ee.Tx, name string) error {
@@ -60,7 +60,7 @@ func (w *work) tellSecret(to []target, c secretContent) error {
 	return err
 }
 
-// ownVerified returns the own other devices that are verified.
+// ownVerified returns the user's other devices that are verified.
 func (w *work) ownVerified() ([]target, error) {
 	u, err := w.user(w.m.user)
 	if err != nil {
@@ -75,7 +75,7 @@ func (w *work) ownVerified() ([]target, error) {
 	return out, nil
 }
 
-// receiveSecretRequest gives a secret to an own verified device.
+// receiveSecretRequest gives a secret to a verified device of the user.
 func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	var c secretContent
 	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || !plain(c.ID) {
@@ -96,10 +96,10 @@ func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	return w.post(olmItem{To: verified[i], Type: typeSecretSend, Content: e2ee.JSON(secretContent{ID: c.ID, Secret: s[c.Name]})})
 }
 
-// gaveKey is where it is noted what secrets an own device got.
+// gaveKey is where it is noted what secrets another device of the user got.
 func gaveKey(device quinta.DeviceID) string { return "gave/" + string(device) + "\x00" }
 
-// SecretsGiven reports whether an own device has asked for all secrets that
+// SecretsGiven reports whether another device of the user has asked for all secrets that
 // are here, and they are on the server. A program that ends waits for it.
 func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error) {
 	given := true
@@ -129,7 +129,7 @@ func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error)
 
 // receiveSecret takes a secret: only one that was asked for, from an own
 // verified device that was asked, and only the one that belongs to the public
-// key. That of the backup is checked against the signed auth_data by whoever
+// key. That of the backup is checked against the signed auth_data by the code that
 // uses it, as this machine does not see the backup.
 func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	var c secretContent
@@ -152,7 +152,7 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	defer clear(raw)
 	right := map[string]bool{
 		nameMaster: isSeed(raw, u.Master), nameSelfSigning: isSeed(raw, u.SelfSigning), nameUserSigning: isSeed(raw, u.UserSigning),
-		nameBackup: true, // held against the auth_data by whoever uses it
+		nameBackup: true, // held against the auth_data by the code that uses it
 	}
 	if !right[r.Name] {
 		return nil

@@ -17,7 +17,7 @@ import (
 )
 
 // sessions returns the session ids and indices of the encrypted events of a
-// room, as far as they stand in clear.
+// room, as far as they are in clear.
 func (s *stage) sessions(room quinta.RoomID) []string {
 	var out []string
 	for _, e := range s.hs.rooms[room].events {

@@ -84,8 +84,8 @@ func (w *work) takeIdentity(id quinta.UserID, u *userRecord, master, selfSigning
 	}
 }
 
-// vouched reports whether the own user-signing key signed the master key of
-// u. That counts only if the own master key is known to be one's own.
+// vouched reports whether the user-signing key of this user signed the master key of
+// u. That counts only if this user's master key is known to be theirs.
 func (w *work) vouched(u *userRecord) bool {
 	own, err := w.user(w.m.user)
 	if err != nil || !w.meta.MasterTrusted || own.Changed || own.UserSigning.IsZero() {
@@ -166,7 +166,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) ([]DeviceInfo, error) {
 	return out, err
 }
 
-// Decide stores the user's decision on a device, which he knows by its
+// Decide stores the user's decision on a device, which they know by its
 // fingerprint: a device with another Ed25519 key is ErrMismatch. A rejected
 // device gets no keys from then on.
 func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
@@ -202,7 +202,7 @@ type IdentityInfo struct {
 	Verified       bool
 	// Changed: Master is not Pinned and nobody acknowledged it.
 	Changed bool
-	// SignsThis: of the own identity, that it signed this device.
+	// SignsThis: of this user's identity, that it signed this device.
 	SignsThis bool
 }
 
@@ -268,7 +268,7 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID, master string) error
 }
 
 // VerifyUser stores that a user's master key was compared, by e2ee/sas or by
-// voice. If the own user-signing key is here it signs the master key.
+// voice. If this user's user-signing key is here it signs the master key.
 func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master string) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		u, err := w.user(id)
@@ -296,7 +296,7 @@ func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master string) ([]e2e
 	})
 }
 
-// recheck looks again whom the own user-signing key vouches for, after the own
+// recheck looks again whom the user-signing key of this user vouches for, after their
 // master key became trusted.
 func (w *work) recheck() error {
 	if err := w.flushUsers(); err != nil {

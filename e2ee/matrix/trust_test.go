@@ -120,7 +120,7 @@ func TestCrossSigningRefused(t *testing.T) {
 	}
 }
 
-// TestAttack02ServerAddsDevice adds a device to a user who signs his own.
+// TestAttack02ServerAddsDevice adds a device to a user who signs their own.
 func TestAttack02ServerAddsDevice(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := crossPair(t)
@@ -146,7 +146,7 @@ func TestAttack02ServerAddsDevice(t *testing.T) {
 }
 
 // TestAttack01GhostUser adds a member: a machine for verified devices only
-// gives him nothing, and the other one rotates when he goes.
+// gives them nothing, and the other one rotates when they leave.
 func TestAttack01GhostUser(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -185,7 +185,7 @@ func TestAttack01GhostUser(t *testing.T) {
 }
 
 // replaceIdentity gives a user new cross-signing keys, as a server that lies
-// would, or as a user who lost his.
+// would, or as a user who lost theirs.
 func replaceIdentity(t *testing.T, s *stage, u quinta.UserID, seed byte) string {
 	t.Helper()
 	msk, err := key.NewSigningPrivate[key.Master]([]byte(strings.Repeat(string(rune(seed)), 32)))
@@ -317,7 +317,7 @@ func TestAttack21OwnIdentityUnverified(t *testing.T) {
 	}
 }
 
-// TestAttack03DeviceNamedAsKey gives Bob a device whose id is his master key.
+// TestAttack03DeviceNamedAsKey gives Bob a device whose id is Bob's master key.
 func TestAttack03DeviceNamedAsKey(t *testing.T) {
 	t.Parallel()
 	s, alice, _ := crossPair(t)

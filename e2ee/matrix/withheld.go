@@ -48,7 +48,7 @@ func (w *work) withhold(to target, room quinta.RoomID, session, code string) dev
 	})}
 }
 
-// receiveWithheld takes the word that a key will not come. It is not
+// receiveWithheld takes the notice that a key will not come. It is not
 // authenticated: it explains, and changes nothing else.
 func (w *work) receiveWithheld(e toDeviceEvent) error {
 	var c withheld

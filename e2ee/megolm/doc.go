@@ -3,7 +3,7 @@
 // libolm writes it.
 //
 // The sender has an [Outbound] session and seals with it. Whoever has the
-// session key that [Outbound.SessionKey] gives, sent to him over Olm, makes an
+// session key that [Outbound.SessionKey] gives, sent to the recipient over Olm, makes an
 // [Inbound] session of it and opens what is sealed from then on.
 //
 // State is in memory and belongs to the caller, who stores what Encode gives

@@ -98,7 +98,7 @@ func (s *Inbound) Export(index uint32) ([]byte, error) {
 	return appendKey(make([]byte, 0, ExportSize), exportVersion, &r, st.public), nil
 }
 
-// An Order says how one session stands to another.
+// An Order says how one session relates to another.
 type Order int
 
 // The orders.
@@ -113,7 +113,7 @@ const (
 	Worse
 )
 
-// Compare says how s stands to other. They are connected if they have the same
+// Compare says how s relates to other. They are connected if they have the same
 // Ed25519 key, and the earlier ratchet advances to the later one.
 func (s *Inbound) Compare(other *Inbound) Order {
 	a, b := s.box(), other.box()

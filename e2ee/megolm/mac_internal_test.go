@@ -11,7 +11,7 @@ import (
 )
 
 // TestAttack18BadMACUnderAGoodSignature: the signature covers the MAC, so
-// only the sender himself can send a wrong one; it is refused all the same.
+// only the sender can send a wrong one; it is refused all the same.
 func TestAttack18BadMACUnderAGoodSignature(t *testing.T) {
 	t.Parallel()
 	signing, err := key.GenerateSigning[key.MegolmSession](rand.Reader)

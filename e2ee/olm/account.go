@@ -160,7 +160,7 @@ func (a *Account) ForgetFallbackKey() bool {
 // FallbackWorn reports whether the newest fallback key should be followed by
 // another one, as half of the sessions that it may make are made. The sessions
 // are remembered, so that none is made twice; when the memory is full the key
-// refuses, whoever filled it.
+// refuses, no matter what filled it.
 func (a *Account) FallbackWorn() bool {
 	f := a.box().fallback
 	return f != nil && len(f.used) >= MaxFallbackSessions/2

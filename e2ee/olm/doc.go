@@ -17,7 +17,7 @@
 // message and makes the session as one thing, because only a message that was
 // opened may cost a one-time key.
 //
-// Olm authenticates the holder of the identity key of a message. Who that is,
+// Olm authenticates the holder of the identity key of a message. Whose key that is,
 // the payload and the signed device keys say; to check them is the caller's
 // task. Not here: JSON, base64, signatures of objects, libolm's pickles.
 package olm

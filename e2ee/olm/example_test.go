@@ -18,7 +18,7 @@ func Example() {
 		panic(err)
 	}
 
-	// Bob publishes a one-time key. He stores the account before he uploads,
+	// Bob publishes a one-time key. Bob stores the account before uploading,
 	// and marks the keys when the server has them.
 	if err := bob.GenerateOneTimeKeys(rand.Reader, 1); err != nil {
 		panic(err)

@@ -70,7 +70,7 @@ type Identity struct {
 	User      quinta.UserID
 	Device    quinta.DeviceID
 	DeviceKey key.DeviceSigningPublic
-	// Master is the user's master key, the zero value if he has none.
+	// Master is the user's master key, the zero value if they have none.
 	Master key.MasterPublic
 }
 
@@ -96,7 +96,7 @@ type Verified struct {
 	// Device is the key of the other device.
 	Device key.DeviceSigningPublic
 	// Master is the other user's master key, in a verification of an own
-	// device the own one.
+	// device this one.
 	Master key.MasterPublic
 }
 

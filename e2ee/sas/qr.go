@@ -34,7 +34,7 @@ const (
 	maxQR     = 2953 // what the largest code holds
 )
 
-// A QR is the content of a code. It holds a secret until the flow is over.
+// A QR is the content of a code. It holds a secret until the flow has ended.
 type QR struct {
 	Mode QRMode
 	// ID is the transaction id or the event id of the request.

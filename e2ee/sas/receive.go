@@ -20,7 +20,7 @@ const (
 // Receive takes a message of the flow that the user from sent. It returns the
 // messages to send in answer; a message that is wrong cancels the flow.
 //
-// Messages of other users are ignored. If in a room another own device answers
+// Messages of other users are ignored. If in a room another device of the user answers
 // the request, the flow ends here as accepted elsewhere.
 func (f *Flow) Receive(from quinta.UserID, typ string, raw []byte) []Message {
 	if f.ended() {
@@ -126,7 +126,7 @@ func (f *Flow) onStart(c content, raw []byte) []Message {
 	return f.cancel(CodeUnknownMethod)
 }
 
-// ownFirst reports whether of two starts the own one counts: that of the
+// ownFirst reports whether of two starts this device's counts: that of the
 // smaller user id, for the same user that of the smaller device id.
 func (f *Flow) ownFirst() bool {
 	if f.cfg.Own.User != f.cfg.OtherUser {
@@ -230,7 +230,7 @@ func (f *Flow) sides() (own, other Side) {
 	return Side{f.cfg.Own.User, f.cfg.Own.Device, f.private.Public()}, Side{f.other.User, f.other.Device, f.public}
 }
 
-// macContent makes the MACs over the own keys.
+// macContent makes the MACs over this device's keys.
 func (f *Flow) macContent() content {
 	own, other := f.sides()
 	keys := map[string]string{keyPrefix + string(f.cfg.Own.Device): f.cfg.Own.DeviceKey.String()}

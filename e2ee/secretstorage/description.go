@@ -31,7 +31,7 @@ type Passphrase struct {
 	Algorithm  string `json:"algorithm"`
 	Salt       string `json:"salt"`
 	Iterations int    `json:"iterations"`
-	// Bits is the length of the key; zero stands for 256.
+	// Bits is the length of the key; zero means 256.
 	Bits int `json:"bits,omitempty"`
 }
 

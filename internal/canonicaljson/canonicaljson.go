@@ -24,7 +24,7 @@ import (
 	"sync"
 )
 
-// MaxDepth is how many objects and arrays may stand inside each other.
+// MaxDepth is how many objects and arrays may be nested in each other.
 const MaxDepth = 100
 
 // Errors tell the causes apart; the message adds the byte offset.
@@ -84,7 +84,7 @@ type member struct {
 	start, end int
 }
 
-// A scanner reads one JSON text. It goes on after the first value without a
+// A scanner reads one JSON text. It continues after the first value without a
 // canonical form, so that text which is not JSON is always called that.
 type scanner struct {
 	raw     []byte

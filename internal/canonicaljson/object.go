@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// A Member is one member of an object as it stands in a text: the decoded
+// A Member is one member of an object as it appears in a text: the decoded
 // name and the text of the value, which shares memory with the object.
 type Member struct {
 	Name  string

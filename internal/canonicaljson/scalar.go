@@ -45,7 +45,7 @@ func (s *scanner) text(name bool) ([]byte, error) {
 	return nil, s.notJSON("end of text in a string")
 }
 
-// escapedText goes on with a string that has a backslash at s.at.
+// escapedText continues a string that has a backslash at s.at.
 func (s *scanner) escapedText(start int, name bool) ([]byte, error) {
 	var decoded []byte
 	s.write('"')
@@ -147,7 +147,7 @@ func (s *scanner) hex4(at int) (rune, bool) {
 	return r, true
 }
 
-// appendRune appends r as it stands inside a canonical string.
+// appendRune appends r as it appears inside a canonical string.
 func appendRune(b []byte, r rune) []byte {
 	switch r {
 	case '"', '\\':

@@ -21,7 +21,7 @@ import (
 type recipient struct {
 	id    cryptobyte.String
 	idTag der.Tag
-	ski   der.Tag // the tag under which a key identifier stands
+	ski   der.Tag // the tag under which a key identifier is stored
 	key   []byte  // the wrapped key
 
 	// Of a KeyAgreeRecipientInfo: the other side's key, and the hash of the

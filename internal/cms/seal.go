@@ -278,7 +278,7 @@ func Open(raw []byte, c *x509.Certificate, k any) ([]byte, error) {
 			continue
 		}
 		found = true
-		// A certificate stands in a message once; a second entry that would
+		// A certificate appears in a message once; a second entry that would
 		// open is not looked for.
 		cek, ok := r.unwrap(k)
 		if !ok {

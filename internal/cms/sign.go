@@ -292,7 +292,7 @@ func (s *Signed) readAttributes(attrs cryptobyte.String) error {
 // signer's among them. None is verified.
 func (s *Signed) Certificates() []*x509.Certificate { return s.certs }
 
-// Time returns the signer's claim of when he signed, or the zero time.
+// Time returns the signer's claim of when they signed, or the zero time.
 func (s *Signed) Time() time.Time { return s.time }
 
 // Signer finds the signer's certificate among those that came with the

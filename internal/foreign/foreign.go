@@ -1,7 +1,7 @@
 // Package foreign parses certificates, certificate requests and public keys
 // that come from others, and judges the size of their keys before anyone works
 // with them: a verification with an RSA key of 131,072 bits takes most of a
-// second, and whoever sends a message chooses the key.
+// second, and the sender of a message chooses the key.
 //
 // Everything that parses DER of others in this module goes through here. What
 // a key may be used for, and who vouches for it, is for the caller.

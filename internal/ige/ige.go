@@ -3,7 +3,7 @@
 //
 // [Encrypt] and [Decrypt] work on whole blocks and leave in the chain what
 // the next call needs, so that a file is sealed piece by piece. The mode
-// authenticates nothing; whoever uses it checks a hash of what was decrypted.
+// authenticates nothing; its user checks a hash of what was decrypted.
 package ige
 
 import (

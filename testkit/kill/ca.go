@@ -39,7 +39,8 @@ type caDevice struct {
 	keys map[cert.Use]*caKey
 	// made are the ids of all keys that were acknowledged, oldest first, and
 	// serials their serial numbers.
-	made, serials []string
+	made    []cert.Fingerprint
+	serials []string
 	// said are the positions of its acknowledged messages, in the order of
 	// their numbers.
 	said []quinta.Pos
@@ -50,12 +51,12 @@ type caDevice struct {
 }
 
 type caKey struct {
-	id  string
+	id  cert.Fingerprint
 	key *ecdsa.PrivateKey
 }
 
 // now returns the id of the key for a use.
-func (d *caDevice) now(use cert.Use) string {
+func (d *caDevice) now(use cert.Use) cert.Fingerprint {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.keys[use].id
@@ -166,7 +167,7 @@ func (l *Load) caRenew(ctx context.Context, d *caDevice, use cert.Use) error {
 	old := *d.keys[use]
 	d.mu.Unlock()
 	var nonce wire.Nonce
-	if err := l.until(ctx, d.client, "POST", "/keys/"+old.id+"/nonce", wire.Empty{}, &nonce); err != nil {
+	if err := l.until(ctx, d.client, "POST", "/keys/"+string(old.id)+"/nonce", wire.Empty{}, &nonce); err != nil {
 		return err
 	}
 	k, csr, err := d.request(use)
@@ -178,7 +179,7 @@ func (l *Load) caRenew(ctx context.Context, d *caDevice, use cert.Use) error {
 		return err
 	}
 	now := time.Now()
-	st := cert.RenewalStatement{Username: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), OldKeyID: old.id, NewKey: cert.Fingerprint(spki),
+	st := cert.RenewalStatement{Username: quinta.UserID(d.user), Device: quinta.DeviceID(d.device), OldKeyID: old.id, NewKey: cert.FingerprintOf(spki),
 		Expires: now.Add(cert.Validity).Unix(), Nonce: nonce.Nonce, Time: now.UnixMilli()}
 	r, err := cert.NewRenewal(rand.Reader, st, old.key, k)
 	if err != nil {
@@ -186,7 +187,7 @@ func (l *Load) caRenew(ctx context.Context, d *caDevice, use cert.Use) error {
 	}
 	var i wire.KeyInfo
 	q := wire.RenewRequest{CSR: csr, RenewalStatement: r.Statement, OldSignature: r.OldSignature, NewSignature: r.NewSignature}
-	if err := l.until(ctx, d.client, "POST", "/keys/"+old.id+"/renew", q, &i); err != nil {
+	if err := l.until(ctx, d.client, "POST", "/keys/"+string(old.id)+"/renew", q, &i); err != nil {
 		return err
 	}
 	if i.Replaces != old.id {
@@ -271,7 +272,7 @@ func (l *Load) checkCAKeys(ctx context.Context, d *caDevice) {
 		l.tb.Error(err)
 		return
 	}
-	var ids []string
+	var ids []cert.Fingerprint
 	active := 0
 	for _, k := range list.Keys {
 		ids = append(ids, k.ID)
@@ -332,8 +333,8 @@ func (l *Load) CheckAudit(text string) {
 	for _, d := range l.ca {
 		for _, id := range d.made {
 			made++
-			if lines[id] != 1 {
-				l.tb.Errorf("the audit has %d lines of the key %s of %s, want 1", lines[id], id, d.user)
+			if lines[string(id)] != 1 {
+				l.tb.Errorf("the audit has %d lines of the key %s of %s, want 1", lines[string(id)], id, d.user)
 			}
 		}
 	}

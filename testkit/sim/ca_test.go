@@ -77,7 +77,7 @@ func (n *caNet) Restorable(tx e2ee.Tx, s sim.Seat) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	has := map[string]bool{}
+	has := map[cert.Fingerprint]bool{}
 	for _, k := range keys {
 		has[k.ID] = true
 	}

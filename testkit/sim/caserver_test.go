@@ -35,7 +35,7 @@ type authority struct {
 	members map[quinta.RoomID][]quinta.UserID
 	boxes   map[sim.Seat][]letter
 	keys    []*keyRow
-	nonces  map[string]string
+	nonces  map[string]cert.Fingerprint
 	crl     []byte
 	crlAt   time.Time
 	revoked []cert.Revoked
@@ -64,7 +64,7 @@ type keyRow struct {
 // A letter is an item in a mailbox, with the key that it is sealed for.
 type letter struct {
 	item ca.Item
-	key  string
+	key  cert.Fingerprint
 }
 
 // A taken delivery is remembered, so that a repeat changes nothing.
@@ -77,7 +77,7 @@ type taken struct {
 }
 
 func newAuthority(out sim.Outside) *authority {
-	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]string{}, byID: map[quinta.MessageID]*taken{}, told: map[told]bool{}, members: map[quinta.RoomID][]quinta.UserID{}}
+	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]cert.Fingerprint{}, byID: map[quinta.MessageID]*taken{}, told: map[told]bool{}, members: map[quinta.RoomID][]quinta.UserID{}}
 	rootKey, key := a.newKey(), a.newKey()
 	// From the day before: clocks may be set back a little.
 	since := a.now().Add(-24 * time.Hour)
@@ -205,7 +205,7 @@ func (a *authority) listed(u quinta.UserID) []ca.KeyInfo {
 	return out
 }
 
-func (a *authority) key(id string) *keyRow {
+func (a *authority) key(id cert.Fingerprint) *keyRow {
 	for _, k := range a.keys {
 		if k.ID == id {
 			return k
@@ -230,7 +230,7 @@ func (a *authority) enrol(s sim.Seat, e *ca.Enrol) ca.Ans {
 	if err != nil {
 		return refuse("possession")
 	}
-	if have := a.key(cert.Fingerprint(q.SPKI)); have != nil {
+	if have := a.key(cert.FingerprintOf(q.SPKI)); have != nil {
 		if have.seat == s && a.state(have) == "active" {
 			i := a.info(have)
 			return ca.Ans{Key: &i}
@@ -279,7 +279,7 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 	if err != nil {
 		return refuse("possession")
 	}
-	if have := a.key(cert.Fingerprint(q.SPKI)); have != nil {
+	if have := a.key(cert.FingerprintOf(q.SPKI)); have != nil {
 		if have.Replaces != old.ID {
 			return refuse(ca.CodeConflict)
 		}
@@ -292,7 +292,7 @@ func (a *authority) renew(s sim.Seat, r ca.Req) ca.Ans {
 	var st cert.RenewalStatement
 	decode(r.Renew.RenewalStatement, &st)
 	re := &cert.Renewal{Statement: r.Renew.RenewalStatement, OldSignature: r.Renew.OldSignature, NewSignature: r.Renew.NewSignature}
-	want := cert.RenewalStatement{Username: s.User, Device: s.Device, OldKeyID: old.ID, NewKey: cert.Fingerprint(q.SPKI), Expires: st.Expires}
+	want := cert.RenewalStatement{Username: s.User, Device: s.Device, OldKeyID: old.ID, NewKey: cert.FingerprintOf(q.SPKI), Expires: st.Expires}
 	nonce, err := re.Check(want, old.cert.PublicKey, q.Key, a.now())
 	if err != nil {
 		return refuse("possession")
@@ -318,7 +318,7 @@ func (a *authority) revoke(k *keyRow, why cert.Reason) {
 	a.revoked = append(a.revoked, cert.Revoked{Serial: k.cert.SerialNumber, At: a.now().Truncate(time.Second), Reason: why})
 }
 
-func (a *authority) retire(s sim.Seat, id string) ca.Ans {
+func (a *authority) retire(s sim.Seat, id cert.Fingerprint) ca.Ans {
 	k := a.key(id)
 	if k == nil || k.seat != s || !k.grace {
 		return refuse(ca.CodeState)

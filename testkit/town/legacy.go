@@ -36,7 +36,7 @@ func NewPal(t testing.TB, name quinta.UserID) *Pal {
 }
 
 // ID is the fingerprint of the user's key.
-func (p *Pal) ID() string { return cert.Fingerprint(p.SPKI) }
+func (p *Pal) ID() cert.Fingerprint { return cert.FingerprintOf(p.SPKI) }
 
 // Record is what the authority says of the user's key, an hour before and after
 // Now.
@@ -46,7 +46,7 @@ func (p *Pal) Record() *seal.LegacyRecord {
 
 // Reader is what the user opens messages with.
 func (p *Pal) Reader(saved ...*seal.LegacySecret) *seal.LegacyReader {
-	r := &seal.LegacyReader{Self: p.Name, Own: map[string]*rsa.PrivateKey{p.ID(): p.Key}, Saved: map[string]*seal.LegacySecret{}, Padding: seal.LegacyOAEP}
+	r := &seal.LegacyReader{Self: p.Name, Own: map[cert.Fingerprint]*rsa.PrivateKey{p.ID(): p.Key}, Saved: map[string]*seal.LegacySecret{}, Padding: seal.LegacyOAEP}
 	for _, s := range saved {
 		r.Saved[s.KID()] = s
 	}

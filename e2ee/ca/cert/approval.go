@@ -22,9 +22,9 @@ type ApprovalStatement struct {
 	Device   quinta.DeviceID `json:"device"`
 	// KeyID is the fingerprint of the key that is approved, By that of the
 	// signing key that approves.
-	KeyID string `json:"keyId"`
-	By    string `json:"by"`
-	Time  int64  `json:"ts"` // Unix milliseconds
+	KeyID Fingerprint `json:"keyId"`
+	By    Fingerprint `json:"by"`
+	Time  int64       `json:"ts"` // Unix milliseconds
 }
 
 // An Approval is a statement with its signature.

@@ -80,7 +80,7 @@ func authority(rand io.Reader, name string, now time.Time, life time.Duration, d
 }
 
 // Issue makes the certificate of a checked request. The caller has made sure
-// that the one who asks is the one whom the request names.
+// that the request came from the user and device that it names.
 func (i *Issuer) Issue(r *Request, now time.Time, life time.Duration) (*x509.Certificate, error) {
 	if err := r.Identity.Check(); err != nil {
 		return nil, err

@@ -24,12 +24,12 @@ type RenewalStatement struct {
 	Type     string          `json:"type"`
 	Username quinta.UserID   `json:"username"`
 	Device   quinta.DeviceID `json:"device"`
-	OldKeyID string          `json:"oldKeyId"`
+	OldKeyID Fingerprint     `json:"oldKeyId"`
 	// NewKey is the fingerprint of the new key.
-	NewKey  string `json:"newSpkiSha256"`
-	Expires int64  `json:"expires"` // Unix seconds
-	Nonce   string `json:"nonce"`
-	Time    int64  `json:"ts"` // Unix milliseconds
+	NewKey  Fingerprint `json:"newSpkiSha256"`
+	Expires int64       `json:"expires"` // Unix seconds
+	Nonce   string      `json:"nonce"`
+	Time    int64       `json:"ts"` // Unix milliseconds
 }
 
 // A Renewal is a statement with its two signatures, in the bytes in which it
@@ -113,7 +113,7 @@ func (r *Renewal) Proves(id Identity, oldKey, newKey any) error {
 	if err != nil {
 		return ErrMalformed
 	}
-	_, err = r.Check(RenewalStatement{Username: id.User, Device: id.Device, OldKeyID: Fingerprint(oldSPKI), NewKey: Fingerprint(newSPKI), Expires: st.Expires},
+	_, err = r.Check(RenewalStatement{Username: id.User, Device: id.Device, OldKeyID: FingerprintOf(oldSPKI), NewKey: FingerprintOf(newSPKI), Expires: st.Expires},
 		oldKey, newKey, time.UnixMilli(st.Time))
 	return err
 }

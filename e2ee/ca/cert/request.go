@@ -32,15 +32,19 @@ func CheckKey(pub any) error {
 	return nil
 }
 
-// Fingerprint is the SHA-256 of a public key in SubjectPublicKeyInfo form, in
-// lower-case hex. It is the id of a key in the whole system.
-func Fingerprint(spki []byte) string {
+// A Fingerprint names a key in the whole system: the SHA-256 of its
+// SubjectPublicKeyInfo, in lower-case hex.
+type Fingerprint string
+
+// FingerprintOf returns the fingerprint of a public key in SubjectPublicKeyInfo
+// form.
+func FingerprintOf(spki []byte) Fingerprint {
 	sum := sha256.Sum256(spki)
-	return hex.EncodeToString(sum[:])
+	return Fingerprint(hex.EncodeToString(sum[:]))
 }
 
 // KeyID returns the fingerprint of a certificate's key.
-func KeyID(c *x509.Certificate) string { return Fingerprint(c.RawSubjectPublicKeyInfo) }
+func KeyID(c *x509.Certificate) Fingerprint { return FingerprintOf(c.RawSubjectPublicKeyInfo) }
 
 // NewRequest makes a certificate signing request (PKCS #10, DER) for a key.
 // Its own signature is the proof that the private key is held.

@@ -192,7 +192,7 @@ func (s *Status) judge(c *x509.Certificate, at, now time.Time) error {
 	if !ok {
 		return nil
 	}
-	// The list has whole seconds, and the clock of who had his key renewed need
+	// The list has whole seconds, and the clock of the user who had a key renewed need
 	// not be the authority's.
 	slack := time.Second
 	if r.Reason == ReasonSuperseded {

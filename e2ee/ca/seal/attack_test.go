@@ -67,7 +67,7 @@ func (c *cast) refused(what string, raw []byte, self *seal.Self, x seal.Expect, 
 func TestAttack01SurreptitiousForwarding(t *testing.T) {
 	t.Parallel()
 	c := newCast(t)
-	// Legacy: Bob wraps Alice's key anew for Carol, with Alice's signature.
+	// Legacy: Bob wraps Alice's key again for Carol, with Alice's signature.
 	s := town.Secret(t)
 	first := c.a.Negotiate(t, c.b, s, "you are hired")
 	m, err := seal.SealLegacy(rand.Reader, c.a.Name, c.c.Name, s, []byte("you are hired"))
@@ -81,7 +81,7 @@ func TestAttack01SurreptitiousForwarding(t *testing.T) {
 	if got, _, err := c.c.Reader().Open(m, c.a.Name, c.a.Record(), now); err != nil || string(got) != "you are hired" {
 		t.Errorf("legacy: got %q %v: the published scheme lets it pass", got, err)
 	}
-	// Secure: Bob seals what Alice signed for him anew for Carol.
+	// Secure: Bob seals what Alice signed for him once more, for Carol.
 	raw := town.Forward(t, c.seal(content(), c.alice, c.bob), c.bob, c.carol.Encrypt)
 	x := expect()
 	x.Self = "carol@hs1"
@@ -95,7 +95,7 @@ func TestAttack02ForgedContent(t *testing.T) {
 	c := newCast(t)
 	s := town.Secret(t)
 	first := c.a.Negotiate(t, c.b, s, "hello")
-	// Legacy: with the key Bob writes any text as Alice, to himself.
+	// Legacy: with the key Bob writes any text as Alice, for himself to read.
 	m, err := seal.SealLegacy(rand.Reader, c.a.Name, c.b.Name, s, []byte("I owe you 1000"))
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestAttack05StolenAuthorship(t *testing.T) {
 	x := expect()
 	raw := c.seal(content(), c.carol, c.bob)
 	c.refused("secure, from Alice by the transport", raw, c.bob, x, quinta.ReasonSenderMismatch)
-	inner := []byte(`{"content":{},"conv":"conv","from":"alice@hs1","fromKey":"` + cert.KeyID(c.carol.Sign) + `","mid":"m","profile":"secure","seq":1,"to":["bob@hs1"],"ts":` + millis(now) + `,"v":1}`)
+	inner := []byte(`{"content":{},"conv":"conv","from":"alice@hs1","fromKey":"` + string(cert.KeyID(c.carol.Sign)) + `","mid":"m","profile":"secure","seq":1,"to":["bob@hs1"],"ts":` + millis(now) + `,"v":1}`)
 	signed, err := cms.Sign(rand.Reader, inner, cms.Signer{Certificate: c.carol.Sign, Key: c.carol.SignKey}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestAttack16Backdating(t *testing.T) {
 func TestAttack17Downgrade(t *testing.T) {
 	t.Parallel()
 	c := newCast(t)
-	inner := []byte(`{"content":{},"conv":"conv","from":"alice@hs1","fromKey":"` + cert.KeyID(c.alice.Sign) + `","mid":"m","profile":"legacy","seq":1,"to":["bob@hs1"],"ts":` + millis(now) + `,"v":1}`)
+	inner := []byte(`{"content":{},"conv":"conv","from":"alice@hs1","fromKey":"` + string(cert.KeyID(c.alice.Sign)) + `","mid":"m","profile":"legacy","seq":1,"to":["bob@hs1"],"ts":` + millis(now) + `,"v":1}`)
 	signed, err := cms.Sign(rand.Reader, inner, cms.Signer{Certificate: c.alice.Sign, Key: c.alice.SignKey}, now)
 	if err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ const (
 	maxArgonTime, maxArgonMemory         = 10, 1 << 20
 )
 
-// backupHead is what stands in clear, and is authenticated.
+// backupHead is what is sent in clear, and is authenticated.
 type backupHead struct {
 	V       int    `json:"v"`
 	KDF     string `json:"kdf"`

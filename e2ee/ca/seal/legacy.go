@@ -21,7 +21,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 )
 
-// The legacy profile, as published: what it does not protect stands in
+// The legacy profile, as published: what it does not protect is described in
 // doc/security.md, and every message read in it is marked as weak. Section and
 // step numbers are those of the specification, "Key negotiation" (1.2) and
 // "Message encryption" (1.3).
@@ -86,7 +86,7 @@ func (s *LegacySecret) KID() string {
 // A LegacyRecord is what the authority says of somebody's key.
 type LegacyRecord struct {
 	Username quinta.UserID
-	KeyID    string
+	KeyID    cert.Fingerprint
 	Key      *rsa.PublicKey
 	// NotBefore and Expires bound its validity. Revoked says that it is not
 	// to be used at all.
@@ -120,12 +120,12 @@ type LegacyMessage struct {
 // A LegacyExt is the extension. EK and Sig come with the first message of a
 // negotiation; later ones have only KID.
 type LegacyExt struct {
-	V      int    `json:"v"`
-	EK     []byte `json:"ek,omitempty"`
-	Sig    []byte `json:"sig,omitempty"`
-	KeyID  string `json:"keyId,omitempty"`
-	RKeyID string `json:"rkeyId,omitempty"`
-	KID    string `json:"kid"`
+	V      int              `json:"v"`
+	EK     []byte           `json:"ek,omitempty"`
+	Sig    []byte           `json:"sig,omitempty"`
+	KeyID  cert.Fingerprint `json:"keyId,omitempty"`
+	RKeyID cert.Fingerprint `json:"rkeyId,omitempty"`
+	KID    string           `json:"kid"`
 }
 
 // maxLegacy bounds a message in bytes.
@@ -194,7 +194,7 @@ func (m *LegacyMessage) Announce(rand io.Reader, s *LegacySecret, own *rsa.Priva
 	if err != nil {
 		return err
 	}
-	m.Ext.E2EE = LegacyExt{EK: ek, Sig: sig, KeyID: cert.Fingerprint(spki), RKeyID: peer.KeyID, KID: s.KID()}
+	m.Ext.E2EE = LegacyExt{EK: ek, Sig: sig, KeyID: cert.FingerprintOf(spki), RKeyID: peer.KeyID, KID: s.KID()}
 	return nil
 }
 
@@ -221,7 +221,7 @@ type LegacyReader struct {
 	Self quinta.UserID
 	// Own are the device's key pairs by id, the old ones that are still kept
 	// included.
-	Own map[string]*rsa.PrivateKey
+	Own map[cert.Fingerprint]*rsa.PrivateKey
 	// Saved are the symmetric keys of the peer by KID.
 	Saved   map[string]*LegacySecret
 	Padding LegacyPadding

@@ -145,7 +145,7 @@ func FuzzLegacy(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := &seal.LegacyReader{Self: m.To, Own: map[string]*rsa.PrivateKey{m.Ext.E2EE.RKeyID: b.Key}, Saved: map[string]*seal.LegacySecret{m.Ext.E2EE.KID: s}, Padding: seal.LegacyPKCS1}
+		r := &seal.LegacyReader{Self: m.To, Own: map[cert.Fingerprint]*rsa.PrivateKey{m.Ext.E2EE.RKeyID: b.Key}, Saved: map[string]*seal.LegacySecret{m.Ext.E2EE.KID: s}, Padding: seal.LegacyPKCS1}
 		rec := a.Record()
 		rec.Username, rec.KeyID = m.From, m.Ext.E2EE.KeyID
 		plain, _, err := r.Open(m, m.From, rec, now)

@@ -34,9 +34,9 @@ type Content struct {
 	V    int           `json:"v"`
 	From quinta.UserID `json:"from"`
 	// FromKey is the fingerprint of the sender's signing key.
-	FromKey string          `json:"fromKey"`
-	To      []quinta.UserID `json:"to"`
-	Conv    quinta.RoomID   `json:"conv"`
+	FromKey cert.Fingerprint `json:"fromKey"`
+	To      []quinta.UserID  `json:"to"`
+	Conv    quinta.RoomID    `json:"conv"`
 	// ID is the message's own id, Seq its number in what the sending device
 	// said in the conversation, from 1.
 	ID      quinta.MessageID `json:"mid"`
@@ -127,7 +127,7 @@ type Expect struct {
 	Conv quinta.RoomID
 	Self quinta.UserID
 	// Now is this device's time. Received is when the server took the message
-	// in, by its word; zero if it does not say.
+	// in, as it reports; zero if it does not say.
 	Now, Received time.Time
 }
 
@@ -201,7 +201,7 @@ func Open(raw []byte, self *Self, v *cert.Verifier, x Expect) (*Opened, error) {
 
 // matches compares what is signed with who signed it and with what the
 // receiver knows.
-func (c *Content) matches(id cert.Identity, key string, x Expect) error {
+func (c *Content) matches(id cert.Identity, key cert.Fingerprint, x Expect) error {
 	at := time.UnixMilli(c.Time)
 	switch {
 	case c.Profile != cert.ProfileSecure:

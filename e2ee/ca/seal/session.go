@@ -21,7 +21,7 @@ import (
 // Session mode: after one message of the secure profile that carries an offer,
 // small packets under keys derived from it. A session is for a conversation of
 // two users: everybody who holds it could write as anybody who holds it, and
-// of two people each only as the other, to himself.
+// of two people each only as the other, and only for themselves to read.
 //
 // Each sending device has a key of its own, HKDF of the secret over the
 // conversation, the sending device, the recipient and the session's id, so
@@ -37,7 +37,7 @@ const (
 var ErrSessionOver = errors.New("ca: the session is over: negotiate a new one")
 
 // An Offer is what the content of a message carries to begin a session. It is
-// a secret: it stands only inside of what is signed and sealed.
+// a secret: it appears only inside of what is signed and sealed.
 type Offer struct {
 	KID    string `json:"kid"`
 	Secret []byte `json:"secret"`
@@ -96,7 +96,7 @@ func NewSession(o Offer, conv quinta.RoomID, self quinta.UserID, dev quinta.Devi
 
 // A packet is: version 1, the session's id (16), the sender's counter (8), the
 // length of the device's name (1) and the name, and the sealed content. All
-// that stands before the sealed content is authenticated with it.
+// that precedes the sealed content is authenticated with it.
 const (
 	packetVersion = 1
 	packetFixed   = 1 + 16 + 8 + 1

@@ -13,8 +13,11 @@ import (
 
 // SafetyWords are twelve words that two people compare: 132 bits of a hash
 // over the fingerprints of both, the same on both sides.
-func SafetyWords(fingerprints ...string) []string {
-	list := slices.Clone(fingerprints)
+func SafetyWords[S ~string](fingerprints ...S) []string {
+	list := make([]string, 0, len(fingerprints))
+	for _, f := range fingerprints {
+		list = append(list, string(f))
+	}
 	slices.Sort(list)
 	sum := sha256.Sum256([]byte("quinta-ca-safety/1\x00" + strings.Join(list, "\x00")))
 	return words.Write(sum[:], 12)

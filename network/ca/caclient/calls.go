@@ -45,14 +45,14 @@ var calls = map[ca.ReqKind]wireCall{
 		func(b []byte, a *ca.Ans) error { a.CRL = b; return nil }},
 
 	ca.ReqEnrol: {func(r *ca.Req) (request, any) { return post(wire.PathKeys), r.Enrol }, keyAnswer},
-	ca.ReqNonce: {func(r *ca.Req) (request, any) { return post(path(wire.PathNonce, r.Key)), wire.Empty{} },
+	ca.ReqNonce: {func(r *ca.Req) (request, any) { return post(path(wire.PathNonce, string(r.Key))), wire.Empty{} },
 		as(func(v *wire.Nonce, a *ca.Ans) { a.Nonce = v.Nonce })},
-	ca.ReqRenew:  {func(r *ca.Req) (request, any) { return post(path(wire.PathRenew, r.Key)), r.Renew }, keyAnswer},
-	ca.ReqRetire: {func(r *ca.Req) (request, any) { return del(path(wire.PathKey, r.Key)), wire.Empty{} }, keyAnswer},
+	ca.ReqRenew:  {func(r *ca.Req) (request, any) { return post(path(wire.PathRenew, string(r.Key))), r.Renew }, keyAnswer},
+	ca.ReqRetire: {func(r *ca.Req) (request, any) { return del(path(wire.PathKey, string(r.Key))), wire.Empty{} }, keyAnswer},
 	ca.ReqRevoke: {func(r *ca.Req) (request, any) {
-		return post(path(wire.PathRevoke, r.Key)), wire.RevokeRequest{Reason: r.Reason}
+		return post(path(wire.PathRevoke, string(r.Key))), wire.RevokeRequest{Reason: r.Reason}
 	}, keyAnswer},
-	ca.ReqApprove: {func(r *ca.Req) (request, any) { return put(path(wire.PathApproval, r.Key)), r.Approval }, noAnswer},
+	ca.ReqApprove: {func(r *ca.Req) (request, any) { return put(path(wire.PathApproval, string(r.Key))), r.Approval }, noAnswer},
 	ca.ReqKeys: {func(r *ca.Req) (request, any) { return large(get(path(wire.PathUserKeys, string(r.User)))), nil },
 		as(func(v *ca.KeyList, a *ca.Ans) { a.Keys = v })},
 

@@ -32,7 +32,7 @@ func (e *errand) answer() *ca.Ans {
 }
 
 // about returns what a call is about.
-func about(r *ca.Req) string { return string(r.Conv) + r.Key + string(r.User) }
+func about(r *ca.Req) string { return string(r.Conv) + string(r.Key) + string(r.User) }
 
 // errands are those that are expected now.
 type errands struct {

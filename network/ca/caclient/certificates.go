@@ -32,7 +32,7 @@ func (s *Session) Keys(ctx context.Context) ([]client.KeyInfo, error) {
 		if k.User != s.account.User {
 			return nil, quinta.E(quinta.KindMalformed, op, "the server lists keys of another user")
 		}
-		out = append(out, client.KeyInfo{ID: printable.Line(k.ID), Device: quinta.DeviceID(printable.Line(string(k.Device))), Use: printable.Line(k.Use), Profile: printable.Line(k.Profile),
+		out = append(out, client.KeyInfo{ID: printable.Line(string(k.ID)), Device: quinta.DeviceID(printable.Line(string(k.Device))), Use: printable.Line(k.Use), Profile: printable.Line(k.Profile),
 			State: printable.Line(string(k.State)), NotBefore: k.NotBefore, Expires: k.Expires, Changed: k.Changed, Reason: printable.Line(k.Reason), Self: k.Device == s.account.Device})
 	}
 	return out, nil
@@ -46,9 +46,9 @@ func (s *Session) valid(tx e2ee.Tx) (active, made []string, err error) {
 	for _, k := range keys {
 		switch {
 		case k.State == "active" && now.Before(k.Expires):
-			active = append(active, k.ID)
+			active = append(active, string(k.ID))
 		case k.State == "made":
-			made = append(made, k.ID)
+			made = append(made, string(k.ID))
 		}
 	}
 	return active, made, err
@@ -99,7 +99,7 @@ func (s *Session) Revoke(ctx context.Context, id, reason string) error {
 	if _, ok := cert.Reasons[reason]; !ok {
 		return quinta.E(quinta.KindInvalid, op, "a reason is unspecified, key-compromise, superseded or cessation")
 	}
-	return s.carry(ctx, op, &errand{kind: ca.ReqRevoke, what: id}, func(tx e2ee.Tx) error { return s.machine.Revoke(tx, id, reason) }, nil)
+	return s.carry(ctx, op, &errand{kind: ca.ReqRevoke, what: id}, func(tx e2ee.Tx) error { return s.machine.Revoke(tx, cert.Fingerprint(id), reason) }, nil)
 }
 
 // Approve implements client.Approver.
@@ -109,7 +109,7 @@ func (s *Session) Approve(ctx context.Context, id quinta.DeviceID, keys ...strin
 		return quinta.E(quinta.KindInvalid, op, "no key was named")
 	}
 	for _, k := range keys {
-		if err := s.carry(ctx, op, &errand{kind: ca.ReqApprove, what: k}, func(tx e2ee.Tx) error { return s.machine.Approve(tx, id, k) }, nil); err != nil {
+		if err := s.carry(ctx, op, &errand{kind: ca.ReqApprove, what: k}, func(tx e2ee.Tx) error { return s.machine.Approve(tx, id, cert.Fingerprint(k)) }, nil); err != nil {
 			return err
 		}
 	}

@@ -117,13 +117,13 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { own, err = s.machine.OwnKeys(tx); return err }); err != nil {
 		return client.Finding{Name: name}, err
 	}
-	here := map[string]ca.OwnKey{}
+	here := map[cert.Fingerprint]ca.OwnKey{}
 	var first time.Time
 	uses := map[cert.Use]bool{}
 	for _, k := range own {
 		here[k.ID] = k
 		if k.State == "blocked" {
-			return bad(name, "another device must approve the new keys of this one", "on another device of the account: approve this device with the key "+k.ID), nil
+			return bad(name, "another device must approve the new keys of this one", "on another device of the account: approve this device with the key "+string(k.ID)), nil
 		}
 		if k.State == "active" && k.Profile == cert.ProfileSecure && s.env.Now().Before(k.Expires) {
 			uses[k.Use] = true
@@ -133,7 +133,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 		}
 	}
 	for _, k := range listed {
-		if _, ok := here[k.ID]; k.Self && k.State == string(wire.StateActive) && !ok {
+		if _, ok := here[cert.Fingerprint(k.ID)]; k.Self && k.State == string(wire.StateActive) && !ok {
 			return bad(name, "the server lists a valid key for this device that is not here: this store is an old copy, or somebody lies", "do not use this store any more; log in again as a new device"), nil
 		}
 	}

@@ -106,7 +106,7 @@ func sealedFor(t *testing.T, p *middle.Proxy, keys []wire.KeyInfo) bool {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(r.Body), k.ID) || strings.Contains(r.Path, "/messages/") && bytes.Contains(r.Body, c.SerialNumber.Bytes()) {
+			if strings.Contains(string(r.Body), string(k.ID)) || strings.Contains(r.Path, "/messages/") && bytes.Contains(r.Body, c.SerialNumber.Bytes()) {
 				return true
 			}
 		}

@@ -21,7 +21,7 @@ func (s *caServer) approvalCalls() {
 // putApproval takes in that another device of the user approves a key which is
 // not enrolled yet. The statement names the device that the key is for.
 func (c *call) putApproval() (any, error) {
-	id := c.r.PathValue("key")
+	id := cert.Fingerprint(c.r.PathValue("key"))
 	if err := checkKeyID(id); err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (c *call) putApproval() (any, error) {
 
 // useApproval takes the approval of a key, once, and returns the approving
 // key.
-func useApproval(tx *db.Tx, k *key) (*string, error) {
-	var approver string
+func useApproval(tx *db.Tx, k *key) (*cert.Fingerprint, error) {
+	var approver cert.Fingerprint
 	err := tx.Row(`DELETE FROM ca_approval WHERE user_id = $1 AND key_id = $2 AND device = $3 AND expires > $4 RETURNING approver`,
 		k.User, k.ID, k.Device, tx.Millis()).Scan(&approver)
 	if errors.Is(err, db.ErrNoRows) {

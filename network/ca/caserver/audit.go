@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
@@ -14,7 +15,7 @@ type record struct {
 	Action string
 	User   quinta.UserID
 	Device quinta.DeviceID
-	KeyID  string
+	KeyID  cert.Fingerprint
 	Serial string
 	Detail string
 }

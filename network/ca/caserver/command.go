@@ -128,7 +128,7 @@ func commandRevoke(ctx context.Context, s *caServer, in server.CommandInput) (st
 	if !ok {
 		return "", quinta.E(quinta.KindInvalid, "ca", "a reason is unspecified, key-compromise, superseded or cessation")
 	}
-	id := strings.ToLower(in.Args[0])
+	id := cert.Fingerprint(strings.ToLower(in.Args[0]))
 	var k *key
 	err := s.Update(ctx, func(tx *db.Tx) (err error) {
 		if k, err = keyByID(tx, id); errors.Is(err, errNoKey) {

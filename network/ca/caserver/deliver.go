@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/conversation"
@@ -28,9 +29,9 @@ func (s *caServer) deliverCalls() {
 // A ref is what stands in a mailbox for a message: where it is, and for which
 // key of the device it is sealed.
 type ref struct {
-	Conv quinta.RoomID `json:"c"`
-	Pos  quinta.Pos    `json:"p"`
-	Key  string        `json:"k"`
+	Conv quinta.RoomID    `json:"c"`
+	Pos  quinta.Pos       `json:"p"`
+	Key  cert.Fingerprint `json:"k"`
 }
 
 // parseRef reads a ref; ok is false for what a mailbox holds whole.
@@ -233,8 +234,8 @@ func (d *delivery) targets(tx *db.Tx, conv *talk) ([]*key, error) {
 }
 
 // validKeys returns the keys of all members that messages may be sealed for.
-func (d *delivery) validKeys(tx *db.Tx, conv *talk) (map[string]*key, error) {
-	valid := map[string]*key{}
+func (d *delivery) validKeys(tx *db.Tx, conv *talk) (map[cert.Fingerprint]*key, error) {
+	valid := map[cert.Fingerprint]*key{}
 	for _, u := range conv.Members {
 		keys, err := keysOf(tx, `user_id = $1 AND profile = $2 AND usage <> 'sign'`, u, conv.Profile)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
@@ -37,7 +38,7 @@ func TestGroup(t *testing.T) {
 		if !slices.Equal(c.Members, []quinta.UserID{alice.ID, bob.ID, carol.ID}) {
 			t.Errorf("got %v", c.Members)
 		}
-		if e := alice.deliver(group, "m2", alice.seal(group, "m2", "all", bob)).fails(409, wire.CodeStaleKeys); !slices.Equal(e.Missing, []string{carol.enc.id()}) {
+		if e := alice.deliver(group, "m2", alice.seal(group, "m2", "all", bob)).fails(409, wire.CodeStaleKeys); !slices.Equal(e.Missing, []cert.Fingerprint{carol.enc.id()}) {
 			t.Errorf("got %v, want carol's key", e.Missing)
 		}
 		alice.says(group, "m2", "all", bob, carol)
@@ -109,8 +110,8 @@ func TestBadDeliveries(t *testing.T) {
 		"bytes behind":   {func(d *wire.Deliver) { d.Body = append(bytes.Clone(d.Body), 0) }, 400, wire.CodeInvalid},
 		"text":           {func(d *wire.Deliver) { d.Body = []byte("hello in clear") }, 400, wire.CodeInvalid},
 		"too few keys":   {func(d *wire.Deliver) { d.Keys = nil }, 400, wire.CodeInvalid},
-		"a key twice":    {func(d *wire.Deliver) { d.Keys = []string{d.Keys[0], d.Keys[0]} }, 400, wire.CodeInvalid},
-		"many keys":      {func(d *wire.Deliver) { d.Keys = make([]string, 3000) }, 413, wire.CodeTooLarge},
+		"a key twice":    {func(d *wire.Deliver) { d.Keys = []cert.Fingerprint{d.Keys[0], d.Keys[0]} }, 400, wire.CodeInvalid},
+		"many keys":      {func(d *wire.Deliver) { d.Keys = make([]cert.Fingerprint, 3000) }, 413, wire.CodeTooLarge},
 		"no kind":        {func(d *wire.Deliver) { d.Kind = "" }, 400, wire.CodeUnsupported},
 		"the server's":   {func(d *wire.Deliver) { d.Kind = wire.KindKeys }, 400, wire.CodeUnsupported},
 		"no form":        {func(d *wire.Deliver) { d.Form = "" }, 400, wire.CodeUnsupported},
@@ -180,7 +181,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("twice: got %v", err)
 		}
 		alice := s.person("alice")
-		if out, err := run("ca revoke", server.CommandInput{Args: []string{alice.enc.id()}, Flags: map[string]string{"reason": "key-compromise"}}); err != nil || !strings.Contains(out, "alice@hs1") {
+		if out, err := run("ca revoke", server.CommandInput{Args: []string{string(alice.enc.id())}, Flags: map[string]string{"reason": "key-compromise"}}); err != nil || !strings.Contains(out, "alice@hs1") {
 			t.Errorf("got %s %v", out, err)
 		}
 		if got := alice.state(alice.enc.id()); got != wire.StateRevoked {
@@ -190,12 +191,12 @@ func TestCommands(t *testing.T) {
 			t.Errorf("got %s %v", out, err)
 		}
 		out, err = run("ca show", server.CommandInput{})
-		for _, want := range []string{"authority", "enrolled", "revoked", "crl", "keys          2, 1 of them revoked", alice.sign.id()} {
+		for _, want := range []string{"authority", "enrolled", "revoked", "crl", "keys          2, 1 of them revoked", string(alice.sign.id())} {
 			if err != nil || !strings.Contains(out, want) {
 				t.Errorf("%q is not in %s (%v)", want, out, err)
 			}
 		}
-		for _, in := range []server.CommandInput{{Args: []string{"a", "b"}}, {Args: []string{alice.sign.id()}, Flags: map[string]string{"x": "y"}}, {Args: []string{alice.sign.id()}, Flags: map[string]string{"reason": "y"}}} {
+		for _, in := range []server.CommandInput{{Args: []string{"a", "b"}}, {Args: []string{string(alice.sign.id())}, Flags: map[string]string{"x": "y"}}, {Args: []string{string(alice.sign.id())}, Flags: map[string]string{"reason": "y"}}} {
 			if _, err := run("ca revoke", in); quinta.KindOf(err) != quinta.KindInvalid {
 				t.Errorf("%+v: got %v", in, err)
 			}

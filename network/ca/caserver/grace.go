@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/mailbox"
@@ -134,7 +135,7 @@ func overdue(tx *db.Tx, last *key) (page, due []*key, err error) {
 }
 
 // endGrace retires one key if that is still due.
-func (s *caServer) endGrace(ctx context.Context, id string) error {
+func (s *caServer) endGrace(ctx context.Context, id cert.Fingerprint) error {
 	return s.Update(ctx, func(tx *db.Tx) error {
 		k, err := keyByID(tx, id)
 		if errors.Is(err, errNoKey) {

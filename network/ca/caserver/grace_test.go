@@ -48,7 +48,7 @@ func (u *user) changes(id string, after quinta.Pos) (out []string) {
 		if err := json.Unmarshal(it.Body, &c); err != nil {
 			u.s.t.Fatal(err)
 		}
-		if c.KeyID == id {
+		if string(c.KeyID) == id {
 			out = append(out, c.Change)
 		}
 	}
@@ -84,7 +84,7 @@ func TestGraceEndsByItself(t *testing.T) {
 		s.sweep()
 
 		var info wire.KeyInfo
-		alice.get("/keys/"+old.id()).into(200, &info)
+		alice.get("/keys/"+string(old.id())).into(200, &info)
 		if info.State != wire.StateRetired || !info.Changed.Equal(s.clock.Now()) {
 			t.Errorf("got %s since %s, want retired since %s", info.State, info.Changed, s.clock.Now())
 		}
@@ -96,10 +96,10 @@ func TestGraceEndsByItself(t *testing.T) {
 		if _, err := s.verifier().Verify(old.cert, cert.UseEncrypt, after, after); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("by the revocation list: got %v, want ErrExpired", err)
 		}
-		if want := "retired    bob@hs1 " + string(bob.Device) + " " + old.id() + " its grace was over"; strings.Count(s.audit(), want) != 1 {
+		if want := "retired    bob@hs1 " + string(bob.Device) + " " + string(old.id()) + " its grace was over"; strings.Count(s.audit(), want) != 1 {
 			t.Errorf("the audit lacks %q:\n%s", want, s.audit())
 		}
-		if got := alice.changes(old.id(), 0); len(got) != 1 || got[0] != "retired" {
+		if got := alice.changes(string(old.id()), 0); len(got) != 1 || got[0] != "retired" {
 			t.Errorf("alice was told %v, want that it retired", got)
 		}
 		// Again nothing happens.
@@ -107,7 +107,7 @@ func TestGraceEndsByItself(t *testing.T) {
 		if n := strings.Count(s.audit(), " its grace was over"); n != 1 {
 			t.Errorf("got %d retirements, want 1", n)
 		}
-		bob.delete("/keys/"+old.id(), nil).want(200)
+		bob.delete("/keys/"+string(old.id()), nil).want(200)
 		if got := alice.state(bob.enc.id()); got != wire.StateActive {
 			t.Errorf("the new key: got %s, want active", got)
 		}
@@ -131,7 +131,7 @@ func TestAttack19GraceWaitsForMessages(t *testing.T) {
 		if got := alice.state(old.id()); got != wire.StateGrace {
 			t.Fatalf("got %s, want grace", got)
 		}
-		bob.delete("/keys/"+old.id(), nil).fails(409, wire.CodeUndelivered)
+		bob.delete("/keys/"+string(old.id()), nil).fails(409, wire.CodeUndelivered)
 		bob2 := s.login("bob", "PHONE").enrolled()
 		alice2 := s.login("alice", "PHONE").enrolled()
 		late = alice2.seal(conv, "m2", "too late", bob2, bob)

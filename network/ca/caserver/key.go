@@ -20,7 +20,7 @@ import (
 // never.
 type key struct {
 	User      quinta.UserID
-	ID        string
+	ID        cert.Fingerprint
 	Device    quinta.DeviceID
 	Usage     string
 	Profile   string
@@ -34,9 +34,9 @@ type key struct {
 	Retired   *int64
 	Revoked   *int64
 	Reason    *int64
-	Replaces  *string
+	Replaces  *cert.Fingerprint
 	Renewal   []byte
-	Approver  *string
+	Approver  *cert.Fingerprint
 }
 
 const keyColumns = `user_id, key_id, device, usage, profile, spki, cert, serial, not_before, expires, graced, grace_end, retired, revoked, reason, replaces, renewal, approver`
@@ -65,7 +65,7 @@ func keysOf(tx *db.Tx, where string, args ...any) ([]*key, error) {
 var errNoKey = notFound("there is no such key")
 
 // keyByID returns a key by its fingerprint, or errNoKey.
-func keyByID(tx *db.Tx, id string) (*key, error) {
+func keyByID(tx *db.Tx, id cert.Fingerprint) (*key, error) {
 	k := new(key)
 	err := tx.Row(`SELECT `+keyColumns+` FROM ca_key WHERE key_id = $1`, id).Scan(k.dest()...)
 	if errors.Is(err, db.ErrNoRows) {
@@ -148,15 +148,15 @@ func (s *caServer) keyCalls() {
 }
 
 // checkKeyID refuses what is no fingerprint before the store is asked.
-func checkKeyID(id string) error {
-	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 32 || strings.ToLower(id) != id {
+func checkKeyID(id cert.Fingerprint) error {
+	if raw, err := hex.DecodeString(string(id)); err != nil || len(raw) != 32 || strings.ToLower(string(id)) != string(id) {
 		return errNoKey
 	}
 	return nil
 }
 
 func (c *call) getKey() (any, error) {
-	id := c.r.PathValue("key")
+	id := cert.Fingerprint(c.r.PathValue("key"))
 	if err := checkKeyID(id); err != nil {
 		return nil, err
 	}
@@ -317,7 +317,7 @@ func (c *call) legacyKey(spki []byte, expires *time.Time) (*key, error) {
 	if expires == nil || !expires.After(now) || expires.Sub(now) > legacyLife {
 		return nil, invalid("a key record has an expiry at most 366 days from now")
 	}
-	return &key{User: c.user, ID: cert.Fingerprint(spki), Device: c.device, Usage: wire.UseBoth, Profile: wire.ProfileLegacy,
+	return &key{User: c.user, ID: cert.FingerprintOf(spki), Device: c.device, Usage: wire.UseBoth, Profile: wire.ProfileLegacy,
 		SPKI: spki, NotBefore: now.UnixMilli(), Expires: expires.UnixMilli()}, nil
 }
 
@@ -362,10 +362,10 @@ func (s *caServer) issued(tx *db.Tx, k *key, change string) error {
 		r.Serial = *k.Serial
 	}
 	if k.Replaces != nil {
-		r.Detail += " replaces " + *k.Replaces
+		r.Detail += " replaces " + string(*k.Replaces)
 	}
 	if k.Approver != nil {
-		r.Detail += " approved by " + *k.Approver
+		r.Detail += " approved by " + string(*k.Approver)
 	}
 	if err := audit(tx, r); err != nil {
 		return err

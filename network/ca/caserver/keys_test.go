@@ -22,13 +22,13 @@ import (
 func (u *user) renewal(old *pair, use cert.Use, fresh crypto.Signer, change func(*cert.RenewalStatement)) wire.RenewRequest {
 	u.s.t.Helper()
 	var n wire.Nonce
-	u.post("/keys/"+old.id()+"/nonce", wire.Empty{}).into(200, &n)
+	u.post("/keys/"+string(old.id())+"/nonce", wire.Empty{}).into(200, &n)
 	csr := u.csr(use, fresh)
 	r, err := cert.ParseRequest(csr, u.identity(use))
 	if err != nil {
 		u.s.t.Fatal(err)
 	}
-	st := cert.RenewalStatement{Username: u.ID, Device: u.Device, OldKeyID: old.id(), NewKey: cert.Fingerprint(r.SPKI),
+	st := cert.RenewalStatement{Username: u.ID, Device: u.Device, OldKeyID: old.id(), NewKey: cert.FingerprintOf(r.SPKI),
 		Expires: u.s.clock.Now().Add(cert.Validity).Unix(), Nonce: n.Nonce, Time: u.s.clock.Now().UnixMilli()}
 	if change != nil {
 		change(&st)
@@ -44,15 +44,15 @@ func (u *user) renewal(old *pair, use cert.Use, fresh crypto.Signer, change func
 func (u *user) renew(old *pair, use cert.Use) *pair {
 	u.s.t.Helper()
 	p := &pair{key: p256(u.s.t)}
-	u.post("/keys/"+old.id()+"/renew", u.renewal(old, use, p.key, nil)).into(200, &p.info)
+	u.post("/keys/"+string(old.id())+"/renew", u.renewal(old, use, p.key, nil)).into(200, &p.info)
 	return p.parsed(u.s.t)
 }
 
 // state is what the directory says of a key.
-func (u *user) state(id string) wire.State {
+func (u *user) state(id cert.Fingerprint) wire.State {
 	u.s.t.Helper()
 	var i wire.KeyInfo
-	u.get("/keys/"+id).into(200, &i)
+	u.get("/keys/"+string(id)).into(200, &i)
 	return i.State
 }
 
@@ -156,9 +156,9 @@ func TestBadInput(t *testing.T) {
 		{"GET", "/users/bob/keys?state=fine", nil, 400, wire.CodeInvalid},
 		{"GET", "/keys/abc", nil, 404, wire.CodeNotFound},
 		{"GET", "/keys/" + strings.Repeat("0", 64), nil, 404, wire.CodeNotFound},
-		{"POST", "/keys/" + bob.sign.id() + "/revoke", wire.RevokeRequest{Reason: "bored"}, 400, wire.CodeInvalid},
-		{"POST", "/keys/" + bob.sign.id() + "/revoke", wire.RevokeRequest{Reason: "cessation"}, 403, wire.CodeForbidden},
-		{"POST", "/keys/" + bob.sign.id() + "/nonce", nil, 403, wire.CodeForbidden},
+		{"POST", "/keys/" + string(bob.sign.id()) + "/revoke", wire.RevokeRequest{Reason: "bored"}, 400, wire.CodeInvalid},
+		{"POST", "/keys/" + string(bob.sign.id()) + "/revoke", wire.RevokeRequest{Reason: "cessation"}, 403, wire.CodeForbidden},
+		{"POST", "/keys/" + string(bob.sign.id()) + "/nonce", nil, 403, wire.CodeForbidden},
 		{"PATCH", wire.PathKeys, nil, 405, wire.CodeMethod},
 		{"GET", "/nothing", nil, 404, wire.CodeNotFound},
 		{"GET", wire.PathMailbox + "?after=-1", nil, 400, wire.CodeInvalid},
@@ -257,7 +257,7 @@ func TestRenew(t *testing.T) {
 			t.Errorf("a renewed key signs: got %v, want ErrExpired", err)
 		}
 		bob.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
-		bob.delete("/keys/"+old.id(), nil).want(200)
+		bob.delete("/keys/"+string(old.id()), nil).want(200)
 		if got := alice.state(old.id()); got != wire.StateRetired {
 			t.Errorf("got %s, want retired", got)
 		}
@@ -272,7 +272,7 @@ func TestRenewAgain(t *testing.T) {
 		alice := s.person("alice")
 		fresh := p256(t)
 		q := alice.renewal(alice.sign, cert.UseSign, fresh, nil)
-		path := "/keys/" + alice.sign.id() + "/renew"
+		path := "/keys/" + string(alice.sign.id()) + "/renew"
 		var first, again wire.KeyInfo
 		alice.post(path, q).into(200, &first)
 		s.later(11 * time.Minute)
@@ -283,10 +283,10 @@ func TestRenewAgain(t *testing.T) {
 		phone := s.login("alice", "PHONE")
 		phone.post(path, q).fails(403, wire.CodeForbidden)
 		// For another key of the device it is no renewal that was done.
-		alice.post("/keys/"+alice.enc.id()+"/renew", q).fails(403, wire.CodeForbidden)
+		alice.post("/keys/"+string(alice.enc.id())+"/renew", q).fails(403, wire.CodeForbidden)
 		old := alice.renewal(alice.enc, cert.UseEncrypt, p256(t), nil)
 		s.later(11 * time.Minute)
-		alice.post("/keys/"+alice.enc.id()+"/renew", old).fails(409, wire.CodeNonce)
+		alice.post("/keys/"+string(alice.enc.id())+"/renew", old).fails(409, wire.CodeNonce)
 	})
 }
 
@@ -297,9 +297,9 @@ func TestAttack07ExpiryChangedOnTheWay(t *testing.T) {
 	q := alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 	later := alice.renewal(alice.sign, cert.UseSign, p256(t), func(st *cert.RenewalStatement) { st.Expires += 3600 })
 	q.RenewalStatement = later.RenewalStatement
-	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodeForbidden)
+	alice.post("/keys/"+string(alice.sign.id())+"/renew", q).fails(403, wire.CodeForbidden)
 	q = alice.renewal(alice.sign, cert.UseSign, p256(t), func(st *cert.RenewalStatement) { st.Expires = s.clock.Now().Add(1000 * 24 * time.Hour).Unix() })
-	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(400, wire.CodeInvalid)
+	alice.post("/keys/"+string(alice.sign.id())+"/renew", q).fails(400, wire.CodeInvalid)
 }
 
 func TestAttack08RenewalToSomebodyElsesKey(t *testing.T) {
@@ -309,29 +309,29 @@ func TestAttack08RenewalToSomebodyElsesKey(t *testing.T) {
 	// Bob's key is enrolled: nobody can renew to it, or enrol it.
 	q := alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 	q.CSR = bob.csr(cert.UseSign, bob.sign.key)
-	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodeForbidden)
+	alice.post("/keys/"+string(alice.sign.id())+"/renew", q).fails(403, wire.CodeForbidden)
 	// The new key's signature is missing.
 	q = alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 	q.NewSignature = q.OldSignature
-	alice.post("/keys/"+alice.sign.id()+"/renew", q).fails(403, wire.CodePossession)
+	alice.post("/keys/"+string(alice.sign.id())+"/renew", q).fails(403, wire.CodePossession)
 }
 
 func TestAttack15KeysNotInForce(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.person("alice"), s.person("bob")
 		conv := alice.talk(bob)
-		bob.post("/keys/"+bob.enc.id()+"/revoke", wire.RevokeRequest{Reason: "cessation"}).want(200)
+		bob.post("/keys/"+string(bob.enc.id())+"/revoke", wire.RevokeRequest{Reason: "cessation"}).want(200)
 		alice.deliver(conv, "m1", alice.seal(conv, "m1", "to a revoked key", bob)).fails(409, wire.CodeStaleKeys)
-		alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
+		alice.post("/keys/"+string(alice.sign.id())+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
 		alice.deliver(conv, "m2", alice.seal(conv, "m2", "by a revoked key", alice)).fails(409, wire.CodeState)
-		alice.post("/keys/"+alice.sign.id()+"/nonce", nil).want(200)
-		alice.post("/keys/"+alice.sign.id()+"/renew", alice.renewal(alice.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
+		alice.post("/keys/"+string(alice.sign.id())+"/nonce", nil).want(200)
+		alice.post("/keys/"+string(alice.sign.id())+"/renew", alice.renewal(alice.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
 		carol := s.person("carol")
 		s.later(cert.Validity + time.Hour)
 		if got := carol.state(carol.sign.id()); got != wire.StateExpired {
 			t.Errorf("got %s, want expired", got)
 		}
-		carol.post("/keys/"+carol.sign.id()+"/renew", carol.renewal(carol.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
+		carol.post("/keys/"+string(carol.sign.id())+"/renew", carol.renewal(carol.sign, cert.UseSign, p256(t), nil)).fails(409, wire.CodeState)
 	})
 }
 
@@ -342,7 +342,7 @@ func TestAttack18RacesAndNonces(t *testing.T) {
 		alice := s.person("alice")
 		watch := s.login("alice", "WATCH")
 		_, seen := watch.mail(0)
-		path := "/keys/" + alice.sign.id() + "/renew"
+		path := "/keys/" + string(alice.sign.id()) + "/renew"
 		var n [2]wire.RenewRequest
 		for i := range n {
 			n[i] = alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
@@ -365,7 +365,7 @@ func TestAttack18RacesAndNonces(t *testing.T) {
 		// Another renewal with a nonce that was used, or for another key.
 		bob := s.person("bob")
 		q := bob.renewal(bob.enc, cert.UseEncrypt, p256(t), func(st *cert.RenewalStatement) { st.Nonce = "made up" })
-		bob.post("/keys/"+bob.enc.id()+"/renew", q).fails(409, wire.CodeNonce)
+		bob.post("/keys/"+string(bob.enc.id())+"/renew", q).fails(409, wire.CodeNonce)
 		var m wire.Mailbox
 		watch.get(wire.PathMailbox+"?after="+text(seen)).into(200, &m)
 		told := false
@@ -385,14 +385,14 @@ func TestAttack19UndeliveredKeepTheKey(t *testing.T) {
 		alice.says(conv, "m1", "waits", bob)
 		old := bob.enc
 		bob.enc = bob.renew(old, cert.UseEncrypt)
-		bob.delete("/keys/"+old.id(), nil).fails(409, wire.CodeUndelivered)
+		bob.delete("/keys/"+string(old.id()), nil).fails(409, wire.CodeUndelivered)
 		items, next := bob.mail(0)
 		if len(items) != 1 {
 			t.Fatalf("got %d messages, want 1", len(items))
 		}
-		bob.delete("/keys/"+old.id(), nil).fails(409, wire.CodeUndelivered)
+		bob.delete("/keys/"+string(old.id()), nil).fails(409, wire.CodeUndelivered)
 		bob.post(wire.PathAck, wire.AckRequest{UpTo: next}).want(200)
-		bob.delete("/keys/"+old.id(), nil).want(200)
+		bob.delete("/keys/"+string(old.id()), nil).want(200)
 	})
 }
 
@@ -405,7 +405,7 @@ func TestRevocationIsSeen(t *testing.T) {
 		if _, err := before.Verify(alice.sign.cert, cert.UseSign, s.clock.Now(), s.clock.Now()); err != nil {
 			t.Fatal(err)
 		}
-		alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
+		alice.post("/keys/"+string(alice.sign.id())+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
 		if _, err := s.verifier().Verify(alice.sign.cert, cert.UseSign, s.clock.Now(), s.clock.Now()); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("by the list: got %v, want ErrExpired", err)
 		}
@@ -441,19 +441,19 @@ func TestExpiredKeyNeedsApproval(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := cert.Fingerprint(r.SPKI)
+		id := cert.FingerprintOf(r.SPKI)
 		st := cert.ApprovalStatement{Username: alice.ID, Device: alice.Device, KeyID: id, By: laptop.sign.id(), Time: s.clock.Now().UnixMilli()}
 		a, err := cert.NewApproval(rand.Reader, st, laptop.sign.key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		body := wire.ApprovalRequest{Statement: a.Statement, Signature: a.Signature}
-		alice.put("/keys/"+id+"/approval", body).fails(403, wire.CodeForbidden)
-		s.person("bob").put("/keys/"+id+"/approval", body).fails(403, wire.CodeForbidden)
+		alice.put("/keys/"+string(id)+"/approval", body).fails(403, wire.CodeForbidden)
+		s.person("bob").put("/keys/"+string(id)+"/approval", body).fails(403, wire.CodeForbidden)
 		bad := body
 		bad.Signature = []byte("none")
-		laptop.put("/keys/"+id+"/approval", bad).fails(403, wire.CodePossession)
-		laptop.put("/keys/"+id+"/approval", body).want(200)
+		laptop.put("/keys/"+string(id)+"/approval", bad).fails(403, wire.CodePossession)
+		laptop.put("/keys/"+string(id)+"/approval", body).want(200)
 		alice.post(wire.PathKeys, q).want(201)
 	})
 }
@@ -483,7 +483,7 @@ func TestLegacyKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := "/keys/" + info.ID + "/renew"
+		path := "/keys/" + string(info.ID) + "/renew"
 		alice.post(path, wire.RenewRequest{PublicKey: spki, Signature: wrong, Expires: &expires}).fails(403, wire.CodePossession)
 		bob.post(path, wire.RenewRequest{PublicKey: spki, Signature: sig, Expires: &expires}).fails(403, wire.CodeForbidden)
 		var renewed wire.KeyInfo
@@ -505,7 +505,7 @@ func TestLegacyKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: jsonOf(t, m), Keys: []string{bobInfo.ID}}
+		d := wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: jsonOf(t, m), Keys: []cert.Fingerprint{bobInfo.ID}}
 		q := wire.ConversationRequest{Profile: "legacy", Members: []quinta.UserID{alice.ID, bob.ID}}
 		alice.put("/conversations/"+string(conv), q).want(201)
 		alice.deliver(conv, "m1", d).fails(409, wire.CodeNotChosen)
@@ -520,7 +520,7 @@ func TestLegacyKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec := &seal.LegacyRecord{Username: alice.ID, KeyID: renewed.ID, Key: &fresh.PublicKey, NotBefore: renewed.NotBefore, Expires: renewed.Expires}
-		r := &seal.LegacyReader{Self: bob.ID, Own: map[string]*rsa.PrivateKey{bobInfo.ID: bobKey}, Padding: seal.LegacyOAEP}
+		r := &seal.LegacyReader{Self: bob.ID, Own: map[cert.Fingerprint]*rsa.PrivateKey{bobInfo.ID: bobKey}, Padding: seal.LegacyOAEP}
 		if plain, _, err := r.Open(got, items[0].From, rec, s.clock.Now()); err != nil || string(plain) != "hello" {
 			t.Errorf("got %q %v", plain, err)
 		}
@@ -533,7 +533,7 @@ func TestAttack17LegacyInASecureConversation(t *testing.T) {
 	s := newStage(t)
 	alice, bob := s.person("alice"), s.person("bob")
 	conv := alice.talk(bob)
-	alice.deliver(conv, "m1", wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: []byte("{}"), Keys: []string{bob.enc.id()}}).fails(409, wire.CodeUnsupported)
+	alice.deliver(conv, "m1", wire.Deliver{Kind: wire.KindMessage, Form: wire.FormLegacy, Body: []byte("{}"), Keys: []cert.Fingerprint{bob.enc.id()}}).fails(409, wire.CodeUnsupported)
 	alice.put("/conversations/"+string(conv), wire.ConversationRequest{Profile: "legacy", Members: []quinta.UserID{bob.ID}}).fails(400, wire.CodeInvalid)
 }
 
@@ -565,7 +565,7 @@ func TestRateLimits(t *testing.T) {
 	s := newStage(t, quintatest.RateLimits())
 	alice := s.person("alice")
 	for range 100 {
-		if r := alice.post("/keys/"+alice.sign.id()+"/nonce", nil); r.Status != 200 {
+		if r := alice.post("/keys/"+string(alice.sign.id())+"/nonce", nil); r.Status != 200 {
 			e := r.fails(429, wire.CodeLimited)
 			if e.RetryAfter <= 0 || r.Header.Get("Retry-After") == "" {
 				t.Errorf("got %+v, want when to try again", e)

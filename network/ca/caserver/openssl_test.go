@@ -155,7 +155,7 @@ func TestOpensslChecks(t *testing.T) {
 		t.Error("openssl opened a tampered message")
 	}
 	// After the revocation both say so.
-	alice.post("/keys/"+alice.sign.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
+	alice.post("/keys/"+string(alice.sign.id())+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
 	h.trust(s)
 	if out, ok := h.try(verify + "alice.crt"); ok || !strings.Contains(out, "certificate revoked") {
 		t.Errorf("got %s", out)
@@ -180,7 +180,7 @@ func TestOpensslWrites(t *testing.T) {
 		Time: now.UnixMilli(), Profile: wire.ProfileSecure, Body: []byte(`{"text":"from openssl"}`)}))
 	h.run("openssl cms -sign -binary -nodetach -md sha256 -in inner.json -signer alice.crt -inkey alice.key -outform DER -out s.der")
 	h.run("openssl cms -encrypt -binary -aes-256-gcm -in s.der -outform DER -out m.der -recip bob.crt")
-	alice.deliver(conv, "m1", wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS, Body: h.read("m.der"), Keys: []string{bob.enc.id()}}).want(200)
+	alice.deliver(conv, "m1", wire.Deliver{Kind: wire.KindMessage, Form: wire.FormCMS, Body: h.read("m.der"), Keys: []cert.Fingerprint{bob.enc.id()}}).want(200)
 	items, _ := bob.mail(0)
 	if got, err := bob.open(items[0]); got != "from openssl" || err != nil {
 		t.Errorf("got %q %v", got, err)

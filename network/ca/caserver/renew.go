@@ -31,7 +31,7 @@ func (s *caServer) renewCalls() {
 
 // ownKey returns a key of the calling device.
 func (c *call) ownKey(tx *db.Tx) (*key, error) {
-	id := c.r.PathValue("key")
+	id := cert.Fingerprint(c.r.PathValue("key"))
 	if err := checkKeyID(id); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (c *call) postNonce() (any, error) {
 }
 
 // useNonce takes a nonce that was given for a key, once.
-func useNonce(tx *db.Tx, nonce, keyID string) error {
+func useNonce(tx *db.Tx, nonce string, keyID cert.Fingerprint) error {
 	n, err := tx.Exec(`DELETE FROM ca_nonce WHERE hash = $1 AND key_id = $2 AND expires > $3`, nonceHash(nonce), keyID, tx.Millis())
 	if err == nil && n == 0 {
 		err = wire.NewError(http.StatusConflict, wire.CodeNonce, "the nonce was not given for this key, was used, or is too old")
@@ -134,7 +134,7 @@ func (c *call) renewedTo(tx *db.Tx, old *key, q *wire.RenewRequest) (*key, error
 		}
 		spki = r.SPKI
 	}
-	k, err := keyByID(tx, cert.Fingerprint(spki))
+	k, err := keyByID(tx, cert.FingerprintOf(spki))
 	if errors.Is(err, errNoKey) || err == nil && !k.isActiveRenewal(old.ID, tx.Millis()) {
 		return nil, nil
 	}
@@ -142,13 +142,13 @@ func (c *call) renewedTo(tx *db.Tx, old *key, q *wire.RenewRequest) (*key, error
 }
 
 // isActiveRenewal reports whether the key is valid and renewed another one.
-func (k *key) isActiveRenewal(of string, now int64) bool {
+func (k *key) isActiveRenewal(of cert.Fingerprint, now int64) bool {
 	st, _ := k.state(now)
 	return st == wire.StateActive && k.Replaces != nil && *k.Replaces == of
 }
 
 // renewed commits a renewal that was checked and answers with the new key.
-func (c *call) renewed(old string, k *key, check func(*db.Tx) error) (*wire.KeyInfo, error) {
+func (c *call) renewed(old cert.Fingerprint, k *key, check func(*db.Tx) error) (*wire.KeyInfo, error) {
 	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
 		k, err = c.replace(tx, old, k, check)
 		return err
@@ -161,7 +161,7 @@ func (c *call) renewed(old string, k *key, check func(*db.Tx) error) (*wire.KeyI
 
 // replace stores the new key and begins the grace of the old one. A renewal
 // that was done already gives its result again.
-func (s *caServer) replace(tx *db.Tx, oldID string, k *key, check func(*db.Tx) error) (*key, error) {
+func (s *caServer) replace(tx *db.Tx, oldID cert.Fingerprint, k *key, check func(*db.Tx) error) (*key, error) {
 	old, err := keyByID(tx, oldID)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	if err != nil {
 		return nil, nil, err
 	}
-	want := cert.RenewalStatement{Username: c.user, Device: c.device, OldKeyID: old.ID, NewKey: cert.Fingerprint(r.SPKI), Expires: st.Expires}
+	want := cert.RenewalStatement{Username: c.user, Device: c.device, OldKeyID: old.ID, NewKey: cert.FingerprintOf(r.SPKI), Expires: st.Expires}
 	renewal := cert.Renewal{Statement: q.RenewalStatement, OldSignature: q.OldSignature, NewSignature: q.NewSignature}
 	nonce, err := renewal.Check(want, pub, r.Key, c.Now())
 	if err != nil {

@@ -15,7 +15,7 @@ func (s *caServer) revokeCalls() {
 // postRevoke revokes a key of any device of the caller: a lost device cannot
 // do so itself.
 func (c *call) postRevoke() (any, error) {
-	id := c.r.PathValue("key")
+	id := cert.Fingerprint(c.r.PathValue("key"))
 	if err := checkKeyID(id); err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ type pair struct {
 	info wire.KeyInfo
 }
 
-func (p *pair) id() string { return p.info.ID }
+func (p *pair) id() cert.Fingerprint { return p.info.ID }
 
 func (s *stage) nobody() *user { return &user{s: s} }
 

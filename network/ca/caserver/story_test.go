@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
@@ -95,7 +96,7 @@ func TestAllDevices(t *testing.T) {
 				t.Errorf("%s %s: got %q %v", u.ID, u.Device, got, err)
 			}
 		}
-		phone.post("/keys/"+phone.enc.id()+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
+		phone.post("/keys/"+string(phone.enc.id())+"/revoke", wire.RevokeRequest{Reason: "key-compromise"}).want(200)
 		e = alice.deliver(conv, "m2", alice.seal(conv, "m2", "hi", bob, phone, own)).fails(409, wire.CodeStaleKeys)
 		if len(e.Stale) != 1 || e.Stale[0] != phone.enc.id() {
 			t.Errorf("got %+v, want the phone's key stale", e)
@@ -112,7 +113,7 @@ func TestWithheld(t *testing.T) {
 		phone := s.login("bob", "PHONE").enrolled()
 		d := alice.seal(conv, "m1", "not for the phone", bob)
 		alice.deliver(conv, "m1", d).fails(409, wire.CodeStaleKeys)
-		d.Withheld = []string{phone.enc.id(), strings.Repeat("0", 64)}
+		d.Withheld = []cert.Fingerprint{phone.enc.id(), cert.Fingerprint(strings.Repeat("0", 64))}
 		alice.deliver(conv, "m1", d).want(200)
 		d.Withheld = d.Withheld[:1]
 		alice.deliver(conv, "m1", d).fails(409, wire.CodeConflict)
@@ -125,7 +126,7 @@ func TestWithheld(t *testing.T) {
 		twice := alice.seal(conv, "m2", "both", bob, phone)
 		twice.Withheld = twice.Keys[:1]
 		alice.deliver(conv, "m2", twice).fails(400, wire.CodeInvalid)
-		twice.Withheld = make([]string, wire.MaxDevices+1)
+		twice.Withheld = make([]cert.Fingerprint, wire.MaxDevices+1)
 		alice.deliver(conv, "m2", twice).fails(413, wire.CodeTooLarge)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/printable"
 )
 
@@ -87,7 +88,7 @@ type Error struct {
 	RetryAfter time.Duration
 	// Missing are keys that a message should be sealed for, and Stale are those
 	// that it should not, for CodeStaleKeys.
-	Missing, Stale []string
+	Missing, Stale []cert.Fingerprint
 }
 
 // NewError makes an Error.
@@ -105,13 +106,13 @@ func (e *Error) Error() string {
 
 // problem is the JSON of an Error.
 type problem struct {
-	Type       string   `json:"type"`
-	Title      string   `json:"title"`
-	Status     int      `json:"status"`
-	Detail     string   `json:"detail,omitempty"`
-	RetryAfter int64    `json:"retryAfter,omitempty"` // milliseconds
-	Missing    []string `json:"missing,omitempty"`
-	Stale      []string `json:"stale,omitempty"`
+	Type       string             `json:"type"`
+	Title      string             `json:"title"`
+	Status     int                `json:"status"`
+	Detail     string             `json:"detail,omitempty"`
+	RetryAfter int64              `json:"retryAfter,omitempty"` // milliseconds
+	Missing    []cert.Fingerprint `json:"missing,omitempty"`
+	Stale      []cert.Fingerprint `json:"stale,omitempty"`
 }
 
 // MarshalJSON writes the body.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
 // The bounds of the mail drop.
@@ -76,11 +77,11 @@ type AckRequest struct {
 
 // A KeyChange is the body of KindKeys.
 type KeyChange struct {
-	Username quinta.UserID   `json:"username"`
-	Device   quinta.DeviceID `json:"device"`
-	KeyID    string          `json:"keyId"`
-	Use      string          `json:"use"`
-	Profile  string          `json:"profile"`
+	Username quinta.UserID    `json:"username"`
+	Device   quinta.DeviceID  `json:"device"`
+	KeyID    cert.Fingerprint `json:"keyId"`
+	Use      string           `json:"use"`
+	Profile  string           `json:"profile"`
 	// Change is "enrolled", "renewed", "retired" or "revoked".
 	Change string `json:"change"`
 	// Approved says that the key took the place of an expired or revoked one

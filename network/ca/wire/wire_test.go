@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
@@ -27,7 +28,7 @@ func TestEveryKindHasACode(t *testing.T) {
 
 func TestErrorRoundTrip(t *testing.T) {
 	t.Parallel()
-	want := &wire.Error{Status: 409, Code: wire.CodeStaleKeys, Detail: "seal it anew", RetryAfter: 1500 * time.Millisecond, Missing: []string{"a"}, Stale: []string{"b"}}
+	want := &wire.Error{Status: 409, Code: wire.CodeStaleKeys, Detail: "seal it anew", RetryAfter: 1500 * time.Millisecond, Missing: []cert.Fingerprint{"a"}, Stale: []cert.Fingerprint{"b"}}
 	raw, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

@@ -165,8 +165,8 @@ func openLegacy(t *testing.T, v vector) (string, error) {
 		return "", err
 	}
 	now := v.time(t, "now")
-	r := &seal.LegacyReader{Self: quinta.UserID(v["self"]), Own: map[string]*rsa.PrivateKey{cert.Fingerprint(spki): own}, Padding: seal.LegacyPadding(v["padding"])}
-	rec := &seal.LegacyRecord{Username: quinta.UserID(v["from"]), KeyID: cert.Fingerprint(v.bytes(t, "sender-key")), Key: sender,
+	r := &seal.LegacyReader{Self: quinta.UserID(v["self"]), Own: map[cert.Fingerprint]*rsa.PrivateKey{cert.FingerprintOf(spki): own}, Padding: seal.LegacyPadding(v["padding"])}
+	rec := &seal.LegacyRecord{Username: quinta.UserID(v["from"]), KeyID: cert.FingerprintOf(v.bytes(t, "sender-key")), Key: sender,
 		NotBefore: begin, Expires: begin.Add(30 * 24 * time.Hour)}
 	text, _, err := r.Open(m, quinta.UserID(v["from"]), rec, now)
 	return string(text), err
@@ -264,7 +264,7 @@ func generate(t *testing.T) {
 	legacy := func(name, comment, expect string, p seal.LegacyPadding, change func(vector, *seal.LegacyMessage)) {
 		s := must(seal.NewLegacySecret(rand.Reader))
 		m := must(seal.SealLegacy(rand.Reader, "alice@hs1", "bob@hs1", s, []byte("hello")))
-		rec := &seal.LegacyRecord{Username: "bob@hs1", KeyID: cert.Fingerprint(bSPKI), Key: &b.PublicKey, NotBefore: begin, Expires: begin.Add(time.Hour)}
+		rec := &seal.LegacyRecord{Username: "bob@hs1", KeyID: cert.FingerprintOf(bSPKI), Key: &b.PublicKey, NotBefore: begin, Expires: begin.Add(time.Hour)}
 		if err := m.Announce(rand.Reader, s, a, rec, p, begin); err != nil {
 			t.Fatal(err)
 		}
