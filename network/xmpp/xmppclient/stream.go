@@ -248,6 +248,7 @@ func (c *connection) close() {
 func (c *connection) ask(ctx context.Context, random io.Reader, to jid.JID, kind stanza.IQType, payload xml.TokenReader, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
+	defer context.AfterFunc(c.ended, cancel)()
 	id, err := newID(random)
 	if err != nil {
 		return err
@@ -318,11 +319,11 @@ func refusalIn(d *xml.Decoder) error {
 
 // broken says why there is no answer.
 func (c *connection) broken(ctx context.Context) error {
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
 	if !c.alive() {
 		return errDropped
+	}
+	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return context.Cause(ctx)
 	}
 	c.conn.Close() // it does not answer: the next request makes another one
 	return quinta.E(quinta.KindUnavailable, "speaking to the XMPP server", "the server did not answer in time")
