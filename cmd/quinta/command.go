@@ -28,7 +28,7 @@ func commands() []*command {
 		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
 		devicesCommand, verifyCommand, keysCommand, doctorCommand, restoredCommand,
-		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand,
+		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand, timerCommand,
 		demoCommand, completionCommand(), manCommand(), versionCommand,
 	}
 }

@@ -66,6 +66,13 @@ func (l *link) conn() (*conn, error) {
 	return l.live, nil
 }
 
+// nudge has a Receive that waits look again when the next message ends.
+func (l *link) nudge() {
+	if c, err := l.conn(); err == nil {
+		c.wakeUp()
+	}
+}
+
 // call makes a call. What may pass is worth another try.
 func (l *link) call(ctx context.Context, req any) (any, error) {
 	c, err := l.conn()

@@ -195,6 +195,7 @@ func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (m
 // MarkRead implements client.Reader. It starts the timers of the messages up to
 // this one, and the other side sees that they were read.
 func (s *Session) MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error {
+	defer s.link.nudge() // a timer may have begun
 	return s.do(ctx, "marking as read", func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		item, err := timeline.Get(tx, room, id)
 		if err != nil {
