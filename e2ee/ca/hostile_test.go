@@ -17,7 +17,7 @@ import (
 	"github.com/quinta-chat/quinta/testkit/town"
 )
 
-// The attacks that a machine can meet, by their numbers in the protocol page:
+// The attacks that a machine can meet, by their rows in doc/network/ca.md:
 // a server that bends the rules, and users who write what their machine would
 // not.
 

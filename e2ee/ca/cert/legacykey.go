@@ -12,8 +12,8 @@ import (
 	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
-// LegacyBits is the size of keys of the legacy profile (protocol page,
-// section 1.1: "RSA 1024").
+// LegacyBits is the size of keys of the legacy profile in bits
+// (doc/network/ca.md, "The two profiles").
 const LegacyBits = 1024
 
 // NewLegacyKey makes a key pair of the legacy profile.

@@ -14,7 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
-// The kinds of key (protocol page, "Profiles").
+// The kinds of key (doc/network/ca.md, "The two profiles").
 const (
 	// MinRSA is the smallest RSA key of the secure profile in bits.
 	MinRSA = 3072

@@ -20,7 +20,7 @@ import (
 	"github.com/quinta-chat/quinta/testkit/town"
 )
 
-// The attacks on the published scheme, by their numbers in the protocol page.
+// The attacks on the published scheme, by their rows in doc/network/ca.md.
 // Under the legacy profile a test shows what happens; under the secure one
 // each is refused.
 

@@ -105,8 +105,8 @@ func (r *LegacyRecord) Check(user quinta.UserID, now time.Time) error {
 	return nil
 }
 
-// A LegacyMessage is a message with its extension (protocol page, 3.1). The
-// body is the initialization vector and the ciphertext.
+// A LegacyMessage is a message with its extension: the wrapped key, where the
+// message announces one, its signature, and the names of the keys. The body is the initialization vector and the ciphertext.
 type LegacyMessage struct {
 	From quinta.UserID `json:"from"`
 	To   quinta.UserID `json:"to"`

@@ -48,8 +48,7 @@ func (c *call) putApproval() (any, error) {
 		return nil, err
 	}
 	want := cert.ApprovalStatement{Username: c.user, Device: st.Device, KeyID: id, By: by.ID}
-	a := cert.Approval{Statement: q.Statement, Signature: q.Signature}
-	if err := a.Check(want, pub, c.Now()); err != nil {
+	if err := q.Check(want, pub, c.Now()); err != nil {
 		return nil, err
 	}
 	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
