@@ -87,12 +87,26 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 		return "", fmt.Errorf("making an id: %w", err)
 	}
 	txn := quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:]))
-	if d.File != nil {
-		return "", quinta.E(quinta.KindInvalid, op, "files are not sent on this network yet")
-	}
 	m := quinta.Message{Room: room, Sender: s.Self().User, Device: s.account.Device, Txn: txn, Time: s.env.Now(), Kind: d.Kind, Text: d.Text, Relation: d.Relation, Type: d.Type, Body: d.Body}
 	if m.Kind == "" {
 		m.Kind = quinta.MessageText
+	}
+	if d.File != nil {
+		// Nothing is uploaded for a chat that takes no message.
+		if err := s.look(ctx, func(tx e2ee.Tx) error {
+			c, err := s.machine.Chat(tx, room)
+			if err == nil && c.State == secretchat.StateClosed {
+				err = fmt.Errorf("%w: %s", secretchat.ErrClosed, c.Why)
+			}
+			return err
+		}); err != nil {
+			return "", errorOf(op, err)
+		}
+		f, err := s.upload(ctx, d.File)
+		if err != nil {
+			return "", err
+		}
+		m.File, m.Kind = f, quinta.MessageFile
 	}
 	return txn, errorOf(op, s.runner.Send(ctx, m))
 }

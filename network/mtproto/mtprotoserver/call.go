@@ -33,12 +33,20 @@ type method struct {
 	// write: it changes something.
 	write bool
 	run   func(c *call, req any) (any, error)
+	// free, in the place of run, answers a call in transactions of its own,
+	// since it moves bytes of files, once the device is known to be logged in.
+	free func(ctx context.Context, c *conn, req any) (any, error)
 }
 
 // on makes a method of a function of the request's type.
 func on[T any](m method, run func(c *call, req *T) (any, error)) (reflect.Type, method) {
 	m.run = func(c *call, req any) (any, error) { return run(c, req.(*T)) }
 	return reflect.TypeFor[*T](), m
+}
+
+// freely is on for calls with transactions of their own.
+func freely[T any](run func(ctx context.Context, c *conn, req *T) (any, error)) (reflect.Type, method) {
+	return reflect.TypeFor[*T](), method{free: func(ctx context.Context, c *conn, req any) (any, error) { return run(ctx, c, req.(*T)) }}
 }
 
 // methods is the table of calls.
@@ -67,6 +75,10 @@ func methods() map[reflect.Type]method {
 	add(on(read, getState))
 	add(on(write, getDifference))
 	add(on(write, receivedQueue))
+	add(freely(saveFilePart))
+	add(freely(saveBigFilePart))
+	add(freely(sendEncryptedFile))
+	add(freely(getFile))
 	return table
 }
 
@@ -153,9 +165,14 @@ func (c *conn) call(ctx context.Context, body []byte) any {
 		if one.who == "" && !m.open {
 			return refuse(401, "AUTH_KEY_UNREGISTERED")
 		}
-		answer, err = m.run(one, req)
+		if m.free == nil {
+			answer, err = m.run(one, req)
+		}
 		return err
 	})
+	if err == nil && m.free != nil {
+		answer, err = m.free(ctx, c, req)
+	}
 	if err != nil {
 		return c.s.answerOf(err)
 	}

@@ -45,50 +45,70 @@ func tell(tx *db.Tx, key, chat int64, stage string, maxDate int64) error {
 }
 
 func sendEncrypted(c *call, r *wire.SendEncrypted) (any, error) {
-	date, err := c.deliver(r.Peer, r.RandomID, r.Data, false)
+	date, _, err := c.deliver(delivery{peer: r.Peer, random: r.RandomID, data: r.Data})
 	return &wire.SentEncryptedMessage{Date: int32(date)}, err
 }
 
 func sendEncryptedService(c *call, r *wire.SendEncryptedService) (any, error) {
-	date, err := c.deliver(r.Peer, r.RandomID, r.Data, true)
+	date, _, err := c.deliver(delivery{peer: r.Peer, random: r.RandomID, data: r.Data, service: true})
 	return &wire.SentEncryptedMessage{Date: int32(date)}, err
 }
 
+// A delivery is one packet on its way.
+type delivery struct {
+	peer    any
+	random  int64
+	data    []byte
+	service bool
+	file    any // nil: none
+}
+
 // deliver puts a packet into the queue of the device at the far end, once for
-// each random_id of the sender.
-func (c *call) deliver(peer any, random int64, data []byte, service bool) (date int64, err error) {
-	ch, to, err := c.far(peer)
+// each random_id of the sender. It returns the date, and the id of the file.
+func (c *call) deliver(d delivery) (date int64, at *int64, err error) {
+	ch, to, err := c.far(d.peer)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	switch _, err := secretchat.Under(data); {
-	case len(data) > secretchat.MaxBody:
-		return 0, refuse(400, "DATA_TOO_LONG")
+	switch _, err := secretchat.Under(d.data); {
+	case len(d.data) > secretchat.MaxBody:
+		return 0, nil, refuse(400, "DATA_TOO_LONG")
 	case err != nil:
-		return 0, refuse(400, "DATA_INVALID")
+		return 0, nil, refuse(400, "DATA_INVALID")
 	}
 	date = c.tx.Now().Unix()
 	expires := c.tx.Millis() + keptFor
-	n, err := c.tx.Exec(`INSERT INTO mtproto_sent (key_id, random_id, sent, file, expires) VALUES ($1, $2, $3, NULL, $4) ON CONFLICT (key_id, random_id) DO NOTHING`, c.keyID, random, date, expires)
+	n, err := c.tx.Exec(`INSERT INTO mtproto_sent (key_id, random_id, sent, file, expires) VALUES ($1, $2, $3, NULL, $4) ON CONFLICT (key_id, random_id) DO NOTHING`, c.keyID, d.random, date, expires)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if n == 0 {
-		return date, c.tx.Row(`SELECT sent FROM mtproto_sent WHERE key_id = $1 AND random_id = $2`, c.keyID, random).Scan(&date)
+		err = c.tx.Row(`SELECT sent, file FROM mtproto_sent WHERE key_id = $1 AND random_id = $2`, c.keyID, d.random).Scan(&date, &at)
+		return date, at, err
+	}
+	if d.file != nil {
+		f, err := c.inputFile(d.file)
+		if err != nil {
+			return 0, nil, err
+		}
+		at = &f.id
+		if err := c.tx.Queue(`UPDATE mtproto_sent SET file = $1 WHERE key_id = $2 AND random_id = $3`, f.id, c.keyID, d.random); err != nil {
+			return 0, nil, err
+		}
 	}
 	var qts, acked int64
 	err = c.tx.Row(`UPDATE mtproto_device SET qts = qts + 1 WHERE key_id = $1 AND account IS NOT NULL RETURNING qts, acked`, to).Scan(&qts, &acked)
 	if errors.Is(err, db.ErrNoRows) {
-		return 0, refuse(400, "ENCRYPTION_DECLINED")
+		return 0, nil, refuse(400, "ENCRYPTION_DECLINED")
 	} else if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if qts-acked > maxQueued {
-		return 0, refuse(420, "FLOOD_WAIT_60")
+		return 0, nil, refuse(420, "FLOOD_WAIT_60")
 	}
 	feed.Bump(c.tx, feedKey(to))
-	return date, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)`,
-		to, qts, ch.ID, random, date, service, data, expires)
+	return date, at, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		to, qts, ch.ID, d.random, date, d.service, d.data, at, expires)
 }
 
 // A waiting is what waits for a device: events and then messages, with the
@@ -160,30 +180,45 @@ func (c *call) readEvents(w *waiting, pts int64) error {
 	return err
 }
 
+// A queued is one message that waits.
+type queued struct {
+	qts, chat, random, sent int64
+	service                 bool
+	data                    []byte
+	file                    *int64
+}
+
 func (c *call) readMessages(w *waiting, qts int64) error {
 	size := 0
-	for row, err := range c.tx.Query(`SELECT qts, chat, random_id, sent, service, data FROM mtproto_message WHERE key_id = $1 AND qts > $2 ORDER BY qts LIMIT $3`, c.keyID, qts, page+1) {
+	var found []queued
+	for row, err := range c.tx.Query(`SELECT qts, chat, random_id, sent, service, data, file FROM mtproto_message WHERE key_id = $1 AND qts > $2 ORDER BY qts LIMIT $3`, c.keyID, qts, page+1) {
 		if err != nil {
 			return err
 		}
-		var at, chat, random, sent int64
-		var service bool
-		var data []byte
-		if err := row.Scan(&at, &chat, &random, &sent, &service, &data); err != nil {
+		var q queued
+		if err := row.Scan(&q.qts, &q.chat, &q.random, &q.sent, &q.service, &q.data, &q.file); err != nil {
 			return err
 		}
-		if len(w.sealed) == page || len(w.sealed) > 0 && size+len(data) > pageBytes {
+		if len(found) == page || len(found) > 0 && size+len(q.data) > pageBytes {
 			w.more = true
 			break
 		}
-		size += len(data)
-		var m any = &wire.EncryptedMessage{RandomID: random, ChatID: int32(chat), Date: int32(sent), Bytes: slices.Clone(data), File: &wire.EncryptedFileEmpty{}}
-		if service {
-			m = &wire.EncryptedMessageService{RandomID: random, ChatID: int32(chat), Date: int32(sent), Bytes: slices.Clone(data)}
+		size += len(q.data)
+		q.data = slices.Clone(q.data)
+		found = append(found, q)
+	}
+	for _, q := range found {
+		var m any = &wire.EncryptedMessageService{RandomID: q.random, ChatID: int32(q.chat), Date: int32(q.sent), Bytes: q.data}
+		if !q.service {
+			f, err := c.shownFile(q.file)
+			if err != nil {
+				return err
+			}
+			m = &wire.EncryptedMessage{RandomID: q.random, ChatID: int32(q.chat), Date: int32(q.sent), Bytes: q.data, File: f}
 		}
-		w.qts = at
+		w.qts = q.qts
 		w.sealed = append(w.sealed, m)
-		w.messages = append(w.messages, &wire.UpdateNewEncryptedMessage{Message: m, Qts: int32(at)})
+		w.messages = append(w.messages, &wire.UpdateNewEncryptedMessage{Message: m, Qts: int32(q.qts)})
 	}
 	return nil
 }
@@ -350,6 +385,9 @@ func (s *mtprotoServer) Periodically(ctx context.Context) error {
 		if err := s.Update(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
 			return fmt.Errorf("mtproto: sweeping: %w", err)
 		}
+	}
+	if err := s.sweepFiles(ctx); err != nil {
+		return fmt.Errorf("mtproto: sweeping: %w", err)
 	}
 	return s.Update(ctx, func(tx *db.Tx) error {
 		if err := tx.Queue(`DELETE FROM mtproto_chat WHERE state = $1 AND closed < $2`, stateClosed, tx.Millis()-keptFor); err != nil {

@@ -1,13 +1,13 @@
 package mtprotoserver
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schemaText string
+//go:embed *.sql
+var tables embed.FS
 
 // schema is what this network alone keeps.
-var schema = db.Schema{Set: "mtproto", Base: schemaText}
+var schema = db.ReadSchema("mtproto", tables)

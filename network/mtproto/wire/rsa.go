@@ -35,23 +35,6 @@ func checkRSA(k *rsa.PublicKey) error {
 	return nil
 }
 
-// ParseServerKey reads a private key, PKCS #1 or PKCS #8 in PEM.
-func ParseServerKey(text []byte) (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, ErrRSA
-	}
-	k, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-	if err != nil {
-		any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		var ok bool
-		if k, ok = any.(*rsa.PrivateKey); err != nil || !ok {
-			return nil, ErrRSA
-		}
-	}
-	return k, checkRSA(&k.PublicKey)
-}
-
 // ParsePublicKey reads a public key, PKCS #1 or SubjectPublicKeyInfo in PEM.
 func ParsePublicKey(text []byte) (*rsa.PublicKey, error) {
 	block, _ := pem.Decode(text)
