@@ -25,7 +25,7 @@ func (w *work) act(c *chat, p *Packet, id int64, action e2e.DecryptedMessageActi
 	case *e2e.DecryptedMessageActionDeleteMessages:
 		for i, gone := range a.RandomIDs {
 			m := base
-			m.ID = quinta.MessageID(fmt.Sprintf("%d-%d", id, i))
+			m.ID = quinta.MessageID(fmt.Sprintf("%s-%d", base.ID, i))
 			m.Kind, m.Relation = quinta.MessageRedaction, quinta.Relation{Kind: quinta.RelationRedaction, To: messageID(gone)}
 			w.events = append(w.events, e2ee.Event{Kind: e2ee.EventMessage, Message: m})
 		}

@@ -118,17 +118,20 @@ func (c *chat) peerID() quinta.UserID { return UserID(c.Peer.ID) }
 // UserID is the name of a user: the decimal number.
 func UserID(id int64) quinta.UserID { return quinta.UserID(strconv.FormatInt(id, 10)) }
 
-// messageID is the name of a message: its random_id in decimal.
-func messageID(id int64) quinta.MessageID { return quinta.MessageID(strconv.FormatInt(id, 10)) }
+// messageID is the name of a message: its random_id in decimal, without a
+// sign, since a name that begins with one looks like a flag.
+func messageID(id int64) quinta.MessageID {
+	return quinta.MessageID(strconv.FormatUint(uint64(id), 10))
+}
 
 func randomID(id quinta.MessageID) (int64, bool) {
-	n, err := strconv.ParseInt(string(id), 10, 64)
-	return n, err == nil
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	return int64(n), err == nil
 }
 
 func chatID(id quinta.RoomID) (ChatID, bool) {
-	n, err := strconv.ParseInt(string(id), 10, 32)
-	return ChatID(n), err == nil
+	n, err := strconv.ParseUint(string(id), 10, 32)
+	return ChatID(int32(uint32(n))), err == nil
 }
 
 // trust says how far what the peer writes is known.

@@ -475,6 +475,22 @@ func TestRestored(t *testing.T) {
 	p.b.wantClosed(room, whyPeer)
 }
 
+// TestNegativeIDs: ids of other clients have all 32 and 64 bits, and their names
+// have no sign.
+func TestNegativeIDs(t *testing.T) {
+	for _, id := range []ChatID{-1, -2147483648, 5} {
+		room := quinta.RoomID(id.String())
+		if got, ok := chatID(room); !ok || got != id || room[0] == '-' {
+			t.Errorf("chat %d: got %q, %d", id, room, got)
+		}
+	}
+	for _, id := range []int64{-1, -9223372036854775808, 5} {
+		if got, ok := randomID(messageID(id)); !ok || got != id || messageID(id)[0] == '-' {
+			t.Errorf("message %d: got %q, %d", id, messageID(id), got)
+		}
+	}
+}
+
 // TestOtherStore: the state of another device is refused.
 func TestOtherStore(t *testing.T) {
 	p := newPlay(t, 15)

@@ -5,8 +5,9 @@ import "strconv"
 // A ChatID names a chat. Its creator draws it; it is the same for both people.
 type ChatID int32
 
-// String returns the id in decimal, which is also the id of the room.
-func (c ChatID) String() string { return strconv.FormatInt(int64(c), 10) }
+// String returns the id in decimal without a sign, which is also the id of the
+// room.
+func (c ChatID) String() string { return strconv.FormatUint(uint64(uint32(c)), 10) }
 
 // A Person is a user as the server describes them to this device. Only ID
 // identifies the user; nothing of it is authenticated.
