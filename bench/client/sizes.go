@@ -6,7 +6,7 @@ import (
 	"github.com/quinta-chat/quinta/testkit/peer/program"
 )
 
-// sizes measures the programs as they are shipped: stripped, without cgo.
+// sizes measures the programs as make build makes them: stripped, without cgo.
 func sizes(r *report) error {
 	for _, p := range []struct {
 		name string
@@ -15,7 +15,7 @@ func sizes(r *report) error {
 		{"quinta", barQuinta},
 		{"quintad", barQuintad},
 	} {
-		path, err := program.Build(".", "./cmd/"+p.name, p.name, "-trimpath", "-ldflags=-s -w")
+		path, err := program.Build(".", "./cmd/"+p.name, p.name, "-trimpath", "-tags=grpcnotrace", "-ldflags=-s -w")
 		if err != nil {
 			return err
 		}

@@ -1,19 +1,21 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
-	"html/template"
+	"html"
 	"net/http"
 	"strings"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 )
 
+// welcomeHTML is the page, with NAME, ADDRESS, ACCOUNT and JOIN for what this
+// server is. A template would cost more than the page: package text/template
+// calls methods by their names, so the linker would have to keep every exported
+// method of every package, two megabytes of them.
+//
 //go:embed welcome.html
 var welcomeHTML string
-
-var welcomePage = template.Must(template.New("welcome").Parse(welcomeHTML))
 
 // A welcome says how to use a running server: on the terminal, and in a
 // browser.
@@ -72,6 +74,25 @@ func (w welcome) text() string {
 	return b.String()
 }
 
+// page is the welcome for a browser. All that comes from outside is escaped.
+func (w welcome) page() string {
+	account := "<p>Ask the administrator of this server, who adds an account with:</p>\n<p><code>quintad user add NAME</code></p>"
+	switch w.Registration {
+	case "open":
+		account = "<p>Register in a client: registration is open to everyone.</p>"
+	case "invite":
+		account = "<p>Register in a client with the token that the administrator of this server gave you.</p>"
+	}
+	join := ""
+	for _, how := range w.Join {
+		join += "<li>" + html.EscapeString(how) + "</li>\n"
+	}
+	if join != "" {
+		join = "<h2>Join</h2>\n<ul>\n" + join + "</ul>\n"
+	}
+	return strings.NewReplacer("NAME", html.EscapeString(w.Name), "ADDRESS", html.EscapeString(w.Address()), "ACCOUNT", account, "JOIN", join).Replace(welcomeHTML)
+}
+
 // ServeHTTP answers a browser, and everything that no network answers.
 func (w welcome) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/" {
@@ -82,15 +103,10 @@ func (w welcome) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "this page can only be read", http.StatusMethodNotAllowed)
 		return
 	}
-	var b bytes.Buffer
-	if err := welcomePage.Execute(&b, w); err != nil {
-		http.Error(rw, "internal error", http.StatusInternalServerError)
-		return
-	}
 	h := rw.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	rw.Write(b.Bytes()) // an error means that the browser went away
+	rw.Write([]byte(w.page())) // an error means that the browser went away
 }
