@@ -51,6 +51,11 @@ func PublicKey(der []byte) (any, error) {
 	return parse(der, x509.ParsePKIXPublicKey, func(pub any) any { return pub })
 }
 
+// RSAPublicKey parses an RSA key in the form of PKCS #1, in DER.
+func RSAPublicKey(der []byte) (*rsa.PublicKey, error) {
+	return parse(der, x509.ParsePKCS1PublicKey, func(pub *rsa.PublicKey) any { return pub })
+}
+
 func parse[T any](der []byte, from func([]byte) (T, error), key func(T) any) (T, error) {
 	var none T
 	if len(der) > maxDER {

@@ -31,6 +31,7 @@ func TestGiantKeys(t *testing.T) {
 			"certificate": func() error { _, err := foreign.Certificate(giant.Certificate(bits)); return err },
 			"request":     func() error { _, err := foreign.Request(giant.Request(bits)); return err },
 			"public key":  func() error { _, err := foreign.PublicKey(giant.PublicKey(bits)); return err },
+			"RSA key":     func() error { _, err := foreign.RSAPublicKey(giant.RSAPublicKey(bits)); return err },
 		} {
 			if took, err := giant.Fastest(parse); err == nil || took > atMost {
 				t.Errorf("%s of %d bits: got %v after %s, want it refused within %s", what, bits, err, took, atMost)

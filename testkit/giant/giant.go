@@ -38,8 +38,11 @@ func modulus(bits int) *big.Int {
 	return n.Sub(n, big.NewInt(1))
 }
 
+// RSAPublicKey returns a key in the form of PKCS #1 in DER.
+func RSAPublicKey(bits int) []byte { return must(asn1.Marshal(publicKey{modulus(bits), 65537})) }
+
 func info(bits int) keyInfo {
-	raw := must(asn1.Marshal(publicKey{modulus(bits), 65537}))
+	raw := RSAPublicKey(bits)
 	return keyInfo{pkix.AlgorithmIdentifier{Algorithm: rsaEncryption, Parameters: asn1.NullRawValue}, asn1.BitString{Bytes: raw, BitLength: 8 * len(raw)}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math/big"
 
+	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/internal/tl"
 )
 
@@ -41,9 +42,9 @@ func ParsePublicKey(text []byte) (*rsa.PublicKey, error) {
 	if block == nil {
 		return nil, ErrRSA
 	}
-	k, err := x509.ParsePKCS1PublicKey(block.Bytes)
+	k, err := foreign.RSAPublicKey(block.Bytes)
 	if err != nil {
-		any, err := x509.ParsePKIXPublicKey(block.Bytes)
+		any, err := foreign.PublicKey(block.Bytes)
 		var ok bool
 		if k, ok = any.(*rsa.PublicKey); err != nil || !ok {
 			return nil, ErrRSA
