@@ -123,7 +123,7 @@ var budget = map[string]string{
 	"golang.org/x/time":                      "v0.15.0",  // rates
 	"honnef.co/go/tools":                     "v0.7.0",   // lint
 	"mellium.im/sasl":                        "v0.3.2",   // XMPP
-	"mellium.im/xmlstream":                   "v0.15.4",  // doc/decision/036
+	"mellium.im/xmlstream":                   "v0.15.4",  // doc/decision/041
 	"mellium.im/xmpp":                        "v0.22.0",  // XMPP
 	"pgregory.net/rapid":                     "v1.2.0",   // test: properties
 	"rsc.io/qr":                              "v0.2.0",   // QR codes
