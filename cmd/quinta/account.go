@@ -73,7 +73,7 @@ func (a *app) chosen() (*account, error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, failed(exitLogin, "quinta login matrix https://example.org alice", errors.New("there is no account on this computer"))
+		return nil, failed(exitLogin, exampleOf("login", "https://example.org"), errors.New("there is no account on this computer"))
 	}
 	want := a.opt.account
 	if want == "" {
@@ -101,6 +101,12 @@ func (a *app) chosen() (*account, error) {
 		return nil, failed(exitNotFound, "'quinta accounts' lists the accounts", fmt.Errorf("there is no account %q on this computer", printable(want)))
 	}
 	return nil, &cli.Misuse{Text: fmt.Sprintf("%s has several devices on this computer", printable(want)), Hint: "choose one with --account USER/DEVICE"}
+}
+
+// exampleOf is a command line that logs alice in, or registers her, on the
+// first network of the list.
+func exampleOf(command, server string) string {
+	return fmt.Sprintf("quinta %s %s %s alice", command, clients.All()[0].Name(), server)
 }
 
 // networkNamed finds the client half of a network.

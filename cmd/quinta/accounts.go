@@ -52,7 +52,7 @@ func runAccounts(ctx context.Context, a *app, args []string) error {
 		a.say("%s %s device %s at %s%s", ac.Network, oneLine(string(ac.User)), oneLine(string(ac.Device)), oneLine(ac.Server), mark)
 	}
 	if len(list) == 0 {
-		a.note("there is no account on this computer yet; try: quinta login matrix https://example.org alice")
+		a.note("there is no account on this computer yet; try: " + exampleOf("login", "https://example.org"))
 	}
 	return nil
 }

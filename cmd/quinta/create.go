@@ -21,9 +21,9 @@ Example: quinta create --name garden @bob:example.org
   --direct       make it a conversation of two people
   --clear        create it without encryption. A room in clear cannot become a
                  secret one
-  --legacy       open a conversation with one user of the CA network in its old,
-                 weak profile. Nothing is sent until that user has chosen it as
-                 well, and messages in it are marked as weak
+  --legacy       open a conversation with one user in the old, weak profile of
+                 the network, if it has one. Nothing is sent until that user has
+                 chosen it as well, and messages in it are marked as weak
 `,
 	Most: -1,
 	Prepare: func(fs *flag.FlagSet) run {

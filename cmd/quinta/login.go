@@ -50,7 +50,7 @@ var loginCommand = &command{
 network where accounts have an identity (cross-signing keys), the first device
 creates it. Verify every later device, or run 'quinta keys backup unlock' on it.
 
-Example: quinta login matrix https://example.org alice
+Example: ` + exampleOf("login", "https://example.org") + `
 
 ` + loginFlagText + `Whatever else the server asks for, such as a code, is taken from
 QUINTA_SECOND_FACTOR, QUINTA_CODE, QUINTA_SECOND_PASSWORD or

@@ -17,7 +17,7 @@ var registerCommand = &command{
 accounts have an identity (cross-signing keys), creates it and signs this
 device.
 
-Example: quinta register matrix http://127.0.0.1:8008 alice
+Example: ` + exampleOf("register", "http://127.0.0.1:8008") + `
 
 ` + loginFlagText + `If the server asks for an invitation, it is taken from
 QUINTA_REGISTRATION_TOKEN.
