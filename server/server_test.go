@@ -142,18 +142,18 @@ func TestLimitsPerKey(t *testing.T) {
 	defer c.Close()
 	r := server.Rate{Every: time.Second, Burst: 3}
 	for i := range 3 {
-		if d := c.Limits.Allow("x", "alice", r, 1); d != 0 {
+		if d := c.Limits.Allow("x", server.ByAccount("alice"), r, 1); d != 0 {
 			t.Errorf("try %d: got %v, want at once", i, d)
 		}
 	}
-	if d := c.Limits.Allow("x", "alice", r, 1); d != time.Second {
+	if d := c.Limits.Allow("x", server.ByAccount("alice"), r, 1); d != time.Second {
 		t.Errorf("one too many: got %v, want to wait a second", d)
 	}
-	if d := c.Limits.Allow("x", "bob", r, 3); d != 0 {
+	if d := c.Limits.Allow("x", server.ByAccount("bob"), r, 3); d != 0 {
 		t.Errorf("somebody else: got %v, want at once", d)
 	}
 	now.Add(1)
-	if d := c.Limits.Allow("x", "alice", r, 1); d != 0 {
+	if d := c.Limits.Allow("x", server.ByAccount("alice"), r, 1); d != 0 {
 		t.Errorf("a second later: got %v, want at once", d)
 	}
 }
@@ -174,7 +174,7 @@ func TestLimitsRememberWhoIsLimited(t *testing.T) {
 	r := server.Rate{Every: time.Minute, Burst: 3}
 	use := func(who string, n int) (wait time.Duration) {
 		for range n {
-			wait = c.Limits.Allow("x", who, r, 1)
+			wait = c.Limits.Allow("x", server.ByAccount(who), r, 1)
 		}
 		return wait
 	}

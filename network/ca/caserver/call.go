@@ -93,12 +93,12 @@ func (s *caServer) whole(method, path string, e endpoint) {
 }
 
 func (c *call) run(route string, e endpoint) (any, error) {
-	who := c.addr()
+	who := server.ByAddr(c.addr())
 	if !e.open {
 		if err := c.authenticate(); err != nil {
 			return nil, err
 		}
-		who = string(c.user)
+		who = server.ByUser(network, c.user)
 	}
 	if e.rate != (server.Rate{}) {
 		if err := limited(c.Limits.Allow("ca "+route, who, e.rate, 1)); err != nil {
@@ -259,8 +259,8 @@ func (c *call) translate(err error) *wire.Error {
 
 // checkPassword gives one answer for a wrong name and a wrong password, in the
 // same time.
-func (c *call) checkPassword(name account.Name, password string) error {
-	wait, err := incoming.Password(c.ctx(), c.Core, c.addr(), name, password)
+func (c *call) checkPassword(by incoming.By, name account.Name, password string) error {
+	wait, err := incoming.Password(c.ctx(), c.Core, by, name, password)
 	if errors.Is(err, incoming.ErrPassword) {
 		return wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "the user name or the password is wrong")
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -48,7 +50,7 @@ func (c *call) deleteDevice() (any, error) {
 			return nil, invalid("there is no such reason")
 		}
 	}
-	if err := c.checkPassword(c.accountOf(c.user), q.Password); err != nil {
+	if err := c.checkPassword(incoming.Self(server.ByDevice(network, c.user, c.device)), c.accountOf(c.user), q.Password); err != nil {
 		return nil, err
 	}
 	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {

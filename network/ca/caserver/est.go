@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 )
@@ -132,7 +133,7 @@ func (c *call) estEnroll() (any, error) {
 		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "enrolment takes the name and the password of the account")
 	}
 	name := c.loginName(login)
-	if err := c.checkPassword(name, password); err != nil {
+	if err := c.checkPassword(incoming.Stranger(c.addr()), name, password); err != nil {
 		return nil, err
 	}
 	raw, err := c.estBody()

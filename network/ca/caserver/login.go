@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -42,7 +43,7 @@ func (c *call) postLogin() (any, error) {
 		return nil, err
 	}
 	name := c.loginName(q.Username)
-	if err := c.checkPassword(name, q.Password); err != nil {
+	if err := c.checkPassword(incoming.Stranger(c.addr()), name, q.Password); err != nil {
 		return nil, err
 	}
 	return c.openDevice(name, q.Device, q.DeviceName, func(*db.Tx) error { return nil })

@@ -24,7 +24,7 @@ func (c *call) postRegister() (any, error) {
 	if c.Registration == server.RegistrationClosed {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "accounts of this server are made by its operator")
 	}
-	if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 		return nil, err
 	}
 	if err := c.nameDevice(&q.LoginRequest); err != nil {

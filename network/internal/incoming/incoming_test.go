@@ -78,16 +78,16 @@ func TestPassword(t *testing.T) {
 	if err := core.AddAccount(t.Context(), "alice", "right"); err != nil {
 		t.Fatal(err)
 	}
-	if wait, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "right"); wait != 0 || err != nil {
+	if wait, err := incoming.Password(t.Context(), core, incoming.Stranger("192.0.2.7"), "alice", "right"); wait != 0 || err != nil {
 		t.Errorf("got %s %v, want neither", wait, err)
 	}
 	for _, c := range [][2]string{{"alice", "wrong"}, {"bob", "right"}, {"", ""}} {
-		if _, err := incoming.Password(t.Context(), core, "192.0.2.8", account.Name(c[0]), c[1]); !errors.Is(err, incoming.ErrPassword) {
+		if _, err := incoming.Password(t.Context(), core, incoming.Stranger("192.0.2.8"), account.Name(c[0]), c[1]); !errors.Is(err, incoming.ErrPassword) {
 			t.Errorf("%v: got %v, want ErrPassword", c, err)
 		}
 	}
 	for range 100 {
-		if wait, err := incoming.Password(t.Context(), core, "192.0.2.9", "alice", "wrong"); wait > 0 && err == nil {
+		if wait, err := incoming.Password(t.Context(), core, incoming.Stranger("192.0.2.9"), "alice", "wrong"); wait > 0 && err == nil {
 			return
 		}
 	}
@@ -108,7 +108,7 @@ func TestDigest(t *testing.T) {
 	digest := hex.EncodeToString(sum[:])
 	try := func(want error, name account.Name, digest string) {
 		t.Helper()
-		if wait, err := incoming.Digest(t.Context(), core, "192.0.2.7", name, digest); wait != 0 || !errors.Is(err, want) {
+		if wait, err := incoming.Digest(t.Context(), core, incoming.Stranger("192.0.2.7"), name, digest); wait != 0 || !errors.Is(err, want) {
 			t.Errorf("%s: got %s %v, want %v", name, wait, err, want)
 		}
 	}
@@ -131,11 +131,11 @@ func TestDigest(t *testing.T) {
 	if got := log.String(); !strings.Contains(got, "account=alice") || !strings.Contains(got, "log in once") || strings.Contains(got, digest) {
 		t.Errorf("logged: got %s", got)
 	}
-	if _, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "wrong"); !errors.Is(err, incoming.ErrPassword) {
+	if _, err := incoming.Password(t.Context(), core, incoming.Stranger("192.0.2.7"), "alice", "wrong"); !errors.Is(err, incoming.ErrPassword) {
 		t.Errorf("got %v", err)
 	}
 	try(incoming.ErrPassword, "alice", digest)
-	if _, err := incoming.Password(t.Context(), core, "192.0.2.7", "alice", "right"); err != nil {
+	if _, err := incoming.Password(t.Context(), core, incoming.Stranger("192.0.2.7"), "alice", "right"); err != nil {
 		t.Errorf("got %v", err)
 	}
 	try(nil, "alice", digest)
@@ -152,7 +152,7 @@ func TestCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	use := func(network quinta.NetworkName, name account.Name, code string) error {
-		_, err := incoming.Code(t.Context(), core, network, "192.0.2.7", name, code)
+		_, err := incoming.Code(t.Context(), core, network, incoming.Stranger("192.0.2.7"), name, code)
 		return err
 	}
 	if err := use("matrix", "alice", code); !errors.Is(err, incoming.ErrCode) {
@@ -168,7 +168,7 @@ func TestCode(t *testing.T) {
 		t.Errorf("a second time: got %v", err)
 	}
 	for range 100 {
-		if wait, err := incoming.Code(t.Context(), core, "ca", "192.0.2.9", "alice", "000000"); wait > 0 && err == nil {
+		if wait, err := incoming.Code(t.Context(), core, "ca", incoming.Stranger("192.0.2.9"), "alice", "000000"); wait > 0 && err == nil {
 			return
 		}
 	}

@@ -10,18 +10,19 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// Password checks the password of an account, bounded per address and account.
+// Password checks the password of an account, bounded as [NewTry] says.
 // A wrong name and a wrong password give ErrPassword in the same time. wait is
 // when to try again, if that is not now. A hash of an earlier version that
 // matches is replaced by one that [Digest] can use.
-func Password(ctx context.Context, core *server.Core, addr string, name account.Name, password string) (wait time.Duration, err error) {
-	hash, wait, err := stored(ctx, core, addr, name)
+func Password(ctx context.Context, core *server.Core, by By, name account.Name, password string) (wait time.Duration, err error) {
+	try, hash, wait, err := stored(ctx, core, by, name)
 	if wait > 0 || err != nil {
 		return wait, err
 	}
 	if !core.Passwords.Matches(hash, password) {
 		return 0, ErrPassword
 	}
+	try.Right()
 	if !hash.Outdated() {
 		return 0, nil
 	}
@@ -35,12 +36,13 @@ func Password(ctx context.Context, core *server.Core, addr string, name account.
 // Digest is Password for clients that send the lower-case hexadecimal SHA-256
 // of the password in its place. Where the account's hash is of an earlier
 // version it gives ErrPassword and tells the operator.
-func Digest(ctx context.Context, core *server.Core, addr string, name account.Name, digest string) (wait time.Duration, err error) {
-	hash, wait, err := stored(ctx, core, addr, name)
+func Digest(ctx context.Context, core *server.Core, by By, name account.Name, digest string) (wait time.Duration, err error) {
+	try, hash, wait, err := stored(ctx, core, by, name)
 	if wait > 0 || err != nil {
 		return wait, err
 	}
 	if core.Passwords.MatchesDigest(hash, digest) {
+		try.Right()
 		return 0, nil
 	}
 	if hash.Outdated() {
@@ -51,10 +53,11 @@ func Digest(ctx context.Context, core *server.Core, addr string, name account.Na
 }
 
 // Code checks a login code of an account on a network and uses it up, bounded
-// per address and account. A wrong name, a wrong code and one that has expired
+// as [NewTry] says. A wrong name, a wrong code and one that has expired
 // give ErrCode. wait is when to try again, if that is not now.
-func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, addr string, name account.Name, code string) (wait time.Duration, err error) {
-	if wait := allow(core, addr, name); wait > 0 {
+func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, by By, name account.Name, code string) (wait time.Duration, err error) {
+	try, wait := NewTry(core, by, name)
+	if wait > 0 {
 		return wait, nil
 	}
 	right := false
@@ -62,26 +65,28 @@ func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, ad
 		right, err = account.UseCode(tx, network, name, code)
 		return err
 	})
-	if err == nil && !right {
-		err = ErrCode
+	if err != nil {
+		return 0, err
 	}
-	return 0, err
+	if !right {
+		return 0, ErrCode
+	}
+	try.Right()
+	return 0, nil
 }
 
-// allow bounds the logins of an address and of an account.
-func allow(core *server.Core, addr string, name account.Name) time.Duration {
-	wait := core.Limits.Allow("login", addr, server.RateLogin, 1)
-	return max(wait, core.Limits.Allow("login-account", string(name), server.RateLogin, 1))
-}
-
-// stored returns the hash to compare with, or how long to wait.
-func stored(ctx context.Context, core *server.Core, addr string, name account.Name) (hash account.PasswordHash, wait time.Duration, err error) {
-	if wait := allow(core, addr, name); wait > 0 {
-		return hash, wait, nil
+// stored returns the hash to compare with, or how long to wait. What is no name
+// of an account has the hash that no password matches.
+func stored(ctx context.Context, core *server.Core, by By, name account.Name) (try *Try, hash account.PasswordHash, wait time.Duration, err error) {
+	if try, wait = NewTry(core, by, name); wait > 0 {
+		return nil, hash, wait, nil
+	}
+	if _, err := account.ParseName(string(name)); err != nil {
+		return try, hash, 0, nil
 	}
 	err = core.Peek(ctx, func(tx *db.Tx) (err error) {
 		hash, err = account.Stored(tx, name)
 		return err
 	})
-	return hash, 0, err
+	return try, hash, 0, err
 }

@@ -57,7 +57,7 @@ func (c *call) postKeysClaim() (any, error) {
 			wants = append(wants, prekey.Want{User: user, Device: dev, Algorithm: alg})
 		}
 	}
-	if err := limited(c.Limits.Allow("keys-claim", string(c.user), rateClaim, len(wants))); err != nil {
+	if err := limited(c.Limits.Allow("keys-claim", server.ByUser(network, c.user), rateClaim, len(wants))); err != nil {
 		return nil, err
 	}
 	got, err := c.claim(wants)

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/directory"
@@ -55,7 +56,7 @@ func (c *call) postKeysUpload() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := limited(c.Limits.Allow("keys-upload", string(c.user), rateUpload, len(u.oneTime)+1)); err != nil {
+	if err := limited(c.Limits.Allow("keys-upload", server.ByUser(network, c.user), rateUpload, len(u.oneTime)+1)); err != nil {
 		return nil, err
 	}
 	var counts map[string]int64

@@ -56,7 +56,7 @@ func (c *call) postLogin() (any, error) {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a login needs a user")
 	}
 	name := c.loginName(user)
-	if err := c.checkPassword(name, q.Password); err != nil {
+	if err := c.checkPassword(incoming.Stranger(c.addr()), name, q.Password); err != nil {
 		return nil, err
 	}
 	return c.openDevice(name, q.DeviceID, q.DeviceName, nil)
@@ -73,8 +73,8 @@ func (c *call) loginName(user string) account.Name {
 
 // checkPassword gives one answer, M_FORBIDDEN, for a wrong name and a wrong
 // password, in the same time.
-func (c *call) checkPassword(name account.Name, password string) error {
-	wait, err := incoming.Password(c.ctx(), c.Core, c.addr(), name, password)
+func (c *call) checkPassword(by incoming.By, name account.Name, password string) error {
+	wait, err := incoming.Password(c.ctx(), c.Core, by, name, password)
 	if errors.Is(err, incoming.ErrPassword) {
 		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the user name or the password is wrong")
 	}

@@ -77,7 +77,7 @@ func (c *call) postUpload() (any, error) {
 
 // postCreate: "POST /_matrix/media/v1/create".
 func (c *call) postCreate() (any, error) {
-	if err := limited(c.Limits.Allow("upload", string(c.user), rateMedia, 1)); err != nil {
+	if err := limited(c.Limits.Allow("upload", server.ByUser(network, c.user), rateMedia, 1)); err != nil {
 		return nil, err
 	}
 	id, err := c.Blobs.NewID()
@@ -137,7 +137,7 @@ func fillError(err error) error {
 
 // upload makes the body durable and then commits what prepare returned for it.
 func (c *call) upload(prepare func(*blob.Blob) (func(*db.Tx) error, error)) (*blob.Blob, error) {
-	if err := limited(c.Limits.Allow("upload", string(c.user), rateMedia, 1)); err != nil {
+	if err := limited(c.Limits.Allow("upload", server.ByUser(network, c.user), rateMedia, 1)); err != nil {
 		return nil, err
 	}
 	name, err := fileName(c.param("filename"))

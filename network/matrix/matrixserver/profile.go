@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -54,25 +56,31 @@ func (s *homeserver) profileOf(tx *db.Tx, user quinta.UserID) (map[string]json.R
 	return out, nil
 }
 
-// getProfile: "GET /profile/{userId}".
-func (c *call) getProfile() (any, error) {
-	var p map[string]json.RawMessage
-	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
+// rateProfile bounds per address how many profiles are read: no login is needed,
+// and each answer says whether a user exists.
+var rateProfile = server.Rate{Every: time.Second, Burst: 300}
+
+// askedProfile returns all fields of the profile that a call asks for.
+func (c *call) askedProfile() (p map[string]json.RawMessage, err error) {
+	if err := limited(c.Limits.Allow("profile", server.ByAddr(c.addr()), rateProfile, 1)); err != nil {
+		return nil, err
+	}
+	err = c.View(c.ctx(), func(tx *db.Tx) (err error) {
 		p, err = c.profileOf(tx, quinta.UserID(c.path("userId")))
 		return err
 	})
 	return p, err
 }
 
+// getProfile: "GET /profile/{userId}".
+func (c *call) getProfile() (any, error) { return c.askedProfile() }
+
 // getProfileField: "GET /profile/{userId}/{keyName}". The two fields that
 // always existed answer with an empty object if they are not set.
 func (c *call) getProfileField() (any, error) {
 	field := c.path("field")
-	var p map[string]json.RawMessage
-	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		p, err = c.profileOf(tx, quinta.UserID(c.path("userId")))
-		return err
-	}); err != nil {
+	p, err := c.askedProfile()
+	if err != nil {
 		return nil, err
 	}
 	v, ok := p[field]

@@ -55,7 +55,7 @@ func (c *call) postRegister() (any, error) {
 	if err := c.interact(q.Auth, "register", stages...); err != nil {
 		return nil, err
 	}
-	if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 		return nil, err
 	}
 	if q.Password == nil {
@@ -101,7 +101,8 @@ func checkAccount(c *server.Core, name account.Name) error {
 	return nil
 }
 
-// wantedName checks the name that a client asks for, or makes one up.
+// wantedName checks the name that a client asks for, or makes one up. It counts
+// what an address asks, so that nobody lists the names.
 func (c *call) wantedName(want *string) (account.Name, error) {
 	if want == nil || *want == "" {
 		raw := make([]byte, 10)
@@ -115,6 +116,9 @@ func (c *call) wantedName(want *string) (account.Name, error) {
 	name, err := account.ParseName(strings.ToLower(*want))
 	if err != nil || checkAccount(c.Core, name) != nil {
 		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidUsername, "a user name has the characters a-z, 0-9 and ._=-/+")
+	}
+	if err := limited(c.Limits.Allow("available", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
+		return "", err
 	}
 	taken := false
 	if err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
@@ -131,9 +135,6 @@ func (c *call) wantedName(want *string) (account.Name, error) {
 
 // getAvailable: "GET /register/available".
 func (c *call) getAvailable() (any, error) {
-	if err := limited(c.Limits.Allow("available", c.addr(), server.RateRegister, 1)); err != nil {
-		return nil, err
-	}
 	want := c.param("username")
 	if want == "" {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which username?")
@@ -146,7 +147,7 @@ func (c *call) getAvailable() (any, error) {
 
 // getTokenValidity: "GET /register/m.login.registration_token/validity".
 func (c *call) getTokenValidity() (any, error) {
-	if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 		return nil, err
 	}
 	if c.Registration != server.RegistrationInvite {

@@ -70,7 +70,7 @@ var presets = map[string]preset{
 
 // postCreateRoom: "POST /createRoom".
 func (c *call) postCreateRoom() (any, error) {
-	if err := limited(c.Limits.Allow("create", string(c.user), rateCreate, 1)); err != nil {
+	if err := limited(c.Limits.Allow("create", server.ByUser(network, c.user), rateCreate, 1)); err != nil {
 		return nil, err
 	}
 	var q creation

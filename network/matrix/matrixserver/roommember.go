@@ -83,7 +83,7 @@ func (c *call) postJoin() (any, error) {
 // the reason, and whatever else the client wants to have there, as it could
 // write it itself. What the server decides on is left out.
 func (c *call) joinContent() (map[string]any, error) {
-	if err := limited(c.Limits.Allow("member", string(c.user), rateMember, 1)); err != nil {
+	if err := limited(c.Limits.Allow("member", server.ByUser(network, c.user), rateMember, 1)); err != nil {
 		return nil, err
 	}
 	var q reasonOf
@@ -243,7 +243,7 @@ var rateMember = server.Rate{Every: 200 * time.Millisecond, Burst: 100}
 // target reads the body of a call that changes another user's membership.
 func (c *call) target() (quinta.UserID, reasonOf, error) {
 	var q reasonOf
-	if err := limited(c.Limits.Allow("member", string(c.user), rateMember, 1)); err != nil {
+	if err := limited(c.Limits.Allow("member", server.ByUser(network, c.user), rateMember, 1)); err != nil {
 		return "", q, err
 	}
 	if err := c.decode(&q); err != nil {

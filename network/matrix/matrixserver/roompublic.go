@@ -128,7 +128,7 @@ var ratePublic = server.Rate{Every: 200 * time.Millisecond, Burst: 50}
 
 // publicRooms answers with one page of the public directory.
 func (c *call) publicRooms(q *publicQuery) (any, error) {
-	if err := limited(c.Limits.Allow("public rooms", c.addr(), ratePublic, 1)); err != nil {
+	if err := limited(c.Limits.Allow("public rooms", server.ByAddr(c.addr()), ratePublic, 1)); err != nil {
 		return nil, err
 	}
 	if s := c.param("server"); s != "" && s != c.Core.Name {

@@ -67,7 +67,7 @@ func (c *call) repeated(tx *db.Tx, p *proposal) (*room.Event, error) {
 // send adds p to the room of the path, once for each transaction id. prepare,
 // if not nil, may change or refuse p once the room is known.
 func (c *call) send(p proposal, prepare func(*roomWriter, *proposal) error) (any, error) {
-	if err := limited(c.Limits.Allow("send", string(c.user), rateSend, 1)); err != nil {
+	if err := limited(c.Limits.Allow("send", server.ByUser(network, c.user), rateSend, 1)); err != nil {
 		return nil, err
 	}
 	p.Sender, p.Device = c.user, c.device

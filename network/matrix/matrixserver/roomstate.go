@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
@@ -88,7 +89,7 @@ func (c *call) putState() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := limited(c.Limits.Allow("send", string(c.user), rateSend, 1)); err != nil {
+	if err := limited(c.Limits.Allow("send", server.ByUser(network, c.user), rateSend, 1)); err != nil {
 		return nil, err
 	}
 	typ, key := c.path("eventType"), c.stateKey()

@@ -85,7 +85,7 @@ func (c *call) getSync() (any, error) {
 	if q.initial || q.full {
 		what, rate = "first-sync", rateFirstSync
 	}
-	if err := limited(c.Limits.Allow(what, string(c.user), rate, 1)); err != nil {
+	if err := limited(c.Limits.Allow(what, server.ByUser(network, c.user), rate, 1)); err != nil {
 		return nil, err
 	}
 	w := &syncWait{call: c, until: time.Now().Add(q.wait), keys: []string{feed.User(network, c.user), feed.Device(network, c.user, c.device)}}

@@ -52,7 +52,7 @@ func (c *call) getThumbnail() (any, error) {
 		return nil, err
 	}
 	if v == nil {
-		if err := limited(c.Limits.Allow("thumbnail", string(c.user), rateThumbnail, 1)); err != nil {
+		if err := limited(c.Limits.Allow("thumbnail", server.ByUser(network, c.user), rateThumbnail, 1)); err != nil {
 			return nil, err
 		}
 		if v, err = c.makeThumbnail(b, size); err != nil {

@@ -58,10 +58,10 @@ func (c *call) putToDevice() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := limited(c.Limits.Allow("to-device", string(c.user), rateToDevice, named)); err != nil {
+	if err := limited(c.Limits.Allow("to-device", server.ByUser(network, c.user), rateToDevice, named)); err != nil {
 		return nil, err
 	}
-	if err := limited(c.Limits.Allow("to-device-bytes", string(c.user), rateToDeviceKB, 1+len(body)>>10)); err != nil {
+	if err := limited(c.Limits.Allow("to-device-bytes", server.ByUser(network, c.user), rateToDeviceKB, 1+len(body)>>10)); err != nil {
 		return nil, err
 	}
 	users := []quinta.UserID{c.user}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -110,9 +111,9 @@ func (c *call) stage(a authData) error {
 		if name != c.account() {
 			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the user name or the password is wrong")
 		}
-		return c.checkPassword(name, a.Password)
+		return c.checkPassword(incoming.Self(server.ByDevice(network, c.user, c.device)), name, a.Password)
 	case stageToken:
-		if err := limited(c.Limits.Allow("register", c.addr(), server.RateRegister, 1)); err != nil {
+		if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 			return err
 		}
 		ok := false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -130,6 +131,11 @@ func (s *mtprotoServer) answerOf(err error) *wire.RPCError {
 	return codes[kind]
 }
 
+// byKey is the device as limits count it: by the id of its authorisation key.
+func (c *conn) byKey() server.Who {
+	return server.ByDevice(name, "", quinta.DeviceID(strconv.FormatInt(c.keyID, 10)))
+}
+
 // rateCalls bounds the calls of one device.
 var rateCalls = server.Rate{Every: 10 * time.Millisecond, Burst: 400}
 
@@ -148,7 +154,7 @@ func (c *conn) call(ctx context.Context, body []byte) any {
 	if !ok {
 		return c.s.answerOf(c.unknown(ctx))
 	}
-	if wait := c.s.Limits.Allow("mtproto call", fmt.Sprint(c.keyID), rateCalls, 1); wait > 0 {
+	if wait := c.s.Limits.Allow("mtproto call", c.byKey(), rateCalls, 1); wait > 0 {
 		return c.s.answerOf(flood(wait))
 	}
 	defer c.s.turn(c.keyID)()

@@ -138,7 +138,7 @@ func requestEncryption(c *call, r *wire.RequestEncryption) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if wait := c.s.Limits.Allow("mtproto request", c.addr, rateRequests, 1); wait > 0 {
+	if wait := c.s.Limits.Allow("mtproto request", server.ByAddr(c.addr), rateRequests, 1); wait > 0 {
 		return nil, flood(wait)
 	}
 	ch := &chat{ID: int64(r.RandomID), Admin: c.user, Participant: peer, AdminKey: c.keyID, State: stateRequested, Created: c.tx.Now().Unix(), GA: ga}

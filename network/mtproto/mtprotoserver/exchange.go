@@ -65,7 +65,7 @@ func (c *conn) exchange(ctx context.Context, body []byte) (any, error) {
 }
 
 func (c *conn) beginExchange(ctx context.Context, nonce [16]byte) (any, error) {
-	if c.s.Limits.Allow("mtproto exchange", c.addr, rateExchange, 1) > 0 {
+	if c.s.Limits.Allow("mtproto exchange", server.ByAddr(c.addr), rateExchange, 1) > 0 {
 		return nil, errExchange
 	}
 	sec, err := c.s.secrets(ctx)

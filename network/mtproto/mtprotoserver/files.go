@@ -57,7 +57,7 @@ func (c *conn) savePart(ctx context.Context, file int64, part int32, data []byte
 	case int64(part)*int64(len(data)) > c.s.MaxUpload:
 		return nil, refuse(400, "FILE_PART_TOO_BIG")
 	}
-	if wait := c.s.Limits.Allow("mtproto part", fmt.Sprint(c.keyID), rateParts, 1); wait > 0 {
+	if wait := c.s.Limits.Allow("mtproto part", c.byKey(), rateParts, 1); wait > 0 {
 		return nil, flood(wait)
 	}
 	id, err := c.s.Blobs.NewID()

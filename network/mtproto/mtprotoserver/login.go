@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -90,10 +91,8 @@ func sendCode(c *call, r *wire.SendCode) (any, error) {
 	if c.who != "" {
 		return nil, refuse(400, "ALREADY_LOGGED_IN")
 	}
-	for _, key := range []string{"mtproto code " + c.addr, "mtproto code " + phone} {
-		if wait := c.s.Limits.Allow("login", key, server.RateLogin, 1); wait > 0 {
-			return nil, flood(wait)
-		}
+	if wait := c.s.Limits.Allow("mtproto code", server.ByAddr(c.addr), server.RateLogin, 1); wait > 0 {
+		return nil, flood(wait)
 	}
 	return &wire.SentCode{Type: &wire.SentCodeTypeSms{Length: account.CodeLength}, PhoneCodeHash: c.codeHash(phone)}, nil
 }
@@ -110,10 +109,10 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	case r.PhoneCodeHash != c.codeHash(phone):
 		return nil, refuse(400, "PHONE_CODE_EXPIRED")
 	}
-	for _, key := range []string{"mtproto sign " + c.addr, "mtproto sign " + phone} {
-		if wait := c.s.Limits.Allow("login", key, server.RateLogin, 1); wait > 0 {
-			return nil, flood(wait)
-		}
+	// A number counts alike whether or not anybody has it.
+	try, wait := incoming.NewTry(c.s.Core, incoming.Stranger(c.addr), account.Name("+"+phone))
+	if wait > 0 {
+		return nil, flood(wait)
 	}
 	who, err := byPhone(c.tx, phone)
 	if err != nil {
@@ -129,6 +128,7 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	if !ok {
 		return rpcError(400, "PHONE_CODE_INVALID"), nil
 	}
+	try.Right()
 	if err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -190,7 +191,7 @@ func resolveUsername(c *call, r *wire.ResolveUsername) (any, error) {
 // rateResolve bounds how often one user looks for people, so that nobody walks
 // through all numbers.
 func (c *call) resolved(find func() (account.Name, error), none string) (any, error) {
-	if wait := c.s.Limits.Allow("mtproto resolve", strconv.FormatInt(c.user, 10), rateResolve, 1); wait > 0 {
+	if wait := c.s.Limits.Allow("mtproto resolve", server.ByUser(name, quinta.UserID(strconv.FormatInt(c.user, 10))), rateResolve, 1); wait > 0 {
 		return nil, flood(wait)
 	}
 	who, err := find()

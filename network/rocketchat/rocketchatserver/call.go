@@ -98,12 +98,12 @@ func (s *rcServer) serveREST(w http.ResponseWriter, r *http.Request, path string
 }
 
 func (c *call) run(route string, e endpoint) (any, error) {
-	who := c.addr
+	who := server.ByAddr(c.addr)
 	if !e.open {
 		if err := c.authenticate(c.r.Header.Get(wire.HeaderUser), c.r.Header.Get(wire.HeaderToken)); err != nil {
 			return nil, err
 		}
-		who = c.me.ID
+		who = server.ByUser(name, c.me.user())
 	}
 	if e.rate != (server.Rate{}) {
 		if err := limited(c.Limits.Allow("rocketchat "+route, who, e.rate, 1)); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/internal/socket"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
@@ -181,7 +182,7 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
 	defer cancel()
 	k.ctx = ctx
-	who := c.addr
+	who := server.ByAddr(c.addr)
 	if !m.open {
 		if c.me.ID == "" {
 			return nil, wire.NewError(http.StatusUnauthorized, "error-invalid-user", "You must be logged in to do this.")
@@ -189,7 +190,7 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 		if err := k.authenticate(c.me.ID, c.token); err != nil {
 			return nil, err
 		}
-		who = c.me.ID
+		who = server.ByUser(name, c.me.user())
 	}
 	if err := limited(c.Limits.Allow("rocketchat "+f.Method, who, rateWrite, 1)); err != nil {
 		return nil, err

@@ -71,14 +71,14 @@ func (s *rcServer) localPart(user string) account.Name {
 }
 
 // prove checks a password; a wrong name and a wrong password look alike.
-func (c *call) prove(local account.Name, p password) error {
+func (c *call) prove(by incoming.By, local account.Name, p password) error {
 	var wait time.Duration
 	var err error
 	switch {
 	case p.Digest != "" && p.Algorithm == "sha-256":
-		wait, err = incoming.Digest(c.ctx, c.Core, c.addr, local, strings.ToLower(p.Digest))
+		wait, err = incoming.Digest(c.ctx, c.Core, by, local, strings.ToLower(p.Digest))
 	case p.clear != "":
-		wait, err = incoming.Password(c.ctx, c.Core, c.addr, local, p.clear)
+		wait, err = incoming.Password(c.ctx, c.Core, by, local, p.clear)
 	default:
 		return errPassword
 	}
@@ -105,7 +105,7 @@ func (c *call) enter(in credential) error {
 		return err
 	}
 	local := c.localPart(in.User)
-	if err := c.prove(local, in.Password); err != nil {
+	if err := c.prove(incoming.Stranger(c.addr), local, in.Password); err != nil {
 		return err
 	}
 	return c.open(local, func(*db.Tx) error { return nil })
@@ -244,7 +244,7 @@ func (c *call) register() (any, error) {
 	if c.Registration == server.RegistrationClosed {
 		return nil, forbidden("accounts of this server are made by its operator")
 	}
-	if err := limited(c.Limits.Allow("register", c.addr, server.RateRegister, 1)); err != nil {
+	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr), server.RateRegister, 1)); err != nil {
 		return nil, err
 	}
 	local, err := account.ParseName(strings.ToLower(q.Username))
@@ -283,7 +283,7 @@ func (c *call) secondFactor() error {
 		e.Details = map[string]any{"method": "password", "codeGenerated": false, "availableMethods": []string{}}
 		return e
 	}
-	err := c.prove(c.me.Name, password{Digest: code, Algorithm: "sha-256"})
+	err := c.prove(incoming.Self(server.ByDevice(name, c.me.user(), c.device)), c.me.Name, password{Digest: code, Algorithm: "sha-256"})
 	if errors.Is(err, errPassword) {
 		e := wire.NewError(http.StatusBadRequest, wire.CodeTwoFactorWrong, "TOTP Invalid")
 		e.Details = map[string]any{"method": "password"}

@@ -73,12 +73,12 @@ func (c *call) run(route string, e endpoint) (any, error) {
 	defer cancel()
 	c.r = c.r.WithContext(ctx)
 	if err := c.authenticate(); err != nil {
-		if wait := c.Limits.Allow("xmpp token", incoming.Addr(c.r), rateBad, 1); wait > 0 {
+		if wait := c.Limits.Allow("xmpp token", server.ByAddr(incoming.Addr(c.r)), rateBad, 1); wait > 0 {
 			return nil, limited(wait)
 		}
 		return nil, err
 	}
-	if wait := c.Limits.Allow("xmpp "+route, string(c.grant.User), e.rate, 1); wait > 0 {
+	if wait := c.Limits.Allow("xmpp "+route, server.ByUser(network, c.grant.User), e.rate, 1); wait > 0 {
 		return nil, limited(wait)
 	}
 	return e.handle(c)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
+	"github.com/quinta-chat/quinta/server"
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp"
 	"mellium.im/xmpp/component"
@@ -300,7 +301,7 @@ func (s *xmppServer) tokenByIQ(ctx context.Context, from jid.JID, in *wire.Token
 		return nil, errNoURL
 	}
 	user := quinta.UserID(from.Bare().String())
-	if wait := s.Limits.Allow("xmpp mint", string(user), rateWrite, 1); wait > 0 {
+	if wait := s.Limits.Allow("xmpp mint", server.ByUser(network, user), rateWrite, 1); wait > 0 {
 		return nil, quinta.E(quinta.KindLimited, "token", "too many requests")
 	}
 	token, expires, err := s.mint(ctx, user, in.Thumbprint)

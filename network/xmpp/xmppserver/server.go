@@ -16,14 +16,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
+// network is the name of the network.
+const network quinta.NetworkName = "xmpp"
+
 // Network is the XMPP server half.
 var Network = server.Network{
-	Name:     "xmpp",
+	Name:     network,
 	Schemas:  []db.Schema{schema},
 	Settings: settings,
 	Commands: commands,

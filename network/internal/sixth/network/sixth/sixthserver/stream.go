@@ -147,7 +147,7 @@ func (s *stream) login(ctx context.Context, in *wire.Login, a *wire.Answer) erro
 		a.Code = wire.Unauthenticated
 		return nil
 	}
-	wait, err := incoming.Code(ctx, s.Core, name, s.addr, who, in.Code)
+	wait, err := incoming.Code(ctx, s.Core, name, incoming.Stranger(s.addr), who, in.Code)
 	if wait > 0 {
 		a.Code = wire.Later
 		return nil

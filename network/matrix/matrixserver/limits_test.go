@@ -1,0 +1,52 @@
+package matrixserver_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/quinta-chat/quinta/quintatest"
+)
+
+// TestAttackNamesListed: somebody without an account asks POST /register, GET
+// /register/available and GET /profile for names until they are refused.
+func TestAttackNamesListed(t *testing.T) {
+	s := newStage(t, quintatest.RateLimits())
+	for what, ask := range map[string]func(name string) *reply{
+		"register": func(name string) *reply {
+			return s.nobody().post(v3+"/register", object{"username": name, "password": "x"})
+		},
+		"profile": func(name string) *reply { return s.nobody().get(v3 + "/profile/@" + name + ":hs1") },
+		"field":   func(name string) *reply { return s.nobody().get(v3 + "/profile/@" + name + ":hs1/displayname") },
+	} {
+		told := 0
+		for i := range 400 {
+			if ask(fmt.Sprint("name", i)).Status == 429 {
+				break
+			}
+			told++
+		}
+		if told > 310 {
+			t.Errorf("%s: %d names told apart, want a limit", what, told)
+		}
+		if what == "register" && told > 12 {
+			t.Errorf("register: %d names told apart, want at most 10 and what comes with time", told)
+		}
+	}
+}
+
+// TestAttackLockOut: a stranger who tries an account's password until the
+// server refuses them, from the owner's own address, keeps the owner's device
+// from nothing for which it is asked for the password again.
+func TestAttackLockOut(t *testing.T) {
+	s := newStage(t, quintatest.RateLimits())
+	alice := s.register("alice")
+	r := s.nobody().post(v3+"/login", object{"type": "m.login.password", "user": "alice", "password": "x"})
+	for range 30 {
+		r = s.nobody().post(v3+"/login", object{"type": "m.login.password", "user": "alice", "password": "x"})
+	}
+	r.fails(429, "M_LIMIT_EXCEEDED")
+	auth := object{"type": "m.login.password", "identifier": object{"type": "m.id.user", "user": "alice"}, "password": password}
+	r = alice.post(v3+"/account/password", object{"new_password": "second"})
+	auth["session"] = r.text("session")
+	alice.post(v3+"/account/password", object{"new_password": "second", "auth": auth}).want(200)
+}
