@@ -25,7 +25,7 @@ type command = cli.Command[run]
 func commands() []*command {
 	return []*command{
 		loginCommand, registerCommand, logoutCommand, accountsCommand,
-		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, membersCommand,
+		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, encryptCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
 		devicesCommand, verifyCommand, keysCommand, doctorCommand, restoredCommand,
 		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand, timerCommand,

@@ -323,22 +323,15 @@ func (w *work) doneReset(req Req, ans Ans) error {
 	}
 	switch ans.Code {
 	case "":
-		if r.Pending == nil || r.Pending.KeyID != req.KeyID {
-			return w.ask(Req{Kind: ReqRoom, Room: req.Room})
+		if r.State.KeyID != req.KeyID { // else the room's new state came first
+			if r.Pending == nil || r.Pending.KeyID != req.KeyID {
+				return w.ask(Req{Kind: ReqRoom, Room: req.Room})
+			}
+			if err := w.replaced(r, req); err != nil {
+				return err
+			}
 		}
-		k, err := ParseRoomKey(r.Pending.KeyID, r.Pending.JWK)
-		if err != nil {
-			return e2ee.Damaged(roomKeyOf(req.Room))
-		}
-		if old := r.State.OwnKey; old != "" {
-			r.State.Old = mergeOld([]OldKey{{KeyID: r.State.KeyID, TS: DateOf(w.now), Key: old}}, r.State.Old)
-		}
-		if _, err := w.keepKey(r, k, r.Pending.At); err != nil {
-			return err
-		}
-		r.State.KeyID, r.State.OwnKey, r.Pending, r.Rotate = req.KeyID, req.Key, nil, ""
-		w.meta.OfferAfter = 0
-		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: req.Room}, Detail: "the room has a new key"})
+		r.Rotate, w.meta.OfferAfter = "", 0
 		_, err = w.reqs.Put(Req{Kind: ReqWaiting, Rooms: []quinta.RoomID{req.Room}})
 		return err
 	case CodeNotAllowed, CodeUnauthorized:
@@ -350,6 +343,23 @@ func (w *work) doneReset(req Req, ans Ans) error {
 	// Another reset is under way, or it failed: the room says which key counts.
 	r.RotateWait = w.later()
 	return w.ask(Req{Kind: ReqRoom, Room: req.Room})
+}
+
+// replaced makes the key of a reset the room's.
+func (w *work) replaced(r *room, req Req) error {
+	k, err := ParseRoomKey(r.Pending.KeyID, r.Pending.JWK)
+	if err != nil {
+		return e2ee.Damaged(roomKeyOf(req.Room))
+	}
+	if old := r.State.OwnKey; old != "" {
+		r.State.Old = mergeOld([]OldKey{{KeyID: r.State.KeyID, TS: DateOf(w.now), Key: old}}, r.State.Old)
+	}
+	if _, err := w.keepKey(r, k, r.Pending.At); err != nil {
+		return err
+	}
+	r.State.KeyID, r.State.OwnKey, r.Pending = req.KeyID, req.Key, nil
+	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: req.Room}, Detail: "the room has a new key"})
+	return nil
 }
 
 // Rotate replaces the key of a room, so that who was in it reads nothing that is

@@ -135,9 +135,7 @@ func (w *work) takeRoom(s RoomState) error {
 		}
 	}
 	if was.KeyID != "" && was.KeyID != s.KeyID {
-		if r.Pending == nil || r.Pending.KeyID != s.KeyID {
-			w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: s.ID}, Detail: "the room has a new key"})
-		}
+		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: s.ID}, Detail: "the room has a new key"})
 		r.Rotate = ""
 	}
 	if fresh || was.Name != s.Name || was.Encrypted != s.Encrypted {

@@ -79,7 +79,7 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 			return none, err
 		}
 	}
-	a, err := c.signIn(ctx, op, user, in)
+	a, at, err := c.signIn(ctx, op, user, in)
 	if err != nil {
 		return none, err
 	}
@@ -95,11 +95,20 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if acc.Name == "" {
 		acc.Name = defaultDeviceName
 	}
-	if err := st.Update(ctx, func(tx e2ee.Tx) error { return e2ee.Store(tx, keyAccount, acc) }); err != nil {
-		return none, err
+	if at.IsZero() {
+		at = env.Now()
 	}
 	s := newSession(n, st, env, acc)
 	defer s.link.close()
+	if err := st.Update(ctx, func(tx e2ee.Tx) error {
+		// What is said from now on comes by itself; the rest is history.
+		if _, err := s.machine.Receive(tx, rocketchat.In{Since: rocketchat.DateOf(at)}); err != nil {
+			return err
+		}
+		return e2ee.Store(tx, keyAccount, acc)
+	}); err != nil {
+		return none, err
+	}
 	// The login stands whatever becomes of this: a key pair that is not stored is
 	// in the store of this device, and offered again when the session runs.
 	kctx, cancel := context.WithTimeout(ctx, keysWithin)
@@ -135,16 +144,17 @@ func (s *Session) openKeys(ctx context.Context, in client.Credentials) error {
 }
 
 // signIn logs in with the password, and with what the server asks for besides.
-func (c *conn) signIn(ctx context.Context, op, user string, in client.Credentials) (a wire.Login, err error) {
+// It returns the server's time of the login.
+func (c *conn) signIn(ctx context.Context, op, user string, in client.Credentials) (a wire.Login, at time.Time, err error) {
 	secret, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
 	if err != nil {
-		return a, err
+		return a, at, err
 	}
 	body := object{"user": user, "password": secret.Reveal()}
-	err = c.post(ctx, op, "login", body, &a)
+	at, err = c.call(ctx, op, http.MethodPost, wire.PathAPI+"login", nil, body, &a)
 	e, refused := errors.AsType[*wire.Error](err)
 	if !refused || e.Code != wire.CodeTwoFactor {
-		return a, err
+		return a, at, err
 	}
 	method, _ := e.Details.(string)
 	code := ""
@@ -154,7 +164,7 @@ func (c *conn) signIn(ctx context.Context, op, user string, in client.Credential
 	} else {
 		second, err := in.Answer(ctx, client.Question{Kind: client.AskSecondFactor, Text: "the server asks for a code by " + printable.Line(method)})
 		if err != nil {
-			return a, err
+			return a, at, err
 		}
 		code = second.Reveal()
 	}
@@ -162,8 +172,8 @@ func (c *conn) signIn(ctx context.Context, op, user string, in client.Credential
 	head := http.Header{}
 	head.Set(wire.HeaderCode, code)
 	head.Set(wire.HeaderMethod, method)
-	_, err = c.call(ctx, op, http.MethodPost, wire.PathAPI+"login", head, body, &a)
-	return a, err
+	at, err = c.call(ctx, op, http.MethodPost, wire.PathAPI+"login", head, body, &a)
+	return a, at, err
 }
 
 // version asks what the server is.

@@ -18,6 +18,7 @@ var (
 	_ client.MemberLister = (*Session)(nil)
 	_ client.Moderator    = (*Session)(nil)
 	_ client.KeyRotator   = (*Session)(nil)
+	_ client.Encrypter    = (*Session)(nil)
 )
 
 // Rooms implements client.Talker. It does not speak to the server.
@@ -89,7 +90,27 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	return id, nil
 }
 
-// encrypt switches encryption on in a room.
+// Encrypt implements client.Encrypter. An owner of the room may do it, and both
+// people of a direct conversation. The server must then say that it is on.
+func (s *Session) Encrypt(ctx context.Context, id quinta.RoomID) error {
+	const op = "switching encryption on"
+	r, err := s.room(ctx, id)
+	if err != nil {
+		return errorOf(op, err)
+	}
+	if r.Encrypted {
+		return nil
+	}
+	if err := s.encrypt(ctx, id); err != nil {
+		return err
+	}
+	if r, err = s.room(ctx, id); err == nil && !r.Encrypted {
+		return quinta.E(quinta.KindUnavailable, op, "the server has not switched it on")
+	}
+	return errorOf(op, err)
+}
+
+// encrypt asks the server to switch encryption on in a room.
 func (s *Session) encrypt(ctx context.Context, id quinta.RoomID) error {
 	if err := s.link.post(ctx, "switching encryption on", "rooms.saveRoomSettings", object{"rid": id, "encrypted": true}, nil); err != nil {
 		return err

@@ -253,3 +253,40 @@ func TestLoginAsks(t *testing.T) {
 		}
 	}
 }
+
+// TestEncryptLater: a room in clear takes a message only with consent; encryption is
+// switched on by its owner, and then nothing leaves in clear any more.
+func TestEncryptLater(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room, err := alice.s.Create(t.Context(), client.NewRoom{Name: "open", Invite: []quinta.UserID{"bob"}, Clear: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.s.Send(t.Context(), room, client.Text("x")); quinta.KindOf(err) != quinta.KindForbidden {
+		t.Errorf("got %v, want KindForbidden", err)
+	}
+	alice.posts(room, client.Draft{Text: "in clear", Clear: true})
+	if m := bob.reads("in clear"); m.Encrypted {
+		t.Errorf("got %+v", m)
+	}
+	if err := bob.s.Encrypt(t.Context(), room); quinta.KindOf(err) != quinta.KindForbidden {
+		t.Errorf("got %v, want KindForbidden for one who is no owner", err)
+	}
+	if err := alice.s.Encrypt(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.s.Encrypt(t.Context(), room); err != nil {
+		t.Errorf("got %v the second time", err)
+	}
+	alice.posts(room, client.Draft{Text: "sealed", Clear: true})
+	if m := bob.reads("sealed"); !m.Encrypted || m.Weakness != "" {
+		t.Errorf("got %+v", m)
+	}
+	bob.waits("the room is encrypted", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom })
+	bob.posts(room, client.Draft{Text: "sealed too", Clear: true})
+	if m := alice.reads("sealed too"); !m.Encrypted {
+		t.Errorf("got %+v", m)
+	}
+}
