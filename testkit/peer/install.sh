@@ -16,6 +16,7 @@ npm:/usr/bin/npm
 libolm-dev:/usr/include/olm/olm.h
 prosody:/usr/bin/prosody
 lua-sec:/usr/share/lua/*/ssl.lua
+ejabberd:/usr/sbin/ejabberdctl
 '
 
 there() {

@@ -28,13 +28,18 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if err != nil || user.Localpart() == "" || user.Resourcepart() != "" || keysrv.CheckJID(quinta.UserID(user.String())) != nil {
 		return quinta.Device{}, quinta.E(quinta.KindInvalid, op, "the user is a JID such as romeo@example.org")
 	}
-	a := account{Server: strings.TrimSpace(in.Server), User: quinta.UserID(user.String()), Name: in.DeviceName, Password: in.Password.Reveal()}
+	a := account{Server: strings.TrimSpace(in.Server), User: quinta.UserID(user.String()), Name: in.DeviceName}
 	if a.Server == "" {
 		a.Server = user.Domainpart()
 	}
 	if err := checkServer(a.Server); err != nil {
 		return quinta.Device{}, err
 	}
+	secret, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
+	if err != nil {
+		return quinta.Device{}, err
+	}
+	a.Password = secret.Reveal()
 	if a.Device, err = n.begin(ctx, st, env, a.User); err != nil {
 		return quinta.Device{}, err
 	}

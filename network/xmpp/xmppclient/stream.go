@@ -24,6 +24,8 @@ import (
 const (
 	connectWithin = 30 * time.Second
 	answerWithin  = 30 * time.Second
+	// closeWithin bounds how long the end of a stream waits for the server's.
+	closeWithin = 2 * time.Second
 )
 
 // maxInbox bounds the stanzas that came and were not taken: with more the
@@ -237,8 +239,17 @@ func (c *connection) pop() []*wire.Message {
 // alive reports whether the stream has not ended.
 func (c *connection) alive() bool { return c.ended.Err() == nil }
 
-// close ends the stream.
+// close ends the stream in order, so that the server delivers nothing more to
+// it: what it hands to a connection that is gone can be lost.
 func (c *connection) close() {
+	if c.alive() && c.conn.SetWriteDeadline(time.Now().Add(closeWithin)) == nil && c.session.Close() == nil {
+		t := time.NewTimer(closeWithin)
+		defer t.Stop()
+		select {
+		case <-c.ended.Done():
+		case <-t.C:
+		}
+	}
 	c.conn.Close()
 	<-c.ended.Done()
 }

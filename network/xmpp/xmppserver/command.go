@@ -22,11 +22,12 @@ var commands = []server.Command{
 		Name: "xmpp setup", Line: "make the component's secret, and print the XMPP server's configuration",
 		Usage: `
 Xmpp setup makes the secret with which the key server proves itself to the XMPP
-server, keeps it sealed in the store, and prints the lines that belong into the
-configuration of Prosody. The secret that there is stays, unless --new is on.
+server, keeps it sealed in the store, and prints the lines for the configuration
+of that server: of prosody for the end of the file, of ejabberd for the end of
+the list "listen". The secret that there is stays, unless --new is on.
 
     quintad xmpp setup prosody
-    quintad xmpp setup prosody --component keys.example.org
+    quintad xmpp setup ejabberd --component keys.example.org
 
 The name of the component is that of the setting xmpp-component if it is not
 given.
@@ -90,8 +91,9 @@ func onServer(run func(context.Context, *xmppServer, server.CommandInput) (strin
 }
 
 func commandSetup(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
-	if in.Args[0] != "prosody" {
-		return "", quinta.E(quinta.KindInvalid, "xmpp", "the XMPP server whose lines are known is prosody")
+	lines, ok := setups[in.Args[0]]
+	if !ok {
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "the XMPP servers whose lines are known are prosody and ejabberd")
 	}
 	name := strings.ToLower(in.Flags["component"])
 	if name == "" {
@@ -114,12 +116,21 @@ func commandSetup(ctx context.Context, s *xmppServer, in server.CommandInput) (s
 		}
 		secret = hex.EncodeToString(raw)
 	}
-	var b strings.Builder
-	if port != "5347" {
-		fmt.Fprintf(&b, "component_ports = { %s }\n", port)
-	}
-	fmt.Fprintf(&b, "Component %q\n    component_secret = %q\n", name, secret)
-	return b.String(), nil
+	return lines(name, port, secret), nil
+}
+
+// setups are the lines of a component for the XMPP servers that are known.
+var setups = map[string]func(name, port, secret string) string{
+	"prosody": func(name, port, secret string) string {
+		lines := fmt.Sprintf("Component %q\n    component_secret = %q\n", name, secret)
+		if port != "5347" {
+			lines = fmt.Sprintf("-- before the first VirtualHost: component_ports = { %s }\n", port) + lines
+		}
+		return lines
+	},
+	"ejabberd": func(name, port, secret string) string {
+		return fmt.Sprintf("  -\n    port: %s\n    ip: \"127.0.0.1\"\n    module: ejabberd_service\n    hosts:\n      %s:\n        password: %q\n", port, name, secret)
+	},
 }
 
 func commandShow(ctx context.Context, s *xmppServer, _ server.CommandInput) (string, error) {

@@ -357,13 +357,20 @@ func TestSetup(t *testing.T) {
 		if err != nil || err2 != nil || one != two || !strings.HasPrefix(one, "Component \"keys.test.example\"\n    component_secret = \"") {
 			t.Errorf("got %q and %q, %v, %v", one, two, err, err2)
 		}
-		if three, err := run("new", "on", "port", "5400"); err != nil || strings.Contains(three, strings.Split(one, "\"")[3]) || !strings.HasPrefix(three, "component_ports = { 5400 }") {
+		if three, err := run("new", "on", "port", "5400"); err != nil || strings.Contains(three, strings.Split(one, "\"")[3]) || !strings.HasPrefix(three, "-- before the first VirtualHost: component_ports = { 5400 }") {
 			t.Errorf("got %q, %v, want another secret", three, err)
 		}
 		for _, bad := range [][]string{{"component", ""}, {"port", "0"}, {"component", "a b"}} {
 			if _, err := run(bad...); quinta.KindOf(err) != quinta.KindInvalid {
 				t.Errorf("%q: got %v, want invalid", bad, err)
 			}
+		}
+		lines, err := s.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{"ejabberd"}, Flags: map[string]string{"component": "keys.test.example", "port": "5347", "new": "off"}})
+		if err != nil || !strings.HasPrefix(lines, "  -\n    port: 5347\n    ip: \"127.0.0.1\"\n    module: ejabberd_service\n    hosts:\n      keys.test.example:\n        password: \"") {
+			t.Errorf("got %q, %v", lines, err)
+		}
+		if _, err := s.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{"other"}, Flags: map[string]string{"component": "keys.test.example", "port": "5347", "new": "off"}}); quinta.KindOf(err) != quinta.KindInvalid {
+			t.Errorf("got %v, want invalid", err)
 		}
 		out, err := s.Core.RunCommand(t.Context(), "xmpp show", server.CommandInput{})
 		if err != nil || !strings.Contains(out, "domains        test.example") {

@@ -20,7 +20,7 @@ import (
 	"github.com/quinta-chat/quinta/network/xmpp/xmppserver"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
-	"github.com/quinta-chat/quinta/testkit/peer/prosody"
+	"github.com/quinta-chat/quinta/testkit/peer/xmpphost"
 )
 
 const password = "correct horse"
@@ -28,27 +28,38 @@ const password = "correct horse"
 // component is the name of the key server.
 const component = "keys.localhost"
 
-// A stage is a Prosody with a key server beside it.
+// A stage is an XMPP server with a key server beside it.
 type stage struct {
-	t       *testing.T
-	prosody *prosody.Server
-	keys    *quintatest.Server
+	t    *testing.T
+	xmpp *xmpphost.Server
+	keys *quintatest.Server
 }
 
-func newStage(t *testing.T, opts ...quintatest.Option) *stage {
+// each runs fn beside every kind of server.
+func each(t *testing.T, fn func(t *testing.T, s *stage)) {
 	t.Helper()
-	s := &stage{t: t, prosody: prosody.New(t)}
-	s.keys = quintatest.StartNetworks(t, []server.Network{xmppserver.Network}, append([]quintatest.Option{
-		quintatest.Setting("xmpp-component", component+"@"+s.prosody.Component)}, opts...)...)
-	lines, err := s.keys.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{"prosody"}, Flags: map[string]string{"component": component, "port": "5347"}})
+	t.Parallel()
+	for _, k := range xmpphost.Kinds {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			fn(t, newStage(t, k))
+		})
+	}
+}
+
+func newStage(t *testing.T, k xmpphost.Kind) *stage {
+	t.Helper()
+	s := &stage{t: t, xmpp: xmpphost.New(t, k)}
+	s.keys = quintatest.StartNetworks(t, []server.Network{xmppserver.Network}, quintatest.Setting("xmpp-component", component+"@"+s.xmpp.Component))
+	lines, err := s.keys.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{k.Name}, Flags: map[string]string{"component": component, "port": s.xmpp.ComponentPort(), "new": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.prosody.Configure(lines)
+	s.xmpp.Configure(lines)
 	for _, name := range []string{"romeo", "juliet", "tybalt"} {
-		s.prosody.AddUser(name, password)
+		s.xmpp.AddUser(name, password)
 	}
-	s.prosody.Start()
+	s.xmpp.Start()
 	return s
 }
 
@@ -69,7 +80,7 @@ func env() e2ee.Env { return e2ee.Env{Now: time.Now, Rand: rand.Reader} }
 
 // seat makes a device that has not logged in.
 func (s *stage) seat(name string) *seat {
-	return &seat{s: s, user: quinta.UserID(name + "@" + prosody.Domain), store: memory.New(), news: make(chan struct{}, 1)}
+	return &seat{s: s, user: quinta.UserID(name + "@" + xmpphost.Domain), store: memory.New(), news: make(chan struct{}, 1)}
 }
 
 // login makes a new device and lets it run.
@@ -81,7 +92,7 @@ func (s *stage) login(name string) *seat {
 	var err error
 	// The component may still be connecting.
 	for range 100 {
-		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: "xmpp://" + s.prosody.Client, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
+		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: "xmpp://" + s.xmpp.Client, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)

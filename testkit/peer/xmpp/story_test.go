@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/testkit/peer/program"
-	"github.com/quinta-chat/quinta/testkit/peer/prosody"
 	"github.com/quinta-chat/quinta/testkit/peer/quintad"
+	"github.com/quinta-chat/quinta/testkit/peer/xmpphost"
 )
 
 // buildQuinta builds the client program once.
@@ -53,17 +53,26 @@ func (h *home) must(args ...string) string {
 	return out
 }
 
-// TestStory: from nothing to an encrypted word beside a Prosody, with the two
+// TestStory: from nothing to an encrypted word beside an XMPP server, with the two
 // programs: setting up, serving, two logins, a conversation, a word, reading.
 func TestStory(t *testing.T) {
 	t.Parallel()
+	for _, k := range xmpphost.Kinds {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			story(t, k)
+		})
+	}
+}
+
+func story(t *testing.T, k xmpphost.Kind) {
 	bin, err := buildQuinta()
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := prosody.New(t)
+	x := xmpphost.New(t, k)
 	keys := quintad.Start(t, quintad.Config{Args: []string{"--xmpp-component", component + "@" + x.Component}})
-	x.Configure(keys.Command("xmpp", "setup", "prosody"))
+	x.Configure(keys.Command("xmpp", "setup", k.Name, "--port", x.ComponentPort()))
 	for _, name := range []string{"romeo", "juliet"} {
 		x.AddUser(name, password)
 	}

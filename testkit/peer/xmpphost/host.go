@@ -1,6 +1,6 @@
-// Package prosody runs a Prosody for tests: unmodified, as Debian has it, on
-// loopback, with a folder and a certificate of its own.
-package prosody
+// Package xmpphost runs XMPP servers for tests: Prosody and ejabberd, unmodified,
+// as Debian has them, on loopback, with a folder and a certificate of their own.
+package xmpphost
 
 import (
 	"bytes"
@@ -10,13 +10,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,26 +26,45 @@ import (
 // Domain is the domain of the users.
 const Domain = "localhost"
 
-// A Server is a running Prosody.
+// A Kind is one make of server.
+type Kind struct {
+	// Name is its name in "quintad xmpp setup".
+	Name string
+	// programs are what must be there.
+	programs []string
+	// file is the name of its configuration.
+	file string
+	// config is its configuration, before the lines of the component; run the
+	// command that runs it in the foreground.
+	config func(s *Server) string
+	run    func(s *Server) *exec.Cmd
+	// addUser makes an account before the server runs.
+	addUser func(s *Server, name, password string)
+}
+
+// Kinds are the servers that everything is tested beside.
+var Kinds = []Kind{prosody, ejabberd}
+
+// A Server is a server with its folder.
 type Server struct {
-	tb  testing.TB
-	dir string
+	Kind Kind
+	tb   testing.TB
+	dir  string
 	// Client and Component are the addresses of its ports.
 	Client, Component string
+	users             []string // of ejabberd: name and password in turn
 	cmd               *exec.Cmd
 	out               *bytes.Buffer
 	done              chan struct{}
 }
 
-// New makes the folder and the certificate of a Prosody; Start runs it. extra
-// are lines at the end of its configuration, such as the component's; they may
-// be set later with Configure.
-func New(tb testing.TB) *Server {
+// New makes the folder and the certificate of a server; Start runs it.
+func New(tb testing.TB, k Kind) *Server {
 	tb.Helper()
-	for _, name := range []string{"prosody", "prosodyctl"} {
+	for _, name := range k.programs {
 		require.Program(tb, name)
 	}
-	s := &Server{tb: tb, dir: tb.TempDir(), Client: free(tb), Component: free(tb)}
+	s := &Server{Kind: k, tb: tb, dir: tb.TempDir(), Client: free(tb), Component: free(tb)}
 	for _, sub := range []string{"data", "certs"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			tb.Fatal(err)
@@ -90,6 +109,10 @@ func (s *Server) certificate() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	if err := os.WriteFile(s.file("both.pem"), both, 0o600); err != nil {
+		s.tb.Fatal(err)
+	}
 	for name, block := range map[string]*pem.Block{"localhost.crt": {Type: "CERTIFICATE", Bytes: der}, "localhost.key": {Type: "PRIVATE KEY", Bytes: raw}} {
 		if err := os.WriteFile(filepath.Join(s.dir, "certs", name), pem.EncodeToMemory(block), 0o600); err != nil {
 			s.tb.Fatal(err)
@@ -97,44 +120,21 @@ func (s *Server) certificate() {
 	}
 }
 
-func (s *Server) config() string { return filepath.Join(s.dir, "prosody.cfg.lua") }
-
 // Configure writes the configuration, with lines at its end.
-func (s *Server) Configure(extra string) {
+func (s *Server) Configure(lines string) {
 	s.tb.Helper()
-	text := fmt.Sprintf(`run_as_root = true
-daemonize = false
-pidfile = %q
-data_path = %q
-certificates = %q
-interfaces = { "127.0.0.1" }
-local_interfaces = { "127.0.0.1" }
-c2s_ports = { %s }
-s2s_ports = { }
-c2s_direct_tls_ports = { }
-http_ports = { }
-https_ports = { }
-component_ports = { %s }
-component_interface = "127.0.0.1"
-authentication = "internal_hashed"
-storage = "internal"
-modules_enabled = { "disco", "roster", "saslauth", "tls", "carbons", "mam", "ping", "offline", "presence", "message", "iq", "c2s", "component" }
-modules_disabled = { "s2s" }
-log = { info = "*console" }
-VirtualHost %q
-`, filepath.Join(s.dir, "prosody.pid"), filepath.Join(s.dir, "data"), filepath.Join(s.dir, "certs"), port(s.Client), port(s.Component), Domain)
-	if err := os.WriteFile(s.config(), []byte(text+extra), 0o600); err != nil {
+	if err := os.WriteFile(s.file(s.Kind.file), []byte(s.Kind.config(s)+lines), 0o600); err != nil {
 		s.tb.Fatal(err)
 	}
 }
 
-// AddUser makes an account and returns its JID.
+// file is a file in the server's folder.
+func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
+
+// AddUser makes an account and returns its JID. The server does not run yet.
 func (s *Server) AddUser(name, password string) string {
 	s.tb.Helper()
-	out, err := exec.Command("prosodyctl", "--root", "--config", s.config(), "register", name, Domain, password).CombinedOutput()
-	if err != nil {
-		s.tb.Fatalf("making an account: %v: %s", err, out)
-	}
+	s.Kind.addUser(s, name, password)
 	return name + "@" + Domain
 }
 
@@ -142,7 +142,7 @@ func (s *Server) AddUser(name, password string) string {
 func (s *Server) Start() {
 	s.tb.Helper()
 	s.out, s.done = &bytes.Buffer{}, make(chan struct{})
-	s.cmd = exec.Command("prosody", "--config", s.config(), "-F")
+	s.cmd = s.Kind.run(s)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatal(err)
@@ -168,11 +168,11 @@ func (s *Server) wait(addr string) {
 		}
 		select {
 		case <-s.done:
-			s.tb.Fatalf("prosody ended:\n%s", s.out)
+			s.tb.Fatalf("%s ended:\n%s", s.Kind.Name, s.out)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	s.tb.Fatalf("prosody does not listen at %s", addr)
+	s.tb.Fatalf("%s does not listen at %s", s.Kind.Name, addr)
 }
 
 // Stop ends the server.
@@ -180,19 +180,19 @@ func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
 	}
-	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
-		s.tb.Logf("ending prosody: %v", err)
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.tb.Logf("ending %s: %v", s.Kind.Name, err)
 	}
 	select {
 	case <-s.done:
 	case <-time.After(10 * time.Second):
 		if err := s.cmd.Process.Kill(); err != nil {
-			s.tb.Logf("ending prosody: %v", err)
+			s.tb.Logf("ending %s: %v", s.Kind.Name, err)
 		}
 		<-s.done
 	}
 	if s.tb.Failed() {
-		s.tb.Logf("prosody:\n%s", strings.TrimSpace(s.out.String()))
+		s.tb.Logf("%s:\n%s", s.Kind.Name, strings.TrimSpace(s.out.String()))
 	}
 	s.cmd = nil
 }
@@ -210,7 +210,7 @@ func (s *Server) Files() string {
 		return err
 	})
 	if err != nil || b.Len() == 0 {
-		s.tb.Fatalf("reading what prosody has stored: %d bytes, %v", b.Len(), err)
+		s.tb.Fatalf("reading what %s has stored: %d bytes, %v", s.Kind.Name, b.Len(), err)
 	}
 	return b.String()
 }
