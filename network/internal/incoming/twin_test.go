@@ -113,13 +113,10 @@ func TestTwins(t *testing.T) {
 		}
 		return out
 	}
-	want := func(n quinta.NetworkName) (out []string) {
+	want := func(n quinta.NetworkName) []string {
 		v := string(n)
-		for _, what := range []string{"token=" + v, "device=" + v, "name=" + v, "public=" + v, "identity=" + v, "signature=" + v, "changed=alice@hs1",
-			"prekeys=a", "fallback=a", "message=" + v + " from alice@hs1", "data=" + v, "backup=" + v, "dehydrated=" + v, "may fill=file of " + v} {
-			out = append(out, what)
-		}
-		return out
+		return []string{"token=" + v, "device=" + v, "name=" + v, "public=" + v, "identity=" + v, "signature=" + v, "changed=alice@hs1",
+			"prekeys=a", "fallback=a", "message=" + v + " from alice@hs1", "data=" + v, "backup=" + v, "dehydrated=" + v, "may fill=file of " + v}
 	}
 	stores.Each(t, func(t *testing.T, d *db.DB) {
 		tokens := map[quinta.NetworkName]string{}

@@ -135,12 +135,6 @@ func (p *peer) login(s *quintatest.Server, name string) {
 	ask[*wire.Authorization](p, &wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: command(p.t, s, "mtproto code", nil, name)})
 }
 
-// again is the same device on a new connection.
-func (p *peer) again(s *quintatest.Server) *peer {
-	p.t.Helper()
-	return &peer{t: p.t, f: plain(p.t, s, 2), key: p.key, session: p.session + 1}
-}
-
 // send seals a body as one message and returns its id.
 func (p *peer) send(body []byte, content bool) int64 {
 	p.t.Helper()

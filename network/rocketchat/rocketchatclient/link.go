@@ -89,8 +89,7 @@ func (l *link) receive(ctx context.Context, st client.Store) (rocketchat.In, err
 	}
 	s := l.live()
 	if s == nil {
-		var err error
-		if s, err = l.connect(ctx); err != nil {
+		if _, err := l.connect(ctx); err != nil {
 			return rocketchat.In{}, err
 		}
 		return l.catchUp(ctx, st)

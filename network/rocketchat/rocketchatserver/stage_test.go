@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -305,7 +304,6 @@ type socket struct {
 	t      *testing.T
 	ws     *websocket.Conn
 	frames chan object
-	mu     sync.Mutex
 	kept   []object
 	n      int
 }

@@ -22,7 +22,7 @@ import (
 
 const (
 	name    quinta.NetworkName = "sixth"
-	listens                    = "sixth-listen"
+	listens string             = "sixth-listen"
 )
 
 //go:embed schema.sql
