@@ -23,14 +23,14 @@ var restoreCommand = command{
 	Short: "restore a data folder from a backup",
 	Least: 1, Most: 1,
 	Long: `
-Restore makes a data folder from a file written by "quintad backup". It checks
+Restore creates a data folder from a file written by "quintad backup". It checks
 the whole file first. The folder must not exist or must be empty. If restore
 fails, no folder is left behind.
 
     quintad restore quinta-2030-01-01.backup --data ./quinta-data
 
-Users stay logged in. One-time keys are not restored, so that none is handed
-out twice; clients upload new ones by themselves.
+Devices that were logged in when the backup was made still are. One-time keys
+are not restored, so that none is handed out twice; clients upload new ones.
 `,
 	Prepare: cli.Plain(restore),
 }

@@ -14,8 +14,8 @@ var userRemoveCommand = command{
 	Least: 1, Most: 1,
 	Long: `
 User remove closes an account permanently. Its devices, keys and stored data
-are deleted; what it wrote in conversations remains. Its name cannot be used
-again.
+are deleted; messages that it sent remain in their conversations. Its name
+cannot be used again.
 
     quintad user remove alice
 `,

@@ -18,46 +18,47 @@ import (
 // commands are what an operator can do with the authority.
 var commands = []server.Command{
 	{
-		Name: "ca init", Line: "make the certificate authority",
+		Name: "ca init", Line: "create the certificate authority",
 		Usage: `
-Ca init makes the certificate authority of the server: a root, an intermediate
-and their keys. The server does so by itself when a client first needs it; this
-command is for those who want another kind of key.
+Ca init creates the server's certificate authority: a root certificate, an
+intermediate certificate and their keys. The server does this by itself when a
+client first needs it; run the command beforehand to choose another type of key.
 
     quintad ca init
     quintad ca init --key rsa-3072
 `,
-		Flags: []server.CommandFlag{{Name: "key", Default: keyP256, Help: "the kind of the authority's keys, p256 or rsa-3072"}},
+		Flags: []server.CommandFlag{{Name: "key", Default: keyP256, Help: "the type of the authority's keys, p256 or rsa-3072"}},
 		Run:   onServer(commandInit),
 	},
 	{
-		Name: "ca show", Line: "show the authority, and what it did last",
+		Name: "ca show", Line: "show the authority and the latest entries of its audit log",
 		Usage: `
-Ca show prints the certificates of the authority, how many keys there are, and
-the last lines of its audit.
+Ca show prints the authority's certificates, the number of keys, and the latest
+entries of its audit log.
 
     quintad ca show
     quintad ca show --audit 500
 `,
-		Flags: []server.CommandFlag{{Name: "audit", Default: "20", Help: "how many lines of the audit to show"}},
+		Flags: []server.CommandFlag{{Name: "audit", Default: "20", Help: "how many entries of the audit log to show"}},
 		Run:   onServer(commandShow),
 	},
 	{
-		Name: "ca revoke", Line: "revoke the key with a fingerprint",
+		Name: "ca revoke", Line: "revoke a key, named by its fingerprint",
 		Usage: `
-Ca revoke revokes a key. Clients see it in the revocation list, in OCSP and in
-the directory; the owner and those who write to him are told.
+Ca revoke revokes a key. Clients see this in the revocation list, over OCSP and
+in the directory. The owner and everyone who shares a conversation with them are
+notified.
 
     quintad ca revoke 3f0c... --reason key-compromise
 `,
 		Args:  1,
-		Flags: []server.CommandFlag{{Name: "reason", Default: "unspecified", Help: "unspecified, key-compromise, superseded or cessation"}},
+		Flags: []server.CommandFlag{{Name: "reason", Default: "unspecified", Help: "the reason: unspecified, key-compromise, superseded or cessation"}},
 		Run:   onServer(commandRevoke),
 	},
 	{
 		Name: "ca crl", Line: "print the revocation list in PEM form",
 		Usage: `
-Ca crl prints the revocation list that is in force.
+Ca crl prints the current revocation list, in PEM form.
 
     quintad ca crl | openssl crl -noout -text
 `,

@@ -31,7 +31,7 @@ var Network = server.Network{
 	Name:    network,
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
-		server.Switch(clientCertificates, "off", "ask clients for a certificate in the TLS handshake, as EST renewal needs it; browsers may then ask their users"),
+		server.Switch(clientCertificates, "off", "ask clients for a certificate in the TLS handshake, which EST renewal requires; browsers may then prompt their users for one"),
 	},
 	Join: func(address string) string {
 		return "on the CA network: quinta login ca " + address + " NAME"

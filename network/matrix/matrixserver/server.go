@@ -29,7 +29,7 @@ var Network = server.Network{
 	Name:    network,
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
-		server.Switch(privateGateways, "off", "let users name push gateways with private addresses, or without TLS: for a gateway in your own network"),
+		server.Switch(privateGateways, "off", "allow push gateways with private addresses or without TLS, for a gateway in your own network"),
 	},
 	Join: func(address string) string {
 		return "in a Matrix client such as Element, choose another homeserver, enter " + address + " and log in"

@@ -17,20 +17,21 @@ var commands = []server.Command{
 	{
 		Name: "mtproto key", Line: "print the key that clients of secret chats need",
 		Usage: `
-Mtproto key prints the server's public key, in PEM as clients take it, and its
-fingerprint. Clients that are to trust this server are given the key.
+Mtproto key prints the server's public key in PEM form, and its fingerprint.
+Other clients need the key to connect to this server. Quinta does not: it
+fetches the key when it logs in with the server's web address.
 
     quintad mtproto key > server.pem
-    quinta login mtproto --server-key server.pem tcp://HOST:PORT +88800000001
 `,
 		Run: onServer(commandKey),
 	},
 	{
-		Name: "mtproto code", Line: "make a login code for an account",
+		Name: "mtproto code", Line: "create a login code for an account",
 		Usage: `
-Mtproto code makes a login code for an account and prints it. It replaces the
-code before it, is good for ten minutes and one login, and can be mistyped four
-times. There is no other way to get one: this server sends no text messages.
+Mtproto code creates a login code for an account and prints it. The code
+replaces any earlier one. It is valid for ten minutes and one login, and may be
+mistyped four times. There is no other way to get a code: the server sends no
+text messages.
 
     quintad mtproto code alice
 `,
@@ -41,14 +42,14 @@ times. There is no other way to get one: this server sends no text messages.
 		Name: "mtproto number", Line: "show or set the number of an account",
 		Usage: `
 Mtproto number prints the number with which an account logs in to secret chats.
-Each account has one by itself, +888 and eight digits; --set gives it another
-one, of any digits that nobody else has.
+Every account starts with a number of its own: +888 and eight digits. With
+--set, you can give it any other number that is not taken.
 
     quintad mtproto number alice
     quintad mtproto number alice --set +15551234567
 `,
 		Args:  1,
-		Flags: []server.CommandFlag{{Name: "set", Help: "the number that the account gets"}},
+		Flags: []server.CommandFlag{{Name: "set", Help: "the new number of the account"}},
 		Run:   onServer(commandNumber),
 	},
 }

@@ -37,9 +37,9 @@ var Network = server.Network{
 	Name:    name,
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
-		{Name: settingListen, Arg: "HOST:PORT,...", Help: "where clients of secret chats connect over TCP; empty: nowhere", Check: checkListen},
-		{Name: settingDC, Default: "2", Arg: "N", Help: "the DC number, 1 to 5, of clients that name none", Check: checkDC},
-		{Name: settingAnnounce, Arg: "N=HOST:PORT,...", Help: "the address that clients are told for each DC; empty: the one they connected to", Check: checkAnnounce},
+		{Name: settingListen, Arg: "HOST:PORT,...", Help: "the addresses at which clients of secret chats connect over TCP; by default there are none", Check: checkListen},
+		{Name: settingDC, Default: "2", Arg: "N", Help: "the DC number, 1 to 5, of clients that do not name one", Check: checkDC},
+		{Name: settingAnnounce, Arg: "N=HOST:PORT,...", Help: "the address that clients are told for each DC; by default the one they connected to", Check: checkAnnounce},
 	},
 	New:      func(c *server.Core) (server.Front, error) { return newServer(c) },
 	Commands: commands,

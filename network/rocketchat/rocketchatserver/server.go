@@ -46,7 +46,7 @@ var Network = server.Network{
 	Name:    name,
 	Schemas: []db.Schema{{Set: "rocketchat", Base: schemaText}},
 	Settings: []server.Setting{
-		{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that is announced to clients, such as 8.5.1; the stock apps refuse those that their vendor no longer lists", Check: checkVersion},
+		{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that the server announces to clients, such as 8.5.1; the stock apps refuse releases that their vendor no longer supports", Check: checkVersion},
 		server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
 	},
 	New: func(c *server.Core) (server.Front, error) { return newServer(c), nil },

@@ -19,43 +19,43 @@ import (
 // commands are what an operator can do with the key server.
 var commands = []server.Command{
 	{
-		Name: "xmpp setup", Line: "make the component's secret, and print the XMPP server's configuration",
+		Name: "xmpp setup", Line: "create the component's secret and print the XMPP server's configuration",
 		Usage: `
-Xmpp setup makes the secret with which the key server proves itself to the XMPP
-server, keeps it sealed in the store, and prints the lines for the configuration
-of that server: of prosody for the end of the file, of ejabberd for the end of
-the list "listen". The secret that there is stays, unless --new is on.
+Xmpp setup creates the secret with which the key server authenticates to the
+XMPP server, stores it encrypted, and prints the lines to add to that server's
+configuration: for prosody at the end of the file, for ejabberd at the end of
+the list "listen". If there is a secret already, it is kept and printed, unless
+you pass --new on.
 
     quintad xmpp setup prosody
     quintad xmpp setup ejabberd --component keys.example.org
 
-The name of the component is that of the setting xmpp-component if it is not
-given.
+Without --component, the name is taken from the setting xmpp-component.
 `,
 		Args: 1,
 		Flags: []server.CommandFlag{
-			{Name: "component", Help: "the component's name, such as keys.example.org"},
-			{Name: "port", Default: "5347", Help: "the port on which the XMPP server takes components"},
-			{Name: "new", Default: "off", Help: "on: make another secret in the place of the one that there is"},
+			{Name: "component", Help: "the name of the component, such as keys.example.org"},
+			{Name: "port", Default: "5347", Help: "the port at which the XMPP server accepts components"},
+			{Name: "new", Default: "off", Help: "on: replace the existing secret with a new one"},
 		},
 		Run: onServer(commandSetup),
 	},
 	{
-		Name: "xmpp show", Line: "show what the key server holds",
+		Name: "xmpp show", Line: "show what the key server stores",
 		Usage: `
-Xmpp show prints the component and the domains that are served, and how many
-devices, conversations, keys and copies there are.
+Xmpp show prints the component, the domains that are served, and the numbers of
+devices, conversations, keys and wrapped copies of keys.
 
     quintad xmpp show
 `,
 		Run: onServer(commandShow),
 	},
 	{
-		Name: "xmpp token", Line: "print a token of a user, for services and for curl",
+		Name: "xmpp token", Line: "print a token for a user, to use in services and with curl",
 		Usage: `
-Xmpp token prints a token that is bound to no key: it serves escrow
-conversations only, and belongs to the first client id that uses it. The audit
-has a line of it.
+Xmpp token prints a token for a user that is not bound to a device's key. It is
+valid for escrow conversations only, and only for the first client ID that uses
+it. Treat it as a password. The audit log records that it was created.
 
     quintad xmpp token romeo@example.org
 `,
@@ -63,17 +63,17 @@ has a line of it.
 		Run:  onServer(commandToken),
 	},
 	{
-		Name: "xmpp audit", Line: "print what was done, and which key was given to whom",
+		Name: "xmpp audit", Line: "print what was done, and who was given which key",
 		Usage: `
-Xmpp audit prints the last lines of the audit, oldest first.
+Xmpp audit prints the latest entries of the audit log, oldest first.
 
     quintad xmpp audit
     quintad xmpp audit --user romeo@example.org --limit 500
 `,
 		Flags: []server.CommandFlag{
-			{Name: "user", Help: "only lines of this bare JID"},
-			{Name: "conversation", Help: "only lines of the conversation with this id"},
-			{Name: "limit", Default: "50", Help: "how many lines"},
+			{Name: "user", Help: "only entries about this user, given as a bare JID"},
+			{Name: "conversation", Help: "only entries about the conversation with this ID"},
+			{Name: "limit", Default: "50", Help: "how many entries to print"},
 		},
 		Run: onServer(commandAudit),
 	},
@@ -93,7 +93,7 @@ func onServer(run func(context.Context, *xmppServer, server.CommandInput) (strin
 func commandSetup(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
 	lines, ok := setups[in.Args[0]]
 	if !ok {
-		return "", quinta.E(quinta.KindInvalid, "xmpp", "the XMPP servers whose lines are known are prosody and ejabberd")
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "setup can write the configuration of prosody and of ejabberd only")
 	}
 	name := strings.ToLower(in.Flags["component"])
 	if name == "" {

@@ -22,18 +22,18 @@ const (
 )
 
 var settings = []server.Setting{
-	{Name: settingComponent, Arg: "NAME@HOST:PORT", Help: "the component's name, and the component port of the XMPP server; empty: not connected",
+	{Name: settingComponent, Arg: "NAME@HOST:PORT", Help: "the name of the component, and the component port of the XMPP server; by default the key server does not connect to one",
 		Check: func(v string) error { _, err := parseComponent(v); return err }},
-	{Name: settingSecret, Arg: "FILE", Help: "the file with the component's secret; empty: the secret that \"xmpp setup\" made"},
-	{Name: settingDomains, Arg: "DOMAINS", Help: "the domains whose users are served, with commas between; empty: the parent of the component's name"},
-	{Name: settingEscrow, Default: escrowOff, Arg: "MODE", Help: "whether the server may hold keys of conversations itself: off, or on where the creator asks for it",
+	{Name: settingSecret, Arg: "FILE", Help: "the file with the component's secret; by default the secret that \"xmpp setup\" created"},
+	{Name: settingDomains, Arg: "DOMAIN,...", Help: "the domains whose users are served; by default the parent domain of the component's name"},
+	{Name: settingEscrow, Default: escrowOff, Arg: "on|off", Help: "let the server hold the keys of a conversation itself if the conversation's creator asks for it",
 		Check: func(v string) error {
 			if v != escrowOff && v != escrowOn {
 				return errors.New("it is off or on")
 			}
 			return nil
 		}},
-	{Name: settingMinutes, Default: "10", Arg: "N", Help: "how many minutes a token serves, 1 to 10",
+	{Name: settingMinutes, Default: "10", Arg: "N", Help: "how many minutes a token is valid, 1 to 10",
 		Check: func(v string) error {
 			if n, err := strconv.Atoi(v); err != nil || n < 1 || n > 10 {
 				return errors.New("it is a number from 1 to 10")
