@@ -49,7 +49,7 @@ func (c *Core) observe(h http.Handler) http.Handler {
 			}
 			c.Log.Log(r.Context(), level, "request", "method", method(r.Method), "route", rec.route, "status", rec.status, "took", took.Round(time.Microsecond))
 		}()
-		h.ServeHTTP(rec, r)
+		h.ServeHTTP(rec, rec.watch(r))
 	})
 }
 
@@ -76,6 +76,9 @@ type recorder struct {
 	// taken over from HTTP.
 	place *place
 	taken bool
+
+	// body is that of the request, nil if it has none.
+	body *body
 
 	deadline *http.ResponseController
 	patience time.Duration

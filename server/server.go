@@ -93,6 +93,9 @@ type Config struct {
 	// WriteTimeout bounds how long a client may take to accept a piece of an
 	// answer; zero means two minutes.
 	WriteTimeout time.Duration
+	// BodyTimeout bounds how long the body of a request may take that is not a
+	// file; each 16 KiB that come earn another second. Zero means 30 seconds.
+	BodyTimeout time.Duration
 	// MaxConnections bounds connections that are raw or were taken over from
 	// HTTP, such as websockets; zero means 10,000. MaxConnectionsPerAddress
 	// bounds those of one address (of a /64 of IPv6); zero means 256. Proxies
@@ -115,6 +118,8 @@ type Core struct {
 	Hub    *feed.Hub
 	Blobs  *blob.Blobs
 	Limits *Limits
+	// Bodies counts the bodies that are being read.
+	Bodies Bodies
 	// Passwords hashes passwords and compares them with hashes.
 	Passwords *account.Hasher
 	// Secrets seals what the server keeps secret; nil if no key was given.
@@ -177,6 +182,9 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	cfg.DB.Now, cfg.DB.Log = cfg.Now, cfg.Log
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = writeTimeout
+	}
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = bodyTimeout
 	}
 	if cfg.MaxUpload == 0 {
 		cfg.MaxUpload = maxUpload

@@ -128,10 +128,12 @@ func (c *call) authenticate() error {
 
 // readBody returns the whole body, at most limit bytes.
 func (c *call) readBody(limit int64) ([]byte, error) {
-	b, err := incoming.Body(c.w, c.r, limit)
+	b, err := incoming.Body(c.Core, c.w, c.r, limit)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
+	case errors.Is(err, incoming.ErrBusy):
+		return nil, err
 	case err != nil:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/blob"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -28,6 +29,7 @@ func (c *call) postFile() (any, error) {
 		return nil, err
 	}
 	b := blob.Blob{ID: id, Owner: db.UserOf(network, c.user), Type: "application/octet-stream"}
+	server.LongBody(c.w)
 	if b.Bytes, err = c.Blobs.Write(c.ctx(), c.r.Body, c.MaxUpload); err != nil {
 		if _, ok := errors.AsType[*quinta.Error](err); !ok {
 			err = wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")

@@ -8,7 +8,6 @@
 package incoming
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/server"
 )
 
 // Errors of this package.
@@ -34,6 +34,9 @@ var (
 	ErrLarge = errors.New("incoming: the body is too large")
 	// ErrCut: the body ended before it was whole.
 	ErrCut = errors.New("incoming: the body could not be read to its end")
+	// ErrBusy: too many bodies are being read to take another large one. It is
+	// of KindUnavailable.
+	ErrBusy = quinta.E(quinta.KindUnavailable, "body", "the server is reading too many requests at once, try again later")
 )
 
 // Addr returns the address that a request came from, without the port.
@@ -45,23 +48,51 @@ func Addr(r *http.Request) string {
 	return host
 }
 
-// Body returns the whole body of a request, at most limit bytes.
-func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+const (
+	// firstBody is what is allotted to a body before its bytes come.
+	firstBody = 4 << 10
+	// freeBody is what each body may have whatever others hold, in bytes.
+	freeBody = 32 << 10
+)
+
+// Body returns the whole body of a request, at most limit bytes. Memory grows as
+// bytes come, whatever length the request announces; beyond 32 KiB it counts
+// among [server.Bodies], which may refuse it with ErrBusy.
+func Body(core *server.Core, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, ErrLarge
 	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
+	most := limit + 1 // a byte more than may come, to see its end
+	if r.ContentLength >= 0 {
+		most = r.ContentLength + 1
 	}
-	_, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, ErrLarge
+	from := http.MaxBytesReader(w, r.Body, limit)
+	var held int64
+	defer func() { core.Bodies.Free(held) }()
+	b := make([]byte, 0, min(most, firstBody))
+	for {
+		if len(b) == cap(b) {
+			size := max(min(most, 2*int64(cap(b))), int64(cap(b))+1)
+			if more := size - int64(cap(b)); size > freeBody {
+				if !core.Bodies.Hold(more) {
+					return nil, ErrBusy
+				}
+				held += more
+			}
+			b = append(make([]byte, 0, size), b...)
+		}
+		n, err := from.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, ErrLarge
+		}
+		if errors.Is(err, io.EOF) {
+			return b, nil
+		}
+		if err != nil {
+			return nil, ErrCut
+		}
 	}
-	if err != nil {
-		return nil, ErrCut
-	}
-	return b.Bytes(), nil
 }
 
 // Int reads a whole number of a query, which is def if it is absent and is

@@ -177,10 +177,11 @@ func TestCode(t *testing.T) {
 
 func TestBody(t *testing.T) {
 	t.Parallel()
+	core := quintatest.Start(t).Core
 	read := func(body io.Reader, length, limit int64) (string, error) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", body)
 		r.ContentLength = length
-		b, err := incoming.Body(httptest.NewRecorder(), r, limit)
+		b, err := incoming.Body(core, httptest.NewRecorder(), r, limit)
 		return string(b), err
 	}
 	for _, length := range []int64{5, -1} {

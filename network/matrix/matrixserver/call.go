@@ -157,10 +157,12 @@ func (c *call) readBody() ([]byte, error) {
 	if limit == 0 {
 		limit = maxBody
 	}
-	b, err := incoming.Body(c.w, c.r, limit)
+	b, err := incoming.Body(c.Core, c.w, c.r, limit)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
+	case errors.Is(err, incoming.ErrBusy):
+		return nil, err
 	case err != nil:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "the body could not be read to its end")
 	}

@@ -2,9 +2,13 @@ package matrixserver_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
+	"github.com/quinta-chat/quinta/server"
 )
 
 // TestAttackNamesListed: somebody without an account asks POST /register, GET
@@ -49,4 +53,39 @@ func TestAttackLockOut(t *testing.T) {
 	r = alice.post(v3+"/account/password", object{"new_password": "second"})
 	auth["session"] = r.text("session")
 	alice.post(v3+"/account/password", object{"new_password": "second", "auth": auth}).want(200)
+}
+
+// TestSlowUpload: a file may pause for longer than other bodies may take, for
+// somebody who is logged in.
+func TestSlowUpload(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, quintatest.Configure(func(c *server.Config) { c.BodyTimeout = 500 * time.Millisecond }))
+	alice := s.register("alice")
+	send := func(token string) int {
+		in, out := io.Pipe()
+		go func() {
+			out.Write([]byte("one "))
+			time.Sleep(1500 * time.Millisecond)
+			out.Write([]byte("two"))
+			out.Close()
+		}()
+		r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/_matrix/media/v3/upload", in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		a, err := http.DefaultClient.Do(r)
+		in.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		return a.StatusCode
+	}
+	if got := send(alice.Token); got != 200 {
+		t.Errorf("got %d, want 200", got)
+	}
+	if got := send("none"); got != 401 {
+		t.Errorf("without a token: got %d, want 401", got)
+	}
 }

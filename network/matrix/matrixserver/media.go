@@ -152,6 +152,7 @@ func (c *call) upload(prepare func(*blob.Blob) (func(*db.Tx) error, error)) (*bl
 	if err != nil {
 		return nil, err
 	}
+	server.LongBody(c.w)
 	b.Bytes, err = c.Blobs.Write(c.ctx(), c.r.Body, c.MaxUpload)
 	if err != nil {
 		if _, ok := errors.AsType[*quinta.Error](err); !ok {

@@ -145,9 +145,12 @@ func (c *call) authenticate(user, token string) error {
 
 // decode reads the body into v, whose members are all that it may have.
 func (c *call) decode(v any) error {
-	raw, err := incoming.Body(c.w, c.r, maxBody)
+	raw, err := incoming.Body(c.Core, c.w, c.r, maxBody)
 	if errors.Is(err, incoming.ErrLarge) {
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeMalformed, "the body is too large")
+	}
+	if errors.Is(err, incoming.ErrBusy) {
+		return err
 	}
 	if err != nil {
 		return malformed("the body could not be read to its end")

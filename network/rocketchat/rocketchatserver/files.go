@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/blob"
 	"github.com/quinta-chat/quinta/server/db"
 )
@@ -43,6 +44,7 @@ func (c *call) postMedia() (any, error) {
 	if err := c.View(c.ctx, func(tx *db.Tx) error { _, _, err := c.encryptedRoom(tx, room); return err }); err != nil {
 		return nil, err
 	}
+	server.LongBody(c.w)
 	form, err := c.r.MultipartReader()
 	if err != nil {
 		return nil, malformed("a file comes as multipart/form-data")

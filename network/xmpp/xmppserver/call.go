@@ -206,10 +206,12 @@ func (c *call) needDevice() (*deviceRow, error) {
 
 // decode reads the body into v.
 func (c *call) decode(v any) ([]byte, error) {
-	raw, err := incoming.Body(c.w, c.r, wire.MaxBody)
+	raw, err := incoming.Body(c.Core, c.w, c.r, wire.MaxBody)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the body is larger than 512 KiB")
+	case errors.Is(err, incoming.ErrBusy):
+		return nil, err
 	case err != nil:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMalformed, "the body could not be read to its end")
 	}
