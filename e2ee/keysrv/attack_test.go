@@ -324,9 +324,9 @@ func TestAttack12ForeignObject(t *testing.T) {
 	}
 }
 
-// TestAttack13WantOfAStranger: a server that claims that a stranger waits for a
+// TestAttack12WantOfAStranger: a server that claims that a stranger waits for a
 // key gets no copy for them.
-func TestAttack13WantOfAStranger(t *testing.T) {
+func TestAttack12WantOfAStranger(t *testing.T) {
 	t.Parallel()
 	p, a, b, room := couple(t)
 	c := p.login(tybalt, 3)

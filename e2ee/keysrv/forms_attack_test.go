@@ -301,9 +301,9 @@ func TestAttack16FileSegments(t *testing.T) {
 	}
 }
 
-// TestAttack18ObjectsOfTwoKinds: an object that is both or neither kind is
+// TestAttack12ObjectsOfTwoKinds: an object that is both or neither kind is
 // refused before anything of it is used.
-func TestAttack18ObjectsOfTwoKinds(t *testing.T) {
+func TestAttack12ObjectsOfTwoKinds(t *testing.T) {
 	t.Parallel()
 	a, b := newOwner(t, romeo, 1), newOwner(t, juliet, 2)
 	k := conversationKey(t, 4)
