@@ -17,6 +17,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/network/ca/caclient"
 	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
+	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatclient"
 	"github.com/quinta-chat/quinta/quintatest"
 )
 
@@ -37,7 +38,8 @@ type network struct {
 var (
 	matrix   = network{matrixclient.Network{}, "@echo:hs1"}
 	ca       = network{caclient.Network{}, "echo@hs1"}
-	networks = []network{matrix, ca}
+	rocket   = network{rocketchatclient.Network{}, "echo"}
+	networks = []network{matrix, ca, rocket}
 )
 
 // server starts a server on which the bot has an account.

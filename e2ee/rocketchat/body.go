@@ -16,6 +16,8 @@ const maxAttachments = 50
 type Body struct {
 	Text        string
 	Attachments []Attachment
+	// Notice says that a program wrote it, which other programs do not answer.
+	Notice bool
 	// ID, Sender and Time stand in bodies of the string form only, where the
 	// sender repeats them under the seal.
 	ID     quinta.MessageID
@@ -49,6 +51,7 @@ type wireBody struct {
 	ID          string            `json:"_id,omitempty"`
 	UserID      string            `json:"userId,omitempty"`
 	TS          *ejsonDate        `json:"ts,omitempty"`
+	Bot         json.RawMessage   `json:"bot,omitempty"`
 }
 
 type wireFile struct {
@@ -103,7 +106,7 @@ func ParseBody(plaintext []byte) (Body, error) {
 	if len(w.Attachments) > maxAttachments {
 		return Body{}, fmt.Errorf("%w: a body with %d attachments", ErrMalformed, len(w.Attachments))
 	}
-	b := Body{ID: quinta.MessageID(w.ID), Sender: quinta.UserID(w.UserID)}
+	b := Body{ID: quinta.MessageID(w.ID), Sender: quinta.UserID(w.UserID), Notice: len(w.Bot) > 0 && w.Bot[0] == '{'}
 	switch {
 	case w.Msg != nil:
 		b.Text = *w.Msg
@@ -162,6 +165,13 @@ func parseAttachment(raw []byte) (Attachment, error) {
 // TextBody returns the plaintext of a text message.
 func TextBody(text string) []byte {
 	return append(append([]byte(`{"msg":`), jsonText(text)...), '}')
+}
+
+// NoticeBody returns the plaintext of a text that a program wrote. It carries the
+// member with which Rocket.Chat marks what its integrations write; other clients
+// show it as a text.
+func NoticeBody(text string) []byte {
+	return append(append([]byte(`{"msg":`), jsonText(text)...), `,"bot":{"i":"quinta"}}`...)
 }
 
 // StringBody returns the plaintext of the string form, as the specification has

@@ -504,6 +504,20 @@ func TestFileBody(t *testing.T) {
 	}
 }
 
+func TestNotice(t *testing.T) {
+	t.Parallel()
+	b, err := ParseBody(NoticeBody("a \"notice\""))
+	if err != nil || !b.Notice || b.Text != `a "notice"` {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	if b, err := ParseBody(TextBody("a text")); err != nil || b.Notice {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	if b, err := ParseBody([]byte(`{"msg":"x","bot":null}`)); err != nil || b.Notice {
+		t.Errorf("got %+v, %v", b, err)
+	}
+}
+
 // TestAttack20Sizes: bodies and contents over their bounds are refused.
 func TestAttack20Sizes(t *testing.T) {
 	t.Parallel()

@@ -312,6 +312,9 @@ func (w *work) tell(r *room, m *Message, msg quinta.Message, b Body, form Form) 
 		return nil
 	}
 	msg.Text = b.Text
+	if b.Notice {
+		msg.Kind = quinta.MessageNotice
+	}
 	if q := quotation.FindStringSubmatch(b.Text); q != nil && msg.Relation.Kind == "" {
 		msg.Relation = quinta.Relation{Kind: quinta.RelationReply, To: quinta.MessageID(q[1])}
 		msg.Text = b.Text[len(q[0]):]

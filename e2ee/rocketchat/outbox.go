@@ -237,6 +237,9 @@ func (w *work) render(r *room, e *outEntry) (req Req, wait string, err error) {
 		return req, "", err
 	}
 	plain := TextBody(m.Text)
+	if m.Kind == quinta.MessageNotice {
+		plain = NoticeBody(m.Text)
+	}
 	if f := e.File; f != nil {
 		key, err := ParseFileKeyText(f.Key)
 		if err != nil {
