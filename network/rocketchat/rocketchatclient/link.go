@@ -89,7 +89,7 @@ func (l *link) receive(ctx context.Context, st client.Store) (rocketchat.In, err
 	}
 	s := l.live()
 	if s == nil {
-		if _, err := l.connect(ctx); err != nil {
+		if err := l.connect(ctx); err != nil {
 			return rocketchat.In{}, err
 		}
 		return l.catchUp(ctx, st)
@@ -125,10 +125,10 @@ func (l *link) receive(ctx context.Context, st client.Store) (rocketchat.In, err
 }
 
 // connect opens the websocket and asks for all that concerns the user.
-func (l *link) connect(ctx context.Context) (*stream, error) {
+func (l *link) connect(ctx context.Context) error {
 	s, err := l.listen(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, sub := range [][2]string{
 		{"stream-room-messages", "__my_messages__"},
@@ -138,13 +138,13 @@ func (l *link) connect(ctx context.Context) (*stream, error) {
 	} {
 		if err := s.subscribe(ctx, sub[0], sub[1]); err != nil {
 			s.close()
-			return nil, err
+			return err
 		}
 	}
 	l.mu.Lock()
 	l.stream = s
 	l.mu.Unlock()
-	return s, nil
+	return nil
 }
 
 // follow asks for the events of rooms.
