@@ -3,6 +3,7 @@ package bot_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/bot"
 	"github.com/quinta-chat/quinta/client/store/memory"
+	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/network/ca/caclient"
+	"github.com/quinta-chat/quinta/network/matrix/matrixclient"
 )
 
 // TestLoginAsks: on every network a password is asked for once the network
@@ -81,4 +85,64 @@ func TestBotAsks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBotPolicies: a bot runs under the policies of its configuration, also
+// when it resumes its device, and does not run under one that is not there.
+func TestBotPolicies(t *testing.T) {
+	t.Parallel()
+	for _, n := range []client.Network{matrixclient.Network{}, caclient.Network{}} {
+		t.Run(string(n.Name()), func(t *testing.T) {
+			t.Parallel()
+			g := &governed{Network: n}
+			cfg := bot.Config{Server: server(t, "echo"), User: "echo", Password: password, Dir: filepath.Join(t.TempDir(), "bot"), Policies: []string{"verified-onyl"}}
+			if _, err := bot.Open(t.Context(), g, cfg); quinta.KindOf(err) != quinta.KindInvalid || !strings.Contains(err.Error(), "verified-only") {
+				t.Errorf("got %v, want the policies that there are", err)
+			}
+			if _, err := os.Stat(cfg.Dir); err == nil {
+				t.Error("a bot that is refused leaves a folder")
+			}
+			cfg.Policies = []string{client.VerifiedOnly}
+			for range 2 {
+				s, err := bot.Open(t.Context(), g, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			want, err := client.Under(n, client.VerifiedOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(g.opened) < 2 || slices.ContainsFunc(g.opened, func(n client.Network) bool { return n != want }) {
+				t.Errorf("opened by %+v, want %+v each time", g.opened, want)
+			}
+		})
+	}
+}
+
+// A governed network notes which network opens its sessions.
+type governed struct {
+	client.Network
+	opened []client.Network
+}
+
+func (g *governed) Policies() []client.Policy {
+	var out []client.Policy
+	for _, p := range client.PoliciesOf(g.Network) {
+		out = append(out, client.Policy{Name: p.Name, Help: p.Help, Under: noted{p.Under, g}})
+	}
+	return out
+}
+
+type noted struct {
+	client.Network
+	by *governed
+}
+
+func (n noted) Open(ctx context.Context, st client.Store, env e2ee.Env) (client.Session, error) {
+	n.by.opened = append(n.by.opened, n.Network)
+	return n.Network.Open(ctx, st, env)
 }

@@ -36,6 +36,9 @@ type Config struct {
 	// a code that it sent, or the password if Password is empty; see
 	// [client.Credentials].
 	Ask func(ctx context.Context, q client.Question) (client.Secret, error)
+	// Policies names the policies of the network under which the bot runs; see
+	// [client.Governed]. A name that the network does not have is an error.
+	Policies []string
 	// Dir is the folder for the bot's state, which is made if there is none.
 	// It must be kept: without it the bot is a new device at every start.
 	Dir string
@@ -99,6 +102,10 @@ func Run(ctx context.Context, n client.Network, cfg Config, on func(m Message) e
 func Open(ctx context.Context, n client.Network, cfg Config) (client.Session, error) {
 	if cfg.Dir == "" {
 		return nil, quinta.E(quinta.KindInvalid, "opening the bot", "no folder was named")
+	}
+	n, err := client.Under(n, cfg.Policies...)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the bot's folder: %w", err)

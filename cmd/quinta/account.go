@@ -28,6 +28,8 @@ type account struct {
 	Server  string             `json:"server"`
 	// Key says what opens the store: "file" or "passphrase".
 	Key string `json:"key"`
+	// Policies names the policies of the network that the user chose.
+	Policies []string `json:"policies,omitempty"`
 
 	dir string
 }
@@ -121,6 +123,15 @@ func networkNamed(name quinta.NetworkName) (client.Network, error) {
 	return nil, &cli.Misuse{Text: fmt.Sprintf("there is no network %q", printable(string(name))), Hint: "the networks are: " + strings.Join(names, ", ")}
 }
 
+// networkUnder finds the client half of a network and puts it under policies.
+func networkUnder(name quinta.NetworkName, policies []string) (client.Network, error) {
+	n, err := networkNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return client.Under(n, policies...)
+}
+
 // key returns the key of an account's store.
 func (a *app) key(ac *account) (sqlite.Key, error) {
 	if v := a.getenv("QUINTA_STORE_KEY"); v != "" {
@@ -153,7 +164,7 @@ func (a *app) open(ctx context.Context) (client.Session, *account, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := networkNamed(ac.Network)
+	n, err := networkUnder(ac.Network, ac.Policies)
 	if err != nil {
 		return nil, nil, err
 	}

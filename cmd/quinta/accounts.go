@@ -42,12 +42,15 @@ func runAccounts(ctx context.Context, a *app, args []string) error {
 	for _, ac := range list {
 		is := strings.TrimSpace(string(def)) == string(ac.User)
 		if a.opt.json {
-			a.emit(accountLine{newHead("account"), ac.Network, ac.User, ac.Device, ac.Server, is})
+			a.emit(accountLine{newHead("account"), ac.Network, ac.User, ac.Device, ac.Server, is, ac.Policies})
 			continue
 		}
 		mark := ""
 		if is {
 			mark = " (default)"
+		}
+		if len(ac.Policies) > 0 {
+			mark = " under " + oneLine(strings.Join(ac.Policies, ", ")) + mark
 		}
 		a.say("%s %s device %s at %s%s", ac.Network, oneLine(string(ac.User)), oneLine(string(ac.Device)), oneLine(ac.Server), mark)
 	}

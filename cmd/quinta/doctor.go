@@ -22,7 +22,8 @@ var doctorCommand = &command{
 	Name:  "doctor",
 	Short: "check this account and device for problems",
 	Long: `Checks the account, the device and its keys, the clock and the server, and says
-what is wrong and what to do about it. The exit code is 1 if anything is wrong.
+what is wrong and what to do about it. On a network with policies, also says
+which of them apply. The exit code is 1 if anything is wrong.
 
 Example: quinta doctor
 `,
@@ -35,6 +36,9 @@ func runDoctor(ctx context.Context, a *app, args []string) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		found, err := s.Examine(ctx)
+		if f, has := policyFinding(ac); has {
+			found = append(found, f)
+		}
 		for _, f := range found {
 			if !f.OK {
 				bad++

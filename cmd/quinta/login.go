@@ -20,6 +20,7 @@ type loginFlags struct {
 	deviceName string
 	passwordFD int
 	passphrase bool
+	policies   policyFlag
 }
 
 func newLoginFlags(fs *flag.FlagSet) *loginFlags {
@@ -31,15 +32,19 @@ func newLoginFlags(fs *flag.FlagSet) *loginFlags {
 	fs.StringVar(&f.deviceName, "device-name", "quinta on "+host, "")
 	fs.IntVar(&f.passwordFD, "password-fd", -1, "")
 	fs.BoolVar(&f.passphrase, "passphrase", false, "")
+	fs.Var(&f.policies, "policy", "")
 	return f
 }
 
-const loginFlagText = `  --device-name NAME   the name of this device in your list of devices
+var loginFlagText = `  --device-name NAME   the name of this device in your list of devices
   --password-fd N      read the password from a file descriptor; by default it
                        is taken from QUINTA_PASSWORD, or asked for if the
                        network wants one
   --passphrase         protect the store of this device with a passphrase, asked
                        for at every use, instead of with a key file
+  --policy NAME        put this device under a policy of its network for as
+                       long as it exists; can be repeated. The policies are:
+` + policyText() + `
 `
 
 var loginCommand = &command{
@@ -74,7 +79,7 @@ QUINTA_KEY_PASSWORD, or asked for in turn.
 // enter makes a device by fn and stores it, complete or not at all. fn gets
 // where the password is once the network has asked for it.
 func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(context.Context, client.Network, client.Store, client.Credentials, *client.Secret) (quinta.Device, error)) (err error) {
-	n, err := networkNamed(quinta.NetworkName(args[0]))
+	n, err := networkUnder(quinta.NetworkName(args[0]), f.policies)
 	if err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(c
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	ac := &account{Network: n.Name(), Server: args[1], Key: keyByFile, dir: dir}
+	ac := &account{Network: n.Name(), Server: args[1], Key: keyByFile, Policies: f.policies, dir: dir}
 	if f.passphrase {
 		ac.Key = keyByPassphrase
 	}
@@ -161,11 +166,13 @@ type accountLine struct {
 	Device  quinta.DeviceID    `json:"device"`
 	Server  string             `json:"server"`
 	Default bool               `json:"default,omitempty"`
+	// Policies names the policies that the user chose.
+	Policies []string `json:"policies,omitempty"`
 }
 
 func (a *app) accountResult(typ string, ac *account) {
 	if a.opt.json {
-		a.emit(accountLine{newHead(typ), ac.Network, ac.User, ac.Device, ac.Server, false})
+		a.emit(accountLine{newHead(typ), ac.Network, ac.User, ac.Device, ac.Server, false, ac.Policies})
 		return
 	}
 	a.say("logged in as %s, device %s", oneLine(string(ac.User)), oneLine(string(ac.Device)))

@@ -36,10 +36,26 @@ type Network struct {
 var (
 	_ client.Network   = Network{}
 	_ client.Registrar = Network{}
+	_ client.Governed  = Network{}
 )
 
 // Name returns "ca".
 func (Network) Name() quinta.NetworkName { return "ca" }
+
+// Policies implements client.Governed.
+func (n Network) Policies() []client.Policy {
+	only, rsa, sessions, reseal := n, n, n, n
+	only.Policy.VerifiedOnly = true
+	rsa.Policy.RSA = true
+	sessions.Policy.Sessions = true
+	reseal.Policy.Resealing = ca.ResealNever
+	return []client.Policy{
+		{Name: client.VerifiedOnly, Help: client.VerifiedOnlyHelp, Under: only},
+		{Name: "rsa", Help: "make the keys of the device RSA-3072 and not P-256", Under: rsa},
+		{Name: "sessions", Help: "send small packets in conversations of two", Under: sessions},
+		{Name: "no-resealing", Help: "never encrypt old messages again for a new device", Under: reseal},
+	}
+}
 
 // Keys of this package in the store. The machine's and the timeline's are
 // others.

@@ -38,10 +38,18 @@ type Network struct {
 var (
 	_ client.Network   = Network{}
 	_ client.Registrar = Network{}
+	_ client.Governed  = Network{}
 )
 
 // Name returns "matrix".
 func (Network) Name() quinta.NetworkName { return "matrix" }
+
+// Policies implements client.Governed.
+func (n Network) Policies() []client.Policy {
+	only := n
+	only.VerifiedOnly = true
+	return []client.Policy{{Name: client.VerifiedOnly, Help: client.VerifiedOnlyHelp, Under: only}}
+}
 
 // Keys of this package in the store. The machine's and the timeline's are
 // others.

@@ -14,6 +14,9 @@ import (
 // A Session is one logged-in device. It is safe for concurrent use; Run and
 // Flush exclude each other.
 type Session struct {
+	// verifiedOnly is Network.VerifiedOnly.
+	verifiedOnly bool
+
 	st      client.Store // the runner's: what is committed wakes its waits
 	env     e2ee.Env
 	account seat.Account
@@ -39,7 +42,8 @@ var (
 
 func newSession(n Network, st client.Store, env e2ee.Env, a seat.Account) *Session {
 	s := &Session{
-		env: env, account: a, gapped: make(chan struct{}, 1), needy: make(chan struct{}, 1),
+		verifiedOnly: n.VerifiedOnly,
+		env:          env, account: a, gapped: make(chan struct{}, 1), needy: make(chan struct{}, 1),
 		flows: map[string]*flow{}, asked: make(chan *flow, maxAsked), sent: map[quinta.TxnID]chan<- quinta.MessageID{},
 		link: &link{conn: newConn(n.Transport, a.Base, client.NewSecret(a.Token), env.Now)},
 	}

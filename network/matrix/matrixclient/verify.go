@@ -38,7 +38,9 @@ func methods(by client.Comparison) []string {
 
 // VerifyBy implements client.CodeVerifier. Another user is asked in the
 // conversation of two with him, which is made if there is none; an own device
-// directly, and all own devices if id is empty.
+// directly, and all own devices if id is empty. Under [Network.VerifiedOnly]
+// the devices of other users are asked directly, too: nobody who was not
+// verified could read a request in the conversation.
 func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.DeviceID, by client.Comparison) error {
 	if err := s.awaitRun(ctx); err != nil {
 		return err
@@ -56,7 +58,7 @@ func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.De
 	}
 	f := &flow{user: user, device: id, ours: true, begun: s.env.Now(), in: make(chan letter, maxLetters), methods: methods(by)}
 	var err error
-	if user == s.account.User {
+	if user == s.account.User || s.verifiedOnly {
 		err = s.askDevices(ctx, f)
 	} else {
 		err = s.askInRoom(ctx, f)
@@ -79,7 +81,7 @@ func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.De
 	return s.carry(ctx, f, machine, by)
 }
 
-// askDevices chooses the own devices that are asked, and an id.
+// askDevices chooses the devices of the user that are asked, and an id.
 func (s *Session) askDevices(ctx context.Context, f *flow) error {
 	const op = "verifying"
 	known, err := s.knownDevices(ctx, f.user)

@@ -27,10 +27,17 @@ type Network struct {
 	Policy keysrv.Policy
 }
 
-var _ client.Network = Network{}
+var _ client.Governed = Network{}
 
 // Name returns "xmpp".
 func (Network) Name() quinta.NetworkName { return "xmpp" }
+
+// Policies implements client.Governed.
+func (n Network) Policies() []client.Policy {
+	only := n
+	only.Policy.VerifiedOnly = true
+	return []client.Policy{{Name: client.VerifiedOnly, Help: client.VerifiedOnlyHelp, Under: only}}
+}
 
 // keyAccount is where the store has the login. The machine's and the timeline's
 // keys are others.
