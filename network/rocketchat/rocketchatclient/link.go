@@ -394,8 +394,13 @@ var calls = map[rocketchat.ReqKind]func(ctx context.Context, l *link, r rocketch
 		var a struct {
 			Public  string `json:"public_key"`
 			Private string `json:"private_key"`
+			Success bool   `json:"success"`
 		}
 		err := l.get(ctx, opDo, string(r.Kind), nil, &a)
+		if err == nil && !a.Success {
+			// Only a clear answer says that the user has no keys.
+			err = quinta.E(quinta.KindUnavailable, opDo, "the server's answer about the keys of the account is not clear")
+		}
 		return rocketchat.Ans{Public: a.Public, Private: a.Private}, err
 	},
 	rocketchat.ReqSetKeys: func(ctx context.Context, l *link, r rocketchat.Req) (rocketchat.Ans, error) {
