@@ -37,11 +37,19 @@ func (d *device) live() {
 // key, no message lost, none twice.
 func TestCrash(t *testing.T) {
 	t.Parallel()
+	// One key pair of bob's is enough for all stories: making one takes long.
+	first := newServer(t)
+	bob := first.login("bob", 2)
+	keys, password := *first.users[bob.id], bob.password()
 	for at := 1; ; at++ {
 		done := false
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			s := newServer(t)
-			b := s.login("bob", 2)
+			b := s.device("bob", 2)
+			*s.users[b.id] = keys
+			b.settle()
+			b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return b.m.Unlock(tx, password) })
+			b.settle()
 			a := s.device("alice", 1)
 			steps := 0
 			a.crash = func() bool { steps++; return steps == at }
