@@ -46,6 +46,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	session  int64 // the one that was heard last
+	fresh    bool  // it was not announced yet
 	lastID   int64 // the last msg_id that was given
 	contents int32 // messages that need an acknowledgement
 	// answered are the calls of the session that were answered, with the answers.
@@ -248,10 +249,9 @@ const (
 
 // message works on one decrypted message.
 func (c *conn) message(ctx context.Context, m *wire.Message) error {
-	fresh := false
 	c.mu.Lock()
 	if c.session != m.Session {
-		c.session, fresh, c.contents = m.Session, true, 0
+		c.session, c.fresh, c.contents = m.Session, true, 0
 		clear(c.answered)
 		c.order = nil
 	}
@@ -268,7 +268,8 @@ func (c *conn) message(ctx context.Context, m *wire.Message) error {
 	if err != nil {
 		return c.sendObject(otherID, false, &wire.BadMsgNotification{BadMsgID: m.ID, BadMsgSeqNo: m.SeqNo, ErrorCode: badContainer})
 	}
-	if fresh {
+	if c.fresh {
+		c.fresh = false
 		var unique [8]byte
 		if _, err := io.ReadFull(c.s.Rand, unique[:]); err != nil {
 			return err

@@ -175,8 +175,13 @@ func TestClocks(t *testing.T) {
 	if n, ok := p.receive()[0].(*wire.BadServerSalt); !ok || n.NewServerSalt != good {
 		t.Errorf("a wrong salt: got %+v", n)
 	}
-	// A new session is announced, once.
+	// A new session is announced, once, and also after a salt was refused.
 	p.session++
+	p.salt++
+	p.send(marshal(t, &wire.Ping{PingID: 1}), false)
+	if n, ok := p.receive()[0].(*wire.BadServerSalt); !ok {
+		t.Errorf("a wrong salt: got %+v", n)
+	}
 	p.send(marshal(t, &wire.Ping{PingID: 1}), false)
 	if n, ok := p.receive()[0].(*wire.NewSessionCreated); !ok || n.ServerSalt != good || n.FirstMsgID != p.id {
 		t.Errorf("a new session: got %+v", n)
