@@ -1,6 +1,6 @@
-// Package keysrv_test runs the vectors of the forms of the key server: text
-// files with head lines, of which "expect" says what must happen, and bytes in
-// base64. "go test -update" makes them again.
+// Package keysrv_test runs the vectors of the forms of the key server: each is
+// given to the reader of its kind, which accepts or refuses it as the file
+// says. "go test -update" makes the files again from a fixed seed.
 package keysrv_test
 
 import (
@@ -10,89 +10,96 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
 	"github.com/quinta-chat/quinta/key"
+	"github.com/quinta-chat/quinta/testkit/vectors"
 )
 
 var update = flag.Bool("update", false, "make the vectors again")
 
-// heads are all lines that a vector may have; another one fails.
-var heads = []string{"comment", "kind", "expect", "suite", "key", "object", "from", "to", "stanza", "text", "payload",
-	"conversation", "created", "expires", "check", "signature", "user", "device", "record", "approver", "sealed",
-	"method", "url", "token", "thumbprint", "now", "first", "plain"}
+// inputs are the head lines of all kinds.
+var inputs = []string{"suite", "key", "object", "from", "to", "stanza", "text", "conversation", "created", "expires", "check", "signature", "user",
+	"device", "record", "approver", "method", "url", "token", "thumbprint", "now", "first", "plain"}
 
-type vector map[string]string
+// kinds are the readers.
+var kinds = map[string]func(*testing.T, vector) error{"payload": payload, "wrap": wrap, "device": device, "proof": proof, "file": sealedFile}
+
+// refusals are the reasons by the names that vectors have for them.
+var refusals = map[string]string{vectors.Success: vectors.Success, "malformed": string(quinta.ReasonMalformed), "unsupported": string(quinta.ReasonUnsupported),
+	"tampered": string(quinta.ReasonTampered), "sender mismatch": string(quinta.ReasonSenderMismatch), "proof": "proof"}
+
+// A vector is a file with the ways to read its inputs.
+type vector struct{ *vectors.File }
+
+func (v vector) in(name string) string { return v.Inputs[name] }
 
 func (v vector) bytes(t *testing.T, name string) []byte {
 	t.Helper()
-	raw, err := base64.StdEncoding.DecodeString(v[name])
+	raw, err := v.Bytes(name)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatal(err)
 	}
 	return raw
 }
 
 func (v vector) number(t *testing.T, name string) int64 {
 	t.Helper()
-	n, err := strconv.ParseInt(v[name], 10, 64)
+	n, err := strconv.ParseInt(v.in(name), 10, 64)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return n
 }
 
-func parse(t *testing.T, raw []byte) vector {
-	t.Helper()
-	v := vector{}
-	for line := range strings.Lines(string(raw)) {
-		name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), ": ")
-		if !ok || !slices.Contains(heads, name) || v[name] != "" {
-			t.Fatalf("a line that is not known: %.60q", line)
-		}
-		v[name] = value
-	}
-	return v
-}
-
 func TestVectors(t *testing.T) {
 	if *update {
-		generate(t)
+		if err := vectors.WriteDir(".", generate(t)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	files, err := filepath.Glob("*.txt")
-	if err != nil || len(files) < 15 {
-		t.Fatalf("got %d vectors, %v; want all of them", len(files), err)
+	all, err := vectors.ReadDir(".", inputs...)
+	if err != nil || len(all) < 27 {
+		t.Fatalf("got %d vectors, %v; want 27 at least", len(all), err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(file, ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			v := parse(t, raw)
-			run, ok := map[string]func(*testing.T, vector) error{"payload": payload, "wrap": wrap, "device": device, "proof": proof, "file": sealedFile}[v["kind"]]
+	for _, f := range all {
+		t.Run(f.Name, func(t *testing.T) {
+			run, ok := kinds[f.Kind]
 			if !ok {
-				t.Fatalf("the kind %q", v["kind"])
+				t.Fatalf("the kind %q is not known", f.Kind)
 			}
-			got := "success"
-			if err := run(t, v); errors.Is(err, keysrv.ErrProof) {
+			got := vectors.Success
+			if err := run(t, vector{f}); errors.Is(err, keysrv.ErrProof) {
 				got = "proof"
 			} else if err != nil {
 				got = string(keysrv.ReasonOf(err))
 			}
-			if got != v["expect"] {
-				t.Errorf("got %s, want %s", got, v["expect"])
+			if want, ok := refusals[f.Expect]; !ok || got != want {
+				t.Errorf("got %s, want %s", got, f.Expect)
 			}
 		})
+	}
+}
+
+// TestGenerated finds that the files are those that the fixed seeds give.
+func TestGenerated(t *testing.T) {
+	have, err := vectors.ReadDir(".", inputs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := generate(t)
+	slices.SortFunc(want, func(a, b *vectors.File) int { return strings.Compare(a.Name+".txt", b.Name+".txt") })
+	if !slices.EqualFunc(have, want, func(a, b *vectors.File) bool { return bytes.Equal(a.Encode(), b.Encode()) }) {
+		t.Error("the files are not those that the seeds give")
 	}
 }
 
@@ -101,36 +108,36 @@ func payload(t *testing.T, v vector) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := keysrv.NewCipher(keysrv.Suite(v["suite"]), k)
+	c, err := keysrv.NewCipher(keysrv.Suite(v.in("suite")), k)
 	if err != nil {
 		return err
 	}
-	p, err := keysrv.ParsePacket(v["object"], v["payload"])
+	p, err := keysrv.ParsePacket(v.in("object"), string(v.Body))
 	if err != nil {
 		return err
 	}
-	e, err := keysrv.Open(c, keysrv.Binding{ObjectID: v["object"], From: quinta.UserID(v["from"]), To: v["to"], StanzaID: quinta.MessageID(v["stanza"])}, p.Payload)
-	if err == nil && string(e.Content) != v["text"] {
-		t.Errorf("got %s, want %s", e.Content, v["text"])
+	e, err := keysrv.Open(c, keysrv.Binding{ObjectID: v.in("object"), From: quinta.UserID(v.in("from")), To: v.in("to"), StanzaID: quinta.MessageID(v.in("stanza"))}, p.Payload)
+	if err == nil && string(e.Content) != v.in("text") {
+		t.Errorf("got %s, want %s", e.Content, v.in("text"))
 	}
 	return err
 }
 
 func (v vector) statement(t *testing.T) *keysrv.Statement {
-	return &keysrv.Statement{ObjectID: v["object"], Conversation: v["conversation"], Suite: keysrv.Suite(v["suite"]), Creator: quinta.UserID(v["from"]),
-		Device: quinta.DeviceID(v["device"]), Created: v.number(t, "created"), Expires: v.number(t, "expires"), Check: v.bytes(t, "check")}
+	return &keysrv.Statement{ObjectID: v.in("object"), Conversation: v.in("conversation"), Suite: keysrv.Suite(v.in("suite")), Creator: quinta.UserID(v.in("from")),
+		Device: quinta.DeviceID(v.in("device")), Created: v.number(t, "created"), Expires: v.number(t, "expires"), Check: v.bytes(t, "check")}
 }
 
 func wrap(t *testing.T, v vector) error {
 	s := v.statement(t)
-	creator, err := keysrv.ParseDevice([]byte(v["approver"]))
+	creator, err := keysrv.ParseDevice([]byte(v.in("approver")))
 	if err != nil {
 		return err
 	}
 	if err := s.Verify(creator.Signing, v.bytes(t, "signature")); err != nil {
 		return err
 	}
-	d, err := keysrv.ParseDevice([]byte(v["record"]))
+	d, err := keysrv.ParseDevice([]byte(v.in("record")))
 	if err != nil {
 		return err
 	}
@@ -138,7 +145,7 @@ func wrap(t *testing.T, v vector) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := keysrv.Unwrap(s, &keysrv.Wrapped{User: quinta.UserID(v["user"]), Device: d.ID, Suite: keysrv.WrapX25519, Sealed: v.bytes(t, "sealed")}, d.User, d.ID, private)
+	k, err := keysrv.Unwrap(s, &keysrv.Wrapped{User: quinta.UserID(v.in("user")), Device: d.ID, Suite: keysrv.WrapX25519, Sealed: v.Body}, d.User, d.ID, private)
 	if err == nil && !bytes.Equal(k.Secret(), v.bytes(t, "plain")) {
 		t.Error("another key than that of the vector")
 	}
@@ -146,11 +153,11 @@ func wrap(t *testing.T, v vector) error {
 }
 
 func device(t *testing.T, v vector) error {
-	d, err := keysrv.ParseDevice([]byte(v["record"]))
-	if err != nil || v["approver"] == "" {
+	d, err := keysrv.ParseDevice(v.Body)
+	if err != nil || v.in("approver") == "" {
 		return err
 	}
-	by, err := keysrv.ParseDevice([]byte(v["approver"]))
+	by, err := keysrv.ParseDevice([]byte(v.in("approver")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,11 +165,11 @@ func device(t *testing.T, v vector) error {
 }
 
 func proof(t *testing.T, v vector) error {
-	p, err := keysrv.ParseProof(v["text"])
+	p, err := keysrv.ParseProof(string(v.Body))
 	if err != nil {
 		return err
 	}
-	return p.Check(v["method"], v["url"], v["token"], v["thumbprint"], time.Unix(v.number(t, "now"), 0))
+	return p.Check(v.in("method"), v.in("url"), v.in("token"), v.in("thumbprint"), time.Unix(v.number(t, "now"), 0))
 }
 
 func sealedFile(t *testing.T, v vector) error {
@@ -170,7 +177,7 @@ func sealedFile(t *testing.T, v vector) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := keysrv.NewSegmentOpener(k, bytes.NewReader(v.bytes(t, "sealed")), uint64(v.number(t, "first")))
+	o, err := keysrv.NewSegmentOpener(k, bytes.NewReader(v.Body), uint64(v.number(t, "first")))
 	if err != nil {
 		return err
 	}
@@ -181,11 +188,14 @@ func sealedFile(t *testing.T, v vector) error {
 	return err
 }
 
-// A maker writes the vectors.
+// A maker makes the vectors from a fixed seed.
 type maker struct {
 	t    *testing.T
 	rand io.Reader
+	all  []*vectors.File
 }
+
+type heads map[string]string
 
 func (m *maker) must(err error) {
 	m.t.Helper()
@@ -194,31 +204,32 @@ func (m *maker) must(err error) {
 	}
 }
 
-func (m *maker) write(name string, base vector, change vector) {
+// add adds a vector: base, with what is changed. The members "what", "expect",
+// "why" and "body" are the file's own; the kind is the first word of the name.
+func (m *maker) add(name string, base, change heads) {
 	m.t.Helper()
-	v := vector{}
-	for k, s := range base {
-		v[k] = s
+	in := maps.Clone(base)
+	maps.Copy(in, change)
+	kind, _, _ := strings.Cut(name, "-")
+	f := &vectors.File{Name: name, Kind: kind, What: in["what"], Expect: in["expect"], Why: in["why"], Body: []byte(in["body"]), Inputs: in}
+	for _, own := range []string{"what", "expect", "why", "body"} {
+		delete(in, own)
 	}
-	for k, s := range change {
-		v[k] = s
-	}
-	var b bytes.Buffer
-	for _, h := range heads {
-		if v[h] != "" {
-			b.WriteString(h + ": " + v[h] + "\n")
-		}
-	}
-	m.must(os.WriteFile(name+".txt", b.Bytes(), 0o600))
+	m.all = append(m.all, f)
 }
 
 func text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
-func generate(t *testing.T) {
+// generate returns all vectors. Keys are wrapped with the randomness of the
+// standard library, which is fixed for this.
+func generate(t *testing.T) []*vectors.File {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t, 7)
 	m := &maker{t: t, rand: rand.NewChaCha8([32]byte{7})}
 	m.payloads()
 	m.keys()
 	m.files()
+	return m.all
 }
 
 const began = 1777636800
@@ -233,28 +244,28 @@ func (m *maker) payloads() {
 		m.must(err)
 		sealed, err := keysrv.Seal(c, m.rand, b, e)
 		m.must(err)
-		base := vector{"kind": "payload", "expect": "success", "suite": string(suite), "key": text(k.Secret()), "object": b.ObjectID, "from": string(b.From), "to": b.To,
-			"stanza": string(b.StanzaID), "text": `{"text":"hello"}`, "payload": text(sealed)}
+		base := heads{"expect": "success", "suite": string(suite), "key": text(k.Secret()), "object": b.ObjectID, "from": string(b.From), "to": b.To,
+			"stanza": string(b.StanzaID), "text": `{"text":"hello"}`, "body": text(sealed)}
 		if suite == keysrv.SuiteCBC {
-			m.write("payload-cbc", base, vector{"comment": "the legacy suite, which nothing authenticates"})
-			m.write("payload-cbc-as-gcm", base, vector{"comment": "a legacy text under a key of the default suite", "suite": "A256GCM", "expect": "unsupported"})
-			m.write("payload-cbc-half-block", base, vector{"payload": text(sealed[:40]), "expect": "malformed"})
+			m.add("payload-cbc", base, heads{"what": "the legacy suite", "why": "the form is read; nothing authenticates it"})
+			m.add("payload-cbc-as-gcm", base, heads{"what": "a text of the legacy suite under a key of the default suite", "why": "a key has one suite, which nobody changes", "suite": "A256GCM", "expect": "unsupported"})
+			m.add("payload-cbc-half-block", base, heads{"what": "a text of two blocks and a half", "why": "a text has whole blocks", "body": text(sealed[:40]), "expect": "malformed"})
 			continue
 		}
-		m.write("payload-gcm", base, vector{"comment": "the default suite"})
-		m.write("payload-gcm-blanks", base, vector{"comment": "blanks around the base64", "payload": " " + text(sealed) + " "})
-		m.write("payload-gcm-sender", base, vector{"from": "tybalt@test.com", "expect": "tampered"})
-		m.write("payload-gcm-stanza", base, vector{"stanza": "send2", "expect": "tampered"})
-		m.write("payload-gcm-receiver", base, vector{"to": "tybalt@test.com", "expect": "tampered"})
-		m.write("payload-gcm-object", base, vector{"object": "5YGC0FF90l", "expect": "tampered"})
+		m.add("payload-gcm", base, heads{"what": "the default suite", "why": "it is genuine"})
+		m.add("payload-gcm-blanks", base, heads{"what": "blanks around the base64", "why": "XML may add blanks", "body": " " + text(sealed) + " "})
+		m.add("payload-gcm-sender", base, heads{"what": "from another sender", "why": "the binding is authenticated", "from": "tybalt@test.com", "expect": "tampered"})
+		m.add("payload-gcm-stanza", base, heads{"what": "in another stanza", "why": "the binding is authenticated", "stanza": "send2", "expect": "tampered"})
+		m.add("payload-gcm-receiver", base, heads{"what": "to another receiver", "why": "the binding is authenticated", "to": "tybalt@test.com", "expect": "tampered"})
+		m.add("payload-gcm-object", base, heads{"what": "under another key object", "why": "the binding is authenticated", "object": "5YGC0FF90l", "expect": "tampered"})
 		flipped := bytes.Clone(sealed)
 		flipped[20] ^= 1
-		m.write("payload-gcm-flipped", base, vector{"payload": text(flipped), "expect": "tampered"})
+		m.add("payload-gcm-flipped", base, heads{"what": "a bit of the text is changed", "why": "what is not authentic is not opened", "body": text(flipped), "expect": "tampered"})
 		flipped = bytes.Clone(sealed)
 		flipped[0] = 2
-		m.write("payload-gcm-version", base, vector{"payload": text(flipped), "expect": "unsupported"})
-		m.write("payload-gcm-one-block", base, vector{"comment": "the sample of the specification", "payload": "5MFUu9BmMxjkAhHs5OSqjQ==", "expect": "malformed"})
-		m.write("payload-suite", base, vector{"suite": "A256CTR", "expect": "unsupported"})
+		m.add("payload-gcm-version", base, heads{"what": "a version that is not known", "why": "what is not known is not guessed at", "body": text(flipped), "expect": "unsupported"})
+		m.add("payload-gcm-one-block", base, heads{"what": "the sample of the specification, which is one block", "why": "there is no nonce and no tag", "body": "5MFUu9BmMxjkAhHs5OSqjQ==", "expect": "malformed"})
+		m.add("payload-suite", base, heads{"what": "a suite that is not known", "why": "what is not known is not guessed at", "suite": "A256CTR", "expect": "unsupported"})
 	}
 }
 
@@ -282,32 +293,32 @@ func (m *maker) keys() {
 	s.Check = s.Commit(k)
 	w, err := keysrv.Wrap(s, k, b)
 	m.must(err)
-	base := vector{"kind": "wrap", "expect": "success", "suite": string(s.Suite), "key": text(agree.Secret()), "object": s.ObjectID, "from": string(a.User), "conversation": s.Conversation,
+	base := heads{"expect": "success", "suite": string(s.Suite), "key": text(agree.Secret()), "object": s.ObjectID, "from": string(a.User), "conversation": s.Conversation,
 		"created": strconv.FormatInt(s.Created, 10), "expires": strconv.FormatInt(s.Expires, 10), "check": text(s.Check), "signature": text(s.Sign(sign)), "user": string(b.User),
-		"device": string(a.ID), "record": m.json(b), "approver": m.json(a), "sealed": text(w.Sealed), "plain": text(k.Secret())}
-	m.write("wrap", base, nil)
-	m.write("wrap-object", base, vector{"object": "object2", "expect": "tampered"})
-	m.write("wrap-other-user", base, vector{"user": "tybalt@test.com", "expect": "sender-mismatch"})
+		"device": string(a.ID), "record": m.json(b), "approver": m.json(a), "body": string(w.Sealed), "plain": text(k.Secret())}
+	m.add("wrap", base, heads{"what": "a wrapped key", "why": "it is genuine"})
+	m.add("wrap-object", base, heads{"what": "of another key object", "why": "the statement is signed", "object": "object2", "expect": "tampered"})
+	m.add("wrap-other-user", base, heads{"what": "for another user", "why": "a copy is for one device of one user", "user": "tybalt@test.com", "expect": "sender mismatch"})
 	flipped := bytes.Clone(w.Sealed)
 	flipped[40] ^= 1
-	m.write("wrap-flipped", base, vector{"sealed": text(flipped), "expect": "tampered"})
+	m.add("wrap-flipped", base, heads{"what": "a bit of the copy is changed", "why": "what is not authentic is not opened", "body": string(flipped), "expect": "tampered"})
 
 	second.Approval = second.Approve(sign, began*1000)
-	dev := vector{"kind": "device", "expect": "success", "record": m.json(second), "approver": m.json(a)}
-	m.write("device", dev, nil)
-	m.write("device-approver", dev, vector{"approver": m.json(b), "expect": "sender-mismatch"})
+	dev := heads{"expect": "success", "body": m.json(second), "approver": m.json(a)}
+	m.add("device", dev, heads{"what": "a record that another device of the user approved", "why": "it is genuine"})
+	m.add("device-approver", dev, heads{"what": "approved by a device of another user", "why": "only the user approves their devices", "approver": m.json(b), "expect": "sender mismatch"})
 	swapped := *second
 	swapped.Agreement = b.Agreement
-	m.write("device-swapped", dev, vector{"record": m.json(&swapped), "expect": "tampered"})
+	m.add("device-swapped", dev, heads{"what": "another user's agreement key in the record", "why": "the record signs its keys", "body": m.json(&swapped), "expect": "tampered"})
 
 	const url = "https://keys.test.com/xmpp/v1/keys"
 	p, err := keysrv.NewProof(m.rand, sign, "POST", url, "token", time.Unix(began, 0))
 	m.must(err)
-	pv := vector{"kind": "proof", "expect": "success", "text": p, "method": "POST", "url": url, "token": "token", "thumbprint": keysrv.Thumbprint(a.Signing), "now": strconv.Itoa(began + 5)}
-	m.write("proof", pv, nil)
-	m.write("proof-late", pv, vector{"now": strconv.Itoa(began + 100), "expect": "proof"})
-	m.write("proof-other-url", pv, vector{"url": url + "/get", "expect": "proof"})
-	m.write("proof-other-key", pv, vector{"thumbprint": keysrv.Thumbprint(b.Signing), "expect": "proof"})
+	pv := heads{"expect": "success", "body": p, "method": "POST", "url": url, "token": "token", "thumbprint": keysrv.Thumbprint(a.Signing), "now": strconv.Itoa(began + 5)}
+	m.add("proof", pv, heads{"what": "a proof of possession", "why": "it is genuine"})
+	m.add("proof-late", pv, heads{"what": "used 100 seconds later", "why": "a proof serves for a short time", "now": strconv.Itoa(began + 100), "expect": "proof"})
+	m.add("proof-other-url", pv, heads{"what": "used for another address", "why": "a proof is for one request", "url": url + "/get", "expect": "proof"})
+	m.add("proof-other-key", pv, heads{"what": "used with the token of another key", "why": "a token is bound to its key", "thumbprint": keysrv.Thumbprint(b.Signing), "expect": "proof"})
 }
 
 func (m *maker) files() {
@@ -317,8 +328,8 @@ func (m *maker) files() {
 	m.must(err)
 	sealed, err := io.ReadAll(s)
 	m.must(err)
-	v := vector{"kind": "file", "expect": "success", "key": text(k.Secret()), "sealed": text(sealed), "first": "0", "plain": text([]byte("a file"))}
-	m.write("file", v, nil)
-	m.write("file-cut", v, vector{"sealed": text(sealed[:len(sealed)-1]), "expect": "tampered"})
-	m.write("file-moved", v, vector{"first": "1", "expect": "tampered"})
+	v := heads{"expect": "success", "key": text(k.Secret()), "body": string(sealed), "first": "0", "plain": text([]byte("a file"))}
+	m.add("file", v, heads{"what": "a sealed file", "why": "it is genuine"})
+	m.add("file-cut", v, heads{"what": "the last byte is missing", "why": "the end is authenticated", "body": string(sealed[:len(sealed)-1]), "expect": "tampered"})
+	m.add("file-moved", v, heads{"what": "read from the second segment", "why": "each segment has its place", "first": "1", "expect": "tampered"})
 }
