@@ -111,6 +111,10 @@ const (
 	forgetEvery = time.Minute
 )
 
+// NewLimits returns further limits, under the core's settings: those of a front
+// that counts so many things that they would crowd out the others.
+func (c *Core) NewLimits() *Limits { return newLimits(c.RateLimits, c.Now) }
+
 func newLimits(on bool, now func() time.Time) *Limits {
 	return &Limits{on: on, now: now, buckets: map[bucket]time.Time{}}
 }

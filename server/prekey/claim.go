@@ -55,7 +55,14 @@ func Claim(tx *db.Tx, network quinta.NetworkName, wants []Want) ([]Claimed, erro
 			rest = append(rest, w)
 		}
 	}
-	for piece := range db.Pieces(rest) {
+	got, err := Fallback(tx, network, rest)
+	return append(out, got...), err
+}
+
+// Fallback gives out the fallback key for each want, and takes no one-time key:
+// it is for those who have taken many. Where there is none, nothing is returned.
+func Fallback(tx *db.Tx, network quinta.NetworkName, wants []Want) (out []Claimed, err error) {
+	for piece := range db.Pieces(wants) {
 		got, err := fallbacks(tx, network, piece)
 		if err != nil {
 			return nil, err

@@ -19,6 +19,9 @@ import (
 var (
 	rateClaim  = server.Rate{Every: 50 * time.Millisecond, Burst: 5000}
 	rateUpload = server.Rate{Every: 20 * time.Millisecond, Burst: 10_000}
+	// rateClaimOf bounds the one-time keys that one user takes of one device.
+	// Beyond it they get the fallback key.
+	rateClaimOf = server.Rate{Every: time.Minute, Burst: 5}
 )
 
 const (
@@ -60,14 +63,42 @@ func (c *call) postKeysClaim() (any, error) {
 	if err := limited(c.Limits.Allow("keys-claim", server.ByUser(network, c.user), rateClaim, len(wants))); err != nil {
 		return nil, err
 	}
-	got, err := c.claim(wants)
+	got, err := c.give(wants)
 	if err != nil {
 		return nil, err
 	}
 	return writeClaim(got, failures), nil
 }
 
-// claim gives out the keys.
+// give gives out the keys: of a device of which the caller has taken many, the
+// fallback key.
+func (c *call) give(wants []prekey.Want) ([]prekey.Claimed, error) {
+	me := server.ByUser(network, c.user)
+	var fresh, over []prekey.Want
+	for _, w := range wants {
+		if c.claims.Allow("claim", me.And(server.ByDevice(network, w.User, w.Device)), rateClaimOf, 1) > 0 {
+			over = append(over, w)
+		} else {
+			fresh = append(fresh, w)
+		}
+	}
+	got, err := c.claim(fresh)
+	if err != nil {
+		return nil, err
+	}
+	for step := range slices.Chunk(over, claimStep) {
+		if err := c.Update(c.ctx(), func(tx *db.Tx) error {
+			keys, err := prekey.Fallback(tx, network, step)
+			got = append(got, keys...)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return got, nil
+}
+
+// claim gives out the keys, one-time keys first.
 func (c *call) claim(wants []prekey.Want) (got []prekey.Claimed, err error) {
 	if len(wants) == 1 {
 		// By far the most frequent claim, and mostly there is a key.

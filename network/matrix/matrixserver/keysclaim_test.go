@@ -2,8 +2,11 @@ package matrixserver_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -76,6 +79,45 @@ func TestClaimIsRateLimited(t *testing.T) {
 	last.fails(429, "M_LIMIT_EXCEEDED")
 	if last.Header.Get("Retry-After") == "" {
 		t.Error("got no Retry-After")
+	}
+}
+
+// TestAttackDrain: a user who claims a device's keys over and over takes five
+// one-time keys, and one more a minute. They get the fallback key after that,
+// and others still get one-time keys.
+func TestAttackDrain(t *testing.T) {
+	t.Parallel()
+	var clock atomic.Int64 // in milliseconds, read by the server as well
+	clock.Store(time.Now().UnixMilli())
+	s := newStage(t, quintatest.RateLimits(), quintatest.Clock(func() time.Time { return time.UnixMilli(clock.Load()) }))
+	alice, bob, mallory := s.register("alice"), s.register("bob"), s.register("mallory")
+	var ids []string
+	for i := range 50 {
+		ids = append(ids, fmt.Sprintf("A%02d", i))
+	}
+	alice.post(upload, object{"one_time_keys": oneTime(ids...), "fallback_keys": oneTime("F")}).want(200)
+	drain := func(n int) (taken int) {
+		for range n {
+			switch got := mallory.claim(alice); {
+			case got == "":
+				t.Fatal("got no key at all")
+			case got != "F":
+				taken++
+			}
+		}
+		return taken
+	}
+	if got := drain(60); got != 5 {
+		t.Errorf("got %d one-time keys at once, want 5", got)
+	}
+	clock.Add((2 * time.Minute).Milliseconds())
+	if got := drain(60); got != 2 {
+		t.Errorf("got %d one-time keys after two minutes, want 2", got)
+	}
+	for range 5 {
+		if got := bob.claim(alice); !strings.HasPrefix(got, "A") {
+			t.Errorf("somebody else: got %q, want a one-time key", got)
+		}
 	}
 }
 

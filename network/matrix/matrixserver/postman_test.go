@@ -1,18 +1,42 @@
 package matrixserver
 
-import "testing"
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
 
-func TestGatewaysArePublic(t *testing.T) {
+	"github.com/quinta-chat/quinta/network/internal/outgoing"
+)
+
+// TestAttackPrivateGateway: a push gateway on loopback, by its address, by an
+// IPv6 form of it and by a name, gets nothing unless the operator wants that.
+func TestAttackPrivateGateway(t *testing.T) {
 	t.Parallel()
-	for _, a := range []string{"127.0.0.1:443", "[::1]:443", "10.1.2.3:443", "192.168.0.1:80", "172.16.9.9:443", "169.254.169.254:80", "100.64.0.1:443",
-		"[fe80::1]:443", "[fc00::1]:443", "0.0.0.0:443", "[::ffff:127.0.0.1]:443", "224.0.0.1:443", "nonsense"} {
-		if err := publicOnly("tcp", a, nil); err == nil {
-			t.Errorf("%s was let through", a)
+	var got atomic.Int64
+	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got.Add(1) }))
+	defer gateway.Close()
+	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "localhost"} {
+		url := strings.Replace(gateway.URL, "127.0.0.1", host, 1) + pushPath
+		post := func(private bool) error {
+			q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
+			if err != nil {
+				return err
+			}
+			a, err := gatewayClient(private).Do(q)
+			if err == nil {
+				err = a.Body.Close()
+			}
+			return err
 		}
-	}
-	for _, a := range []string{"93.184.216.34:443", "[2606:2800:220:1::1]:443"} {
-		if err := publicOnly("tcp", a, nil); err != nil {
-			t.Errorf("%s: %v", a, err)
+		before := got.Load()
+		if err := post(false); !errors.Is(err, outgoing.ErrNotPublic) || got.Load() != before {
+			t.Errorf("%s: got %v and %d requests, want ErrNotPublic and none", host, err, got.Load()-before)
+		}
+		if err := post(true); err != nil || got.Load() != before+1 {
+			t.Errorf("%s, as the operator wants: got %v and %d requests", host, err, got.Load()-before)
 		}
 	}
 }

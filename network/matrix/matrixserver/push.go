@@ -9,11 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/internal/outgoing"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
 	"github.com/quinta-chat/quinta/server/db"
@@ -55,33 +54,23 @@ type postman struct {
 }
 
 func newPostman(s *homeserver) *postman {
+	return &postman{s: s, http: gatewayClient(s.Setting(privateGateways) == "on")}
+}
+
+// gatewayClient connects to push gateways, at public addresses only unless
+// private is set: users name the gateways, and must not reach the server's own
+// network through it.
+func gatewayClient(private bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	if s.Setting(privateGateways) == "off" {
-		dialer.Control = publicOnly
+	if !private {
+		dialer.Control = outgoing.Control
 	}
-	return &postman{s: s, http: &http.Client{
+	return &http.Client{
 		Timeout:       pushTimeout,
 		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-// publicOnly refuses connections to addresses that are not public: users name
-// the gateways, and must not reach the server's own network through it.
-func publicOnly(_, address string, _ syscall.RawConn) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
 	}
-	a := ap.Addr().Unmap()
-	if !a.IsGlobalUnicast() || a.IsPrivate() || sharedSpace.Contains(a) {
-		return errors.New("the push gateway's address is not public")
-	}
-	return nil
 }
-
-// sharedSpace is the address space of carriers (RFC 6598).
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // run delivers what is due until ctx ends.
 func (p *postman) run(ctx context.Context) error {

@@ -58,13 +58,15 @@ type homeserver struct {
 	// thumbnails holds a token for each thumbnail that is being made.
 	thumbnails chan struct{}
 	post       *postman
+	// claims counts the one-time keys that each user takes of each device.
+	claims *server.Limits
 	// crowdSeen is when the mailboxes were looked through, in Unix
 	// milliseconds.
 	crowdSeen atomic.Int64
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
-	s := &homeserver{Core: c, unread: newUnreadMemo(), thumbnails: make(chan struct{}, thumbnailsAtOnce)}
+	s := &homeserver{Core: c, claims: c.NewLimits(), unread: newUnreadMemo(), thumbnails: make(chan struct{}, thumbnailsAtOnce)}
 	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
