@@ -60,6 +60,7 @@ var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
 	},
 	"sas-key":        sasKey,
 	"sas-commitment": sasCommitment,
+	"sas-flow":       sasFlow,
 }
 
 // account returns the account of a vector: the private keys are handed to it

@@ -51,6 +51,10 @@ var refusals = map[string][]error{
 	"not stored":           {secretstorage.ErrNotStored},
 	"not json":             {canonicaljson.ErrNotJSON},
 	"not canonical":        {canonicaljson.ErrNotCanonical},
+	sas.CodeKeyMismatch:    {cancelled(sas.CodeKeyMismatch)},
+	sas.CodeInvalidMessage: {cancelled(sas.CodeInvalidMessage)},
+	sas.CodeCommitment:     {cancelled(sas.CodeCommitment)},
+	sas.CodeUnknownMethod:  {cancelled(sas.CodeUnknownMethod)},
 }
 
 func TestVectors(t *testing.T) {
