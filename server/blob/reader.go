@@ -7,7 +7,7 @@ import (
 )
 
 // A Reader reads bytes of the media store from any place in them. A Seek
-// costs nothing; the Read after it opens the bytes anew, if it must.
+// costs nothing; the Read after it opens the bytes again if it must.
 type Reader struct {
 	ctx context.Context
 	b   *Blobs

@@ -26,7 +26,7 @@ func (b Blob) Filled() bool { return b.Key != "" }
 
 // What callers of Fill treat differently.
 var (
-	// ErrUnknown: there is no such id, or its time is over.
+	// ErrUnknown: there is no such id, or it has expired.
 	ErrUnknown = quinta.E(quinta.KindNotFound, "", "there is no such file")
 	// ErrOwner: the id was reserved by another user.
 	ErrOwner = quinta.E(quinta.KindForbidden, "", "the id belongs to another user")
@@ -34,7 +34,7 @@ var (
 	ErrFilled = quinta.E(quinta.KindExists, "", "the file was uploaded already")
 )
 
-// errLate is what a transaction gets that refers to bytes whose time is over.
+// errLate is the error of a transaction that refers to expired bytes.
 var errLate = quinta.E(quinta.KindUnavailable, "", "the upload took too long")
 
 // refer takes the bytes out of the loose ones.

@@ -19,7 +19,7 @@ import (
 
 // vaultScheme is "hashivault://NAME": a key of the transit engine of a Vault
 // or OpenBao server. The address and the token come from the environment, so
-// that the token stands in no file and no list of processes.
+// that the token appears in no file and no list of processes.
 const vaultScheme = "hashivault"
 
 // The environment of a vault, under the names that other programs use.

@@ -63,7 +63,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	return out, nil
 }
 
-// maxDevices bounds the own devices that a server may list.
+// maxDevices bounds how many devices of the account a server may list.
 const maxDevices = 1000
 
 // ownDevices asks for the devices of the account.

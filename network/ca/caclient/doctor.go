@@ -99,7 +99,7 @@ func (s *Session) examineRevocations(ctx context.Context) (client.Finding, error
 	until, err := r.ListUntil(raw)
 	switch {
 	case err != nil:
-		return bad(name, "the revocation list is not one of the authority: "+err.Error(), "tell the administrator of the server: without it nothing is sent or opened"), nil
+		return bad(name, "the revocation list was not issued by the authority: "+err.Error(), "tell the administrator of the server: without it nothing is sent or opened"), nil
 	case s.env.Now().After(until):
 		return bad(name, "the revocation list is out of date", "check the clock of this machine; else tell the administrator of the server"), nil
 	}
@@ -134,11 +134,11 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	}
 	for _, k := range listed {
 		if _, ok := here[cert.Fingerprint(k.ID)]; k.Self && k.State == string(wire.StateActive) && !ok {
-			return bad(name, "the server lists a valid key for this device that is not here: this store is an old copy, or somebody lies", "do not use this store any more; log in again as a new device"), nil
+			return bad(name, "the server lists a valid key for this device that is not here: either this store is an old copy, or the server lies", "do not use this store any more; log in again as a new device"), nil
 		}
 	}
 	if !uses[cert.UseSign] || !uses[cert.UseEncrypt] {
-		return bad(name, "this device has no valid keys: it can neither send nor be written to", "run it once: new ones are enrolled, or it says who must approve them"), nil
+		return bad(name, "this device has no valid keys: it can neither send nor be written to", "run it once: it enrols new ones, or says which device must approve them"), nil
 	}
 	return good(name, "the keys of this device are valid until "+first.UTC().Format(time.RFC3339)), nil
 }
@@ -183,7 +183,7 @@ func (s *Session) examineBackup(ctx context.Context) (client.Finding, error) {
 	case err != nil:
 		return client.Finding{Name: name}, err
 	case !b.Exists:
-		return bad(name, "there is none: with the last device all keys are lost", "make a backup, and keep its recovery key"), nil
+		return bad(name, "there is none: if the last device is lost, so are all keys", "make a backup, and keep its recovery key"), nil
 	case !b.Unlocked:
 		return bad(name, "there is one which this device cannot open", "unlock it with its recovery key"), nil
 	}

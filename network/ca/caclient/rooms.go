@@ -131,7 +131,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	})
 }
 
-// make has the machine make a conversation and waits for the server's word.
+// make has the machine create a conversation and waits for the server's answer.
 func (s *Session) make(ctx context.Context, op string, fn func(tx e2ee.Tx) (quinta.RoomID, error)) (id quinta.RoomID, err error) {
 	e := &errand{kind: ca.ReqPutConversation}
 	err = s.carry(ctx, op, e, func(tx e2ee.Tx) (err error) {
@@ -167,7 +167,7 @@ func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.Us
 
 // Join implements client.Talker. Nobody has to join: the id of a conversation
 // that this user is in gives just that, and the name of a user the
-// conversation of two with him.
+// conversation of two with them.
 func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
 	const op = "joining a conversation"
 	if strings.Contains(room, "@") {

@@ -71,7 +71,7 @@ func useApproval(tx *db.Tx, k *key) (*cert.Fingerprint, error) {
 	err := tx.Row(`DELETE FROM ca_approval WHERE user_id = $1 AND key_id = $2 AND device = $3 AND expires > $4 RETURNING approver`,
 		k.User, k.ID, k.Device, tx.Millis()).Scan(&approver)
 	if errors.Is(err, db.ErrNoRows) {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeApproval, "the device had a key that is over: another device must approve the new one, or log in as a new device")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeApproval, "the device's former key is no longer valid: approve the new one from another device, or log in as a new device")
 	}
 	return &approver, err
 }

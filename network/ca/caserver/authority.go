@@ -46,7 +46,7 @@ type certificates struct {
 
 // Errors of an authority.
 var (
-	errNoAuthority = quinta.E(quinta.KindNotFound, "ca", "there is no authority yet: it is made when the first client asks for it, or by \"ca init\"")
+	errNoAuthority = quinta.E(quinta.KindNotFound, "ca", "there is no authority yet: it is created when the first client needs it, or by \"ca init\"")
 	errAuthority   = quinta.E(quinta.KindExists, "ca", "there is an authority already: what it has certified depends on it")
 	errNoKeeper    = quinta.E(quinta.KindUnavailable, "ca", "no key is configured to seal the key of the authority with: set secrets")
 )
@@ -86,7 +86,7 @@ func (a *authority) public(ctx context.Context) (*certificates, error) {
 }
 
 // get returns the authority with its key. Where the key cannot be opened, it
-// fails with KindUnavailable: all that needs no key goes on.
+// fails with KindUnavailable: everything that needs no key still works.
 func (a *authority) get(ctx context.Context) (*cert.Issuer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

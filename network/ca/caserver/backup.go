@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
-// Where a sealed backup stands in the vault.
+// The name under which the vault stores a sealed backup.
 const (
 	backupScope = "ca"
 	backupName  = "backup"

@@ -21,7 +21,7 @@ import (
 
 const (
 	// crlLife is for how long a revocation list is good; a new one is made when
-	// half of that is over, or when something was revoked.
+	// half of that has passed, or when something was revoked.
 	crlLife = 24 * time.Hour
 	// ocspLife is for how long an OCSP answer is good.
 	ocspLife = time.Hour

@@ -26,7 +26,7 @@ func (s *caServer) deliverCalls() {
 	s.at(http.MethodPut, wire.PathMessage, endpoint{rate: rateWrite, handle: (*call).putMessage})
 }
 
-// A ref is what stands in a mailbox for a message: where it is, and for which
+// A ref is what a mailbox stores for a message: where it is, and for which
 // key of the device it is sealed.
 type ref struct {
 	Conv quinta.RoomID    `json:"c"`
@@ -52,7 +52,7 @@ type delivery struct {
 }
 
 // putMessage takes a message in: it is durable, and in the mailboxes of all
-// devices that it is for, before the sender has his answer.
+// devices that it is for, before the sender gets an answer.
 func (c *call) putMessage() (any, error) {
 	d := &delivery{call: c, conv: quinta.RoomID(c.r.PathValue("conv")), id: quinta.MessageID(c.r.PathValue("id"))}
 	if len(d.id) == 0 || len(d.id) > 128 {

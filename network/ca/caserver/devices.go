@@ -94,8 +94,8 @@ func (s *caServer) logOut(tx *db.Tx, user quinta.UserID) error {
 	return err
 }
 
-// forget removes what is kept for a user whose account closes. What he said
-// stays with those to whom he said it.
+// forget removes what is kept for a user whose account closes. Their
+// messages stay with those who received them.
 func (s *caServer) forget(tx *db.Tx, user quinta.UserID) error {
 	ds, err := device.List(tx, network, user)
 	if err != nil {

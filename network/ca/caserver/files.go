@@ -18,7 +18,7 @@ func (s *caServer) fileCalls() {
 	s.at(http.MethodGet, wire.PathFile, endpoint{long: true, rate: rateRead, handle: (*call).getFile})
 }
 
-// postFile stores sealed bytes. What they are stands in the message that names
+// postFile stores sealed bytes. The message that names them says what they are
 // them, sealed.
 func (c *call) postFile() (any, error) {
 	if c.r.ContentLength > c.MaxUpload {

@@ -26,7 +26,7 @@ const (
 	gracePage = 100
 )
 
-// graceOver reports whether the time of a key's grace is over: nothing new is
+// graceOver reports whether a key's grace period has ended: nothing new is
 // taken in for it, and it retires when nothing waits for it any more.
 func (k *key) graceOver(now int64) bool { return k.GraceEnd != nil && *k.GraceEnd <= now }
 
@@ -83,7 +83,7 @@ func (s *caServer) retire(tx *db.Tx, k *key, detail string) error {
 	return s.tell(tx, k, "retired")
 }
 
-// Periodically retires the keys whose grace is over. One for which messages wait
+// Periodically retires the keys whose grace period has ended. One for which messages wait
 // stays until they are delivered or its device is removed.
 func (s *caServer) Periodically(ctx context.Context) error {
 	last := &key{GraceEnd: new(int64)}

@@ -182,7 +182,7 @@ func (c *call) getUserKeys() (any, error) {
 			return nil, invalid("at is not a time like 2026-05-01T12:00:00Z")
 		}
 		if t.After(at) {
-			return nil, invalid("at lies ahead")
+			return nil, invalid("at is in the future")
 		}
 		at = t
 	}
@@ -323,7 +323,7 @@ func (c *call) legacyKey(spki []byte, expires *time.Time) (*key, error) {
 
 // enrol stores a first key of a device for its use. The same key again gives
 // the row that there is. Where there was another key the device must renew it
-// or, if that is over, have the approval of another device of its user.
+// or, if that is no longer valid, have the approval of another device of its user.
 func (s *caServer) enrol(tx *db.Tx, k *key) (row *key, fresh bool, err error) {
 	have, err := keyByID(tx, k.ID)
 	if err == nil {

@@ -77,7 +77,7 @@ type caServer struct {
 	mux *http.ServeMux
 	// paths are the paths that are registered.
 	paths map[string]bool
-	// domain is what stands behind the @ of user names.
+	// domain is the part of user names after the @.
 	domain    string
 	authority authority
 }

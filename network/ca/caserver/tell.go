@@ -17,8 +17,8 @@ import (
 const maxTold = 1000
 
 // tell says to the owner's other devices, and to all who share a conversation
-// with him, that a key has changed. So an owner hears of a key that he did not
-// enrol, and senders do not go on with an old one.
+// with them, that a key has changed. So an owner hears of a key that he did not
+// enrol, and senders do not keep using an old one.
 func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
 	body, err := json.Marshal(wire.KeyChange{Username: k.User, Device: k.Device, KeyID: k.ID, Use: k.Usage, Profile: k.Profile, Change: change, Approved: k.Approver != nil})
 	if err != nil {

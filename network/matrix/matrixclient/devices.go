@@ -18,7 +18,7 @@ import (
 
 var _ client.DeviceJudge = (*Session)(nil)
 
-// Devices implements client.DeviceJudge. It asks the server for the devices anew;
+// Devices implements client.DeviceJudge. It asks the server for the devices again;
 // of another account only those are listed that can be written to.
 func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.DeviceInfo, error) {
 	const op = "listing devices"

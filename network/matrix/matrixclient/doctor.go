@@ -125,7 +125,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 		} `json:"device_keys"`
 	}
 	ask := map[string]any{"device_keys": map[quinta.UserID][]quinta.DeviceID{s.account.User: {}}}
-	if err := s.link.ask(ctx, "asking for the own keys", http.MethodPost, path("keys", "query"), ask, &listed); err != nil {
+	if err := s.link.ask(ctx, "asking for this device's keys", http.MethodPost, path("keys", "query"), ask, &listed); err != nil {
 		return client.Finding{Name: name}, err
 	}
 	d, ok := listed.Devices[s.account.User][s.account.Device]
@@ -134,7 +134,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	case !ok:
 		return bad(name, "the server does not list the keys of this device: nobody can write to it", "run it once: the keys are uploaded again"), nil
 	case strings.TrimRight(d.Keys["ed25519:"+id], "=") != own.Ed25519.String() || strings.TrimRight(d.Keys["curve25519:"+id], "=") != own.Curve.String():
-		return bad(name, "the server lists other keys for this device: this store is an old copy, or somebody lies", "do not use this store any more; log in again as a new device"), nil
+		return bad(name, "the server lists other keys for this device: either this store is an old copy, or the server lies", "do not use this store any more; log in again as a new device"), nil
 	}
 	return good(name, "the server lists the keys of this device: "+grouped(own.Ed25519.String())), nil
 }
@@ -150,7 +150,7 @@ func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error
 	}
 	n := left.Counts["signed_curve25519"]
 	if n == 0 {
-		return bad(name, "there are none: who never wrote to this device cannot begin now", "run it once: new ones are uploaded"), nil
+		return bad(name, "there are none: users who have never written to this device cannot start now", "run it once: new ones are uploaded"), nil
 	}
 	return good(name, fmt.Sprintf("%d are left", n)), nil
 }

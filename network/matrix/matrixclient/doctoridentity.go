@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/printable"
 )
 
-// examineIdentity looks at the own cross-signing identity.
+// examineIdentity looks at the account's cross-signing identity.
 func (s *Session) examineIdentity(ctx context.Context) (client.Finding, error) {
 	const name = "identity"
 	id, err := s.Identity(ctx)
@@ -21,13 +21,13 @@ func (s *Session) examineIdentity(ctx context.Context) (client.Finding, error) {
 	}
 	switch {
 	case id.Changed:
-		return bad(name, "the account's own identity changed", "if you did not do that yourself, change the password; else verify this device anew"), nil
+		return bad(name, "the account's own identity changed", "if you did not do that yourself, change the password; otherwise verify this device again"), nil
 	case !id.Exists:
 		return bad(name, "the account has no cross-signing identity: others have to compare each of its devices", "make one: quinta keys identity create"), nil
 	case !id.Trusted:
 		return bad(name, "this device does not know whether the account's identity is the right one", "verify it with another device, or unlock the backup with the recovery key"), nil
 	case !id.Complete:
-		return good(name, "this device knows the account's identity, and has not all of its private keys"), nil
+		return good(name, "this device knows the account's identity, but does not have all of its private keys"), nil
 	}
 	return good(name, "this device knows the account's identity and has its private keys"), nil
 }
@@ -61,13 +61,13 @@ func (s *Session) examineContacts(ctx context.Context) (client.Finding, error) {
 		return client.Finding{Name: name}, err
 	}
 	if len(changed) == 0 {
-		return good(name, "no identity that was seen before is another one now"), nil
+		return good(name, "no identity that was seen before has changed"), nil
 	}
 	var names []string
 	for _, u := range changed[:min(len(changed), maxNamed)] {
 		names = append(names, printable.Line(string(u)))
 	}
-	return bad(name, fmt.Sprintf("%d changed: %s", len(changed), strings.Join(names, ", ")), "compare with each anew, or say that you know of the change: quinta devices acknowledge USER"), nil
+	return bad(name, fmt.Sprintf("%d changed: %s", len(changed), strings.Join(names, ", ")), "verify each of them again, or accept the change: quinta devices acknowledge USER"), nil
 }
 
 // examineBackup looks at the key backup.
@@ -82,7 +82,7 @@ func (s *Session) examineBackup(ctx context.Context) (client.Finding, error) {
 	case err != nil:
 		return client.Finding{Name: name}, err
 	case !b.Exists:
-		return bad(name, "there is none: with the last device all keys are lost", "make a backup, and keep its recovery key"), nil
+		return bad(name, "there is none: if the last device is lost, so are all keys", "make a backup, and keep its recovery key"), nil
 	case !b.Unlocked:
 		return bad(name, fmt.Sprintf("there is one with %d keys, which this device cannot open", b.Keys), "unlock it with its recovery key"), nil
 	}

@@ -15,7 +15,7 @@ import (
 
 var _ client.IdentityKeeper = (*Session)(nil)
 
-// Identity implements client.IdentityKeeper. It asks the server anew.
+// Identity implements client.IdentityKeeper. It asks the server again.
 func (s *Session) Identity(ctx context.Context) (client.IdentityInfo, error) {
 	if err := s.refresh(ctx, s.account.User); err != nil {
 		return client.IdentityInfo{}, err
@@ -101,7 +101,7 @@ func (s *Session) settle(ctx context.Context, op string) error {
 	})
 }
 
-// A proof is how a user proves who he is while his identity is uploaded, and
+// A proof is how users prove who they are while their identity is uploaded, and
 // why the server did not take it.
 type proof struct {
 	with    func(stage string) map[string]any

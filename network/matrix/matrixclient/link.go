@@ -38,7 +38,7 @@ type link struct {
 	waits atomic.Bool
 	// due says whether a request is still to be carried out.
 	due func(ctx context.Context, id string) (bool, error)
-	// prove is how the user proves who he is, while he has an identity made.
+	// prove is how users prove who they are while their identity is created.
 	prove atomic.Pointer[proof]
 }
 
@@ -94,7 +94,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
 	in, err := l.sync(ctx, since)
 	if we, ok := errors.AsType[*wire.Error](err); ok && since != "" && we.Status == http.StatusBadRequest && we.Code != "" {
 		// A server that was put back to an earlier state does not know the
-		// position any more: begin anew, which the machine takes at any time.
+		// position any more: start from scratch, which the machine takes at any time.
 		in, err = l.sync(ctx, "")
 	}
 	if err != nil {

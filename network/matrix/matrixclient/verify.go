@@ -37,7 +37,7 @@ func methods(by client.Comparison) []string {
 }
 
 // VerifyBy implements client.CodeVerifier. Another user is asked in the
-// conversation of two with him, which is made if there is none; an own device
+// conversation of two with them, which is made if there is none; an own device
 // directly, and all own devices if id is empty. Under [Network.VerifiedOnly]
 // the devices of other users are asked directly, too: nobody who was not
 // verified could read a request in the conversation.

@@ -47,7 +47,7 @@ func errSignature(text string) error {
 }
 
 // parseCrossSigningKey checks a cross-signing key of a user (client-server
-// API, "CrossSigningKey"). Only signatures by the user himself are kept, for
+// API, "CrossSigningKey"). Only the user's own signatures are kept, for
 // nobody sees others on it.
 func parseCrossSigningKey(raw []byte, user quinta.UserID, usage string) (*crossSigningKey, error) {
 	where := usage + "_key"
@@ -208,7 +208,7 @@ var errAgain = errors.New("matrixserver: the keys changed in between")
 
 // postDeviceSigning: "POST /keys/device_signing/upload". The first keys need
 // no further authentication, nor does a repeat of what is stored; whoever
-// replaces or adds a key gives his password.
+// replaces or adds a key gives their password.
 func (c *call) postDeviceSigning() (any, error) {
 	q, auth, err := c.deviceSigning()
 	if err != nil {

@@ -108,7 +108,7 @@ func (c *call) postDeleteDevices() (any, error) {
 	return c.deleteAfterAuth(q.Devices)
 }
 
-// deleteAfterAuth removes devices once the user has given his password for
+// deleteAfterAuth removes devices once the user has given their password for
 // just these.
 func (c *call) deleteAfterAuth(ids []string) (any, error) {
 	var q struct {

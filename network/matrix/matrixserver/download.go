@@ -168,7 +168,7 @@ func (c *call) serveFile(mediaType, name string, w blob.Bytes, r io.ReadSeeker) 
 	if strings.Contains(c.r.Header.Get("Range"), ",") {
 		c.r.Header.Del("Range")
 	}
-	// Who reads too slowly is cut off, so that no download lasts for ever.
+	// A client that reads too slowly is cut off, so that every download ends.
 	rc := http.NewResponseController(c.w)
 	bound := time.Minute + time.Duration(w.Size/slowest)*time.Second
 	if err := rc.SetWriteDeadline(time.Now().Add(bound)); err != nil {

@@ -252,7 +252,7 @@ func parseDeviceKeys(raw []byte, user quinta.UserID, dev quinta.DeviceID) (*devi
 
 // putDeviceKeys stores the keys of a device. Signatures that were put on the
 // same keys before, such as that of the self-signing key, stay. A device with
-// another identity begins anew: one-time keys of the old one are of no use.
+// another identity starts from scratch: one-time keys of the old one are of no use.
 func (s *homeserver) putDeviceKeys(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, d *deviceKeys) error {
 	old, err := directory.DeviceOf(tx, network, user, dev)
 	if err != nil || bytes.Equal(old, d.body) {

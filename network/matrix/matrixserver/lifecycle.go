@@ -43,7 +43,7 @@ func (s *homeserver) deviceAdded(tx *db.Tx, user quinta.UserID, id quinta.Device
 }
 
 // deviceChanged runs when what others see of a user's devices and keys has
-// changed: all who share a room with him hear of it.
+// changed: it notifies everyone who shares a room with the user.
 func (s *homeserver) deviceChanged(tx *db.Tx, user quinta.UserID) error {
 	if err := directory.Changed(tx, network, user); err != nil {
 		return err

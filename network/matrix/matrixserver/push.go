@@ -234,7 +234,7 @@ func (p *postman) concerned(tx *db.Tx, e *room.Event) ([]quinta.UserID, error) {
 	return out, nil
 }
 
-// notify judges an event by a user's rules and writes what his pushers get.
+// notify judges an event by a user's rules and writes what the user's pushers get.
 func (p *postman) notify(tx *db.Tx, user quinta.UserID, e *room.Event, pe *pushrule.Event) ([]letter, error) {
 	set, _, err := p.s.pushSet(tx, user)
 	if err != nil {

@@ -119,7 +119,7 @@ func (c *call) getPushRuleActions() (any, error) {
 	return map[string]any{"actions": r.Actions}, err
 }
 
-// changeRules edits the caller's rules and tells his devices.
+// changeRules edits the caller's rules and notifies their devices.
 func (c *call) changeRules(edit func(*pushrule.Set) error) (any, error) {
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		set, _, err := c.pushSet(tx, c.user)

@@ -236,7 +236,7 @@ func (c *call) postKnock() (any, error) {
 	return map[string]any{"room_id": id}, err
 }
 
-// rateMember bounds how often one user changes memberships, his own and
+// rateMember bounds how often one user changes memberships, their own and
 // others'.
 var rateMember = server.Rate{Every: 200 * time.Millisecond, Burst: 100}
 
@@ -425,8 +425,8 @@ func (c *call) getJoinedRooms() (any, error) {
 	return map[string]any{"joined_rooms": ids}, err
 }
 
-// profileChanged writes the profile of user into his membership of every room
-// that he is in (client-server API, "Events on Change of Profile
+// profileChanged writes the profile of user into their membership of every room
+// that they are in (client-server API, "Events on Change of Profile
 // Information"). A room whose rules refuse the event keeps the old profile.
 func (s *homeserver) profileChanged(tx *db.Tx, user quinta.UserID) error {
 	feed.Bump(tx, feed.User(network, user))

@@ -301,7 +301,7 @@ func (c *call) getRoomSummary() (any, error) {
 	return out, err
 }
 
-// accessible returns the summary of a room if the caller may see it: he is in
+// accessible returns the summary of a room if the caller may see it: they are in
 // it, is invited, could join or knock, or everybody may read it. Else nil.
 func (c *call) accessible(tx *db.Tx, r room.Room) (*roomSummary, error) {
 	s, err := summarize(tx, r)

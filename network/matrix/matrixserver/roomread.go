@@ -108,7 +108,7 @@ func (c *call) getMessages() (any, error) {
 		if err != nil {
 			return err
 		}
-		// Nobody reads beyond now, nor beyond his own leaving.
+		// Nobody reads events after now, or after they left.
 		from, to = min(from, v.pos), min(to, v.pos)
 		p, err := turn(tx, c.roomID(), v.sight, f, back, from, to, int(limit))
 		if err != nil {

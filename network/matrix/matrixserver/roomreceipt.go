@@ -70,7 +70,7 @@ func (c *call) inRoom(tx *db.Tx) error {
 }
 
 // mark keeps one receipt or read marker of the caller. One for an event that
-// he cannot read is refused.
+// they cannot read is refused.
 func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) error {
 	e, err := room.ByID(tx, c.roomID(), id)
 	if err != nil {
@@ -201,7 +201,7 @@ func (c *call) putTyping() (any, error) {
 	return empty{}, err
 }
 
-// A typingClock ends typing whose time is over, so that those who wait see
+// A typingClock ends typing notices that have expired, so that those who wait see
 // the end without asking.
 type typingClock struct {
 	s      *homeserver
@@ -218,7 +218,7 @@ func newTypingClock(s *homeserver) *typingClock {
 	return t
 }
 
-// after looks for typing that is over when d has passed.
+// after looks for expired typing notices once d has passed.
 func (t *typingClock) after(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -238,7 +238,7 @@ func (t *typingClock) after(d time.Duration) {
 	t.timers[timer] = struct{}{}
 }
 
-// end ends what is over and wakes the rooms.
+// end ends expired notices and wakes the rooms.
 func (t *typingClock) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -274,7 +274,7 @@ type receiptTime struct {
 }
 
 // receiptsFor returns the content of m.receipt with the receipts given, as
-// user gets it: private ones are his own only. It is nil if none is left.
+// user gets it: of the private ones only their own. It is nil if none is left.
 func receiptsFor(list []room.Receipt, user quinta.UserID) receiptContent {
 	var out receiptContent
 	for _, r := range list {

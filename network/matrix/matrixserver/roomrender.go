@@ -98,7 +98,7 @@ type reader struct {
 	user   quinta.UserID
 	device quinta.DeviceID
 	// sight, if not nil, gives the membership that the user had at each
-	// event, and hides what he may not read from what comes along.
+	// event, and hides related events that the user may not read.
 	sight *sight
 	// noRoom leaves room_id out, as /sync does.
 	noRoom bool
@@ -271,8 +271,8 @@ func (r *reader) thread(tx *db.Tx, e *room.Event, out map[string]any) error {
 // gets to see (client-server API, "Stripped state").
 var strippedState = []string{eventauth.TypeCreate, "m.room.name", "m.room.avatar", "m.room.topic", eventauth.TypeJoinRules, "m.room.canonical_alias", "m.room.encryption"}
 
-// stripped returns the state of a room as user, invited or knocking, gets to
-// see it, with the sender's membership and his own at the end.
+// stripped returns the state of a room as a user who is invited or knocks gets
+// to see it, with the sender's membership and the user's own at the end.
 func stripped(tx *db.Tx, id quinta.RoomID, user quinta.UserID) ([]strippedEvent, error) {
 	keys := make([]eventauth.Key, 0, len(strippedState)+2)
 	for _, t := range strippedState {

@@ -9,7 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// A sight says what one user may read of one room: the memberships that he
+// A sight says what one user may read of one room: the memberships that they
 // had, and the history visibilities that the room had (client-server API,
 // "Room History Visibility").
 type sight struct {
@@ -51,7 +51,7 @@ func at(list []since, pos quinta.Pos) string {
 	return list[i-1].value
 }
 
-// now returns the user's current membership, "" if he has none.
+// now returns the user's current membership, "" if they have none.
 func (s *sight) now() string { return at(s.membership, 1<<62) }
 
 // last returns the position of the last change of the user's membership.
@@ -126,15 +126,15 @@ func (s *sight) allows(vis, mem string, pos quinta.Pos) bool {
 // A viewpoint is from where a user looks at the state of a room.
 type viewpoint struct {
 	*sight
-	// pos is the position at which he sees the state: the newest one for a
-	// member, that of his leaving for who left.
+	// pos is the position at which the user sees the state: the newest one for
+	// a member, the one at which they left for a former member.
 	pos quinta.Pos
 	// past says that pos is not now.
 	past bool
 }
 
 // look returns from where user may look at the room's state; errNotMember if
-// he may not at all.
+// they may not at all.
 func look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*viewpoint, error) {
 	s, err := sightOf(tx, id, user)
 	if err != nil {
@@ -164,7 +164,7 @@ func look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*viewpoint, error) {
 }
 
 // leftAt returns the position at which the user's last time in the room
-// ended; what happened to his membership later is not his to see.
+// ended; the user may not see later changes of their membership.
 func (s *sight) leftAt() quinta.Pos {
 	for i := len(s.membership) - 1; i > 0; i-- {
 		if s.membership[i-1].value == room.Join && s.membership[i].value != room.Join {

@@ -147,7 +147,7 @@ func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.Ra
 		return w.s.invitable(w.tx, target)
 	case room.Join:
 		// The rules trust the server that the user meets the conditions of
-		// a restricted room when the event says that somebody let him in.
+		// a restricted room when the event says that somebody let them in.
 		if _, ok := member(content, "join_authorised_via_users_server"); !ok {
 			return nil
 		}

@@ -116,7 +116,7 @@ func (c *call) tombstone(old *roomWriter, next quinta.RoomID) (*room.Event, erro
 
 // copyState writes the copied state of old into next, and then the power
 // levels: as long as there are none the upgrader may write all of it, and the
-// first ones may name levels above his own.
+// first ones may name levels above their own.
 func (c *call) copyState(old, next *roomWriter, creators []quinta.UserID) error {
 	levels, err := c.copiedLevels(old, next, creators)
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *call) copiedLevels(old, next *roomWriter, creators []quinta.UserID) (ma
 		}
 	} else {
 		// Creators who stood above all levels become administrators, and
-		// the upgrader keeps what lets him finish.
+		// the upgrader keeps the levels needed to finish.
 		for _, u := range had.Users() {
 			if had.IsCreator(u) {
 				users[u] = json.RawMessage("100")

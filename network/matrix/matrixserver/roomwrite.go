@@ -244,7 +244,7 @@ func relation(content json.RawMessage) (string, quinta.MessageID) {
 	return typ, quinta.MessageID(to)
 }
 
-// newMember returns the content of a membership event for user, with his
+// newMember returns the content of a membership event for user, with their
 // profile.
 func (s *homeserver) newMember(tx *db.Tx, user quinta.UserID, membership string, more map[string]any) (map[string]any, error) {
 	content := map[string]any{"membership": membership}

@@ -166,7 +166,7 @@ func (o *signedObject) equal(stored []byte) error {
 	return nil
 }
 
-// by verifies the signature of the user by one of his cross-signing keys.
+// by verifies the signature of the user by one of their cross-signing keys.
 func (o *signedObject) by(user quinta.UserID, k *crossSigningKey, stored []byte, usage string) ([]*newSignature, error) {
 	if k == nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the user has no key to sign this with")

@@ -45,7 +45,7 @@ func (p *roomPart) readTyping(from quinta.Pos) error {
 }
 
 // readReceipts gives the receipts that the user may see, and notes whether
-// any is his own.
+// any is the user's own.
 func (p *roomPart) readReceipts(from quinta.Pos) error {
 	list, err := room.Receipts(p.tx, p.id, room.Range{From: from, To: p.upper})
 	if err != nil {

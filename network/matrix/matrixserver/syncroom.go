@@ -50,13 +50,13 @@ type roomPart struct {
 	summary     *syncSummary
 	unread      *unreadCount
 	threads     map[quinta.MessageID]*unreadCount
-	// receipt says that the user himself has read on.
+	// receipt says that the user has read further.
 	receipt bool
 }
 
 // readTimeline reads the newest events that the user may see and the client
-// wants. It ends at an event that the user may not see: what lies before it
-// is not connected with what he sees, so it is left to be asked for.
+// wants. It ends at an event that the user may not see: events before it
+// are not adjacent to those the user sees, so clients have to ask for them.
 func (p *roomPart) readTimeline() error {
 	p.start = p.upper + 1
 	f := &p.q.filter.Room.Timeline
@@ -161,7 +161,7 @@ func changesSummary(e *room.Event) bool {
 	return e.StateKey != nil && (e.Type == eventauth.TypeMember || e.Type == "m.room.name" || e.Type == "m.room.canonical_alias")
 }
 
-// heroes returns the first members but the user himself that have one of the
+// heroes returns the first members other than the user that have one of the
 // memberships.
 func (p *roomPart) heroes(memberships ...string) ([]quinta.UserID, error) {
 	var list []room.Member

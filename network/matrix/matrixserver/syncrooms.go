@@ -142,8 +142,8 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 			return err
 		}
 		p.sight, p.known, p.lower = s, false, s.seenUpTo(l.q.since.pos)
-		// One who comes back may have missed the end of his last stay, if
-		// there was no sync between his leaving and his new invitation.
+		// A user who comes back may have missed the end of their last stay, if
+		// there was no sync between leaving and the new invitation.
 		p.limited = p.lower > 0
 	} else {
 		// He was in the room all the time, and sees everything.
@@ -178,8 +178,8 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 	return err
 }
 
-// leftRoom gives a room that the user has left, was put out of, or never came
-// into after he was invited.
+// leftRoom gives a room that the user has left, was removed from, or was invited
+// to but never joined.
 func (l *syncLook) leftRoom(m room.Member) error {
 	s, err := sightOf(l.tx, m.Room, l.user)
 	if err != nil {
@@ -189,7 +189,7 @@ func (l *syncLook) leftRoom(m room.Member) error {
 	p.known = !l.q.initial && at(s.membership, l.q.since.pos) == room.Join
 	p.whole = !p.known
 	if m.Forgotten || p.upper <= l.q.since.pos || !s.everJoined() {
-		// He was not in the room since: only that his membership changed.
+		// The user has not been in the room since: give only the new membership.
 		return p.onlyMembership(m)
 	}
 	if err := p.readTimeline(); err != nil {
@@ -222,8 +222,8 @@ func (p *roomPart) onlyMembership(m room.Member) error {
 }
 
 // seenUpTo returns the position up to which a device that synced at pos has
-// got what the user could read: pos if he was in the room, else where he left
-// it before, or 0.
+// got what the user could read: pos if the user was in the room, else where
+// they left it before, or 0.
 func (s *sight) seenUpTo(pos quinta.Pos) quinta.Pos {
 	if at(s.membership, pos) == room.Join {
 		return pos

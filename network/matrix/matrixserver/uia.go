@@ -46,7 +46,7 @@ type identifier struct {
 
 // interact carries out user-interactive authentication (client-server API,
 // "User-Interactive Authentication API") with one flow of the stages given.
-// It returns nil when the caller may go on; else the 401 or 403 that the
+// It returns nil when the caller may proceed; else the 401 or 403 that the
 // client gets. operation names exactly what is being allowed: a session that
 // was begun for another operation or by another user is of no use.
 func (c *call) interact(auth json.RawMessage, operation string, stages ...string) error {
@@ -137,7 +137,7 @@ func (c *call) resumeUIA(session, operation string) ([]string, error) {
 			session, c.user, operation, tx.Millis()).Scan(&stages)
 	})
 	if errors.Is(err, db.ErrNoRows) {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the authentication session is not known, is over, or was begun for something else")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the authentication session is unknown, has expired, or was begun for another operation")
 	}
 	return strings.Fields(stages), err
 }

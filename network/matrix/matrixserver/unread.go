@@ -33,9 +33,9 @@ type memoKey struct {
 
 // counted is what was counted of one room for one user. It is not changed.
 type counted struct {
-	// read is the position of the user's newest receipt, joined that of his
-	// joining, rules that of his push rules: if one of them moves, all is
-	// counted anew.
+	// read is the position of the user's newest receipt, joined the position
+	// at which they joined, rules the position of their push rules. If one of
+	// them changes, everything is counted again.
 	read, joined, rules quinta.Pos
 	upTo                quinta.Pos
 	tallies             tallies
@@ -109,7 +109,7 @@ type counter struct {
 	m    room.Member
 	upTo quinta.Pos
 	ev   *pushrule.Evaluator
-	// whole is how far the user has read everything, threads how far he has
+	// whole is how far the user has read everything, threads how far they have
 	// read each thread.
 	whole   quinta.Pos
 	threads map[string]quinta.Pos
@@ -119,9 +119,10 @@ type counter struct {
 }
 
 // unreadOf counts the events up to a position that the user has not read, by
-// his push rules (client-server API, "Receiving notifications"). What he
-// sends in a thread says that he has read it. recent are the newest events,
-// newest first, or nil; after is the position behind which they are all.
+// their push rules (client-server API, "Receiving notifications"). A message
+// that the user sends in a thread marks the thread as read. recent has the
+// newest events, newest first, or is nil; it holds all events after the
+// position after.
 func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent []*room.Event, after quinta.Pos) (tallies, error) {
 	c := &counter{s: s, tx: tx, m: m, upTo: upTo, whole: m.Joined, threads: map[string]quinta.Pos{}}
 	now := &counted{joined: m.Joined, upTo: upTo}
@@ -156,7 +157,7 @@ func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent 
 	return c.out, nil
 }
 
-// count goes on from what was counted, or begins anew.
+// count continues from what was counted, or starts from scratch.
 func (c *counter) count(old *counted, recent []*room.Event, after quinta.Pos) error {
 	if old != nil {
 		c.out = make(tallies, len(old.tallies))

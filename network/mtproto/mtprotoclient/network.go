@@ -8,7 +8,7 @@
 // it; nothing is accepted by itself.
 //
 // Every message leaves sealed or not at all: there is no way to send in clear.
-// Who a person is and when a message was sent is the server's word. Two people
+// The server alone says who a person is and when a message was sent. Two people
 // know that nobody is between them once they have compared the hash of their
 // key; see [Session.Verify].
 package mtprotoclient

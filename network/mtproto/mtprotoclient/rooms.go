@@ -166,7 +166,7 @@ func (s *Session) RotateKey(ctx context.Context, room quinta.RoomID) error {
 }
 
 // Restored implements client.Restorer. Every chat is closed: an old copy of
-// its state cannot go on.
+// its state cannot continue.
 func (s *Session) Restored(ctx context.Context) error {
 	return s.do(ctx, "closing the chats of an old copy", func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Restored(tx) })
 }

@@ -45,7 +45,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	query  url.Values
-	tail   string // what stands behind the name of the route
+	tail   string // the part of the path after the name of the route
 	params []json.RawMessage
 	// done says that the handler has written the answer itself.
 	done bool

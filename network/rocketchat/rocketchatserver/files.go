@@ -104,7 +104,7 @@ func (c *call) keepUpload(room quinta.RoomID, u upload) (any, error) {
 	if !u.found {
 		return nil, refused("error-no-file", "the form has no file")
 	}
-	// In an encrypted room, what a file is stands in its sealed content.
+	// In an encrypted room, the sealed content says what a file is.
 	if _, err := rocketchat.ParseContent(u.content); err != nil {
 		return nil, invalid("content is not a sealed object")
 	}

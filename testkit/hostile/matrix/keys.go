@@ -100,7 +100,7 @@ func (s *Server) Announce(user string) {
 	})
 }
 
-// SwapOneTimeKeys gives out one-time keys of a forger, under his signature, in
+// SwapOneTimeKeys gives out one-time keys of a forger, under the forger's signature, in
 // the place of everybody's.
 func (s *Server) SwapOneTimeKeys(f *Forger) {
 	s.Answer("/keys/claim", func(o Object) {
@@ -132,7 +132,7 @@ func (s *Server) oneTimeKeys(o Object, do func(k Object) Object) {
 }
 
 // SwapIdentity gives a user other cross-signing keys, which sign the devices
-// that he has.
+// that the forger has.
 func (s *Server) SwapIdentity(user string) {
 	master, self := newSigning(), newSigning()
 	s.Answer("/keys/query", func(o Object) {

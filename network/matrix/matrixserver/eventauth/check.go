@@ -150,10 +150,10 @@ func (j *judge) checkAliases() error {
 	return nil
 }
 
-// CanRedact reports whether sender may redact an event of target: his own
+// CanRedact reports whether sender may redact an event of target: their own
 // with the right to send redactions, others' with the level "redact". The
 // rules of a version admit every redaction by a user of the same server;
-// the difference between his own and others' is the client-server API's.
+// the client-server API alone treats their own events differently.
 func CanRedact(l *Levels, sender, target string) bool {
 	if l.User(sender) < l.Event(TypeRedaction, false) {
 		return false

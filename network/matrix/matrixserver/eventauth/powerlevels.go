@@ -1,7 +1,7 @@
 package eventauth
 
 // checkPowerLevels has the rules of m.room.power_levels: nobody gives or
-// takes a level above his own.
+// takes away a level above their own.
 func (j *judge) checkPowerLevels() error {
 	const rule = TypePowerLevels
 	next, err := parseLevels(j.v, j.e.Content)

@@ -36,7 +36,7 @@ type change struct {
 	Actions []json.RawMessage `json:"actions,omitzero"`
 }
 
-// A Set is what one user made of the predefined rules: rules of his own and
+// A Set is what one user made of the predefined rules: added rules and
 // changes. The zero Set is that of a new user. Its JSON is for storage.
 type Set struct {
 	// Own holds the user's rules by kind, in the order of their priority.
@@ -157,7 +157,7 @@ func (s *Set) SetActions(kind Kind, id string, acts []json.RawMessage) error {
 	})
 }
 
-// change calls f with the user's rule id, or with his change of the
+// change calls f with the user's rule id, or with the user's change of the
 // predefined rule id.
 func (s *Set) change(kind Kind, id string, f func(*Rule, *change)) error {
 	if i := index(s.Own[kind], id); i >= 0 {

@@ -11,7 +11,7 @@ import (
 
 // A Context is what conditions ask about the room and the user.
 type Context struct {
-	// DisplayName is the user's display name in the room, "" if he has none.
+	// DisplayName is the user's display name in the room, "" if they have none.
 	DisplayName string
 	// Members is the number of joined members.
 	Members int
@@ -165,7 +165,7 @@ func Compile(rs RuleSet, user string) *Evaluator {
 }
 
 // Match returns the first rule that matches e. No rule matches an event that
-// the user sent himself.
+// the user sent.
 func (ev *Evaluator) Match(e *Event, ctx Context) Match {
 	if e.sender == ev.user {
 		return Match{}
