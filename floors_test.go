@@ -66,6 +66,7 @@ var floors = []floor{
 
 	{pkg: "network/internal/socket", own: []string{"server", "network/internal/..."}, mods: []string{"github.com/coder/websocket"}},
 	{pkg: "network/internal/seat", own: []string{"", "key", "internal/...", "client", "e2ee"}},
+	{pkg: "network/internal/dial", own: []string{"", "key", "internal/...", "client"}},
 	{pkg: "network/internal/...", own: []string{"", "key", "internal/...", "server", "server/*", "network/internal/..."}, mods: []string{"golang.org/x/time"}},
 	{pkg: "network/all/servers", own: []string{"server", "network/*/*server"}},
 	{pkg: "network/all/clients", own: []string{"client", "network/*/*client"}},

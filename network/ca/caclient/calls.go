@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 // A wireCall is how one kind of request goes over the wire.
@@ -45,30 +46,32 @@ var calls = map[ca.ReqKind]wireCall{
 		func(b []byte, a *ca.Ans) error { a.CRL = b; return nil }},
 
 	ca.ReqEnrol: {func(r *ca.Req) (request, any) { return post(wire.PathKeys), r.Enrol }, keyAnswer},
-	ca.ReqNonce: {func(r *ca.Req) (request, any) { return post(path(wire.PathNonce, string(r.Key))), wire.Empty{} },
+	ca.ReqNonce: {func(r *ca.Req) (request, any) { return post(dial.Path(wire.PathNonce, string(r.Key))), wire.Empty{} },
 		as(func(v *wire.Nonce, a *ca.Ans) { a.Nonce = v.Nonce })},
-	ca.ReqRenew:  {func(r *ca.Req) (request, any) { return post(path(wire.PathRenew, string(r.Key))), r.Renew }, keyAnswer},
-	ca.ReqRetire: {func(r *ca.Req) (request, any) { return del(path(wire.PathKey, string(r.Key))), wire.Empty{} }, keyAnswer},
+	ca.ReqRenew:  {func(r *ca.Req) (request, any) { return post(dial.Path(wire.PathRenew, string(r.Key))), r.Renew }, keyAnswer},
+	ca.ReqRetire: {func(r *ca.Req) (request, any) { return del(dial.Path(wire.PathKey, string(r.Key))), wire.Empty{} }, keyAnswer},
 	ca.ReqRevoke: {func(r *ca.Req) (request, any) {
-		return post(path(wire.PathRevoke, string(r.Key))), wire.RevokeRequest{Reason: r.Reason}
+		return post(dial.Path(wire.PathRevoke, string(r.Key))), wire.RevokeRequest{Reason: r.Reason}
 	}, keyAnswer},
-	ca.ReqApprove: {func(r *ca.Req) (request, any) { return put(path(wire.PathApproval, string(r.Key))), r.Approval }, noAnswer},
-	ca.ReqKeys: {func(r *ca.Req) (request, any) { return large(get(path(wire.PathUserKeys, string(r.User)))), nil },
+	ca.ReqApprove: {func(r *ca.Req) (request, any) { return put(dial.Path(wire.PathApproval, string(r.Key))), r.Approval }, noAnswer},
+	ca.ReqKeys: {func(r *ca.Req) (request, any) { return large(get(dial.Path(wire.PathUserKeys, string(r.User)))), nil },
 		as(func(v *ca.KeyList, a *ca.Ans) { a.Keys = v })},
 
 	ca.ReqConversations: {func(*ca.Req) (request, any) { return large(get(wire.PathConversations)), nil },
 		as(func(v *wire.ConversationList, a *ca.Ans) { a.Conversations = v.Conversations })},
-	ca.ReqConversation: {func(r *ca.Req) (request, any) { return get(path(wire.PathConversation, string(r.Conv))), nil }, conversationAnswer},
+	ca.ReqConversation: {func(r *ca.Req) (request, any) { return get(dial.Path(wire.PathConversation, string(r.Conv))), nil }, conversationAnswer},
 	ca.ReqPutConversation: {func(r *ca.Req) (request, any) {
-		return put(path(wire.PathConversation, string(r.Conv))), wire.ConversationRequest{Members: r.Members, Profile: r.Profile}
+		return put(dial.Path(wire.PathConversation, string(r.Conv))), wire.ConversationRequest{Members: r.Members, Profile: r.Profile}
 	}, conversationAnswer},
 	ca.ReqMembers: {func(r *ca.Req) (request, any) {
-		return post(path(wire.PathMembers, string(r.Conv))), wire.MembersRequest{Add: r.Members}
+		return post(dial.Path(wire.PathMembers, string(r.Conv))), wire.MembersRequest{Add: r.Members}
 	}, conversationAnswer},
-	ca.ReqLeave: {func(r *ca.Req) (request, any) { return del(path(wire.PathConversation, string(r.Conv))), wire.Empty{} }, noAnswer},
+	ca.ReqLeave: {func(r *ca.Req) (request, any) {
+		return del(dial.Path(wire.PathConversation, string(r.Conv))), wire.Empty{}
+	}, noAnswer},
 
 	ca.ReqMessage: {func(r *ca.Req) (request, any) {
-		return put(path(wire.PathMessage, string(r.Conv), string(r.Message))), r.Deliver
+		return put(dial.Path(wire.PathMessage, string(r.Conv), string(r.Message))), r.Deliver
 	}, as(func(v *ca.Delivered, a *ca.Ans) { a.Delivered = v })},
 	ca.ReqHistory: {func(r *ca.Req) (request, any) { return historyRequest(r.Conv, r.Before, r.Limit), nil },
 		as(func(v *ca.History, a *ca.Ans) { a.History = v })},
@@ -87,7 +90,7 @@ func historyRequest(conv quinta.RoomID, before quinta.Pos, limit int) request {
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(min(limit, wire.MaxLimit)))
 	}
-	return large(get(path(wire.PathHistory, string(conv)) + "?" + q.Encode()))
+	return large(get(dial.Path(wire.PathHistory, string(conv)) + "?" + q.Encode()))
 }
 
 // as reads a JSON answer.

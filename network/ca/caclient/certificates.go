@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 var (
@@ -23,7 +24,7 @@ var (
 func (s *Session) Keys(ctx context.Context) ([]client.KeyInfo, error) {
 	const op = "asking for the keys"
 	var list wire.KeyList
-	if err := s.link.ask(ctx, op, large(get(path(wire.PathUserKeys, string(s.account.User)))), nil, &list); err != nil {
+	if err := s.link.ask(ctx, op, large(get(dial.Path(wire.PathUserKeys, string(s.account.User)))), nil, &list); err != nil {
 		return nil, err
 	}
 	out := make([]client.KeyInfo, 0, len(list.Keys))

@@ -1,15 +1,9 @@
 package caclient
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -60,46 +54,19 @@ type request struct {
 // its header. Every error is a *quinta.Error or wraps one, and wraps a
 // *wire.Error if the server gave one.
 func (c *conn) call(ctx context.Context, op string, q request) ([]byte, http.Header, error) {
-	if q.within == 0 {
-		q.within = dial.AnswerWithin
-	}
 	if q.max == 0 {
 		q.max = maxAnswer
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, q.within, dial.ErrSlow)
-	defer cancel()
-	var body io.Reader
-	if q.body != nil {
-		body = bytes.NewReader(q.body)
-	}
-	r, err := http.NewRequestWithContext(ctx, q.method, c.base+wire.Base+q.path, body)
-	if err != nil {
-		return nil, nil, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
-	}
-	if q.body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.send(op, r, q.open)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return nil, nil, refusal(op, resp)
-	}
-	b, err := dial.ReadAll(resp.Body, q.max)
-	if err != nil {
-		return nil, nil, dial.Broken(ctx, op, err)
-	}
-	return b, resp.Header, nil
+	return dial.Call(ctx, op, dial.Request{Method: q.method, URL: c.base + wire.Base + q.path, Body: q.body, Max: q.max, Within: q.within},
+		func(op string, r *http.Request) (*http.Response, error) { return c.send(op, r, q.open) }, c.refusal)
 }
 
 // ask is call with JSON on both sides; in and out may be nil.
 func (c *conn) ask(ctx context.Context, op string, q request, in, out any) error {
 	if in != nil {
-		b, err := json.Marshal(in)
+		b, err := dial.JSON(op, in)
 		if err != nil {
-			return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
+			return err
 		}
 		q.body = b
 	}
@@ -115,35 +82,19 @@ func (c *conn) ask(ctx context.Context, op string, q request, in, out any) error
 
 // send puts the headers on and sends.
 func (c *conn) send(op string, r *http.Request, open bool) (*http.Response, error) {
-	r.Header.Set("User-Agent", "quinta")
 	if !open {
 		r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	}
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return nil, dial.Broken(r.Context(), op, err)
-	}
-	return resp, nil
+	return dial.Send(c.http, op, r)
 }
 
 // refusal makes the error of an answer that is no success.
-func refusal(op string, resp *http.Response) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
-	if err != nil {
-		b = nil // the status says enough
+func (c *conn) refusal(op string, resp *http.Response) error {
+	we := wire.ParseError(resp.StatusCode, dial.RefusalBody(resp, maxError))
+	if we.RetryAfter == 0 {
+		we.RetryAfter = dial.RetryAfter(resp.Header, c.now())
 	}
-	we := wire.ParseError(resp.StatusCode, b)
-	if s, err := strconv.Atoi(strings.TrimSpace(resp.Header.Get("Retry-After"))); we.RetryAfter == 0 && err == nil && s > 0 && s < 1<<31 {
-		we.RetryAfter = time.Duration(s) * time.Second
-	}
-	e := &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
-	if resp.StatusCode/100 == 3 {
-		e.Err = fmt.Errorf("the server sends this request elsewhere (%d), which is not followed", resp.StatusCode)
-	}
-	if we.RetryAfter > 0 && (e.Kind == quinta.KindLimited || e.Kind == quinta.KindUnavailable) {
-		return &client.RetryError{After: we.RetryAfter, Err: e}
-	}
-	return e
+	return dial.Refusal(op, resp, kindOf(we), we, we.RetryAfter)
 }
 
 // kindOf turns a refusal into the words of the core. A page of something that
@@ -174,17 +125,4 @@ func kindOf(e *wire.Error) quinta.Kind {
 		return quinta.KindUnavailable
 	}
 	return quinta.KindInvalid
-}
-
-// path fills the parameters of one of wire's paths, in their order.
-func path(pattern string, values ...string) string {
-	var b strings.Builder
-	for _, elem := range strings.Split(strings.TrimPrefix(pattern, "/"), "/") {
-		b.WriteByte('/')
-		if strings.HasPrefix(elem, "{") && len(values) > 0 {
-			elem, values = url.PathEscape(values[0]), values[1:]
-		}
-		b.WriteString(elem)
-	}
-	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 )
 
 var (
@@ -181,7 +182,7 @@ func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password clie
 	if password.Empty() {
 		return quinta.E(quinta.KindUnauthenticated, op, "the password of the account is needed")
 	}
-	return s.link.ask(ctx, op, del(path(wire.PathDevice, string(id))), wire.RemoveRequest{Password: password.Reveal()}, nil)
+	return s.link.ask(ctx, op, del(dial.Path(wire.PathDevice, string(id))), wire.RemoveRequest{Password: password.Reveal()}, nil)
 }
 
 // Judge implements client.DeviceJudge.

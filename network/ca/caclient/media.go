@@ -93,7 +93,7 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64) (*wire.FileI
 	}
 	defer func() { resp.Body.Close(); w.Stop(); body.Wait() }()
 	if resp.StatusCode/100 != 2 {
-		return nil, refusal(op, resp)
+		return nil, l.refusal(op, resp)
 	}
 	b, err := dial.ReadAll(resp.Body, maxError)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 	}
 	ctx, watch := dial.NewWatch(ctx)
 	defer watch.Stop()
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, s.link.base+wire.Base+path(wire.PathFile, id), nil)
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, s.link.base+wire.Base+dial.Path(wire.PathFile, id), nil)
 	if err != nil {
 		return &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
 	}
@@ -136,7 +136,7 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return refusal(op, resp)
+		return s.link.refusal(op, resp)
 	}
 	spool, err := dial.TempFile()
 	if err != nil {

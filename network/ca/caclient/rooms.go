@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/ca/wire"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
@@ -204,7 +205,7 @@ func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Mem
 		return nil, errorOf(op, ca.ErrUnknownConversation)
 	}
 	var c wire.Conversation
-	if err := s.link.ask(ctx, op, get(path(wire.PathConversation, string(room))), nil, &c); err != nil {
+	if err := s.link.ask(ctx, op, get(dial.Path(wire.PathConversation, string(room))), nil, &c); err != nil {
 		return nil, err
 	}
 	var out []client.Member

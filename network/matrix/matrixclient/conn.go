@@ -1,12 +1,9 @@
 package matrixclient
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -89,50 +86,21 @@ func (c *conn) call(ctx context.Context, op string, q request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if q.within == 0 {
-		q.within = dial.AnswerWithin
-	}
 	if q.max == 0 {
 		q.max = maxAnswer
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, q.within, dial.ErrSlow)
-	defer cancel()
-	var body io.Reader
-	if q.body != nil {
-		body = bytes.NewReader(q.body)
-	}
-	r, err := http.NewRequestWithContext(ctx, q.method, c.base+c.route(q.path), body)
-	if err != nil {
-		return answer{}, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
-	}
-	if q.body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.send(op, r, q.open)
-	if err != nil {
-		return answer{}, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return answer{}, refusal(op, resp, c.now())
-	}
-	b, err := dial.ReadAll(resp.Body, q.max)
-	if err != nil {
-		return answer{}, dial.Broken(ctx, op, err)
-	}
-	return answer{resp.Header, b}, nil
+	body, header, err := dial.Call(ctx, op, dial.Request{Method: q.method, URL: c.base + c.route(q.path), Body: q.body, Max: q.max, Within: q.within},
+		func(op string, r *http.Request) (*http.Response, error) { return c.send(op, r, q.open) }, c.refusal)
+	return answer{header, body}, err
 }
 
 // ask is call with JSON on both sides; in and out may be nil.
 func (c *conn) ask(ctx context.Context, op, method, path string, in, out any) error {
-	q := request{method: method, path: path}
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
-		}
-		q.body = b
+	body, err := dial.JSON(op, in)
+	if err != nil {
+		return err
 	}
+	q := request{method: method, path: path, body: body}
 	a, err := c.call(ctx, op, q)
 	if err != nil || out == nil {
 		return err
@@ -143,35 +111,19 @@ func (c *conn) ask(ctx context.Context, op, method, path string, in, out any) er
 // send puts the headers on and sends.
 func (c *conn) send(op string, r *http.Request, open bool) (*http.Response, error) {
 	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", "quinta")
 	if !open {
 		r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	}
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return nil, dial.Broken(r.Context(), op, err)
-	}
-	return resp, nil
+	return dial.Send(c.http, op, r)
 }
 
 // refusal makes the error of an answer that is no success.
-func refusal(op string, resp *http.Response, now time.Time) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
-	if err != nil {
-		b = nil // the status says enough
-	}
-	we := wire.ParseError(resp.StatusCode, b)
+func (c *conn) refusal(op string, resp *http.Response) error {
+	we := wire.ParseError(resp.StatusCode, dial.RefusalBody(resp, maxError))
 	if we.RetryAfter == 0 {
-		we.RetryAfter = wire.RetryAfter(resp.Header.Get("Retry-After"), now)
+		we.RetryAfter = dial.RetryAfter(resp.Header, c.now())
 	}
-	e := &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
-	if resp.StatusCode/100 == 3 {
-		e.Err = fmt.Errorf("the server sends this request elsewhere (%d), which is not followed", resp.StatusCode)
-	}
-	if we.RetryAfter > 0 && (e.Kind == quinta.KindLimited || e.Kind == quinta.KindUnavailable) {
-		return &client.RetryError{After: we.RetryAfter, Err: e}
-	}
-	return e
+	return dial.Refusal(op, resp, kindOf(we), we, we.RetryAfter)
 }
 
 // kindOf turns a refusal into the words of the core.

@@ -105,7 +105,7 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType st
 	}
 	defer func() { resp.Body.Close(); w.Stop(); body.Wait() }()
 	if resp.StatusCode/100 != 2 {
-		return "", refusal(op, resp, l.now())
+		return "", l.refusal(op, resp)
 	}
 	b, err := dial.ReadAll(resp.Body, maxError)
 	if err != nil {
@@ -239,7 +239,7 @@ func (l *link) download(ctx context.Context, server, id string) (io.ReadCloser, 
 		}
 		to, lerr := resp.Location()
 		if resp.StatusCode/100 != 3 || lerr != nil {
-			err := refusal(op, resp, l.now())
+			err := l.refusal(op, resp)
 			resp.Body.Close()
 			return nil, err
 		}

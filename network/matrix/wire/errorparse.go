@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,16 +49,4 @@ func ParseError(status int, body []byte) *Error {
 		}
 	}
 	return e
-}
-
-// RetryAfter reads the header of that name: seconds, or a date. It is zero if
-// the header says nothing.
-func RetryAfter(header string, now time.Time) time.Duration {
-	if s, err := strconv.Atoi(strings.TrimSpace(header)); err == nil && s >= 0 && s < 1<<31 {
-		return time.Duration(s) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
 }

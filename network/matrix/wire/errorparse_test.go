@@ -40,19 +40,6 @@ func TestParseError(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for header, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "-1": 0, "soon": 0, "99999999999": 0,
-		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second, "Fri, 02 Jan 2026 03:00:00 GMT": 0,
-	} {
-		if got := wire.RetryAfter(header, now); got != want {
-			t.Errorf("%q: got %s, want %s", header, got, want)
-		}
-	}
-}
-
 func FuzzParseError(f *testing.F) {
 	f.Add(400, []byte(`{"errcode":"M_X","error":"y","retry_after_ms":1}`))
 	f.Add(500, []byte("\xff\x00"))

@@ -1,11 +1,9 @@
 package rocketchatclient
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -61,40 +59,16 @@ func (c *conn) post(ctx context.Context, op, name string, in, out any) error {
 // clock; zero if it does not say. Every error is a *quinta.Error or wraps one, and
 // wraps a *wire.Error if the server gave one.
 func (c *conn) call(ctx context.Context, op, method, path string, head http.Header, in, out any) (at time.Time, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, dial.AnswerWithin, dial.ErrSlow)
-	defer cancel()
-	var body io.Reader
-	if in != nil {
-		raw, err := json.Marshal(in)
-		if err != nil {
-			return at, &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}
-		}
-		body = bytes.NewReader(raw)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return at, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
-	}
-	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for k, v := range head {
-		r.Header[k] = v
-	}
-	resp, err := c.send(op, r)
+	body, err := dial.JSON(op, in)
 	if err != nil {
 		return at, err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return at, refusal(op, resp)
-	}
-	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		at = t
-	}
-	raw, err := dial.ReadAll(resp.Body, maxAnswer)
+	raw, header, err := dial.Call(ctx, op, dial.Request{Method: method, URL: c.base + path, Header: head, Body: body, Max: maxAnswer}, c.send, c.refusal)
 	if err != nil {
-		return at, dial.Broken(ctx, op, err)
+		return at, err
+	}
+	if t, err := http.ParseTime(header.Get("Date")); err == nil {
+		at = t
 	}
 	var done struct {
 		Success *bool `json:"success"`
@@ -113,24 +87,15 @@ func (c *conn) call(ctx context.Context, op, method, path string, head http.Head
 
 // send puts the headers on and sends.
 func (c *conn) send(op string, r *http.Request) (*http.Response, error) {
-	r.Header.Set("User-Agent", "quinta")
 	if c.user != "" {
 		r.Header.Set(wire.HeaderUser, c.user)
 		r.Header.Set(wire.HeaderToken, c.token.Reveal())
 	}
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return nil, dial.Broken(r.Context(), op, err)
-	}
-	return resp, nil
+	return dial.Send(c.http, op, r)
 }
 
 // refusal makes the error of an answer that is no success.
-func refusal(op string, resp *http.Response) error {
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
-	if err != nil {
-		raw = nil // the status says enough
-	}
+func (c *conn) refusal(op string, resp *http.Response) error {
 	var w struct {
 		Error   string `json:"error"`
 		Type    string `json:"errorType"`
@@ -142,7 +107,7 @@ func refusal(op string, resp *http.Response) error {
 		} `json:"details"`
 	}
 	e := &wire.Error{Status: resp.StatusCode}
-	own := json.Unmarshal(raw, &w) == nil && (w.Success != nil || w.Status != "")
+	own := json.Unmarshal(dial.RefusalBody(resp, maxError), &w) == nil && (w.Success != nil || w.Status != "")
 	if own {
 		e.Code, e.Text, e.Details = w.Type, printable.Line(w.Error), w.Details.Method
 		if e.Text == "" {
@@ -158,11 +123,7 @@ func refusal(op string, resp *http.Response) error {
 		}
 		e.Text = strings.TrimSpace(strings.TrimSuffix(e.Text, "["+e.Code+"]"))
 	}
-	qe := &quinta.Error{Kind: kindOf(e, own), Op: op, Err: e}
-	if s, err := strconv.Atoi(strings.TrimSpace(resp.Header.Get("Retry-After"))); err == nil && s > 0 && s < 1<<20 && (qe.Kind == quinta.KindLimited || qe.Kind == quinta.KindUnavailable) {
-		return &client.RetryError{After: time.Duration(s) * time.Second, Err: qe}
-	}
-	return qe
+	return dial.Refusal(op, resp, kindOf(e, own), e, dial.RetryAfter(resp.Header, c.now()))
 }
 
 // kindOf turns a refusal into the words of the core. A page of something that
@@ -206,16 +167,4 @@ func codeOf(err error) (code, text string, ok bool) {
 		return "error-" + strconv.Itoa(e.Status), e.Text, true
 	}
 	return e.Code, e.Text, true
-}
-
-// passing makes an error that may pass into one that is worth another try.
-func passing(err error) error {
-	switch quinta.KindOf(err) {
-	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated:
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
 }

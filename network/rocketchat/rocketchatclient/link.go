@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
 
@@ -77,7 +78,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (rocketchat.In, err
 	in, err := l.receive(ctx, st)
 	if err != nil {
 		l.hangUp()
-		return in, passing(err)
+		return in, dial.Passing(err)
 	}
 	return in, nil
 }
@@ -369,5 +370,5 @@ func (l *link) Do(ctx context.Context, req rocketchat.Req) (rocketchat.Ans, erro
 	if code, text, ok := codeOf(err); ok {
 		return rocketchat.Ans{Code: code, Detail: text}, nil
 	}
-	return rocketchat.Ans{}, passing(err)
+	return rocketchat.Ans{}, dial.Passing(err)
 }

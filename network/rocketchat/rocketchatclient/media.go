@@ -92,7 +92,7 @@ func (l *link) upload(ctx context.Context, room quinta.RoomID, name string, cont
 	}
 	defer func() { resp.Body.Close(); watch.Stop(); pr.CloseWithError(io.ErrClosedPipe); body.Wait() }()
 	if resp.StatusCode/100 != 2 {
-		return "", "", refusal(op, resp)
+		return "", "", l.refusal(op, resp)
 	}
 	raw, err := dial.ReadAll(resp.Body, maxError)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return refusal(op, resp)
+		return s.link.refusal(op, resp)
 	}
 	spool, err := dial.TempFile()
 	if err != nil {

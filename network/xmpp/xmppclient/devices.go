@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
 )
 
@@ -82,7 +83,7 @@ func (s *Session) retire(ctx context.Context, op string, id quinta.DeviceID) err
 	if err != nil {
 		return err
 	}
-	return s.link.keys.call(live, c, s.account.Component, op, http.MethodDelete, pathOf(wire.PathDevice, string(id)), nil, nil)
+	return s.link.keys.call(live, c, s.account.Component, op, http.MethodDelete, dial.Path(wire.PathDevice, string(id)), nil, nil)
 }
 
 // Judge implements client.DeviceJudge.

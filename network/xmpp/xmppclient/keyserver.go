@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -189,15 +188,4 @@ func kindOf(e *wire.Error) quinta.Kind {
 		return quinta.KindUnavailable
 	}
 	return quinta.KindInvalid
-}
-
-// pathOf fills the parameters of one of wire's paths, in their order.
-func pathOf(pattern string, values ...string) string {
-	elems := strings.Split(pattern, "/")
-	for i, e := range elems {
-		if strings.HasPrefix(e, "{") && len(values) > 0 {
-			elems[i], values = url.PathEscape(values[0]), values[1:]
-		}
-	}
-	return strings.Join(elems, "/")
 }

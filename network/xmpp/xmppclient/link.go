@@ -52,7 +52,7 @@ func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, archive fu
 func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
 	c, err := connect(ctx, l.account, l.env.Rand)
 	if err != nil {
-		return nil, nil, passing(err)
+		return nil, nil, dial.Passing(err)
 	}
 	l.mu.Lock()
 	l.conn = c
@@ -91,7 +91,7 @@ func (l *link) Do(ctx context.Context, req keysrv.Req) (keysrv.Ans, error) {
 	case err == nil:
 		return ans, nil
 	case !answered || k == quinta.KindUnavailable || k == quinta.KindLimited:
-		return keysrv.Ans{}, passing(err)
+		return keysrv.Ans{}, dial.Passing(err)
 	}
 	return keysrv.Ans{Code: string(we.Code), Detail: we.Detail}, nil
 }
@@ -105,14 +105,14 @@ func (l *link) call(ctx context.Context, c *connection, req *keysrv.Req) (ans ke
 	switch req.Kind {
 	case keysrv.ReqDevice:
 		var list wire.DeviceList
-		err = do(http.MethodPut, pathOf(wire.PathDevice, string(req.Device.ID)), req.Device, &list)
+		err = do(http.MethodPut, dial.Path(wire.PathDevice, string(req.Device.ID)), req.Device, &list)
 		return keysrv.Ans{Devices: list.Devices}, err
 	case keysrv.ReqDevices:
 		var list wire.DeviceList
-		err = do(http.MethodGet, pathOf(wire.PathUserDevices, string(req.User)), nil, &list)
+		err = do(http.MethodGet, dial.Path(wire.PathUserDevices, string(req.User)), nil, &list)
 		return keysrv.Ans{Devices: list.Devices}, err
 	case keysrv.ReqApprove:
-		return ans, do(http.MethodPost, pathOf(wire.PathApprove, string(req.Target)), req.Approval, nil)
+		return ans, do(http.MethodPost, dial.Path(wire.PathApprove, string(req.Target)), req.Approval, nil)
 	case keysrv.ReqCreate:
 		o := &keysrv.Object{}
 		err = do(http.MethodPost, wire.PathKeys, req.Create, o)
@@ -130,7 +130,7 @@ func (l *link) call(ctx context.Context, c *connection, req *keysrv.Req) (ans ke
 		err = do(http.MethodGet, wire.PathWants, nil, &list)
 		return keysrv.Ans{Wants: list.Wants}, err
 	case keysrv.ReqWrap:
-		return ans, do(http.MethodPost, pathOf(wire.PathCopies, req.ObjectID), wire.CopiesRequest{Wrapped: req.Wrapped}, nil)
+		return ans, do(http.MethodPost, dial.Path(wire.PathCopies, req.ObjectID), wire.CopiesRequest{Wrapped: req.Wrapped}, nil)
 	}
 	return ans, quinta.E(quinta.KindInternal, op, "a request of an unknown kind")
 }
@@ -144,12 +144,12 @@ func (l *link) send(ctx context.Context, c *connection, req *keysrv.Req) (keysrv
 		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the recipient is not a JID"}, nil
 	}
 	if err := c.session.Encode(ctx, wire.NewSent(req.StanzaID, to, req.Packet)); err != nil {
-		return keysrv.Ans{}, passing(c.broken(ctx))
+		return keysrv.Ans{}, dial.Passing(c.broken(ctx))
 	}
 	ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
 	err = c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
 	if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
-		return keysrv.Ans{}, passing(err)
+		return keysrv.Ans{}, dial.Passing(err)
 	}
 	c.mu.Lock()
 	_, bounced := c.bounced[string(req.StanzaID)]
@@ -159,18 +159,6 @@ func (l *link) send(ctx context.Context, c *connection, req *keysrv.Req) (keysrv
 		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the XMPP server cannot deliver to this user"}, nil
 	}
 	return keysrv.Ans{}, nil
-}
-
-// passing makes an error that may pass into one that is worth another try.
-func passing(err error) error {
-	switch quinta.KindOf(err) {
-	case quinta.KindUnavailable, quinta.KindLimited, quinta.KindUnauthenticated:
-		return err
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &quinta.Error{Kind: quinta.KindUnavailable, Err: err}
 }
 
 // Receive reads the archive to its end when the stream is new, and then waits
@@ -190,7 +178,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		}
 		in, done, err := c.catchUp(ctx, l.env.Rand, after)
 		if err != nil {
-			return keysrv.In{}, passing(err)
+			return keysrv.In{}, dial.Passing(err)
 		}
 		c.caughtUp = done
 		if !done || len(in.Items) > 0 {
@@ -213,7 +201,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
 		err := c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
 		if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
-			return keysrv.In{}, passing(err)
+			return keysrv.In{}, dial.Passing(err)
 		}
 	}
 	return c.inputOf(c.pop(), l.account.Component), nil
