@@ -189,3 +189,29 @@ func WriteDir(dir string, all []*File) error {
 	}
 	return nil
 }
+
+// Compare returns an error that names the first vector of a folder that is
+// missing, superfluous or not the one wanted; the order of want is of no matter.
+func Compare(dir string, want []*File, inputs ...string) error {
+	have, err := ReadDir(dir, inputs...)
+	if err != nil {
+		return err
+	}
+	all := map[string]*File{}
+	for _, f := range want {
+		if all[f.Name] != nil {
+			return fmt.Errorf("%w: two have the name %s", ErrFormat, f.Name)
+		}
+		all[f.Name] = f
+	}
+	for _, f := range have {
+		if all[f.Name] == nil || !bytes.Equal(all[f.Name].Encode(), f.Encode()) {
+			return fmt.Errorf("%w: %s is not the one that is wanted", ErrFormat, f.Name)
+		}
+		delete(all, f.Name)
+	}
+	for name := range all {
+		return fmt.Errorf("%w: %s is missing", ErrFormat, name)
+	}
+	return nil
+}

@@ -2,6 +2,8 @@ package vectors_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -73,8 +75,42 @@ func TestDir(t *testing.T) {
 			t.Errorf("got %v, %v, want what was written", got, err)
 		}
 	}
+	if err := vectors.Compare(dir, []*vectors.File{&other}, "key"); err != nil {
+		t.Errorf("got %v, want the same", err)
+	}
+	changed := other
+	changed.Why = "another reason"
+	for name, want := range map[string][]*vectors.File{"missing": {&other, f}, "superfluous": nil, "changed": {&changed}, "twice": {&other, &other}} {
+		if err := vectors.Compare(dir, want, "key"); !errors.Is(err, vectors.ErrFormat) {
+			t.Errorf("%s: got %v, want ErrFormat", name, err)
+		}
+	}
 	if _, err := vectors.ReadDir(dir); !errors.Is(err, vectors.ErrFormat) {
 		t.Errorf("got %v, want ErrFormat", err)
+	}
+}
+
+// TestSize finds that the vectors of all systems are small: together less than
+// 1 MB, and none more than 64 KB.
+func TestSize(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob("*/*.txt")
+	if err != nil || len(paths) < 400 {
+		t.Fatalf("got %d files, %v; want 400 at least", len(paths), err)
+	}
+	sum := int64(0)
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 64<<10 {
+			t.Errorf("%s has %d bytes", path, info.Size())
+		}
+		sum += info.Size()
+	}
+	if sum >= 1<<20 {
+		t.Errorf("got %d bytes in all, want less than 1 MB", sum)
 	}
 }
 
