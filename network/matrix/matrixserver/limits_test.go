@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
 )
 
 // TestAttackNamesListed: somebody without an account asks POST /register, GET
@@ -53,6 +54,40 @@ func TestAttackLockOut(t *testing.T) {
 	r = alice.post(v3+"/account/password", object{"new_password": "second"})
 	auth["session"] = r.text("session")
 	alice.post(v3+"/account/password", object{"new_password": "second", "auth": auth}).want(200)
+}
+
+// TestAttackSessions: neither somebody without an account nor a user fills the
+// store with authentications that they begin and never end.
+func TestAttackSessions(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, quintatest.RateLimits())
+	alice := s.register("alice")
+	for what, begin := range map[string]func() *reply{
+		"nobody": func() *reply { return s.nobody().post(v3+"/register", object{"password": "x"}) },
+		"alice":  func() *reply { return alice.post(v3+"/account/password", object{"new_password": "x"}) },
+	} {
+		var last *reply
+		begun := 0
+		for range 60 {
+			if last = begin(); last.Status != 401 {
+				break
+			}
+			begun++
+		}
+		last.fails(429, "M_LIMIT_EXCEEDED")
+		if begun < 10 || begun > 40 {
+			t.Errorf("%s: %d sessions begun, want some 30", what, begun)
+		}
+	}
+	var rows int
+	if err := s.Core.View(t.Context(), func(tx *db.Tx) error {
+		return tx.Row(`SELECT COUNT(*) FROM matrix_uia`).Scan(&rows)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if rows > 80 {
+		t.Errorf("%d rows are left, want at most what the limits admit", rows)
+	}
 }
 
 // TestSlowUpload: a file may pause for longer than other bodies may take, for

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
@@ -146,9 +147,20 @@ func (c *call) beginUIA(operation string, stages []string) error {
 	return c.challenge("", operation, stages, nil, nil)
 }
 
+// rateUIA bounds the sessions that an address without a token, or a user, begins:
+// each is a row until it expires.
+var rateUIA = server.Rate{Every: 10 * time.Second, Burst: 30}
+
 // challenge keeps what is done and returns the 401 that says what is left.
 func (c *call) challenge(session, operation string, stages, done []string, cause *wire.Error) error {
 	if session == "" {
+		who := server.ByAddr(c.addr())
+		if c.user != "" {
+			who = server.ByUser(network, c.user)
+		}
+		if err := limited(c.Limits.Allow("uia", who, rateUIA, 1)); err != nil {
+			return err
+		}
 		raw := make([]byte, 18)
 		if _, err := io.ReadFull(c.Rand, raw); err != nil {
 			return fmt.Errorf("making a session id: %w", err)
