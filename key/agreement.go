@@ -190,7 +190,11 @@ func (p AgreementPublic[R]) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText writes, and its padded form.
 func (p *AgreementPublic[R]) UnmarshalText(text []byte) error {
-	q, err := ParseAgreementPublic[R](string(text))
+	var b [Size]byte
+	if base64text.DecodeExactly(b[:], text) != nil {
+		return malformed(agreementName[R]())
+	}
+	q, err := NewAgreementPublic[R](b[:])
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,11 @@ func (p SigningPublic[R]) MarshalText() ([]byte, error) { return base64text.Appe
 
 // UnmarshalText reads what MarshalText writes, and its padded form.
 func (p *SigningPublic[R]) UnmarshalText(text []byte) error {
-	q, err := ParseSigningPublic[R](string(text))
+	var b [Size]byte
+	if base64text.DecodeExactly(b[:], text) != nil {
+		return malformed(signingName[R]())
+	}
+	q, err := NewSigningPublic[R](b[:])
 	if err != nil {
 		return err
 	}

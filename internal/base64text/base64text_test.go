@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
@@ -122,4 +123,29 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("got %x, %v, want %x", again, err, fast)
 		}
 	})
+}
+
+// TestDecodeExactly takes and refuses what Decode does, for the size of a key,
+// and allocates nothing.
+func TestDecodeExactly(t *testing.T) {
+	t.Parallel()
+	key := bytes.Repeat([]byte{0xa7}, 32)
+	text := base64text.Encode(key)
+	for _, s := range []string{text, text + "=", text + "==", text[:42], text + "A", text[:20] + "\n" + text[20:], text[:42] + "\n", "\r" + text, text[:42] + "/", "", "=", strings.Repeat("A", 44), " " + text} {
+		want, werr := base64text.Decode(s)
+		var got [32]byte
+		err := base64text.DecodeExactly(got[:], []byte(s))
+		if ok := werr == nil && len(want) == 32; (err == nil) != ok || ok && !bytes.Equal(got[:], want) {
+			t.Errorf("%q: got %v, %v, and Decode %v, %v", s, got, err, want, werr)
+		}
+	}
+	in := []byte(text)
+	if n := testing.AllocsPerRun(100, func() {
+		var b [32]byte
+		if base64text.DecodeExactly(b[:], in) != nil {
+			t.Error("refused")
+		}
+	}); n != 0 {
+		t.Errorf("got %v allocations", n)
+	}
 }
