@@ -18,8 +18,8 @@ func (s *caServer) fileCalls() {
 	s.at(http.MethodGet, wire.PathFile, endpoint{long: true, rate: rateRead, handle: (*call).getFile})
 }
 
-// postFile stores sealed bytes. The message that names them says what they are
-// them, sealed.
+// postFile stores sealed bytes. The sealed message that names them says what
+// they are.
 func (c *call) postFile() (any, error) {
 	if c.r.ContentLength > c.MaxUpload {
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the file is larger than this server allows")

@@ -132,7 +132,7 @@ func (s *Server) oneTimeKeys(o Object, do func(k Object) Object) {
 }
 
 // SwapIdentity gives a user other cross-signing keys, which sign the devices
-// that the forger has.
+// that they have.
 func (s *Server) SwapIdentity(user string) {
 	master, self := newSigning(), newSigning()
 	s.Answer("/keys/query", func(o Object) {
