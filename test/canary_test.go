@@ -144,7 +144,7 @@ func (h *canaryHome) token() string {
 // the access token in the answer of a login.
 func TestCanarySecretsStayWhereTheyBelong(t *testing.T) {
 	t.Parallel()
-	bin, err := program.Build(".", "./cmd/quinta", "quinta")
+	bin, err := program.Own("quinta")
 	if err != nil {
 		t.Fatal(err)
 	}

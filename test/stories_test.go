@@ -40,7 +40,7 @@ func TestStories(t *testing.T) {
 	t.Parallel()
 	var path []string
 	for _, name := range []string{"quintad", "quinta"} {
-		bin, err := program.Build(".", "./cmd/"+name, name)
+		bin, err := program.Own(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quinta, err := program.Build(".", "./cmd/quinta", "quinta")
+	quinta, err := program.Own("quinta")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) (held bool, err error) {
 		return false, err
 	}
 	if *quinta == "" {
-		if *quinta, err = program.Build(".", "./cmd/quinta", "quinta", "-trimpath"); err != nil {
+		if *quinta, err = program.Own("quinta", "-trimpath"); err != nil {
 			return false, err
 		}
 	}

@@ -15,7 +15,7 @@ func sizes(r *report) error {
 		{"quinta", barQuinta},
 		{"quintad", barQuintad},
 	} {
-		path, err := program.Build(".", "./cmd/"+p.name, p.name, "-trimpath", "-tags=grpcnotrace", "-ldflags=-s -w")
+		path, err := program.Own(p.name, "-trimpath")
 		if err != nil {
 			return err
 		}

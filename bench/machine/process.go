@@ -20,7 +20,7 @@ import (
 
 // Quintad builds the program that is measured.
 func Quintad() (string, error) {
-	return program.Build(".", "./cmd/quintad", "quintad", "-trimpath")
+	return program.Own("quintad", "-trimpath")
 }
 
 // A Process is a running quintad.

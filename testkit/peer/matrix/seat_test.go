@@ -25,7 +25,7 @@ import (
 )
 
 // buildQuinta builds the command-line client once.
-var buildQuinta = sync.OnceValues(func() (string, error) { return program.Build(".", "./cmd/quinta", "quinta") })
+var buildQuinta = sync.OnceValues(func() (string, error) { return program.Own("quinta") })
 
 // cottage is a house on SQLite, with one node.
 func cottage(t *testing.T) *house {

@@ -28,6 +28,13 @@ func Root() (string, error) {
 	return filepath.Abs(filepath.Join(filepath.Dir(file), "..", "..", ".."))
 }
 
+// Own builds the program of this module with a name, quinta or quintad, as make
+// build does: stripped, and without what gRPC needs for its traces. Args go to
+// "go build" as well.
+func Own(name string, args ...string) (string, error) {
+	return Build(".", "./cmd/"+name, name, append([]string{"-tags=grpcnotrace", "-ldflags=-s -w"}, args...)...)
+}
+
 // Build builds the main package pkg, seen from the folder dir below the root
 // of this module, without cgo, and returns the path of the program, which is
 // removed when this process ends. Args go to "go build". Callers keep the

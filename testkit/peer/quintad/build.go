@@ -8,5 +8,5 @@ import (
 
 // build builds quintad once per test binary and returns its path.
 var build = sync.OnceValues(func() (string, error) {
-	return program.Build(".", "./cmd/quintad", "quintad")
+	return program.Own("quintad")
 })

@@ -19,7 +19,7 @@ import (
 
 // buildQuinta builds the client program once.
 var buildQuinta = sync.OnceValues(func() (string, error) {
-	return program.Build(".", "./cmd/quinta", "quinta")
+	return program.Own("quinta")
 })
 
 // A home is a person's home folder.
