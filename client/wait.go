@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -24,6 +25,15 @@ var errSlow = errors.New("the server did not answer in time")
 func (r *Runner[In, Req, Ans]) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errSlow})
 	defer cancel()
+	// Both this goroutine and the one that receives ask; callers note in cond
+	// what they saw, so only one of them asks at a time.
+	var asking sync.Mutex
+	asked := cond
+	cond = func(tx e2ee.Tx) (bool, error) {
+		asking.Lock()
+		defer asking.Unlock()
+		return asked(tx)
+	}
 	r.loop.Wake()
 	var ended <-chan error
 	defer func() {

@@ -145,6 +145,13 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 		}
 	}
 	t.Cleanup(s.stop)
+	// The listener takes connections before anything serves them: an answer
+	// shows that the server does.
+	resp, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 	return s
 }
 

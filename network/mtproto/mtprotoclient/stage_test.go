@@ -232,5 +232,6 @@ func (d *device) opens(peer *device) quinta.RoomID {
 	if _, err := peer.s.Join(context.Background(), string(id)); err != nil {
 		d.t.Fatalf("%s: %v", peer.name, err)
 	}
+	d.until("the other side's acceptance", func() bool { return d.room(id, "join").Topic == "" })
 	return id
 }

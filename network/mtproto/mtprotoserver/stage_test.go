@@ -19,12 +19,25 @@ import (
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
 // start starts a server that takes clients of secret chats.
 func start(t *testing.T, opts ...quintatest.Option) *quintatest.Server {
 	t.Helper()
 	return quintatest.StartNetworks(t, []server.Network{mtprotoserver.Network}, append([]quintatest.Option{quintatest.Setting("mtproto-listen", "127.0.0.1:0")}, opts...)...)
+}
+
+// each runs fn with a server's store on every engine, beside other tests.
+func each(t *testing.T, fn func(t *testing.T, store quintatest.Option)) {
+	t.Helper()
+	t.Parallel()
+	for _, engine := range stores.Engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			fn(t, quintatest.Database(stores.Config(t, engine)))
+		})
+	}
 }
 
 // command runs a command of the operator.
