@@ -203,6 +203,9 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
 			return keysrv.In{}, dial.Passing(err)
 		}
+		// A server may hand a stanza to a stream of this device that has just
+		// ended, where nobody takes it: the archive has it.
+		c.caughtUp = false
 	}
 	return c.inputOf(c.pop(), l.account.Component), nil
 }
