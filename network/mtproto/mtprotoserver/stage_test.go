@@ -22,9 +22,16 @@ import (
 	"github.com/quinta-chat/quinta/testkit/stores"
 )
 
+// turns bounds how many of these tests run at a time: clients of other makes
+// give an exchange of keys half a minute, and each takes the processor for a
+// second.
+var turns = make(chan struct{}, 2)
+
 // start starts a server that takes clients of secret chats.
 func start(t *testing.T, opts ...quintatest.Option) *quintatest.Server {
 	t.Helper()
+	turns <- struct{}{}
+	t.Cleanup(func() { <-turns })
 	return quintatest.StartNetworks(t, []server.Network{mtprotoserver.Network}, append([]quintatest.Option{quintatest.Setting("mtproto-listen", "127.0.0.1:0")}, opts...)...)
 }
 
