@@ -56,7 +56,12 @@ func (n *caNet) Join(room quinta.RoomID, u quinta.UserID) {
 }
 
 func (n *caNet) Leave(room quinta.RoomID, u quinta.UserID) {
-	n.next()
+	at := n.next()
+	for s := range n.boxes {
+		if k := (told{s, room}); s.User == u && !n.told[k] {
+			n.late[k] = at
+		}
+	}
 	n.members[room] = slices.DeleteFunc(n.members[room], func(m quinta.UserID) bool { return m == u })
 }
 
@@ -159,7 +164,8 @@ func (n *caNet) Knows(e2ee.Tx, sim.Seat) (uint64, error) { return math.MaxUint64
 func (n *caNet) Entitled(s sim.Seat, m sim.Accepted, _ uint64) (must, may bool) {
 	for _, t := range n.messages {
 		if t.item.Pos == quinta.Pos(m.Pos) {
-			return t.sealedFor[s] && t.seat != s && n.told[told{s, t.item.Conv}], t.sealedFor[s] || t.seat == s
+			k := told{s, t.item.Conv}
+			return t.sealedFor[s] && t.seat != s && n.told[k] && t.item.Pos > n.late[k], t.sealedFor[s] || t.seat == s
 		}
 	}
 	return false, false

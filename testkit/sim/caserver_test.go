@@ -45,6 +45,12 @@ type authority struct {
 	misused  []string
 	// told are the devices that got to know a conversation.
 	told map[told]bool
+	// answered are those that an answer told, which may be lost: they count as
+	// told with the next request that does not ask for the same.
+	answered map[told]bool
+	// late has the position at which a user left a conversation that a device
+	// did not know by then.
+	late map[told]quinta.Pos
 }
 
 type told struct {
@@ -77,7 +83,7 @@ type taken struct {
 }
 
 func newAuthority(out sim.Outside) *authority {
-	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]cert.Fingerprint{}, byID: map[quinta.MessageID]*taken{}, told: map[told]bool{}, members: map[quinta.RoomID][]quinta.UserID{}}
+	a := &authority{now: out.Now, rand: out.Rand, boxes: map[sim.Seat][]letter{}, nonces: map[string]cert.Fingerprint{}, byID: map[quinta.MessageID]*taken{}, told: map[told]bool{}, late: map[told]quinta.Pos{}, answered: map[told]bool{}, members: map[quinta.RoomID][]quinta.UserID{}}
 	rootKey, key := a.newKey(), a.newKey()
 	// From the day before: clocks may be set back a little.
 	since := a.now().Add(-24 * time.Hour)
@@ -109,6 +115,14 @@ func refuse(code string) ca.Ans {
 
 // handle answers a call of a device.
 func (a *authority) handle(s sim.Seat, r ca.Req) ca.Ans {
+	if r.Kind != ca.ReqConversations && r.Kind != ca.ReqConversation {
+		for k := range a.answered {
+			if k.seat == s {
+				a.told[k] = true
+				delete(a.answered, k)
+			}
+		}
+	}
 	switch r.Kind {
 	case ca.ReqRoots:
 		const week = 7 * 24 * 3600
@@ -161,7 +175,7 @@ func (a *authority) member(id quinta.RoomID, u quinta.UserID) bool {
 
 // conversation describes a conversation to a device, which knows it then.
 func (a *authority) conversation(s sim.Seat, id quinta.RoomID) ca.Conversation {
-	a.told[told{s, id}] = true
+	a.answered[told{s, id}] = true
 	return ca.Conversation{Conv: id, Profile: cert.ProfileSecure, Members: slices.Sorted(slices.Values(a.members[id]))}
 }
 
