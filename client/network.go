@@ -35,6 +35,22 @@ type Credentials struct {
 	DeviceName string
 	// Token is the invitation that a registration may need.
 	Token Secret
+	// ServerKey is the public key with which the server has to prove itself, in
+	// the form that a [Keyed] network reads. Other networks ignore it.
+	ServerKey []byte
+	// Pin, if it is not nil, is told the fingerprint of the key with which the
+	// server of a [Keyed] network has just proved itself, before the server gets
+	// anything secret. An error refuses the server and ends the login.
+	Pin func(server, fingerprint string) error
+}
+
+// A Keyed is a Network whose servers prove themselves with a key of their own,
+// besides the certificate that a web address has.
+type Keyed interface {
+	Network
+	// ServerKeyFingerprint reads a server's public key as operators hand it out
+	// and returns the fingerprint that Credentials.Pin is told.
+	ServerKeyFingerprint(key []byte) (string, error)
 }
 
 // A Registrar is a Network on which people can register accounts.

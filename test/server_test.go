@@ -68,6 +68,9 @@ func (s *stage) serve(ts *testscript.TestScript, args []string) {
 			if u, ok := strings.CutPrefix(line, "quintad: admin "); ok {
 				ts.Setenv("ADMIN", u)
 			}
+			if network, addr, ok := strings.Cut(strings.TrimPrefix(line, "quintad: "), " tcp://"); ok && !strings.Contains(network, " ") {
+				ts.Setenv(strings.ToUpper(network), "tcp://"+addr)
+			}
 			u, ok := strings.CutPrefix(line, "quintad: ready ")
 			if !ok {
 				continue

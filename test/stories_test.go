@@ -20,7 +20,8 @@ import (
 //
 //	serve [flags]          start "quintad serve" on a free port and wait until
 //	                       it is ready; sets $URL, $ADDR and, if there is one,
-//	                       $ADMIN
+//	                       $ADMIN; and the variable of each network that
+//	                       takes raw connections, such as $XMPP
 //	term                   SIGTERM; the server must end with status 0 in time
 //	kill9                  kill it at once
 //	call METHOD PATH WANT [BODY]

@@ -21,6 +21,7 @@ type loginFlags struct {
 	passwordFD int
 	passphrase bool
 	policies   policyFlag
+	serverKey  string
 }
 
 func newLoginFlags(fs *flag.FlagSet) *loginFlags {
@@ -33,6 +34,7 @@ func newLoginFlags(fs *flag.FlagSet) *loginFlags {
 	fs.IntVar(&f.passwordFD, "password-fd", -1, "")
 	fs.BoolVar(&f.passphrase, "passphrase", false, "")
 	fs.Var(&f.policies, "policy", "")
+	fs.StringVar(&f.serverKey, "server-key", "", "")
 	return f
 }
 
@@ -42,6 +44,10 @@ var loginFlagText = `  --device-name NAME   the name of this device in your list
                        network wants one
   --passphrase         protect the store of this device with a passphrase, asked
                        for at every use, instead of with a key file
+  --server-key FILE    the public key, in PEM, with which the server has to prove
+                       itself, on a network whose servers have such a key. By
+                       default, it is the key that the server's web address
+                       names; it is remembered for later logins
   --policy NAME        put this device under a policy of its network for as
                        long as it exists; can be repeated. The policies are:
 ` + policyText() + `
@@ -83,6 +89,10 @@ func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(c
 	if err != nil {
 		return err
 	}
+	known, err := a.newPins(n, f.serverKey)
+	if err != nil {
+		return err
+	}
 	base := filepath.Join(a.opt.home, "accounts")
 	if err := durable.MkdirAll(base); err != nil {
 		return fmt.Errorf("creating the home folder: %w", err)
@@ -112,7 +122,7 @@ func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(c
 	lctx, clock := a.paused(ctx)
 	defer clock.end()
 	var password client.Secret
-	in := client.Credentials{Server: args[1], User: args[2], DeviceName: f.deviceName, Ask: func(_ context.Context, q client.Question) (client.Secret, error) {
+	in := client.Credentials{Server: args[1], User: args[2], DeviceName: f.deviceName, ServerKey: known.key, Pin: known.pin, Ask: func(_ context.Context, q client.Question) (client.Secret, error) {
 		if q.Kind == client.AskPassword && !password.Empty() {
 			return password, nil
 		}

@@ -15,6 +15,7 @@ package mtprotoclient
 
 import (
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,17 +41,24 @@ type Network struct {
 	// Transport carries the request for the server's key; nil means one that
 	// verifies certificates and uses the proxy of the environment.
 	Transport http.RoundTripper
-	// ServerKey is the server's public key in PEM. Without it the address of
-	// the server must be a web address, which says the key.
-	ServerKey []byte
 	// DC is the number of the DC to name with a tcp address; 0 means 2.
 	DC int
 }
 
-var _ client.Network = Network{}
+var _ client.Keyed = Network{}
 
 // Name returns "mtproto".
 func (Network) Name() quinta.NetworkName { return "mtproto" }
+
+// ServerKeyFingerprint reads an RSA public key in PEM and returns its SHA-256 in
+// hexadecimal.
+func (Network) ServerKeyFingerprint(key []byte) (string, error) {
+	k, err := wire.ParsePublicKey(key)
+	if err != nil {
+		return "", &quinta.Error{Kind: quinta.KindInvalid, Op: "reading the server's key", Err: err}
+	}
+	return wire.KeyHash(k), nil
+}
 
 // Keys of this package in the store. The machine's and the timeline's are
 // others.
@@ -80,8 +88,8 @@ type intent struct {
 const loggingIn = "logging in"
 
 // Login logs a new device in. in.Server is "https://HOST", which says the
-// server's key, or "tcp://HOST:PORT" with ServerKey; in.User is the number. The
-// login code is asked for.
+// server's key, or "tcp://HOST:PORT" with in.ServerKey; in.User is the number.
+// The login code is asked for.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	plan, err := n.begin(ctx, st, env, in)
 	if err != nil {
@@ -138,23 +146,34 @@ func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	}); err != nil {
 		return intent{}, err
 	}
-	t, err := n.find(ctx, in.Server)
+	t, err := n.find(ctx, &in)
 	if err != nil {
 		return intent{}, err
-	}
-	if plan.Target == t && plan.Phone == phone {
-		return plan, nil
 	}
 	server, err := wire.ParsePublicKey([]byte(t.PublicKey))
 	if err != nil {
 		return intent{}, &quinta.Error{Kind: quinta.KindInvalid, Op: loggingIn, Err: err}
 	}
+	if plan.Target == t && plan.Phone == phone {
+		return plan, pin(&in, server)
+	}
 	key, err := newKey(ctx, env, t, server)
 	if err != nil {
 		return intent{}, err
 	}
+	if err := pin(&in, server); err != nil {
+		return intent{}, err
+	}
 	plan = intent{Target: t, Phone: phone, Key: key.Bytes()}
 	return plan, st.Update(ctx, func(tx e2ee.Tx) error { return e2ee.Store(tx, keyIntent, plan) })
+}
+
+// pin asks whether the key of the server is the one that was seen before.
+func pin(in *client.Credentials, server *rsa.PublicKey) error {
+	if in.Pin == nil {
+		return nil
+	}
+	return in.Pin(strings.TrimSpace(in.Server), wire.KeyHash(server))
 }
 
 func digits(phone string) string {
@@ -171,20 +190,20 @@ func digits(phone string) string {
 }
 
 // find makes a target of the address that a person typed.
-func (n Network) find(ctx context.Context, server string) (target, error) {
-	server = strings.TrimSpace(server)
+func (n Network) find(ctx context.Context, in *client.Credentials) (target, error) {
+	server := strings.TrimSpace(in.Server)
 	if addr, ok := strings.CutPrefix(server, "tcp://"); ok {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "the address of the server is tcp://HOST:PORT or https://HOST")
 		}
-		if len(n.ServerKey) == 0 {
-			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "a tcp address needs the server's key; give its web address, or its key")
+		if len(in.ServerKey) == 0 {
+			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "a tcp address does not say the server's key: give the key as well (--server-key FILE), or the server's web address")
 		}
 		dc := n.DC
 		if dc == 0 {
 			dc = 2
 		}
-		return target{Addr: addr, DC: dc, PublicKey: string(n.ServerKey)}, nil
+		return target{Addr: addr, DC: dc, PublicKey: string(in.ServerKey)}, nil
 	}
 	if server != "" && !strings.Contains(server, "://") {
 		scheme := "https://"
@@ -201,16 +220,16 @@ func (n Network) find(ctx context.Context, server string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	return n.choose(base, about)
+	if len(in.ServerKey) > 0 {
+		about.PublicKey = string(in.ServerKey)
+	}
+	return choose(base, about)
 }
 
 // choose takes the first address of a server. A host that stands for all
 // addresses means the host of the document.
-func (n Network) choose(base string, about *wire.About) (target, error) {
+func choose(base string, about *wire.About) (target, error) {
 	t := target{DC: about.DC, PublicKey: about.PublicKey}
-	if len(n.ServerKey) > 0 {
-		t.PublicKey = string(n.ServerKey)
-	}
 	if len(about.Addresses) == 0 {
 		return t, quinta.E(quinta.KindUnavailable, loggingIn, "the server takes no clients of secret chats: its setting mtproto-listen is empty")
 	}

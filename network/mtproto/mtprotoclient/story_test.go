@@ -186,7 +186,7 @@ func TestLoginRefused(t *testing.T) {
 	st := d.store()
 	defer st.Close()
 	key, _, _ := strings.Cut(command(t, other, "mtproto key"), "fingerprint")
-	_, err := (mtprotoclient.Network{ServerKey: []byte(key)}).Login(t.Context(), st, env(), client.Credentials{Server: "tcp://" + srv.Addr(t, "mtproto"), User: number, Ask: code("123456")})
+	_, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), client.Credentials{Server: "tcp://" + srv.Addr(t, "mtproto"), ServerKey: []byte(key), User: number, Ask: code("123456")})
 	if quinta.KindOf(err) != quinta.KindForbidden {
 		t.Errorf("another server's key: got %v, want forbidden", err)
 	}

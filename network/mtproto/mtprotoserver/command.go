@@ -17,9 +17,10 @@ var commands = []server.Command{
 	{
 		Name: "mtproto key", Line: "print the key that clients of secret chats need",
 		Usage: `
-Mtproto key prints the server's public key in PEM form, and its fingerprint.
-Other clients need the key to connect to this server. Quinta does not: it
-fetches the key when it logs in with the server's web address.
+Mtproto key prints the server's public key in PEM form, its fingerprint as
+other clients write it, and its SHA-256, which Quinta shows when it logs in for
+the first time. Other clients need the key to connect to this server. Quinta
+needs it only for a tcp address: it fetches the key from a web address.
 
     quintad mtproto key > server.pem
 `,
@@ -70,7 +71,7 @@ func commandKey(ctx context.Context, s *mtprotoServer, _ server.CommandInput) (s
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%sfingerprint %d (%016x)\n", wire.PublicPEM(&sec.rsa.PublicKey), sec.rsa.fingerprint, uint64(sec.rsa.fingerprint)), nil
+	return fmt.Sprintf("%sfingerprint %d (%016x)\nSHA-256 %s\n", wire.PublicPEM(&sec.rsa.PublicKey), sec.rsa.fingerprint, uint64(sec.rsa.fingerprint), wire.KeyHash(&sec.rsa.PublicKey)), nil
 }
 
 // existing parses the name of an account that there is.

@@ -3,8 +3,10 @@ package wire
 import (
 	"crypto/rsa"
 	"crypto/sha1"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -27,6 +29,13 @@ func RSAFingerprint(k *rsa.PublicKey) int64 {
 	}
 	h := sha1.Sum(b)
 	return int64(binary.LittleEndian.Uint64(h[12:]))
+}
+
+// KeyHash is the SHA-256 of a server's key in PKCS #1, 64 hexadecimal digits.
+// People compare it: the fingerprint of the protocol has only 64 bits.
+func KeyHash(k *rsa.PublicKey) string {
+	h := sha256.Sum256(x509.MarshalPKCS1PublicKey(k))
+	return hex.EncodeToString(h[:])
 }
 
 func checkRSA(k *rsa.PublicKey) error {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -128,6 +131,10 @@ func TestServerKeys(t *testing.T) {
 	back, err := wire.ParsePublicKey(wire.PublicPEM(&good.PublicKey))
 	if err != nil || !back.Equal(&good.PublicKey) {
 		t.Errorf("public key: got %v", err)
+	}
+	der := x509.MarshalPKCS1PublicKey(&good.PublicKey)
+	if got, want := wire.KeyHash(&good.PublicKey), fmt.Sprintf("%x", sha256.Sum256(der)); got != want {
+		t.Errorf("hash: got %s, want %s", got, want)
 	}
 	weak, err := rsa.GenerateKey(rand.Reader, 3072)
 	if err != nil {
