@@ -44,7 +44,7 @@ var loginFlagText = `  --device-name NAME   the name of this device in your list
                        network wants one
   --passphrase         protect the store of this device with a passphrase, asked
                        for at every use, instead of with a key file
-  --server-key FILE    the public key, in PEM, with which the server has to prove
+  --server-key FILE    the public key, in PEM, with which the server must prove
                        itself, on a network whose servers have such a key. By
                        default, it is the key that the server's web address
                        names; it is remembered for later logins
