@@ -13,13 +13,6 @@ import (
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
-// The account data that has calls of its own.
-const (
-	dataPushRules = "m.push_rules"
-	dataFullyRead = "m.fully_read"
-	dataTags      = "m.tag"
-)
-
 func (s *homeserver) accountDataCalls() {
 	for _, scope := range []string{"", "/rooms/{roomId}"} {
 		path := "/user/{userId}" + scope + "/account_data/{type}"
@@ -68,7 +61,7 @@ func (c *call) changeableData() (scope, name string, err error) {
 		return "", "", err
 	}
 	switch {
-	case name == dataPushRules, name == dataFullyRead:
+	case name == wire.DataPushRules, name == wire.DataFullyRead:
 		return "", "", wire.NewError(http.StatusMethodNotAllowed, wire.CodeBadJSON, name+" cannot be set by this call")
 	case len(name) > vault.MaxDataName:
 		return "", "", wire.NewError(http.StatusBadRequest, wire.CodeTooLarge, "the type is too long")
@@ -83,7 +76,7 @@ func (c *call) getAccountData() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name == dataPushRules && scope == "" {
+	if name == wire.DataPushRules && scope == "" {
 		return c.getPushRules()
 	}
 	var v json.RawMessage

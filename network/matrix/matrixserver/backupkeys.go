@@ -213,7 +213,7 @@ func (c *call) getBackupKeys() (any, error) {
 	}
 	b := append(make([]byte, 0, 1024*(1+len(keys))), `{"rooms":{`...)
 	for len(keys) > 0 {
-		b = appendMember(b, string(keys[0].Room))
+		b = wire.AppendMember(b, string(keys[0].Room))
 		b, keys = appendSessions(b, keys)
 	}
 	return json.RawMessage(append(b, '}', '}')), nil
@@ -225,7 +225,7 @@ func appendSessions(b []byte, keys []vault.BackupKey) ([]byte, []vault.BackupKey
 	b = append(b, `{"sessions":{`...)
 	i := 0
 	for ; i < len(keys) && keys[i].Room == keys[0].Room; i++ {
-		b = append(appendMember(b, keys[i].Session), keys[i].Body...)
+		b = append(wire.AppendMember(b, keys[i].Session), keys[i].Body...)
 	}
 	return append(b, '}', '}'), keys[i:]
 }

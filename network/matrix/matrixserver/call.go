@@ -294,21 +294,10 @@ func (c *call) write(status int, v any) {
 	raw, ok := v.(json.RawMessage)
 	if !ok {
 		var err error
-		if raw, err = encode(v); err != nil {
+		if raw, err = wire.Encode(v); err != nil {
 			c.Log.Error("matrix: an answer cannot be written", "route", c.route(), "err", err)
 			status, raw = http.StatusInternalServerError, json.RawMessage(`{"errcode":"M_UNKNOWN","error":"internal error"}`)
 		}
 	}
 	incoming.Write(c.w, c.Log, status, "application/json", raw)
-}
-
-// encode writes JSON without HTML's escapes.
-func encode(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -181,7 +181,7 @@ func (c *call) dehydratedEvents(from string) (any, error) {
 	}
 	b := append(appendEvents(append(make([]byte, 0, 512*(1+len(page))), `{"events":`...), page), ""...)
 	if more {
-		b = appendText(append(b, `,"next_batch":`...), "d"+strconv.FormatInt(int64(page[len(page)-1].Pos), 10))
+		b = wire.AppendText(append(b, `,"next_batch":`...), "d"+strconv.FormatInt(int64(page[len(page)-1].Pos), 10))
 	}
 	return json.RawMessage(append(b, '}')), nil
 }
@@ -195,8 +195,8 @@ func appendEvents(b []byte, page []mailbox.Message) []byte {
 			b = append(b, ',')
 		}
 		m := &page[i]
-		b = appendText(append(b, `{"type":`...), m.Type)
-		b = appendText(append(b, `,"sender":`...), string(m.From))
+		b = wire.AppendText(append(b, `{"type":`...), m.Type)
+		b = wire.AppendText(append(b, `,"sender":`...), string(m.From))
 		b = append(append(append(b, `,"content":`...), m.Body...), '}')
 	}
 	return append(b, ']')

@@ -138,18 +138,18 @@ func writeClaim(got []prekey.Claimed, failures map[string]struct{}) json.RawMess
 	b := append(make([]byte, 0, 64+512*len(got)), `{"one_time_keys":{`...)
 	for i := 0; i < len(got); {
 		user := got[i].User
-		b = append(appendMember(b, string(user)), '{')
+		b = append(wire.AppendMember(b, string(user)), '{')
 		for ; i < len(got) && got[i].User == user; i++ {
 			k := &got[i]
-			b = append(appendMember(b, string(k.Device)), '{')
-			b = append(appendMember(b, k.Algorithm+":"+k.ID), k.Body...)
+			b = append(wire.AppendMember(b, string(k.Device)), '{')
+			b = append(wire.AppendMember(b, k.Algorithm+":"+k.ID), k.Body...)
 			b = append(b, '}')
 		}
 		b = append(b, '}')
 	}
 	b = append(b, `},"failures":{`...)
 	for host := range failures {
-		b = append(appendMember(b, host), "{}"...)
+		b = append(wire.AppendMember(b, host), "{}"...)
 	}
 	return append(b, '}', '}')
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/directory"
 	"github.com/quinta-chat/quinta/server/prekey"
@@ -191,10 +192,10 @@ func FuzzAppendText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		s = strings.ToValidUTF8(s, "?")
 		var got string
-		if err := json.Unmarshal(appendText(nil, s), &got); err != nil || got != s {
+		if err := json.Unmarshal(wire.AppendText(nil, s), &got); err != nil || got != s {
 			t.Errorf("got %q %v, want %q", got, err, s)
 		}
-		if got, ok := text(appendText(nil, s)); !ok || got != s {
+		if got, ok := text(wire.AppendText(nil, s)); !ok || got != s {
 			t.Errorf("text: got %q, want %q", got, s)
 		}
 	})

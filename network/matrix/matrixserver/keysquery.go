@@ -156,7 +156,7 @@ func (a *keyAnswer) write(failures map[string]struct{}) (json.RawMessage, error)
 	b = a.appendDevices(b)
 	b = append(b, `},"failures":{`...)
 	for host := range failures {
-		b = append(appendMember(b, host), "{}"...)
+		b = append(wire.AppendMember(b, host), "{}"...)
 	}
 	b = append(b, '}')
 	for _, part := range []struct{ member, usage string }{
@@ -182,14 +182,14 @@ func (a *keyAnswer) appendDevices(b []byte) []byte {
 	}
 	for i := 0; i < len(a.devices); {
 		user := a.devices[i].User
-		b = append(appendMember(b, string(user)), '{')
+		b = append(wire.AppendMember(b, string(user)), '{')
 		only := a.query[user]
 		for ; i < len(a.devices) && a.devices[i].User == user; i++ {
 			d := &a.devices[i]
 			if len(only) > 0 && !slices.Contains(only, d.Device) {
 				continue
 			}
-			b = appendMember(b, string(d.Device))
+			b = wire.AppendMember(b, string(d.Device))
 			name, ok := names[id{user, d.Device}]
 			if !ok {
 				b = append(b, d.Body...)
@@ -197,12 +197,12 @@ func (a *keyAnswer) appendDevices(b []byte) []byte {
 			}
 			b = append(b, d.Body[:len(d.Body)-1]...)
 			b = append(b, `,"unsigned":{"device_display_name":`...)
-			b = append(appendText(b, name), '}', '}')
+			b = append(wire.AppendText(b, name), '}', '}')
 		}
 		b = append(b, '}')
 	}
 	for _, u := range a.bare {
-		b = append(appendMember(b, string(u)), "{}"...)
+		b = append(wire.AppendMember(b, string(u)), "{}"...)
 	}
 	return b
 }
@@ -211,7 +211,7 @@ func (a *keyAnswer) appendDevices(b []byte) []byte {
 // sees their own signatures on the master keys of others, and nobody else's;
 // a user-signing key is for its owner alone.
 func (a *keyAnswer) appendIdentities(b []byte, name, usage string) ([]byte, error) {
-	b = append(appendMember(b, name), '{')
+	b = append(wire.AppendMember(b, name), '{')
 	for i := range a.identities {
 		id := &a.identities[i]
 		if id.Usage != usage || (usage == usageUser && id.User != a.viewer) {
@@ -224,7 +224,7 @@ func (a *keyAnswer) appendIdentities(b []byte, name, usage string) ([]byte, erro
 				return nil, err
 			}
 		}
-		b = append(appendMember(b, string(id.User)), body...)
+		b = append(wire.AppendMember(b, string(id.User)), body...)
 	}
 	return append(b, '}'), nil
 }
@@ -234,7 +234,7 @@ func (a *keyAnswer) sign(id *directory.Identity) ([]byte, error) {
 	var add []byte
 	for _, s := range a.signatures[id.User] {
 		if s.Target == id.Key {
-			add = appendText(appendMember(add, "ed25519:"+s.Key), s.Signature)
+			add = wire.AppendText(wire.AppendMember(add, "ed25519:"+s.Key), s.Signature)
 		}
 	}
 	if add == nil {
@@ -250,7 +250,7 @@ func (a *keyAnswer) sign(id *directory.Identity) ([]byte, error) {
 	}
 	// The stored object holds signatures by its owner only, so the viewer's
 	// entry is not there yet.
-	sigs := append(appendMember([]byte{'{'}, string(a.viewer)), '{')
+	sigs := append(wire.AppendMember([]byte{'{'}, string(a.viewer)), '{')
 	sigs = append(append(sigs, add...), '}')
 	if len(own) > 2 {
 		sigs = append(sigs, ',')

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/push"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
@@ -75,7 +76,7 @@ func (s *homeserver) removeDevice(tx *db.Tx, user quinta.UserID, id quinta.Devic
 			return err
 		}
 	}
-	if err := removePushersOf(tx, user, id); err != nil {
+	if err := push.RemoveDevice(tx, user, id); err != nil {
 		return err
 	}
 	feed.Bump(tx, feed.Device(network, user, id))

@@ -152,7 +152,7 @@ func checkShown(field string, v json.RawMessage) (json.RawMessage, error) {
 	if field == fieldAvatar && !strings.HasPrefix(*s, "mxc://") {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "an avatar is an mxc:// address")
 	}
-	return encode(*s)
+	return wire.Encode(*s)
 }
 
 // deleteProfileField: "DELETE /profile/{userId}/{keyName}".

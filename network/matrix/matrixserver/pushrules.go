@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/push"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
@@ -29,39 +29,16 @@ func (s *homeserver) pushRuleCalls() {
 	s.client(http.MethodPut, rule+"/actions", endpoint{handle: (*call).putPushRuleActions})
 }
 
-// pushSet returns what the user made of the predefined rules, and when it
-// changed last; zero if never.
-func (s *homeserver) pushSet(tx *db.Tx, user quinta.UserID) (*pushrule.Set, quinta.Pos, error) {
-	var body []byte
-	var pos quinta.Pos
-	set := &pushrule.Set{}
-	err := tx.Row(`SELECT body, pos FROM matrix_pushrule WHERE user_id = $1`, user).Scan(&body, &pos)
-	if errors.Is(err, db.ErrNoRows) {
-		return set, 0, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, set)
-	}
-	return set, pos, err
-}
-
-// pushRules returns the whole rule set of a user as clients see it, the
-// content of m.push_rules, and the position of its last change.
-func (s *homeserver) pushRules(tx *db.Tx, user quinta.UserID) (map[string]pushrule.RuleSet, quinta.Pos, error) {
-	set, pos, err := s.pushSet(tx, user)
-	if err != nil {
-		return nil, 0, err
-	}
-	return map[string]pushrule.RuleSet{"global": set.Rules(string(user))}, pos, nil
-}
-
 func (c *call) ownRules() (pushrule.RuleSet, error) {
-	var rs map[string]pushrule.RuleSet
-	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {
-		rs, _, err = c.pushRules(tx, c.user)
+	var rs pushrule.RuleSet
+	err := c.View(c.ctx(), func(tx *db.Tx) error {
+		set, _, err := push.RulesOf(tx, c.user)
+		if err == nil {
+			rs = set.Rules(string(c.user))
+		}
 		return err
 	})
-	return rs["global"], err
+	return rs, err
 }
 
 // getPushRules: "GET /pushrules/".
@@ -122,20 +99,15 @@ func (c *call) getPushRuleActions() (any, error) {
 // changeRules edits the caller's rules and notifies their devices.
 func (c *call) changeRules(edit func(*pushrule.Set) error) (any, error) {
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		set, _, err := c.pushSet(tx, c.user)
+		set, _, err := push.RulesOf(tx, c.user)
 		if err != nil {
 			return err
 		}
 		if err := edit(set); err != nil {
 			return ruleError(err)
 		}
-		body, err := json.Marshal(set)
-		if err != nil {
-			return err
-		}
 		feed.Bump(tx, feed.User(network, c.user))
-		return tx.Queue(`INSERT INTO matrix_pushrule (user_id, body, pos) VALUES ($1, $2, $3)
-			ON CONFLICT (user_id) DO UPDATE SET body = excluded.body, pos = excluded.pos`, c.user, body, tx.NextPos())
+		return push.SetRules(tx, c.user, set)
 	})
 }
 

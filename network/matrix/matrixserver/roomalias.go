@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -57,7 +58,7 @@ func (c *call) putAlias() (any, error) {
 			return err
 		}
 		if m.Membership != room.Join {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		err = room.PutAlias(tx, room.Alias{Alias: alias, Room: q.Room, Creator: c.user})
 		if err != nil && quinta.KindOf(err) == quinta.KindExists {
@@ -122,7 +123,7 @@ func (w *roomWriter) maySet(user quinta.UserID, typ string) (bool, error) {
 	if err != nil || m.Membership != room.Join {
 		return false, err
 	}
-	levels, err := levelsOf(w.tx, w.id, w.version)
+	levels, err := roomview.Levels(w.tx, w.id, w.version)
 	if err != nil {
 		return false, eventError(err)
 	}
@@ -140,7 +141,7 @@ func (w *roomWriter) dropAlias(user quinta.UserID, alias string) error {
 		return nil
 	}
 	changed := false
-	if a, _ := textMember(e.Content, "alias"); a == alias {
+	if a, _ := wire.TextMember(e.Content, "alias"); a == alias {
 		delete(content, "alias")
 		changed = true
 	}
@@ -175,10 +176,10 @@ func (c *call) getAliases() (any, error) {
 				return err
 			}
 			if vis == nil {
-				return errNotMember
+				return roomview.ErrNotMember
 			}
-			if v, _ := textMember(vis.Content, "history_visibility"); v != "world_readable" {
-				return errNotMember
+			if v, _ := wire.TextMember(vis.Content, "history_visibility"); v != "world_readable" {
+				return roomview.ErrNotMember
 			}
 		}
 		list, err := room.Aliases(tx, c.roomID())

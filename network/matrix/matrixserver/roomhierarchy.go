@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -43,7 +44,7 @@ type hierarchyRoom struct {
 
 // A childState is an m.space.child event, stripped.
 type childState struct {
-	strippedEvent
+	wire.StrippedEvent
 	Time int64 `json:"origin_server_ts"`
 }
 
@@ -84,7 +85,7 @@ func (c *call) getHierarchy() (any, error) {
 			return err
 		}
 		if !ok {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		from, to := min(skip, len(w.rooms)), min(skip+int(limit), len(w.rooms))
 		out["rooms"] = append([]hierarchyRoom{}, w.rooms[from:to]...)
@@ -160,14 +161,14 @@ func (w *walk) children(id quinta.RoomID) ([]childState, error) {
 	var kids []child
 	for _, e := range list {
 		var via []json.RawMessage
-		raw, _ := member(e.Content, "via")
+		raw, _ := wire.Member(e.Content, "via")
 		if json.Unmarshal(raw, &via) != nil || len(via) == 0 || !strings.HasPrefix(*e.StateKey, "!") {
 			continue
 		}
-		if s, _ := member(e.Content, "suggested"); w.suggested && string(s) != "true" {
+		if s, _ := wire.Member(e.Content, "suggested"); w.suggested && string(s) != "true" {
 			continue
 		}
-		order, _ := textMember(e.Content, "order")
+		order, _ := wire.TextMember(e.Content, "order")
 		if !validOrder(order) {
 			order = ""
 		}
@@ -189,7 +190,7 @@ func (w *walk) children(id quinta.RoomID) ([]childState, error) {
 	})
 	out := make([]childState, 0, len(kids))
 	for _, k := range kids {
-		out = append(out, childState{strippedEvent{Content: k.e.Content, Sender: k.e.Sender, StateKey: *k.e.StateKey, Type: k.e.Type}, k.e.Time})
+		out = append(out, childState{wire.StrippedEvent{Content: k.e.Content, Sender: k.e.Sender, StateKey: *k.e.StateKey, Type: k.e.Type}, k.e.Time})
 	}
 	return out, nil
 }

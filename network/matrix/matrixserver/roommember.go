@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -139,7 +140,7 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 	if err != nil || jr == nil {
 		return "", err
 	}
-	rule, _ := textMember(jr.Content, "join_rule")
+	rule, _ := wire.TextMember(jr.Content, "join_rule")
 	if rule != "restricted" && rule != "knock_restricted" {
 		return "", nil
 	}
@@ -147,7 +148,7 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 	if err != nil || !in {
 		return "", err
 	}
-	levels, err := levelsOf(w.tx, w.id, w.version)
+	levels, err := roomview.Levels(w.tx, w.id, w.version)
 	if err != nil {
 		return "", eventError(err)
 	}
@@ -180,15 +181,15 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 
 // allowedRooms lists the rooms of a restricted join rule.
 func allowedRooms(joinRules json.RawMessage) []string {
-	raw, _ := member(joinRules, "allow")
+	raw, _ := wire.Member(joinRules, "allow")
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil {
 		return nil
 	}
 	var out []string
 	for _, a := range list {
-		typ, _ := textMember(a, "type")
-		id, _ := textMember(a, "room_id")
+		typ, _ := wire.TextMember(a, "type")
+		id, _ := wire.TextMember(a, "room_id")
 		if typ == "m.room_membership" && id != "" && plain(id) {
 			out = append(out, id)
 		}
@@ -261,7 +262,7 @@ func (c *call) target() (quinta.UserID, reasonOf, error) {
 // postInvite: "POST /rooms/{roomId}/invite".
 func (c *call) postInvite() (any, error) {
 	if b, err := c.object(); err == nil {
-		if _, ok := member(b, "medium"); ok {
+		if _, ok := wire.Member(b, "medium"); ok {
 			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the server does not invite by e-mail address or telephone number")
 		}
 	}
@@ -276,7 +277,7 @@ func (c *call) postInvite() (any, error) {
 		}
 		if m, err := room.MemberOf(tx, w.id, c.user); err != nil || m.Membership != room.Join {
 			if err == nil {
-				err = errNotMember
+				err = roomview.ErrNotMember
 			}
 			return err
 		}
@@ -303,7 +304,7 @@ func (c *call) setOther(membership string, check func(have string) error) (any, 
 			return err
 		}
 		if own.Membership != room.Join {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		m, err := room.MemberOf(tx, w.id, user)
 		if err != nil {
@@ -363,7 +364,7 @@ func (s *homeserver) leave(tx *db.Tx, id quinta.RoomID, user quinta.UserID, cont
 		return err
 	}
 	if m.Membership == "" {
-		return errNotMember
+		return roomview.ErrNotMember
 	}
 	if m.Membership == "leave" {
 		return nil
@@ -405,7 +406,7 @@ func (c *call) postForget() (any, error) {
 		case room.Join, room.Invite, "knock":
 			return wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "leave the room before forgetting it")
 		case "":
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		feed.Bump(tx, feed.User(network, c.user))
 		return room.Forget(tx, c.roomID(), c.user)

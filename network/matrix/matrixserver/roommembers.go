@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -32,14 +33,14 @@ func (c *call) getMembers() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var chunk []*clientEvent
+	var chunk []*wire.Event
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
 		var list []*room.Event
-		if pos := min(at, v.pos); v.past || at < v.pos {
+		if pos := min(at, v.Pos); v.Past || at < v.Pos {
 			list, err = room.StateOfTypeAt(tx, c.roomID(), eventauth.TypeMember, pos)
 		} else {
 			list, err = room.StateOfType(tx, c.roomID(), eventauth.TypeMember)
@@ -49,18 +50,18 @@ func (c *call) getMembers() (any, error) {
 		}
 		if want != "" || not != "" {
 			list = slices.DeleteFunc(list, func(e *room.Event) bool {
-				m, _ := textMember(e.Content, "membership")
+				m, _ := wire.TextMember(e.Content, "membership")
 				return want != "" && m != want || not != "" && m == not
 			})
 		}
-		r := &reader{user: c.user, device: c.device, plain: true, bare: true}
-		chunk, err = r.renderAll(tx, list)
+		r := &roomview.Reader{User: c.user, Device: c.device, Plain: true, Bare: true}
+		chunk, err = r.RenderAll(tx, list)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return appendChunk(chunk)
+	return wire.Chunk(chunk)
 }
 
 // getJoinedMembers: "GET /rooms/{roomId}/joined_members".
@@ -72,22 +73,22 @@ func (c *call) getJoinedMembers() (any, error) {
 			return err
 		}
 		if m.Membership != room.Join {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		list, err := room.StateOfType(tx, c.roomID(), eventauth.TypeMember)
 		if err != nil {
 			return err
 		}
 		for _, e := range list {
-			if m, _ := textMember(e.Content, "membership"); m != room.Join {
+			if m, _ := wire.TextMember(e.Content, "membership"); m != room.Join {
 				continue
 			}
 			null := json.RawMessage("null")
 			row := map[string]json.RawMessage{"display_name": null, "avatar_url": null}
-			if v, ok := member(e.Content, "displayname"); ok {
+			if v, ok := wire.Member(e.Content, "displayname"); ok {
 				row["display_name"] = v
 			}
-			if v, ok := member(e.Content, "avatar_url"); ok {
+			if v, ok := wire.Member(e.Content, "avatar_url"); ok {
 				row["avatar_url"] = v
 			}
 			joined[quinta.UserID(*e.StateKey)] = row

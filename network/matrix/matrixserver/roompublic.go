@@ -77,7 +77,7 @@ func stateText(tx *db.Tx, id quinta.RoomID, typ, name string, into *string) erro
 	if err != nil || e == nil {
 		return err
 	}
-	if v, ok := textMember(e.Content, name); ok {
+	if v, ok := wire.TextMember(e.Content, name); ok {
 		*into = v
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/sync"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -38,7 +40,7 @@ type page struct {
 // turn reads a page from from, back or forth, up to to. The first query asks
 // for what is wanted; if that was not all to be given, the next ones ask for
 // more at a time.
-func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool, from, to quinta.Pos, limit int) (*page, error) {
+func turn(tx *db.Tx, id quinta.RoomID, s *roomview.Sight, f *filter.RoomEvents, back bool, from, to quinta.Pos, limit int) (*page, error) {
 	p := &page{end: from}
 	n := limit
 	for looked := 0; len(p.events) < limit && looked < maxLooked; n = 250 {
@@ -53,7 +55,7 @@ func turn(tx *db.Tx, id quinta.RoomID, s *sight, f *filter.RoomEvents, back bool
 			return nil, err
 		}
 		looked += len(list)
-		kept, err := passing(tx, f, s.visible(list))
+		kept, err := passing(tx, f, s.Visible(list))
 		if err != nil {
 			return nil, err
 		}
@@ -104,25 +106,25 @@ func (c *call) getMessages() (any, error) {
 	}
 	out := map[string]any{}
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
 		// Nobody reads events after now, or after they left.
-		from, to = min(from, v.pos), min(to, v.pos)
-		p, err := turn(tx, c.roomID(), v.sight, f, back, from, to, int(limit))
+		from, to = min(from, v.Pos), min(to, v.Pos)
+		p, err := turn(tx, c.roomID(), v.Sight, f, back, from, to, int(limit))
 		if err != nil {
 			return err
 		}
-		out["start"] = token(from)
+		out["start"] = sync.Token(from)
 		if p.more {
-			out["end"] = token(p.end)
+			out["end"] = sync.Token(p.end)
 		}
-		if out["chunk"], err = c.reader(v.sight).renderAll(tx, p.events); err != nil {
+		if out["chunk"], err = c.reader(v.Sight).RenderAll(tx, p.events); err != nil {
 			return err
 		}
 		if f.LazyLoad {
-			out["state"], err = c.senders(tx, p.events, v.pos)
+			out["state"], err = c.senders(tx, p.events, v.Pos)
 		}
 		return err
 	})
@@ -131,7 +133,7 @@ func (c *call) getMessages() (any, error) {
 
 // senders returns the memberships, right after pos, of those who sent the
 // events.
-func (c *call) senders(tx *db.Tx, events []*room.Event, pos quinta.Pos) ([]*clientEvent, error) {
+func (c *call) senders(tx *db.Tx, events []*room.Event, pos quinta.Pos) ([]*wire.Event, error) {
 	seen := map[quinta.UserID]bool{}
 	var list []*room.Event
 	for _, e := range events {
@@ -147,15 +149,15 @@ func (c *call) senders(tx *db.Tx, events []*room.Event, pos quinta.Pos) ([]*clie
 			list = append(list, m)
 		}
 	}
-	r := &reader{user: c.user, device: c.device, plain: true, bare: true}
-	return r.renderAll(tx, list)
+	r := &roomview.Reader{User: c.user, Device: c.device, Plain: true, Bare: true}
+	return r.RenderAll(tx, list)
 }
 
 var errNoEvent = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such event, or you may not read it")
 
 // readable returns the event of the path if the caller may read it.
-func (c *call) readable(tx *db.Tx) (*room.Event, *sight, error) {
-	s, err := sightOf(tx, c.roomID(), c.user)
+func (c *call) readable(tx *db.Tx) (*room.Event, *roomview.Sight, error) {
+	s, err := roomview.SightOf(tx, c.roomID(), c.user)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -166,7 +168,7 @@ func (c *call) readable(tx *db.Tx) (*room.Event, *sight, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !s.sees(e) {
+	if !s.Sees(e) {
 		return nil, nil, errNoEvent
 	}
 	return e, s, nil
@@ -174,13 +176,13 @@ func (c *call) readable(tx *db.Tx) (*room.Event, *sight, error) {
 
 // getEvent: "GET /rooms/{roomId}/event/{eventId}".
 func (c *call) getEvent() (any, error) {
-	var out *clientEvent
+	var out *wire.Event
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
 		e, s, err := c.readable(tx)
 		if err != nil {
 			return err
 		}
-		out, err = c.reader(s).render(tx, e)
+		out, err = c.reader(s).Render(tx, e)
 		return err
 	})
 	return out, err
@@ -202,16 +204,16 @@ func (c *call) getContext() (any, error) {
 		if err != nil {
 			return err
 		}
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
 		half := int(limit) / 2
-		before, err := turn(tx, c.roomID(), v.sight, f, true, e.Pos-1, 0, half)
+		before, err := turn(tx, c.roomID(), v.Sight, f, true, e.Pos-1, 0, half)
 		if err != nil {
 			return err
 		}
-		after, err := turn(tx, c.roomID(), v.sight, f, false, e.Pos, v.pos, int(limit)-half)
+		after, err := turn(tx, c.roomID(), v.Sight, f, false, e.Pos, v.Pos, int(limit)-half)
 		if err != nil {
 			return err
 		}
@@ -221,19 +223,19 @@ func (c *call) getContext() (any, error) {
 }
 
 // writeContext fills the answer of GET context.
-func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *filter.RoomEvents, e *room.Event, before, after *page) error {
-	r := c.reader(v.sight)
+func (c *call) writeContext(tx *db.Tx, out map[string]any, v *roomview.Viewpoint, f *filter.RoomEvents, e *room.Event, before, after *page) error {
+	r := c.reader(v.Sight)
 	var err error
-	if out["event"], err = r.render(tx, e); err != nil {
+	if out["event"], err = r.Render(tx, e); err != nil {
 		return err
 	}
-	if out["events_before"], err = r.renderAll(tx, before.events); err != nil {
+	if out["events_before"], err = r.RenderAll(tx, before.events); err != nil {
 		return err
 	}
-	if out["events_after"], err = r.renderAll(tx, after.events); err != nil {
+	if out["events_after"], err = r.RenderAll(tx, after.events); err != nil {
 		return err
 	}
-	out["start"], out["end"] = token(before.end), token(after.end)
+	out["start"], out["end"] = sync.Token(before.end), sync.Token(after.end)
 	last := e
 	if n := len(after.events); n > 0 {
 		last = after.events[n-1]
@@ -254,7 +256,7 @@ func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *filt
 				rest = append(rest, s)
 			}
 		}
-		others, err := r.renderAll(tx, rest)
+		others, err := r.RenderAll(tx, rest)
 		out["state"] = append(others, senders...)
 		return err
 	}
@@ -262,7 +264,7 @@ func (c *call) writeContext(tx *db.Tx, out map[string]any, v *viewpoint, f *filt
 	if err != nil {
 		return err
 	}
-	out["state"], err = r.renderAll(tx, state)
+	out["state"], err = r.RenderAll(tx, state)
 	return err
 }
 
@@ -281,7 +283,7 @@ func (c *call) getTimestampToEvent() (any, error) {
 	}
 	var found *room.Event
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
@@ -289,7 +291,7 @@ func (c *call) getTimestampToEvent() (any, error) {
 		if err != nil {
 			return err
 		}
-		if e == nil || !v.sees(e) {
+		if e == nil || !v.Sees(e) {
 			return errNoEvent
 		}
 		found = e

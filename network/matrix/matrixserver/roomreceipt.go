@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/feed"
@@ -21,14 +22,6 @@ func (s *homeserver) roomReceiptCalls() {
 	s.client(http.MethodPut, "/rooms/{roomId}/typing/{userId}", endpoint{handle: (*call).putTyping})
 }
 
-// The kinds of receipts.
-const (
-	receiptRead    = "m.read"
-	receiptPrivate = "m.read.private"
-	// threadMain is the thread of what is in no thread.
-	threadMain = "main"
-)
-
 // postReceipt: "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}".
 func (c *call) postReceipt() (any, error) {
 	body, err := c.object()
@@ -38,14 +31,14 @@ func (c *call) postReceipt() (any, error) {
 	kind := c.path("receiptType")
 	id := quinta.MessageID(c.path("eventId"))
 	thread := ""
-	if raw, ok := member(body, "thread_id"); ok {
+	if raw, ok := wire.Member(body, "thread_id"); ok {
 		if json.Unmarshal(raw, &thread) != nil || thread == "" || len(thread) > wire.MaxID || !plain(thread) || string(raw) == "null" {
 			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "thread_id is main or the id of an event")
 		}
 	}
 	switch kind {
-	case receiptRead, receiptPrivate:
-	case dataFullyRead:
+	case wire.ReceiptRead, wire.ReceiptPrivate:
+	case wire.DataFullyRead:
 		if thread != "" {
 			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "m.fully_read has no thread")
 		}
@@ -64,7 +57,7 @@ func (c *call) postReceipt() (any, error) {
 func (c *call) inRoom(tx *db.Tx) error {
 	m, err := room.MemberOf(tx, c.roomID(), c.user)
 	if err == nil && m.Membership != room.Join {
-		err = errNotMember
+		err = roomview.ErrNotMember
 	}
 	return err
 }
@@ -76,19 +69,19 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 	if err != nil {
 		return err
 	}
-	s, err := sightOf(tx, c.roomID(), c.user)
+	s, err := roomview.SightOf(tx, c.roomID(), c.user)
 	if err != nil {
 		return err
 	}
-	if !s.sees(e) {
+	if !s.Sees(e) {
 		return errNoEvent
 	}
-	if kind == dataFullyRead {
+	if kind == wire.DataFullyRead {
 		raw, err := canonicalJSON(map[string]any{"event_id": id})
 		if err != nil {
 			return err
 		}
-		return putData(tx, c.user, string(c.roomID()), dataFullyRead, raw)
+		return putData(tx, c.user, string(c.roomID()), wire.DataFullyRead, raw)
 	}
 	if err := inThread(e, thread); err != nil {
 		return err
@@ -99,7 +92,7 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 	}
 	// The reader's own counts change with a private receipt as well.
 	feed.Bump(tx, feed.User(network, c.user))
-	if kind == receiptRead {
+	if kind == wire.ReceiptRead {
 		feed.Bump(tx, feed.Room(network, c.roomID()))
 	}
 	return nil
@@ -107,7 +100,7 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 
 // inThread refuses a receipt for an event that is not in the thread.
 func inThread(e *room.Event, thread string) error {
-	if thread == "" || thread == threadMain && e.RelType != "m.thread" {
+	if thread == "" || thread == wire.ThreadMain && e.RelType != "m.thread" {
 		return nil
 	}
 	if string(e.ID) == thread || e.RelType == "m.thread" && string(e.RelTo) == thread || e.RelType != "" && e.RelType != "m.thread" {
@@ -127,7 +120,7 @@ func (c *call) postReadMarkers() (any, error) {
 		id   quinta.MessageID
 	}
 	var marks []mark
-	for _, kind := range []string{dataFullyRead, receiptRead, receiptPrivate} {
+	for _, kind := range []string{wire.DataFullyRead, wire.ReceiptRead, wire.ReceiptPrivate} {
 		raw, ok := q[kind]
 		if !ok {
 			continue
@@ -263,34 +256,4 @@ func (t *typingClock) close() {
 		timer.Stop()
 	}
 	clear(t.timers)
-}
-
-// A receiptContent is the content of m.receipt: event, kind, user.
-type receiptContent map[quinta.MessageID]map[string]map[quinta.UserID]receiptTime
-
-type receiptTime struct {
-	Time   int64  `json:"ts"`
-	Thread string `json:"thread_id,omitempty"`
-}
-
-// receiptsFor returns the content of m.receipt with the receipts given, as
-// user gets it: of the private ones only their own. It is nil if none is left.
-func receiptsFor(list []room.Receipt, user quinta.UserID) receiptContent {
-	var out receiptContent
-	for _, r := range list {
-		if r.Kind == receiptPrivate && r.Member != user {
-			continue
-		}
-		if out == nil {
-			out = receiptContent{}
-		}
-		if out[r.Event] == nil {
-			out[r.Event] = map[string]map[quinta.UserID]receiptTime{}
-		}
-		if out[r.Event][r.Kind] == nil {
-			out[r.Event][r.Kind] = map[quinta.UserID]receiptTime{}
-		}
-		out[r.Event][r.Kind][r.Member] = receiptTime{r.Time, r.Thread}
-	}
-	return out
 }

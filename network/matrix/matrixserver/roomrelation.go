@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/sync"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -54,11 +56,11 @@ func (c *call) getRelations() (any, error) {
 		if _, _, err := c.readable(tx); err != nil {
 			return err
 		}
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
-		q.Range.To = min(q.Range.To, v.pos)
+		q.Range.To = min(q.Range.To, v.Pos)
 		if c.param("recurse") == "true" {
 			out["recursion_depth"] = maxRecursion
 			return c.recurse(tx, out, v, q)
@@ -88,25 +90,25 @@ func (c *call) relationRange(forth bool) (room.Range, error) {
 }
 
 // writeRelations fills the answer with the page list.
-func (c *call) writeRelations(tx *db.Tx, out map[string]any, v *viewpoint, q room.RelationQuery, list []*room.Event, more bool) error {
+func (c *call) writeRelations(tx *db.Tx, out map[string]any, v *roomview.Viewpoint, q room.RelationQuery, list []*room.Event, more bool) error {
 	if n := len(list); more && n > 0 {
 		next := list[n-1].Pos
 		if !q.Forward {
 			next--
 		}
-		out["next_batch"] = token(next)
+		out["next_batch"] = sync.Token(next)
 	}
 	if s := c.param("from"); s != "" {
 		out["prev_batch"] = s
 	}
 	var err error
-	out["chunk"], err = c.reader(v.sight).renderAll(tx, v.visible(list))
+	out["chunk"], err = c.reader(v.Sight).RenderAll(tx, v.Visible(list))
 	return err
 }
 
 // recurse follows the relations of relations, breadth first, and answers with
 // all of them as one page in the order of the log.
-func (c *call) recurse(tx *db.Tx, out map[string]any, v *viewpoint, q room.RelationQuery) error {
+func (c *call) recurse(tx *db.Tx, out map[string]any, v *roomview.Viewpoint, q room.RelationQuery) error {
 	found := map[quinta.MessageID]*room.Event{}
 	level := []quinta.MessageID{q.To}
 	for depth := 0; depth < maxRecursion && len(level) > 0; depth++ {
@@ -115,13 +117,13 @@ func (c *call) recurse(tx *db.Tx, out map[string]any, v *viewpoint, q room.Relat
 			deeper := q
 			// What narrows the answer counts for the events at the top;
 			// below, relations of any kind lead on.
-			deeper.To, deeper.RelType, deeper.Type, deeper.Limit = id, "", "", maxAnnotations
+			deeper.To, deeper.RelType, deeper.Type, deeper.Limit = id, "", "", roomview.MaxRelations
 			list, _, err := room.Relations(tx, deeper)
 			if err != nil {
 				return err
 			}
 			for _, e := range list {
-				if found[e.ID] == nil && len(found) < maxAnnotations {
+				if found[e.ID] == nil && len(found) < roomview.MaxRelations {
 					found[e.ID] = e
 					next = append(next, e.ID)
 				}
@@ -163,7 +165,7 @@ func (c *call) getThreads() (any, error) {
 	}
 	out := map[string]any{}
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
@@ -172,9 +174,9 @@ func (c *call) getThreads() (any, error) {
 			return err
 		}
 		if next > 0 {
-			out["next_batch"] = token(next)
+			out["next_batch"] = sync.Token(next)
 		}
-		out["chunk"], err = c.reader(v.sight).renderAll(tx, roots)
+		out["chunk"], err = c.reader(v.Sight).RenderAll(tx, roots)
 		return err
 	})
 	return out, err
@@ -182,7 +184,7 @@ func (c *call) getThreads() (any, error) {
 
 // threads returns the roots of a page of threads, the one with the newest
 // event first, and where the next page begins, 0 if there is none.
-func (c *call) threads(tx *db.Tx, v *viewpoint, mine bool, from quinta.Pos, limit int) ([]*room.Event, quinta.Pos, error) {
+func (c *call) threads(tx *db.Tx, v *roomview.Viewpoint, mine bool, from quinta.Pos, limit int) ([]*room.Event, quinta.Pos, error) {
 	var out []*room.Event
 	for looked := 0; looked < maxLooked; {
 		roots, more, err := room.Roots(tx, c.roomID(), "m.thread", from, limit)
@@ -215,7 +217,7 @@ func (c *call) threads(tx *db.Tx, v *viewpoint, mine bool, from quinta.Pos, limi
 
 // threadRoot returns the event at the root of a thread if the caller may read
 // it, and, with mine, has taken part in the thread; else nil.
-func (c *call) threadRoot(tx *db.Tx, v *viewpoint, id quinta.MessageID, mine bool) (*room.Event, error) {
+func (c *call) threadRoot(tx *db.Tx, v *roomview.Viewpoint, id quinta.MessageID, mine bool) (*room.Event, error) {
 	e, err := room.ByID(tx, c.roomID(), id)
 	if err != nil {
 		if quinta.KindOf(err) == quinta.KindNotFound {
@@ -223,7 +225,7 @@ func (c *call) threadRoot(tx *db.Tx, v *viewpoint, id quinta.MessageID, mine boo
 		}
 		return nil, err
 	}
-	if !v.sees(e) {
+	if !v.Sees(e) {
 		return nil, nil
 	}
 	if mine && e.Sender != c.user {

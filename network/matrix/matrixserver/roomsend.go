@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -86,7 +87,7 @@ func (c *call) send(p proposal, prepare func(*roomWriter, *proposal) error) (any
 			return err
 		}
 		if p.Type == eventauth.TypeRedaction && w.version.RedactsInContent() && p.Redacts == "" {
-			s, _ := textMember(p.Content, "redacts")
+			s, _ := wire.TextMember(p.Content, "redacts")
 			p.Redacts = quinta.MessageID(s)
 		}
 		if prepare != nil {
@@ -143,15 +144,11 @@ func (w *roomWriter) checkThread(root quinta.MessageID) error {
 	return nil
 }
 
-// maxAnnotations bounds how many annotations of one event by one user are
-// searched for the same one, and how many relations are followed.
-const maxAnnotations = 1000
-
 // checkAnnotation refuses the same annotation of an event by the same user
 // ("Avoiding duplicate annotations").
 func (w *roomWriter) checkAnnotation(typ string, content json.RawMessage, to quinta.MessageID, user quinta.UserID) error {
 	key := annotationKey(content)
-	list, _, err := room.Relations(w.tx, room.RelationQuery{Room: w.id, To: to, RelType: "m.annotation", Type: typ, Sender: user, Range: room.Range{To: 1 << 62}, Limit: maxAnnotations})
+	list, _, err := room.Relations(w.tx, room.RelationQuery{Room: w.id, To: to, RelType: "m.annotation", Type: typ, Sender: user, Range: room.Range{To: 1 << 62}, Limit: roomview.MaxRelations})
 	if err != nil {
 		return err
 	}
@@ -164,8 +161,8 @@ func (w *roomWriter) checkAnnotation(typ string, content json.RawMessage, to qui
 }
 
 func annotationKey(content json.RawMessage) string {
-	rel, _ := member(content, "m.relates_to")
-	key, _ := textMember(rel, "key")
+	rel, _ := wire.Member(content, "m.relates_to")
+	key, _ := wire.TextMember(rel, "key")
 	return key
 }
 
@@ -181,7 +178,7 @@ func (c *call) putRedact() (any, error) {
 	}
 	id := quinta.MessageID(c.path("eventId"))
 	content := map[string]any{}
-	if reason, ok := textMember(body, "reason"); ok {
+	if reason, ok := wire.TextMember(body, "reason"); ok {
 		content["reason"] = reason
 	}
 	plainContent, err := canonicalJSON(content)
@@ -206,7 +203,7 @@ func (c *call) sendRedaction(p proposal, full json.RawMessage) (any, error) {
 			return err
 		}
 		if m.Membership != room.Join {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		target, err := room.ByID(w.tx, w.id, p.Redacts)
 		if err != nil {
@@ -215,7 +212,7 @@ func (c *call) sendRedaction(p proposal, full json.RawMessage) (any, error) {
 		if keepsContent(target) {
 			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this event is never redacted")
 		}
-		levels, err := levelsOf(w.tx, w.id, w.version)
+		levels, err := roomview.Levels(w.tx, w.id, w.version)
 		if err != nil {
 			return eventError(err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
@@ -31,41 +32,41 @@ func (c *call) stateKey() string {
 
 // getState: "GET /rooms/{roomId}/state".
 func (c *call) getState() (any, error) {
-	var out []*clientEvent
+	var out []*wire.Event
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
 		var list []*room.Event
-		if v.past {
-			list, err = room.StateAt(tx, c.roomID(), v.pos)
+		if v.Past {
+			list, err = room.StateAt(tx, c.roomID(), v.Pos)
 		} else {
 			list, err = room.State(tx, c.roomID())
 		}
 		if err != nil {
 			return err
 		}
-		out, err = c.reader(v.sight).renderAll(tx, list)
+		out, err = c.reader(v.Sight).RenderAll(tx, list)
 		return err
 	})
 	return out, err
 }
 
 // reader is the caller as a reader of events.
-func (c *call) reader(s *sight) *reader {
-	return &reader{user: c.user, device: c.device, sight: s}
+func (c *call) reader(s *roomview.Sight) *roomview.Reader {
+	return &roomview.Reader{User: c.user, Device: c.device, Sight: s}
 }
 
 // getStateEvent: "GET /rooms/{roomId}/state/{eventType}/{stateKey}".
 func (c *call) getStateEvent() (any, error) {
 	var out any
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
-		v, err := look(tx, c.roomID(), c.user)
+		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
 			return err
 		}
-		e, err := room.StateOfAt(tx, c.roomID(), c.path("eventType"), c.stateKey(), v.pos)
+		e, err := room.StateOfAt(tx, c.roomID(), c.path("eventType"), c.stateKey(), v.Pos)
 		if err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ func (c *call) getStateEvent() (any, error) {
 			return wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the room has no such state")
 		}
 		if c.param("format") == "event" {
-			out, err = c.reader(v.sight).render(tx, e)
+			out, err = c.reader(v.Sight).Render(tx, e)
 			return err
 		}
 		out = json.RawMessage(e.Content)
@@ -116,7 +117,7 @@ func (c *call) putState() (any, error) {
 				return err
 			}
 			if m.Membership != room.Join {
-				return errNotMember
+				return roomview.ErrNotMember
 			}
 			id = cur.ID
 			return nil
@@ -134,7 +135,7 @@ func (c *call) putState() (any, error) {
 // memberAllowed holds a membership that a client wrote itself against what
 // the server asks beyond the room's rules.
 func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.RawMessage) error {
-	membership, _ := textMember(content, "membership")
+	membership, _ := wire.TextMember(content, "membership")
 	switch membership {
 	case room.Invite:
 		own, err := room.MemberOf(w.tx, w.id, sender)
@@ -142,13 +143,13 @@ func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.Ra
 			return err
 		}
 		if own.Membership != room.Join {
-			return errNotMember
+			return roomview.ErrNotMember
 		}
 		return w.s.invitable(w.tx, target)
 	case room.Join:
 		// The rules trust the server that the user meets the conditions of
 		// a restricted room when the event says that somebody let them in.
-		if _, ok := member(content, "join_authorised_via_users_server"); !ok {
+		if _, ok := wire.Member(content, "join_authorised_via_users_server"); !ok {
 			return nil
 		}
 		m, err := room.MemberOf(w.tx, w.id, target)
@@ -176,12 +177,12 @@ func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, conte
 		return nil
 	}
 	var aliases []string
-	if raw, ok := member(content, "alt_aliases"); ok && string(raw) != "null" {
+	if raw, ok := wire.Member(content, "alt_aliases"); ok && string(raw) != "null" {
 		if json.Unmarshal(raw, &aliases) != nil {
 			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alt_aliases is a list of aliases")
 		}
 	}
-	if raw, ok := member(content, "alias"); ok && string(raw) != "null" {
+	if raw, ok := wire.Member(content, "alias"); ok && string(raw) != "null" {
 		var a string
 		if json.Unmarshal(raw, &a) != nil {
 			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alias is an alias")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
@@ -162,7 +163,7 @@ func (c *call) copiedLevels(old, next *roomWriter, creators []quinta.UserID) (ma
 	if raw, ok := levels["users"].(json.RawMessage); ok && json.Unmarshal(raw, &users) != nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeBadState, "the power levels of the room cannot be read")
 	}
-	had, err := levelsOf(old.tx, old.id, old.version)
+	had, err := roomview.Levels(old.tx, old.id, old.version)
 	if err != nil {
 		return nil, eventError(err)
 	}
@@ -218,7 +219,7 @@ func integers(levels map[string]any) (map[string]any, error) {
 
 // copyBans keeps those out of next who are banned from old.
 func (c *call) copyBans(old, next *roomWriter) error {
-	banned, err := room.Members(old.tx, old.id, "ban", maxAnnotations)
+	banned, err := room.Members(old.tx, old.id, "ban", roomview.MaxRelations)
 	if err != nil {
 		return err
 	}
@@ -241,7 +242,7 @@ func raiseLevels(old *roomWriter, user quinta.UserID) error {
 	if err != nil || e == nil {
 		return err
 	}
-	had, err := levelsOf(old.tx, old.id, old.version)
+	had, err := roomview.Levels(old.tx, old.id, old.version)
 	if err != nil {
 		return eventError(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/push"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -42,16 +44,12 @@ type roomWriter struct {
 	depth   int64
 }
 
-// errNotMember is the answer about rooms that the caller is not in, whether
-// they exist or not.
-var errNotMember = wire.NewError(http.StatusForbidden, wire.CodeForbidden, "you are not in this room")
-
 // writeRoom opens a room for writing. A room that does not exist gives
-// errNotMember.
+// roomview.ErrNotMember.
 func (s *homeserver) writeRoom(tx *db.Tx, id quinta.RoomID) (*roomWriter, error) {
 	r, err := room.Get(tx, id)
 	if quinta.KindOf(err) == quinta.KindNotFound && err != nil {
-		return nil, errNotMember
+		return nil, roomview.ErrNotMember
 	}
 	if err != nil {
 		return nil, err
@@ -62,12 +60,6 @@ func (s *homeserver) writeRoom(tx *db.Tx, id quinta.RoomID) (*roomWriter, error)
 	}
 	w.tip, w.depth, err = room.Tip(tx, id)
 	return w, err
-}
-
-// authEvent is e as the rules see it.
-func authEvent(e *room.Event) *eventauth.Event {
-	return &eventauth.Event{ID: string(e.ID), RoomID: string(e.Room), Type: e.Type, Sender: string(e.Sender), StateKey: e.StateKey,
-		Content: e.Content, Redacts: string(e.Redacts), OriginServerTS: e.Time, Depth: e.Depth}
 }
 
 // state loads what the rules need for e.
@@ -82,7 +74,7 @@ func (w *roomWriter) state(e *eventauth.Event) (map[eventauth.Key]*eventauth.Eve
 		if re == nil {
 			continue
 		}
-		se := authEvent(re)
+		se := roomview.AuthEvent(re)
 		have[k] = se
 		if k.Type != eventauth.TypeCreate || !w.version.RoomIDFromCreate() {
 			refs = append(refs, se.ID)
@@ -145,7 +137,7 @@ func (w *roomWriter) keep(re *room.Event, e *eventauth.Event) error {
 		return err
 	}
 	feed.Bump(w.tx, feed.Room(network, w.id))
-	if err := notePush(w.tx, re); err != nil {
+	if err := push.Note(w.tx, re); err != nil {
 		return err
 	}
 	if m != nil {
@@ -167,7 +159,7 @@ func (w *roomWriter) redact(by *room.Event) error {
 	if err != nil {
 		return err
 	}
-	levels, err := levelsOf(w.tx, w.id, w.version)
+	levels, err := roomview.Levels(w.tx, w.id, w.version)
 	if err != nil {
 		return err
 	}
@@ -196,21 +188,6 @@ func (w *roomWriter) set(typ, key string, sender quinta.UserID, content any) (*r
 	return w.add(proposal{Type: typ, Key: &key, Sender: sender, Content: raw})
 }
 
-// levelsOf returns the current power levels of a room.
-func levelsOf(tx *db.Tx, id quinta.RoomID, v eventauth.Version) (*eventauth.Levels, error) {
-	m := map[eventauth.Key]*eventauth.Event{}
-	for _, k := range []eventauth.Key{{Type: eventauth.TypeCreate}, {Type: eventauth.TypePowerLevels}} {
-		e, err := room.StateOf(tx, id, k.Type, k.StateKey)
-		if err != nil {
-			return nil, err
-		}
-		if e != nil {
-			m[k] = authEvent(e)
-		}
-	}
-	return eventauth.LevelsOf(v, eventauth.StateOf(m))
-}
-
 // eventError turns an error about a proposed event into the network's.
 func eventError(err error) error {
 	if r, ok := errors.AsType[*eventauth.Rejected](err); ok {
@@ -232,12 +209,12 @@ func eventError(err error) error {
 // relation returns what the content of an event says about its relation to
 // another (client-server API, "Forming relationships between events").
 func relation(content json.RawMessage) (string, quinta.MessageID) {
-	rel, ok := member(content, "m.relates_to")
+	rel, ok := wire.Member(content, "m.relates_to")
 	if !ok {
 		return "", ""
 	}
-	typ, _ := textMember(rel, "rel_type")
-	to, _ := textMember(rel, "event_id")
+	typ, _ := wire.TextMember(rel, "rel_type")
+	to, _ := wire.TextMember(rel, "event_id")
 	if typ == "" || to == "" || len(typ) > wire.MaxID || len(to) > wire.MaxID || !plain(typ) || !plain(to) {
 		return "", ""
 	}

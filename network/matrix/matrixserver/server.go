@@ -16,13 +16,14 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/push"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
 // network is the name of the network.
-const network quinta.NetworkName = "matrix"
+const network = wire.Network
 
 // Network is the Matrix server half.
 var Network = server.Network{
@@ -54,10 +55,11 @@ type homeserver struct {
 	*server.Core
 	router router
 	typing *typingClock
-	unread *unreadMemo
+	// notices applies the push rules of users.
+	notices *push.Judge
 	// thumbnails holds a token for each thumbnail that is being made.
 	thumbnails chan struct{}
-	post       *postman
+	post       *push.Postman
 	// claims counts the one-time keys that each user takes of each device.
 	claims *server.Limits
 	// crowdSeen is when the mailboxes were looked through, in Unix
@@ -66,7 +68,7 @@ type homeserver struct {
 }
 
 func newServer(c *server.Core) (*homeserver, error) {
-	s := &homeserver{Core: c, claims: c.NewLimits(), unread: newUnreadMemo(), thumbnails: make(chan struct{}, thumbnailsAtOnce)}
+	s := &homeserver{Core: c, claims: c.NewLimits(), notices: push.NewJudge(), thumbnails: make(chan struct{}, thumbnailsAtOnce)}
 	s.typing = newTypingClock(s)
 	for _, register := range []func(){
 		s.versionCalls,
@@ -94,7 +96,7 @@ func newServer(c *server.Core) (*homeserver, error) {
 	} {
 		register()
 	}
-	s.post = newPostman(s)
+	s.post = push.NewPostman(c, s.notices, s.private())
 	return s, nil
 }
 
@@ -103,7 +105,7 @@ func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-kno
 
 // Run delivers notifications to push gateways until ctx ends, on one node.
 func (s *homeserver) Run(ctx context.Context) error {
-	return s.OnOneNode(ctx, "matrix push", s.post.run)
+	return s.OnOneNode(ctx, "matrix push", s.post.Run)
 }
 
 // Close ends the timers.

@@ -29,7 +29,7 @@ type roomTags struct {
 // is stored there may have any shape; what is not tags counts as none.
 func tagsOf(tx *db.Tx, user quinta.UserID, room string) (roomTags, error) {
 	t := roomTags{Tags: map[string]json.RawMessage{}}
-	raw, err := vault.GetData(tx, network, user, room, dataTags)
+	raw, err := vault.GetData(tx, network, user, room, wire.DataTags)
 	if err != nil {
 		if quinta.KindOf(err) == quinta.KindNotFound {
 			err = nil
@@ -120,10 +120,10 @@ func (c *call) changeTags(room string, fn func(roomTags) bool) (any, error) {
 		if err != nil || !fn(t) {
 			return err
 		}
-		raw, err := encode(t)
+		raw, err := wire.Encode(t)
 		if err != nil {
 			return err
 		}
-		return putData(tx, c.user, room, dataTags, raw)
+		return putData(tx, c.user, room, wire.DataTags, raw)
 	})
 }

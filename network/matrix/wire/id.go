@@ -6,6 +6,9 @@ import (
 	"github.com/quinta-chat/quinta"
 )
 
+// Network is the name of the network.
+const Network quinta.NetworkName = "matrix"
+
 // MaxID is how many bytes a user id, room id, alias, event id, event type or
 // state key may have (client-server API, "Size limits").
 const MaxID = 255

@@ -1,43 +1,44 @@
-package matrixserver
+package sync
 
 import (
 	"encoding/json"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/mailbox"
 )
 
-// A syncAnswer is the answer to a sync.
-type syncAnswer struct {
-	next     place
+// An answer is the answer to a sync.
+type answer struct {
+	next     Place
 	toDevice []mailbox.Message
-	rest     syncRest
+	rest     rest
 }
 
-// syncRest is all of the answer but the messages to the device, which are
+// rest is all of the answer but the messages to the device, which are
 // written without looking into their contents.
-type syncRest struct {
+type rest struct {
 	Next        string           `json:"next_batch"`
-	Rooms       *syncRooms       `json:"rooms,omitempty"`
+	Rooms       *rooms           `json:"rooms,omitempty"`
 	AccountData *eventList       `json:"account_data,omitempty"`
-	DeviceLists *syncDeviceLists `json:"device_lists,omitempty"`
+	DeviceLists *deviceLists     `json:"device_lists,omitempty"`
 	OneTime     map[string]int64 `json:"device_one_time_keys_count"`
 	Fallback    []string         `json:"device_unused_fallback_key_types"`
 }
 
-// syncDeviceLists says whose devices to look up again, and whose not to
+// deviceLists says whose devices to look up again, and whose not to
 // follow any more.
-type syncDeviceLists struct {
+type deviceLists struct {
 	Changed []quinta.UserID `json:"changed"`
 	Left    []quinta.UserID `json:"left"`
 }
 
-// syncRooms is the answer's part about rooms.
-type syncRooms struct {
-	Join   map[quinta.RoomID]*syncRoom   `json:"join,omitempty"`
+// rooms is the answer's part about rooms.
+type rooms struct {
+	Join   map[quinta.RoomID]*roomBody   `json:"join,omitempty"`
 	Invite map[quinta.RoomID]*invitation `json:"invite,omitempty"`
 	Knock  map[quinta.RoomID]*knock      `json:"knock,omitempty"`
-	Leave  map[quinta.RoomID]*syncRoom   `json:"leave,omitempty"`
+	Leave  map[quinta.RoomID]*roomBody   `json:"leave,omitempty"`
 }
 
 // invitation is a room that the user is invited to.
@@ -50,22 +51,22 @@ type knock struct {
 	State eventList `json:"knock_state"`
 }
 
-// syncRoom is a room that the user is or was in.
-type syncRoom struct {
-	Summary       *syncSummary                      `json:"summary,omitempty"`
-	State         *eventList                        `json:"state,omitempty"`
-	StateAfter    *eventList                        `json:"state_after,omitempty"`
-	UnstableAfter *eventList                        `json:"org.matrix.msc4222.state_after,omitempty"`
-	Timeline      timeline                          `json:"timeline"`
-	Ephemeral     *eventList                        `json:"ephemeral,omitempty"`
-	AccountData   *eventList                        `json:"account_data,omitempty"`
-	Unread        *unreadCount                      `json:"unread_notifications,omitempty"`
-	Threads       map[quinta.MessageID]*unreadCount `json:"unread_thread_notifications,omitempty"`
+// roomBody is a room that the user is or was in.
+type roomBody struct {
+	Summary       *summary                               `json:"summary,omitempty"`
+	State         *eventList                             `json:"state,omitempty"`
+	StateAfter    *eventList                             `json:"state_after,omitempty"`
+	UnstableAfter *eventList                             `json:"org.matrix.msc4222.state_after,omitempty"`
+	Timeline      timeline                               `json:"timeline"`
+	Ephemeral     *eventList                             `json:"ephemeral,omitempty"`
+	AccountData   *eventList                             `json:"account_data,omitempty"`
+	Unread        *wire.UnreadCount                      `json:"unread_notifications,omitempty"`
+	Threads       map[quinta.MessageID]*wire.UnreadCount `json:"unread_thread_notifications,omitempty"`
 }
 
-// syncSummary tells how to name a room that has no name (client-server API,
+// summary tells how to name a room that has no name (client-server API,
 // "Calculating the display name for a room").
-type syncSummary struct {
+type summary struct {
 	Heroes  []quinta.UserID `json:"m.heroes,omitempty"`
 	Joined  int             `json:"m.joined_member_count"`
 	Invited int             `json:"m.invited_member_count"`
@@ -93,23 +94,17 @@ func (l *eventList) add(events ...any) *eventList {
 // newEventList returns an empty list; clients do not expect null.
 func newEventList() *eventList { return &eventList{Events: []any{}} }
 
-// unreadCount says how many events are to be noticed.
-type unreadCount struct {
-	Highlight int `json:"highlight_count"`
-	Notify    int `json:"notification_count"`
-}
-
 // empty reports whether the answer holds nothing that the device waits for.
-func (a *syncAnswer) empty() bool {
+func (a *answer) empty() bool {
 	r := &a.rest
 	return len(a.toDevice) == 0 && r.Rooms == nil && r.AccountData == nil && r.DeviceLists == nil
 }
 
 // encode writes the answer. The contents of messages to the device were
 // checked when they were sent, and are copied as they are.
-func (a *syncAnswer) encode() (json.RawMessage, error) {
+func (a *answer) encode() (json.RawMessage, error) {
 	a.rest.Next = a.next.String()
-	out, err := encode(&a.rest)
+	out, err := wire.Encode(&a.rest)
 	if err != nil || len(a.toDevice) == 0 {
 		return out, err
 	}
@@ -121,7 +116,7 @@ func (a *syncAnswer) encode() (json.RawMessage, error) {
 	b = append(b, `,"to_device":{"events":[`...)
 	for i := range a.toDevice {
 		m := &a.toDevice[i]
-		head, err := encode(struct {
+		head, err := wire.Encode(struct {
 			Type   string        `json:"type"`
 			Sender quinta.UserID `json:"sender"`
 		}{m.Type, m.From})

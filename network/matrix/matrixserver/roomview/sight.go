@@ -1,18 +1,27 @@
-package matrixserver
+// Package roomview reads the log of a room for one user: what they may see of
+// it, and in which form clients get it.
+//
+// [SightOf] loads what a user may read of a room; [Look] gives the point from
+// which they see its state, or [ErrNotMember]. A [Reader] writes events in the
+// form of the client-server API. Nothing here writes to the store or knows of
+// HTTP.
+package roomview
 
 import (
+	"net/http"
 	"sort"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// A sight says what one user may read of one room: the memberships that they
+// A Sight says what one user may read of one room: the memberships that they
 // had, and the history visibilities that the room had (client-server API,
 // "Room History Visibility").
-type sight struct {
+type Sight struct {
 	user       quinta.UserID
 	visibility []since
 	membership []since
@@ -24,15 +33,15 @@ type since struct {
 	value string
 }
 
-// sightOf loads what user may read of a room.
-func sightOf(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*sight, error) {
-	s := &sight{user: user}
+// SightOf loads what user may read of a room.
+func SightOf(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*Sight, error) {
+	s := &Sight{user: user}
 	vs, err := room.StateLog(tx, id, eventauth.TypeHistoryVisibility, "")
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range vs {
-		v, _ := textMember(e.Content, "history_visibility")
+		v, _ := wire.TextMember(e.Content, "history_visibility")
 		s.visibility = append(s.visibility, since{e.Pos, v})
 	}
 	ms, err := room.History(tx, id, user)
@@ -41,6 +50,15 @@ func sightOf(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*sight, error) {
 	}
 	return s, err
 }
+
+// Always returns the sight of a user who has been in the room from its
+// beginning, and so sees all of it.
+func Always(user quinta.UserID) *Sight {
+	return &Sight{user: user, membership: []since{{0, room.Join}}}
+}
+
+// Was returns the membership that the user had right after pos, "" for none.
+func (s *Sight) Was(pos quinta.Pos) string { return at(s.membership, pos) }
 
 // at returns the value that holds right after pos.
 func at(list []since, pos quinta.Pos) string {
@@ -52,18 +70,18 @@ func at(list []since, pos quinta.Pos) string {
 }
 
 // now returns the user's current membership, "" if they have none.
-func (s *sight) now() string { return at(s.membership, 1<<62) }
+func (s *Sight) now() string { return at(s.membership, 1<<62) }
 
 // last returns the position of the last change of the user's membership.
-func (s *sight) last() quinta.Pos {
+func (s *Sight) last() quinta.Pos {
 	if len(s.membership) == 0 {
 		return 0
 	}
 	return s.membership[len(s.membership)-1].pos
 }
 
-// everJoined reports whether the user was ever in the room.
-func (s *sight) everJoined() bool {
+// EverJoined reports whether the user was ever in the room.
+func (s *Sight) EverJoined() bool {
 	for _, m := range s.membership {
 		if m.value == room.Join {
 			return true
@@ -74,7 +92,7 @@ func (s *sight) everJoined() bool {
 
 // joinedAfter reports whether the user was in the room at pos or any time
 // after it.
-func (s *sight) joinedAfter(pos quinta.Pos) bool {
+func (s *Sight) joinedAfter(pos quinta.Pos) bool {
 	if at(s.membership, pos) == room.Join {
 		return true
 	}
@@ -87,12 +105,12 @@ func (s *sight) joinedAfter(pos quinta.Pos) bool {
 }
 
 // world reports whether the room is readable by everybody now.
-func (s *sight) world() bool { return at(s.visibility, 1<<62) == "world_readable" }
+func (s *Sight) world() bool { return at(s.visibility, 1<<62) == "world_readable" }
 
-// sees reports whether the user may read e. A change of the visibility, and
+// Sees reports whether the user may read e. A change of the visibility, and
 // one of the user's own membership, may be read by what held before it as
 // well as by what holds after it.
-func (s *sight) sees(e *room.Event) bool {
+func (s *Sight) Sees(e *room.Event) bool {
 	vis, mem := at(s.visibility, e.Pos), at(s.membership, e.Pos)
 	if s.allows(vis, mem, e.Pos) {
 		return true
@@ -106,7 +124,7 @@ func (s *sight) sees(e *room.Event) bool {
 	return false
 }
 
-func (s *sight) allows(vis, mem string, pos quinta.Pos) bool {
+func (s *Sight) allows(vis, mem string, pos quinta.Pos) bool {
 	if mem == room.Join {
 		return true
 	}
@@ -123,20 +141,20 @@ func (s *sight) allows(vis, mem string, pos quinta.Pos) bool {
 	return s.joinedAfter(pos)
 }
 
-// A viewpoint is from where a user looks at the state of a room.
-type viewpoint struct {
-	*sight
-	// pos is the position at which the user sees the state: the newest one for
+// A Viewpoint is from where a user looks at the state of a room.
+type Viewpoint struct {
+	*Sight
+	// Pos is the position at which the user sees the state: the newest one for
 	// a member, the one at which they left for a former member.
-	pos quinta.Pos
-	// past says that pos is not now.
-	past bool
+	Pos quinta.Pos
+	// Past says that Pos is not now.
+	Past bool
 }
 
-// look returns from where user may look at the room's state; errNotMember if
+// Look returns from where user may look at the room's state; ErrNotMember if
 // they may not at all.
-func look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*viewpoint, error) {
-	s, err := sightOf(tx, id, user)
+func Look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*Viewpoint, error) {
+	s, err := SightOf(tx, id, user)
 	if err != nil {
 		return nil, err
 	}
@@ -144,28 +162,28 @@ func look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*viewpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &viewpoint{sight: s, pos: now}
+	v := &Viewpoint{Sight: s, Pos: now}
 	m := s.now()
 	switch {
 	case m == room.Join, s.world():
 		return v, nil
-	case (m == "leave" || m == "ban") && s.everJoined():
+	case (m == "leave" || m == "ban") && s.EverJoined():
 		mem, err := room.MemberOf(tx, id, user)
 		if err != nil {
 			return nil, err
 		}
 		if mem.Forgotten {
-			return nil, errNotMember
+			return nil, ErrNotMember
 		}
-		v.pos, v.past = s.leftAt(), true
+		v.Pos, v.Past = s.LeftAt(), true
 		return v, nil
 	}
-	return nil, errNotMember
+	return nil, ErrNotMember
 }
 
-// leftAt returns the position at which the user's last time in the room
+// LeftAt returns the position at which the user's last time in the room
 // ended; the user may not see later changes of their membership.
-func (s *sight) leftAt() quinta.Pos {
+func (s *Sight) LeftAt() quinta.Pos {
 	for i := len(s.membership) - 1; i > 0; i-- {
 		if s.membership[i-1].value == room.Join && s.membership[i].value != room.Join {
 			return s.membership[i].pos
@@ -173,3 +191,23 @@ func (s *sight) leftAt() quinta.Pos {
 	}
 	return s.last()
 }
+
+// SeenUpTo returns the position up to which a device that synced at pos has
+// got what the user could read: pos if the user was in the room, else where
+// they left it before, or 0.
+func (s *Sight) SeenUpTo(pos quinta.Pos) quinta.Pos {
+	if at(s.membership, pos) == room.Join {
+		return pos
+	}
+	seen := quinta.Pos(0)
+	for i := 1; i < len(s.membership) && s.membership[i].pos <= pos; i++ {
+		if s.membership[i-1].value == room.Join && s.membership[i].value != room.Join {
+			seen = s.membership[i].pos
+		}
+	}
+	return seen
+}
+
+// ErrNotMember is the answer about rooms that the caller is not in, whether
+// they exist or not.
+var ErrNotMember = wire.NewError(http.StatusForbidden, wire.CodeForbidden, "you are not in this room")

@@ -1,4 +1,4 @@
-package matrixserver
+package sync
 
 import (
 	"cmp"
@@ -6,6 +6,8 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
@@ -20,14 +22,14 @@ const (
 
 // A roomPart is one room on its way into the answer.
 type roomPart struct {
-	*syncLook
+	*look
 	id    quinta.RoomID
-	sight *sight
+	sight *roomview.Sight
 	// The timeline is taken from the events after lower, up to upper; end
 	// says that upper is the end of the log.
 	lower, upper quinta.Pos
 	end          bool
-	// known says that the device has the state as it was at q.since; whole
+	// known says that the device has the state as it was at q.Since; whole
 	// that it gets all state in any case.
 	known, whole bool
 
@@ -47,9 +49,9 @@ type roomPart struct {
 	state       []*room.Event
 	ephemeral   []any
 	accountData []any
-	summary     *syncSummary
-	unread      *unreadCount
-	threads     map[quinta.MessageID]*unreadCount
+	summary     *summary
+	unread      *wire.UnreadCount
+	threads     map[quinta.MessageID]*wire.UnreadCount
 	// receipt says that the user has read further.
 	receipt bool
 }
@@ -59,7 +61,7 @@ type roomPart struct {
 // are not adjacent to those the user sees, so clients have to ask for them.
 func (p *roomPart) readTimeline() error {
 	p.start = p.upper + 1
-	f := &p.q.filter.Room.Timeline
+	f := &p.q.Filter.Room.Timeline
 	limit := f.Max(defaultTimeline, maxTimeline)
 	if !f.In(string(p.id)) || f.Closed() && limit > 0 {
 		p.skipped = true
@@ -79,7 +81,7 @@ func (p *roomPart) scan(limit int) error {
 			return err
 		}
 		for _, e := range list {
-			if !p.sight.sees(e) {
+			if !p.sight.Sees(e) {
 				// The state may have changed unseen.
 				p.limited, p.whole = true, true
 				return nil
@@ -110,11 +112,11 @@ func (p *roomPart) scan(limit int) error {
 
 // wants reports whether an event belongs into the timeline.
 func (p *roomPart) wants(e *room.Event) (bool, error) {
-	f := &p.q.filter.Room.Timeline
+	f := &p.q.Filter.Room.Timeline
 	if e.StateKey == nil && p.ignored[e.Sender] || !f.Match(e.Type, string(e.Sender), e.Content) {
 		return false, nil
 	}
-	return passesRelated(p.tx, f, e)
+	return roomview.Related(p.tx, f, e)
 }
 
 // all reports whether read holds every event after lower.
@@ -138,14 +140,14 @@ func (p *roomPart) summarize() error {
 	if err != nil {
 		return err
 	}
-	p.summary = &syncSummary{Joined: r.Joined, Invited: r.Invited}
+	p.summary = &summary{Joined: r.Joined, Invited: r.Invited}
 	for typ, field := range map[string]string{"m.room.name": "name", "m.room.canonical_alias": "alias"} {
 		e, err := room.StateOf(p.tx, p.id, typ, "")
 		if err != nil {
 			return err
 		}
 		if e != nil {
-			if s, _ := textMember(e.Content, field); s != "" {
+			if s, _ := wire.TextMember(e.Content, field); s != "" {
 				return nil
 			}
 		}
@@ -175,9 +177,35 @@ func (p *roomPart) heroes(memberships ...string) ([]quinta.UserID, error) {
 	slices.SortFunc(list, func(a, b room.Member) int { return cmp.Compare(a.Pos, b.Pos) })
 	var out []quinta.UserID
 	for _, m := range list {
-		if m.Member != p.user && len(out) < maxHeroes {
+		if m.Member != p.User && len(out) < maxHeroes {
 			out = append(out, m.Member)
 		}
 	}
 	return out, nil
+}
+
+// countUnread gives the unread counts of the room, with those of threads apart
+// if the client wants that.
+func (p *roomPart) countUnread(m room.Member) error {
+	recent, after := p.read, p.lower
+	if !p.all() {
+		recent = nil
+	}
+	all, err := p.Notices.Unread(p.tx, m, p.upper, recent, after)
+	if err != nil {
+		return err
+	}
+	p.unread = &wire.UnreadCount{}
+	for thread, n := range all {
+		if thread != wire.ThreadMain && p.q.Filter.Room.Timeline.Threads {
+			if p.threads == nil {
+				p.threads = map[quinta.MessageID]*wire.UnreadCount{}
+			}
+			p.threads[quinta.MessageID(thread)] = &n
+			continue
+		}
+		p.unread.Notify += n.Notify
+		p.unread.Highlight += n.Highlight
+	}
+	return nil
 }

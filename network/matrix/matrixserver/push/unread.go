@@ -1,12 +1,11 @@
-package matrixserver
+package push
 
 import (
-	"encoding/json"
 	"sync"
 
 	"github.com/quinta-chat/quinta"
-	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/pushrule"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/room"
 )
@@ -15,12 +14,13 @@ import (
 // larger numbers apart.
 const maxUnread = 500
 
-// tallies counts the unread events of each thread.
-type tallies map[string]unreadCount
+// tallies count the unread events of each thread.
+type tallies = map[string]wire.UnreadCount
 
-// unreadMemo remembers what was counted, so that a sync only judges what is
-// new. It holds nothing that the store does not say, and is bounded.
-type unreadMemo struct {
+// A Judge applies the push rules of users. It remembers what it counted, so
+// that a sync only judges what is new. It holds nothing that the store does
+// not say, and is bounded.
+type Judge struct {
 	mu    sync.Mutex
 	rooms map[memoKey]*counted
 	rules map[quinta.UserID]*compiledRules
@@ -53,8 +53,9 @@ const (
 	maxCompiled = 500
 )
 
-func newUnreadMemo() *unreadMemo {
-	return &unreadMemo{rooms: map[memoKey]*counted{}, rules: map[quinta.UserID]*compiledRules{}}
+// NewJudge returns a judge who remembers nothing.
+func NewJudge() *Judge {
+	return &Judge{rooms: map[memoKey]*counted{}, rules: map[quinta.UserID]*compiledRules{}}
 }
 
 // remember sets an entry of a bounded map; any other may have to go.
@@ -68,43 +69,41 @@ func remember[K comparable, V any](m map[K]V, k K, v V, bound int) {
 	m[k] = v
 }
 
-func (u *unreadMemo) room(k memoKey) *counted {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.rooms[k]
+func (j *Judge) room(k memoKey) *counted {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rooms[k]
 }
 
-func (u *unreadMemo) setRoom(k memoKey, c *counted) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if have := u.rooms[k]; have == nil || have.upTo <= c.upTo {
-		remember(u.rooms, k, c, maxCounted)
+func (j *Judge) setRoom(k memoKey, c *counted) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if have := j.rooms[k]; have == nil || have.upTo <= c.upTo {
+		remember(j.rooms, k, c, maxCounted)
 	}
 }
 
 // evaluator returns the user's push rules ready for use, and their position.
-func (s *homeserver) evaluator(tx *db.Tx, user quinta.UserID) (*pushrule.Evaluator, quinta.Pos, error) {
-	set, pos, err := s.pushSet(tx, user)
+func (j *Judge) evaluator(tx *db.Tx, user quinta.UserID) (*pushrule.Evaluator, quinta.Pos, error) {
+	set, pos, err := RulesOf(tx, user)
 	if err != nil {
 		return nil, 0, err
 	}
-	u := s.unread
-	u.mu.Lock()
-	have := u.rules[user]
-	u.mu.Unlock()
+	j.mu.Lock()
+	have := j.rules[user]
+	j.mu.Unlock()
 	if have != nil && have.pos == pos {
 		return have.ev, pos, nil
 	}
 	ev := pushrule.Compile(set.Rules(string(user)), string(user))
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	remember(u.rules, user, &compiledRules{pos, ev}, maxCompiled)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	remember(j.rules, user, &compiledRules{pos, ev}, maxCompiled)
 	return ev, pos, nil
 }
 
 // A counter counts the unread events of one room for one user.
 type counter struct {
-	s    *homeserver
 	tx   *db.Tx
 	m    room.Member
 	upTo quinta.Pos
@@ -114,24 +113,23 @@ type counter struct {
 	whole   quinta.Pos
 	threads map[string]quinta.Pos
 	out     tallies
-	ctx     *pushrule.Context
-	levels  *eventauth.Levels
+	scene   *scene
 }
 
-// unreadOf counts the events up to a position that the user has not read, by
+// Unread counts the events up to a position that the user has not read, by
 // their push rules (client-server API, "Receiving notifications"). A message
 // that the user sends in a thread marks the thread as read. recent has the
 // newest events, newest first, or is nil; it holds all events after the
 // position after.
-func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent []*room.Event, after quinta.Pos) (tallies, error) {
-	c := &counter{s: s, tx: tx, m: m, upTo: upTo, whole: m.Joined, threads: map[string]quinta.Pos{}}
+func (j *Judge) Unread(tx *db.Tx, m room.Member, upTo quinta.Pos, recent []*room.Event, after quinta.Pos) (tallies, error) {
+	c := &counter{tx: tx, m: m, upTo: upTo, whole: m.Joined, threads: map[string]quinta.Pos{}}
 	now := &counted{joined: m.Joined, upTo: upTo}
 	receipts, err := room.ReceiptsOf(tx, m.Room, m.Member)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range receipts {
-		if r.Kind != receiptRead && r.Kind != receiptPrivate {
+		if r.Kind != wire.ReceiptRead && r.Kind != wire.ReceiptPrivate {
 			continue
 		}
 		now.read = max(now.read, r.Pos)
@@ -141,11 +139,11 @@ func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent 
 			c.threads[r.Thread] = max(c.threads[r.Thread], r.Upto)
 		}
 	}
-	if c.ev, now.rules, err = s.evaluator(tx, m.Member); err != nil {
+	if c.ev, now.rules, err = j.evaluator(tx, m.Member); err != nil {
 		return nil, err
 	}
 	k := memoKey{m.Member, m.Room}
-	old := s.unread.room(k)
+	old := j.room(k)
 	if old == nil || old.read != now.read || old.joined != now.joined || old.rules != now.rules || old.upTo > upTo {
 		old = nil
 	}
@@ -153,7 +151,7 @@ func (s *homeserver) unreadOf(tx *db.Tx, m room.Member, upTo quinta.Pos, recent 
 		return nil, err
 	}
 	now.tallies = c.out
-	s.unread.setRoom(k, now)
+	j.setRoom(k, now)
 	return c.out, nil
 }
 
@@ -213,7 +211,7 @@ func (c *counter) add(list []*room.Event, after quinta.Pos) (bool, error) {
 
 // one counts one event.
 func (c *counter) one(e *room.Event) error {
-	thread := threadMain
+	thread := wire.ThreadMain
 	if e.RelType == "m.thread" && e.RelTo != "" {
 		thread = string(e.RelTo)
 	}
@@ -224,7 +222,7 @@ func (c *counter) one(e *room.Event) error {
 	case e.Pos <= c.whole, e.Pos <= c.threads[thread], e.RedactedBy != "":
 		return nil
 	}
-	raw, err := encode(&clientEvent{Content: e.Content, ID: e.ID, Time: e.Time, Redacts: e.Redacts, Room: e.Room, Sender: e.Sender, StateKey: e.StateKey, Type: e.Type})
+	raw, err := wire.Encode(&wire.Event{Content: e.Content, ID: e.ID, Time: e.Time, Redacts: e.Redacts, Room: e.Room, Sender: e.Sender, StateKey: e.StateKey, Type: e.Type})
 	if err != nil {
 		return err
 	}
@@ -232,14 +230,12 @@ func (c *counter) one(e *room.Event) error {
 	if err != nil {
 		return err
 	}
-	if c.ctx == nil {
-		if err := c.context(); err != nil {
+	if c.scene == nil {
+		if c.scene, err = sceneOf(c.tx, c.m.Room, c.m.Member); err != nil {
 			return err
 		}
 	}
-	ctx := *c.ctx
-	ctx.MayNotify = func(key string) bool { return c.levels.User(string(e.Sender)) >= c.levels.Notification(key) }
-	match := c.ev.Match(pe, ctx)
+	match := c.ev.Match(pe, c.scene.of(e))
 	if !match.Notify() {
 		return nil
 	}
@@ -249,55 +245,5 @@ func (c *counter) one(e *room.Event) error {
 		n.Highlight++
 	}
 	c.out[thread] = n
-	return nil
-}
-
-// context reads what the rules ask about the room and the user.
-func (c *counter) context() error {
-	r, err := room.Get(c.tx, c.m.Room)
-	if err != nil {
-		return err
-	}
-	version, err := eventauth.ParseVersion(r.Version)
-	if err != nil {
-		return err
-	}
-	if c.levels, err = levelsOf(c.tx, c.m.Room, version); err != nil {
-		return err
-	}
-	c.ctx = &pushrule.Context{Members: r.Joined}
-	own, err := room.StateOf(c.tx, c.m.Room, eventauth.TypeMember, string(c.m.Member))
-	if err != nil {
-		return err
-	}
-	if own != nil {
-		c.ctx.DisplayName, _ = textMember(json.RawMessage(own.Content), "displayname")
-	}
-	return nil
-}
-
-// countUnread gives the unread counts of the room, with those of threads apart
-// if the client wants that.
-func (p *roomPart) countUnread(m room.Member) error {
-	recent, after := p.read, p.lower
-	if !p.all() {
-		recent = nil
-	}
-	all, err := p.unreadOf(p.tx, m, p.upper, recent, after)
-	if err != nil {
-		return err
-	}
-	p.unread = &unreadCount{}
-	for thread, n := range all {
-		if thread != threadMain && p.q.filter.Room.Timeline.Threads {
-			if p.threads == nil {
-				p.threads = map[quinta.MessageID]*unreadCount{}
-			}
-			p.threads[quinta.MessageID(thread)] = &n
-			continue
-		}
-		p.unread.Notify += n.Notify
-		p.unread.Highlight += n.Highlight
-	}
 	return nil
 }

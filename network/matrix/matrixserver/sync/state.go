@@ -1,4 +1,4 @@
-package matrixserver
+package sync
 
 import (
 	"cmp"
@@ -7,18 +7,20 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/room"
 )
 
 // stateAtEnd reports whether the client takes the state only from what the
 // sync says it is at the end of the timeline (MSC4222).
-func (q *syncQuery) stateAtEnd() bool { return q.stateAfter || q.unstableAfter }
+func (q *Query) stateAtEnd() bool { return q.StateAfter || q.UnstableAfter }
 
 // readState reads the state that the device needs: that before the timeline,
 // or with stateAtEnd that behind it; the whole of it, or what changed since
 // the sync before.
 func (p *roomPart) readState() error {
-	f := &p.q.filter.Room.State
+	f := &p.q.Filter.Room.State
 	if !f.In(string(p.id)) || f.Closed() {
 		return nil
 	}
@@ -57,7 +59,7 @@ func (p *roomPart) readState() error {
 // lazy reports whether the client wants only those memberships that it needs
 // (client-server API, "Lazy-loading room members").
 func (p *roomPart) lazy() bool {
-	return p.q.filter.Room.State.LazyLoad || p.q.filter.Room.Timeline.LazyLoad
+	return p.q.Filter.Room.State.LazyLoad || p.q.Filter.Room.Timeline.LazyLoad
 }
 
 // members returns whose memberships the device needs: those of the senders of
@@ -75,7 +77,7 @@ func (p *roomPart) members() []quinta.UserID {
 		need = append(need, p.summary.Heroes...)
 	}
 	if p.whole {
-		need = append(need, p.user)
+		need = append(need, p.User)
 	}
 	slices.Sort(need)
 	return slices.Compact(need)
@@ -183,17 +185,17 @@ func (p *roomPart) onlyMembers(list []*room.Event, need []quinta.UserID, upTo qu
 }
 
 // write puts the room into the form of the answer.
-func (p *roomPart) write() (*syncRoom, error) {
-	out := &syncRoom{Summary: p.summary, Unread: p.unread, Threads: p.threads}
+func (p *roomPart) write() (*roomBody, error) {
+	out := &roomBody{Summary: p.summary, Unread: p.unread, Threads: p.threads}
 	out.Timeline.Limited = p.limited
-	out.Timeline.Prev = token(p.start - 1)
+	out.Timeline.Prev = Token(p.start - 1)
 	var err error
-	r := &reader{user: p.user, device: p.device, sight: p.sight, noRoom: true}
+	r := &roomview.Reader{User: p.User, Device: p.ID, Sight: p.sight, NoRoom: true}
 	if out.Timeline.Events, err = p.render(r, p.events); err != nil {
 		return nil, err
 	}
 	// What a state event replaced is not told, as it would cost a look each.
-	r = &reader{user: p.user, device: p.device, noRoom: true, plain: true}
+	r = &roomview.Reader{User: p.User, Device: p.ID, NoRoom: true, Plain: true}
 	bare := make([]*room.Event, len(p.state))
 	for i, e := range p.state {
 		c := *e
@@ -205,12 +207,12 @@ func (p *roomPart) write() (*syncRoom, error) {
 		return nil, err
 	}
 	switch {
-	case p.q.unstableAfter:
+	case p.q.UnstableAfter:
 		out.UnstableAfter = state
-		if p.q.stateAfter {
+		if p.q.StateAfter {
 			out.StateAfter = state
 		}
-	case p.q.stateAfter:
+	case p.q.StateAfter:
 		out.StateAfter = state
 	default:
 		out.State = state
@@ -221,22 +223,22 @@ func (p *roomPart) write() (*syncRoom, error) {
 }
 
 // render writes events with the members that the client wants of them.
-func (p *roomPart) render(r *reader, list []*room.Event) ([]any, error) {
+func (p *roomPart) render(r *roomview.Reader, list []*room.Event) ([]any, error) {
 	out := make([]any, 0, len(list))
 	for _, e := range list {
-		ce, err := r.render(p.tx, e)
+		ce, err := r.Render(p.tx, e)
 		if err != nil {
 			return nil, err
 		}
-		if p.q.fields == nil {
+		if p.q.Fields == nil {
 			out = append(out, ce)
 			continue
 		}
-		raw, err := encode(ce)
+		raw, err := wire.Encode(ce)
 		if err != nil {
 			return nil, err
 		}
-		if raw, err = p.q.fields.Apply(raw); err != nil {
+		if raw, err = p.q.Fields.Apply(raw); err != nil {
 			return nil, err
 		}
 		out = append(out, json.RawMessage(raw))

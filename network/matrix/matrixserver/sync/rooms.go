@@ -1,4 +1,4 @@
-package matrixserver
+package sync
 
 import (
 	"slices"
@@ -6,18 +6,19 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
+	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
 	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
 // roomsToFollow finds the rooms that the user is in.
-func (l *syncLook) roomsToFollow() (err error) {
-	l.joined, err = room.Joined(l.tx, l.user)
+func (l *look) roomsToFollow() (err error) {
+	l.joined, err = room.Joined(l.tx, l.User)
 	return err
 }
 
 // rooms gives all rooms of which the device does not know the newest.
-func (l *syncLook) rooms() error {
+func (l *look) rooms() error {
 	if err := l.roomsToFollow(); err != nil {
 		return err
 	}
@@ -29,7 +30,7 @@ func (l *syncLook) rooms() error {
 		return err
 	}
 	for _, m := range list {
-		if !l.q.filter.Room.In(string(m.Room)) {
+		if !l.q.Filter.Room.In(string(m.Room)) {
 			continue
 		}
 		if err := l.room(m); err != nil {
@@ -40,16 +41,16 @@ func (l *syncLook) rooms() error {
 }
 
 // roomsToShow returns the memberships whose rooms may have something new.
-func (l *syncLook) roomsToShow() ([]room.Member, error) {
-	if l.q.initial {
-		return room.RoomsOf(l.tx, l.user)
+func (l *look) roomsToShow() ([]room.Member, error) {
+	if l.q.Initial {
+		return room.RoomsOf(l.tx, l.User)
 	}
 	var err error
-	if l.changed, err = room.Changed(l.tx, l.user, l.q.since.pos); err != nil {
+	if l.changed, err = room.Changed(l.tx, l.User, l.q.Since.Pos); err != nil {
 		return nil, err
 	}
 	ids := slices.Clone(l.changed)
-	moved, err := room.ChangesOf(l.tx, l.user, room.Range{From: l.q.since.pos, To: l.now})
+	moved, err := room.ChangesOf(l.tx, l.User, room.Range{From: l.q.Since.Pos, To: l.now})
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +60,13 @@ func (l *syncLook) roomsToShow() ([]room.Member, error) {
 	for id := range l.data {
 		ids = append(ids, id)
 	}
-	if l.q.full {
+	if l.q.Full {
 		ids = append(ids, l.joined...)
 	}
 	slices.Sort(ids)
 	var out []room.Member
 	for _, id := range slices.Compact(ids) {
-		m, err := room.MemberOf(l.tx, id, l.user)
+		m, err := room.MemberOf(l.tx, id, l.User)
 		if err != nil {
 			return nil, err
 		}
@@ -75,8 +76,8 @@ func (l *syncLook) roomsToShow() ([]room.Member, error) {
 }
 
 // room gives one room in the part of the answer that the membership asks for.
-func (l *syncLook) room(m room.Member) error {
-	fresh := m.Pos > l.q.since.pos
+func (l *look) room(m room.Member) error {
+	fresh := m.Pos > l.q.Since.Pos
 	switch m.Membership {
 	case room.Join:
 		return l.joinedRoom(m)
@@ -85,7 +86,7 @@ func (l *syncLook) room(m room.Member) error {
 			return l.outsideRoom(m)
 		}
 	case "leave", "ban":
-		if l.q.initial && (!l.q.filter.Room.IncludeLeave || m.Forgotten) {
+		if l.q.Initial && (!l.q.Filter.Room.IncludeLeave || m.Forgotten) {
 			return nil
 		}
 		if fresh {
@@ -96,9 +97,9 @@ func (l *syncLook) room(m room.Member) error {
 }
 
 // parts returns the rooms of the answer.
-func (l *syncLook) parts() *syncRooms {
+func (l *look) parts() *rooms {
 	if l.answer.rest.Rooms == nil {
-		l.answer.rest.Rooms = &syncRooms{}
+		l.answer.rest.Rooms = &rooms{}
 	}
 	return l.answer.rest.Rooms
 }
@@ -112,12 +113,12 @@ func put[V any](m *map[quinta.RoomID]V, id quinta.RoomID, v V) {
 }
 
 // outsideRoom gives a room that the user is invited to or has knocked on.
-func (l *syncLook) outsideRoom(m room.Member) error {
-	own, err := room.StateOf(l.tx, m.Room, eventauth.TypeMember, string(l.user))
+func (l *look) outsideRoom(m room.Member) error {
+	own, err := room.StateOf(l.tx, m.Room, eventauth.TypeMember, string(l.User))
 	if err != nil || own == nil || l.ignored[own.Sender] {
 		return err
 	}
-	state, err := stripped(l.tx, m.Room, l.user)
+	state, err := roomview.Stripped(l.tx, m.Room, l.User)
 	if err != nil {
 		return err
 	}
@@ -134,22 +135,22 @@ func (l *syncLook) outsideRoom(m room.Member) error {
 }
 
 // joinedRoom gives a room that the user is in, if there is anything new.
-func (l *syncLook) joinedRoom(m room.Member) error {
-	p := &roomPart{syncLook: l, id: m.Room, upper: l.now, end: true, known: true, lower: l.q.since.pos}
-	if m.Joined > l.q.since.pos {
-		s, err := sightOf(l.tx, m.Room, l.user)
+func (l *look) joinedRoom(m room.Member) error {
+	p := &roomPart{look: l, id: m.Room, upper: l.now, end: true, known: true, lower: l.q.Since.Pos}
+	if m.Joined > l.q.Since.Pos {
+		s, err := roomview.SightOf(l.tx, m.Room, l.User)
 		if err != nil {
 			return err
 		}
-		p.sight, p.known, p.lower = s, false, s.seenUpTo(l.q.since.pos)
+		p.sight, p.known, p.lower = s, false, s.SeenUpTo(l.q.Since.Pos)
 		// A user who comes back may have missed the end of their last stay, if
 		// there was no sync between leaving and the new invitation.
 		p.limited = p.lower > 0
 	} else {
-		// He was in the room all the time, and sees everything.
-		p.sight = &sight{user: l.user, membership: []since{{0, room.Join}}}
+		// They were in the room all the time, and see everything.
+		p.sight = roomview.Always(l.User)
 	}
-	p.whole = !p.known || l.q.full
+	p.whole = !p.known || l.q.Full
 	if err := p.readTimeline(); err != nil {
 		return err
 	}
@@ -180,15 +181,15 @@ func (l *syncLook) joinedRoom(m room.Member) error {
 
 // leftRoom gives a room that the user has left, was removed from, or was invited
 // to but never joined.
-func (l *syncLook) leftRoom(m room.Member) error {
-	s, err := sightOf(l.tx, m.Room, l.user)
+func (l *look) leftRoom(m room.Member) error {
+	s, err := roomview.SightOf(l.tx, m.Room, l.User)
 	if err != nil {
 		return err
 	}
-	p := &roomPart{syncLook: l, id: m.Room, sight: s, upper: s.leftAt(), lower: s.seenUpTo(l.q.since.pos)}
-	p.known = !l.q.initial && at(s.membership, l.q.since.pos) == room.Join
+	p := &roomPart{look: l, id: m.Room, sight: s, upper: s.LeftAt(), lower: s.SeenUpTo(l.q.Since.Pos)}
+	p.known = !l.q.Initial && s.Was(l.q.Since.Pos) == room.Join
 	p.whole = !p.known
-	if m.Forgotten || p.upper <= l.q.since.pos || !s.everJoined() {
+	if m.Forgotten || p.upper <= l.q.Since.Pos || !s.EverJoined() {
 		// The user has not been in the room since: give only the new membership.
 		return p.onlyMembership(m)
 	}
@@ -221,32 +222,16 @@ func (p *roomPart) onlyMembership(m room.Member) error {
 	return err
 }
 
-// seenUpTo returns the position up to which a device that synced at pos has
-// got what the user could read: pos if the user was in the room, else where
-// they left it before, or 0.
-func (s *sight) seenUpTo(pos quinta.Pos) quinta.Pos {
-	if at(s.membership, pos) == room.Join {
-		return pos
-	}
-	seen := quinta.Pos(0)
-	for i := 1; i < len(s.membership) && s.membership[i].pos <= pos; i++ {
-		if s.membership[i-1].value == room.Join && s.membership[i].value != room.Join {
-			seen = s.membership[i].pos
-		}
-	}
-	return seen
-}
-
 // readData gives the account data of the room: all of it to a device that did
 // not know the room.
 func (p *roomPart) readData() error {
-	f := &p.q.filter.Room.AccountData
+	f := &p.q.Filter.Room.AccountData
 	if !f.In(string(p.id)) {
 		return nil
 	}
 	list := p.data[p.id]
-	if !p.known && !p.q.initial {
-		all, err := vault.DataIn(p.tx, network, p.user, string(p.id))
+	if !p.known && !p.q.Initial {
+		all, err := vault.DataIn(p.tx, network, p.User, string(p.id))
 		if err != nil {
 			return err
 		}
@@ -256,8 +241,8 @@ func (p *roomPart) readData() error {
 		}
 	}
 	for _, e := range list {
-		d := e.(syncEvent)
-		if f.Match(d.Type, string(p.user), d.Content) {
+		d := e.(event)
+		if f.Match(d.Type, string(p.User), d.Content) {
 			p.accountData = append(p.accountData, e)
 		}
 	}

@@ -1,4 +1,4 @@
-package matrixserver
+package sync
 
 import "testing"
 
@@ -9,19 +9,19 @@ func FuzzParsePlace(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		p, err := parsePlace(s)
+		p, err := ParsePlace(s)
 		if err != nil {
 			return
 		}
-		if p.pos < 0 || p.box < 0 || p.box > p.pos {
+		if p.Pos < 0 || p.Box < 0 || p.Box > p.Pos {
 			t.Errorf("%q: got %v", s, p)
 		}
-		again, err := parsePlace(p.String())
+		again, err := ParsePlace(p.String())
 		if err != nil || again != p {
 			t.Errorf("%q: written as %s and read as %v, %v", s, p, again, err)
 		}
-		if pos, err := parseToken(s); err != nil || pos != p.pos {
-			t.Errorf("%q: its position reads %d, %v, want %d", s, pos, err, p.pos)
+		if pos, err := ParseToken(s); err != nil || pos != p.Pos {
+			t.Errorf("%q: its position reads %d, %v, want %d", s, pos, err, p.Pos)
 		}
 	})
 }

@@ -1,21 +1,22 @@
-package matrixserver
+package sync
 
 import (
 	"encoding/json"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/prekey"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
 // accountData gives the account data that changed, and keeps that of rooms
 // for them.
-func (l *syncLook) accountData() error {
-	list, err := vault.DataSince(l.tx, network, l.user, l.q.since.pos)
+func (l *look) accountData() error {
+	list, err := vault.DataSince(l.tx, network, l.User, l.q.Since.Pos)
 	if err != nil {
 		return err
 	}
-	f := &l.q.filter.AccountData
+	f := &l.q.Filter.AccountData
 	var global []any
 	for _, d := range list {
 		e := dataEvent(d)
@@ -25,21 +26,21 @@ func (l *syncLook) accountData() error {
 				l.data = map[quinta.RoomID][]any{}
 			}
 			l.data[quinta.RoomID(d.Scope)] = append(l.data[quinta.RoomID(d.Scope)], e)
-		case f.Match(d.Name, string(l.user)):
+		case f.Match(d.Name, string(l.User)):
 			global = append(global, e)
 		}
 	}
-	if f.Match(dataPushRules, string(l.user)) {
-		rules, pos, err := l.pushRules(l.tx, l.user)
+	if f.Match(wire.DataPushRules, string(l.User)) {
+		rules, pos, err := l.Notices.Rules(l.tx, l.User)
 		if err != nil {
 			return err
 		}
-		if l.q.initial || pos > l.q.since.pos {
-			raw, err := encode(rules)
+		if l.q.Initial || pos > l.q.Since.Pos {
+			raw, err := wire.Encode(rules)
 			if err != nil {
 				return err
 			}
-			global = append(global, syncEvent{Type: dataPushRules, Content: raw})
+			global = append(global, event{Type: wire.DataPushRules, Content: raw})
 		}
 	}
 	if global = global[:min(len(global), f.Max(len(global), len(global)))]; len(global) > 0 {
@@ -50,8 +51,8 @@ func (l *syncLook) accountData() error {
 
 // dataEvent is account data as a sync gives it; what was removed has an empty
 // content (MSC3391).
-func dataEvent(d vault.Datum) syncEvent {
-	e := syncEvent{Type: d.Name, Content: d.Value}
+func dataEvent(d vault.Datum) event {
+	e := event{Type: d.Name, Content: d.Value}
 	if d.Value == nil {
 		e.Content = json.RawMessage("{}")
 	}
@@ -60,8 +61,8 @@ func dataEvent(d vault.Datum) syncEvent {
 
 // loadIgnored reads whom the user ignores (client-server API, "Ignoring
 // Users").
-func (l *syncLook) loadIgnored() error {
-	raw, err := vault.GetData(l.tx, network, l.user, "", "m.ignored_user_list")
+func (l *look) loadIgnored() error {
+	raw, err := vault.GetData(l.tx, network, l.User, "", "m.ignored_user_list")
 	if err != nil {
 		if quinta.KindOf(err) == quinta.KindNotFound {
 			err = nil
@@ -76,27 +77,27 @@ func (l *syncLook) loadIgnored() error {
 	}
 	l.ignored = map[quinta.UserID]bool{}
 	for u := range list.Users {
-		l.ignored[u] = u != l.user
+		l.ignored[u] = u != l.User
 	}
 	return nil
 }
 
 // deviceLists says whose devices changed since the sync before.
-func (l *syncLook) deviceLists() error {
-	if l.q.initial {
+func (l *look) deviceLists() error {
+	if l.q.Initial {
 		return nil
 	}
-	changed, left, err := deviceListChanges(l.tx, l.user, l.q.since.pos, l.now)
+	changed, left, err := DeviceLists(l.tx, l.User, l.q.Since.Pos, l.now)
 	if err == nil && len(changed)+len(left) > 0 {
-		l.answer.rest.DeviceLists = &syncDeviceLists{changed, left}
+		l.answer.rest.DeviceLists = &deviceLists{changed, left}
 	}
 	return err
 }
 
 // keyCounts says how many one-time keys of the device are left and which of
 // its fallback keys were never used.
-func (l *syncLook) keyCounts() error {
-	counts, err := prekey.Counts(l.tx, network, l.user, l.device)
+func (l *look) keyCounts() error {
+	counts, err := prekey.Counts(l.tx, network, l.User, l.ID)
 	if err != nil {
 		return err
 	}
@@ -105,6 +106,6 @@ func (l *syncLook) keyCounts() error {
 		counts["signed_curve25519"] = 0
 	}
 	l.answer.rest.OneTime = counts
-	l.answer.rest.Fallback, err = prekey.UnusedFallback(l.tx, network, l.user, l.device)
+	l.answer.rest.Fallback, err = prekey.UnusedFallback(l.tx, network, l.User, l.ID)
 	return err
 }

@@ -1,4 +1,4 @@
-package matrixserver
+package push
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func TestAttackPrivateGateway(t *testing.T) {
 	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { got.Add(1) }))
 	defer gateway.Close()
 	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "localhost"} {
-		url := strings.Replace(gateway.URL, "127.0.0.1", host, 1) + pushPath
+		url := strings.Replace(gateway.URL, "127.0.0.1", host, 1) + Path
 		post := func(private bool) error {
 			q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
 			if err != nil {
