@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/gotd/td/bin"
 	"github.com/gotd/td/exchange"
 
@@ -18,6 +21,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
 	"github.com/quinta-chat/quinta/internal/tl"
+	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 )
 
@@ -36,7 +40,10 @@ var (
 
 // A target is where a server is and how it proves itself.
 type target struct {
-	Addr string `json:"addr"` // host:port
+	// Addr is the host:port of a TCP listener; without it Web is the address of
+	// a websocket, "http://" or "https://".
+	Addr string `json:"addr,omitempty"`
+	Web  string `json:"web,omitempty"`
 	DC   int    `json:"dc"`
 	// PublicKey is the server's, PKCS #1 in PEM.
 	PublicKey string `json:"public_key"`
@@ -71,20 +78,40 @@ type answer struct {
 	err  error
 }
 
-// open opens a TCP connection with its framing.
-func open(ctx context.Context, env e2ee.Env, t target) (*wire.Frames, error) {
+// A dialer is the outside world of connections.
+type dialer struct {
+	env e2ee.Env
+	// transport carries requests and websockets; nil means that of package dial.
+	transport http.RoundTripper
+}
+
+// open opens a connection with its framing.
+func (d dialer) open(ctx context.Context, t target) (*wire.Frames, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
-	raw, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", t.Addr)
+	raw, err := d.reach(ctx, t)
 	if err != nil {
 		return nil, quinta.E(quinta.KindUnavailable, "speaking to the server", "the server cannot be reached")
 	}
-	f, err := wire.Dial(raw, env.Rand, t.DC)
+	f, err := wire.Dial(raw, d.env.Rand, t.DC)
 	if err != nil {
 		raw.Close()
 		return nil, errLost
 	}
 	return f, nil
+}
+
+func (d dialer) reach(ctx context.Context, t target) (net.Conn, error) {
+	if t.Web == "" {
+		return (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", t.Addr)
+	}
+	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(t.Web, "http"), &websocket.DialOptions{HTTPClient: dial.NewClient(d.transport), Subprotocols: []string{wire.Subprotocol}})
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(wire.MaxFrame + 64)
+	// The connection outlives the dialling.
+	return websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), nil
 }
 
 // exchanging gives the key exchange its connection.
@@ -118,16 +145,16 @@ func (e exchanging) within(ctx context.Context, fn func() error) error {
 func (e exchanging) Close() error { return e.f.Close() }
 
 // newKey makes an authorization key with a server that proves to have its own.
-func newKey(ctx context.Context, env e2ee.Env, t target, server *rsa.PublicKey) (*secretchat.Key, error) {
+func (d dialer) newKey(ctx context.Context, t target, server *rsa.PublicKey) (*secretchat.Key, error) {
 	const op = "making a key with the server"
-	f, err := open(ctx, env, t)
+	f, err := d.open(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	r, err := exchange.NewExchanger(exchanging{f}, t.DC).WithRand(env.Rand).Client([]exchange.PublicKey{{RSA: server}}).Run(ctx)
+	r, err := exchange.NewExchanger(exchanging{f}, t.DC).WithRand(d.env.Rand).Client([]exchange.PublicKey{{RSA: server}}).Run(ctx)
 	switch {
 	case errors.Is(err, exchange.ErrKeyFingerprintNotFound):
 		return nil, quinta.E(quinta.KindForbidden, op, "the server has another key than the one that was given for it: it is another server, or somebody is in between")
@@ -140,14 +167,14 @@ func newKey(ctx context.Context, env e2ee.Env, t target, server *rsa.PublicKey) 
 }
 
 // connect opens a connection and says who calls.
-func connect(ctx context.Context, env e2ee.Env, t target, key *secretchat.Key) (*conn, error) {
-	f, err := open(ctx, env, t)
+func (d dialer) connect(ctx context.Context, t target, key *secretchat.Key) (*conn, error) {
+	f, err := d.open(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{env: env, f: f, key: key, wake: make(chan struct{}, 1), done: make(chan struct{}), pending: map[int64]*pending{}}
+	c := &conn{env: d.env, f: f, key: key, wake: make(chan struct{}, 1), done: make(chan struct{}), pending: map[int64]*pending{}}
 	var b [8]byte
-	if _, err := io.ReadFull(env.Rand, b[:]); err != nil {
+	if _, err := io.ReadFull(d.env.Rand, b[:]); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("making a session: %w", err)
 	}

@@ -23,6 +23,7 @@ const pollFor = 60 * time.Second
 // holds.
 type link struct {
 	env     e2ee.Env
+	dialer  dialer
 	target  target
 	key     *secretchat.Key
 	machine *secretchat.Machine
@@ -39,7 +40,7 @@ var _ client.Connected = (*link)(nil)
 
 // Connect implements client.Connected.
 func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
-	c, err := connect(ctx, l.env, l.target, l.key)
+	c, err := l.dialer.connect(ctx, l.target, l.key)
 	if err != nil {
 		return nil, nil, passing(err)
 	}

@@ -38,8 +38,8 @@ import (
 // Network is the client half of the secret chat network. The zero value is
 // ready.
 type Network struct {
-	// Transport carries the request for the server's key; nil means one that
-	// verifies certificates and uses the proxy of the environment.
+	// Transport carries the request for the server's key, and websockets; nil
+	// means one that verifies certificates and uses the proxy of the environment.
 	Transport http.RoundTripper
 	// DC is the number of the DC to name with a tcp address; 0 means 2.
 	DC int
@@ -88,8 +88,10 @@ type intent struct {
 const loggingIn = "logging in"
 
 // Login logs a new device in. in.Server is "https://HOST", which says the
-// server's key, or "tcp://HOST:PORT" with in.ServerKey; in.User is the number.
-// The login code is asked for.
+// server's key and where it listens, "wss://HOST", which says the key and is
+// itself where to connect, or "tcp://HOST:PORT" with in.ServerKey. With
+// in.ServerKey, any server of the protocol can be behind a wss address. in.User
+// is the number. The login code is asked for.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	plan, err := n.begin(ctx, st, env, in)
 	if err != nil {
@@ -99,7 +101,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if err != nil {
 		return quinta.Device{}, e2ee.Damaged(keyIntent)
 	}
-	c, err := connect(ctx, env, plan.Target, key)
+	c, err := dialer{env, n.Transport}.connect(ctx, plan.Target, key)
 	if err != nil {
 		return quinta.Device{}, err
 	}
@@ -157,7 +159,7 @@ func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if plan.Target == t && plan.Phone == phone {
 		return plan, pin(&in, server)
 	}
-	key, err := newKey(ctx, env, t, server)
+	key, err := dialer{env, n.Transport}.newKey(ctx, t, server)
 	if err != nil {
 		return intent{}, err
 	}
@@ -192,18 +194,22 @@ func digits(phone string) string {
 // find makes a target of the address that a person typed.
 func (n Network) find(ctx context.Context, in *client.Credentials) (target, error) {
 	server := strings.TrimSpace(in.Server)
+	dc := n.DC
+	if dc == 0 {
+		dc = 2
+	}
 	if addr, ok := strings.CutPrefix(server, "tcp://"); ok {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "the address of the server is tcp://HOST:PORT or https://HOST")
+			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "the address of the server is tcp://HOST:PORT, wss://HOST or https://HOST")
 		}
 		if len(in.ServerKey) == 0 {
 			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "a tcp address does not say the server's key: give the key as well (--server-key FILE), or the server's web address")
 		}
-		dc := n.DC
-		if dc == 0 {
-			dc = 2
-		}
 		return target{Addr: addr, DC: dc, PublicKey: string(in.ServerKey)}, nil
+	}
+	web := false
+	if strings.HasPrefix(server, "wss://") || strings.HasPrefix(server, "ws://") {
+		web, server = true, "http"+strings.TrimPrefix(server, "ws")
 	}
 	if server != "" && !strings.Contains(server, "://") {
 		scheme := "https://"
@@ -216,6 +222,10 @@ func (n Network) find(ctx context.Context, in *client.Credentials) (target, erro
 	if err != nil {
 		return target{}, err
 	}
+	base = strings.TrimSuffix(base, wire.PathWebsocket)
+	if web && len(in.ServerKey) > 0 {
+		return target{Web: base + wire.PathWebsocket, DC: dc, PublicKey: string(in.ServerKey)}, nil
+	}
 	about, err := n.about(ctx, base)
 	if err != nil {
 		return target{}, err
@@ -223,15 +233,19 @@ func (n Network) find(ctx context.Context, in *client.Credentials) (target, erro
 	if len(in.ServerKey) > 0 {
 		about.PublicKey = string(in.ServerKey)
 	}
+	if web {
+		about.Addresses = nil
+	}
 	return choose(base, about)
 }
 
-// choose takes the first address of a server. A host that stands for all
-// addresses means the host of the document.
+// choose takes the first address of a server, or its websocket if it has none.
+// A host that stands for all addresses means the host of the document.
 func choose(base string, about *wire.About) (target, error) {
 	t := target{DC: about.DC, PublicKey: about.PublicKey}
 	if len(about.Addresses) == 0 {
-		return t, quinta.E(quinta.KindUnavailable, loggingIn, "the server takes no clients of secret chats: its setting mtproto-listen is empty")
+		t.Web = base + wire.PathWebsocket
+		return t, nil
 	}
 	host, port, err := net.SplitHostPort(about.Addresses[0])
 	if p, perr := strconv.Atoi(port); err != nil || perr != nil || p < 1 || p > 65535 {
@@ -320,5 +334,5 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 	if !found {
 		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
 	}
-	return newSession(st, env, a)
+	return n.newSession(st, env, a)
 }

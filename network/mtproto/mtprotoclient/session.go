@@ -27,13 +27,13 @@ type Session struct {
 
 var _ client.Session = (*Session)(nil)
 
-func newSession(st client.Store, env e2ee.Env, a account) (*Session, error) {
+func (n Network) newSession(st client.Store, env e2ee.Env, a account) (*Session, error) {
 	key, err := secretchat.ParseKey(a.Key)
 	if err != nil {
 		return nil, e2ee.Damaged(keyAccount)
 	}
 	s := &Session{env: env, account: a, machine: secretchat.New(env, a.User, a.Device)}
-	s.link = &link{env: env, target: a.Target, key: key, machine: s.machine}
+	s.link = &link{env: env, dialer: dialer{env, n.Transport}, target: a.Target, key: key, machine: s.machine}
 	s.runner = client.NewRunner(
 		client.Parts[secretchat.In, secretchat.Req, secretchat.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
 		client.Hooks[secretchat.In]{

@@ -52,7 +52,7 @@ type device struct {
 func env() e2ee.Env { return e2ee.Env{Now: time.Now, Rand: rand.Reader} }
 
 // login makes an account, if there is none, and logs a new device in.
-func login(t *testing.T, srv *quintatest.Server, name string) *device {
+func login(t *testing.T, srv *quintatest.Server, name string, change ...func(*client.Credentials)) *device {
 	t.Helper()
 	if err := srv.Core.AddAccount(t.Context(), name, "a long password"); err != nil && quinta.KindOf(err) != quinta.KindExists {
 		t.Fatal(err)
@@ -60,6 +60,9 @@ func login(t *testing.T, srv *quintatest.Server, name string) *device {
 	d := &device{t: t, name: name, path: filepath.Join(t.TempDir(), "client.db")}
 	st := d.store()
 	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", name), Ask: code(command(t, srv, "mtproto code", name)), DeviceName: name}
+	for _, fn := range change {
+		fn(&in)
+	}
 	if _, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), in); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}

@@ -2,6 +2,7 @@ package mtprotoclient_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/network/mtproto/mtprotoclient"
+	"github.com/quinta-chat/quinta/quintatest"
 )
 
 // TestStory is two people from nothing to secret words in both directions, and
@@ -206,4 +208,52 @@ func TestRekeyOverTheWire(t *testing.T) {
 	bob.reads("meanwhile")
 	bob.says(id, "later")
 	alice.reads("later")
+}
+
+// TestOverWebsocket: a device logs in at a wss address, with the key that the
+// server names or with one that is given, and the people talk. A server without
+// TCP listeners is reached the same way at its web address.
+func TestOverWebsocket(t *testing.T) {
+	srv := start(t, quintatest.Setting("mtproto-listen", ""))
+	ws := "ws" + strings.TrimPrefix(srv.URL, "http")
+	key, _, _ := strings.Cut(command(t, srv, "mtproto key"), "fingerprint")
+	alice := login(t, srv, "alice", func(in *client.Credentials) { in.Server, in.ServerKey = ws+"/apiws", []byte(key) })
+	bob := login(t, srv, "bob")
+	id := alice.opens(bob)
+	alice.says(id, "over a websocket")
+	bob.reads("over a websocket")
+	bob.kill()
+	alice.says(id, "while you were away")
+	bob.boot()
+	bob.reads("while you were away")
+	d := &device{t: t, path: t.TempDir() + "/x.db"}
+	st := d.store()
+	defer st.Close()
+	if _, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), client.Credentials{Server: "ws://chat.example", User: "+1555"}); quinta.KindOf(err) != quinta.KindInvalid {
+		t.Errorf("a websocket in clear: got %v, want invalid", err)
+	}
+}
+
+// TestPinned: the key with which the server proved itself is told before a code
+// is asked for, and one that is refused ends the login.
+func TestPinned(t *testing.T) {
+	srv := start(t)
+	if err := srv.Core.AddAccount(t.Context(), "alice", "a long password"); err != nil {
+		t.Fatal(err)
+	}
+	d := &device{t: t, path: t.TempDir() + "/x.db"}
+	st := d.store()
+	defer st.Close()
+	refused := errors.New("another key")
+	var at, seen string
+	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", "alice"),
+		Pin: func(server, fingerprint string) error { at, seen = server, fingerprint; return refused },
+		Ask: func(context.Context, client.Question) (client.Secret, error) {
+			t.Error("a code is asked for")
+			return client.Secret{}, nil
+		}}
+	_, err := (mtprotoclient.Network{}).Login(t.Context(), st, env(), in)
+	if key := command(t, srv, "mtproto key"); !errors.Is(err, refused) || at != srv.URL || seen == "" || !strings.Contains(key, "SHA-256 "+seen) {
+		t.Errorf("got %v, %s at %s, want the SHA-256 of %s", err, seen, at, key)
+	}
 }

@@ -7,12 +7,27 @@ import (
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 )
 
-// Paths is the one document that tells a client of Quinta where to connect.
-func (s *mtprotoServer) Paths() []string { return []string{wire.PathAbout} }
+// Paths are the document that tells a client of Quinta where to connect, and
+// the transports over HTTP.
+func (s *mtprotoServer) Paths() []string {
+	return []string{wire.PathAbout, wire.PathWebsocket, wire.PathHTTP, wire.PathHTTPWeb}
+}
 
-// ServeHTTP answers with a [wire.About], so that a client that trusts the
-// certificate of the web address gets the server's key by it.
+// ServeHTTP implements server.Web.
 func (s *mtprotoServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case wire.PathWebsocket:
+		s.serveWebsocket(w, r)
+	case wire.PathHTTP, wire.PathHTTPWeb:
+		s.servePoll(w, r)
+	default:
+		s.serveAbout(w, r)
+	}
+}
+
+// serveAbout answers with a [wire.About], so that a client that trusts the
+// certificate of the web address gets the server's key by it.
+func (s *mtprotoServer) serveAbout(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)

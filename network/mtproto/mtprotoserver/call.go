@@ -182,7 +182,7 @@ func (c *conn) call(ctx context.Context, body []byte) any {
 	if err != nil {
 		return c.s.answerOf(err)
 	}
-	c.push(ctx)
+	c.push()
 	return answer
 }
 

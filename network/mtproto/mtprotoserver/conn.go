@@ -23,12 +23,29 @@ const (
 	silentFor   = 5 * time.Minute
 )
 
-// A conn is one connection. It has one authorization key at a time.
+// A way is how packets reach a client.
+type way interface {
+	Write(packet []byte) error
+	QuickAck(token uint32) error
+	Close() error
+}
+
+// A conn is one connection, or one session over HTTP. It has one authorization
+// key at a time.
 type conn struct {
-	s    *mtprotoServer
-	f    *wire.Frames
-	addr string
-	exch *exchange
+	s *mtprotoServer
+	f way
+	// life ends with the connection.
+	life context.Context
+	// addr is the client's address without a port, local the one that it
+	// connected to.
+	addr  string
+	local net.Addr
+	// named is the number of the DC that the client gave, 0 if none.
+	named int
+	exch  *exchange
+	// outbox, if it is not nil, takes the messages of a session over HTTP.
+	outbox *outbox
 
 	key   *secretchat.Key
 	keyID int64
@@ -56,8 +73,8 @@ type conn struct {
 	qts, pts int64
 }
 
-// serve serves one connection until it ends.
-func (s *mtprotoServer) serve(ctx context.Context, raw net.Conn) {
+// serve serves one connection until it ends. accept begins its framing.
+func (s *mtprotoServer) serve(ctx context.Context, raw net.Conn, accept func(net.Conn) (*wire.Frames, error)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { raw.SetReadDeadline(time.Now()) })
@@ -70,7 +87,7 @@ func (s *mtprotoServer) serve(ctx context.Context, raw net.Conn) {
 		}
 	}()
 	raw.SetReadDeadline(time.Now().Add(beginWithin))
-	f, err := wire.Accept(raw)
+	f, err := accept(raw)
 	if err != nil {
 		return
 	}
@@ -78,7 +95,7 @@ func (s *mtprotoServer) serve(ctx context.Context, raw net.Conn) {
 	if err != nil {
 		host = raw.RemoteAddr().String()
 	}
-	c := &conn{s: s, f: f, addr: host, answered: map[int64][]byte{}}
+	c := &conn{s: s, f: f, life: ctx, addr: host, local: raw.LocalAddr(), named: f.DC, answered: map[int64][]byte{}}
 	defer c.wait.Wait()
 	defer cancel()
 	for ctx.Err() == nil {
@@ -216,6 +233,9 @@ func (c *conn) send(kind int64, content bool, body []byte) error {
 	}
 	sec := c.s.kept
 	m.Salt = sec.salt(c.keyID, c.s.Now(), 0)
+	if c.outbox != nil {
+		return c.outbox.put(m)
+	}
 	packet, err := m.Seal(c.s.Rand, c.key, wire.FromServer)
 	if err != nil {
 		return err
@@ -396,7 +416,12 @@ func (c *conn) service(id int64, body []byte) (handled bool, err error) {
 		return true, c.sendObject(answerID, false, &wire.MsgsStateInfo{ReqMsgID: id, Info: c.states(r.MsgIDs)})
 	case *wire.RPCDropAnswer:
 		return true, c.answer(id, &wire.RPCAnswerUnknown{})
-	case *wire.MsgsAck, *wire.MsgResendReq, *wire.HTTPWait:
+	case *wire.HTTPWait:
+		if c.outbox != nil {
+			c.outbox.hold = *r
+		}
+		return true, nil
+	case *wire.MsgsAck, *wire.MsgResendReq:
 		return true, nil
 	}
 	return false, nil

@@ -42,7 +42,7 @@ const testDC = 10_000
 
 // dc is the number that the client named, or that of the setting.
 func (c *conn) dc() (n int, test bool) {
-	n = max(c.f.DC, -c.f.DC) // negative: a connection for media
+	n = max(c.named, -c.named) // negative: a connection for media
 	if test = n > testDC; test {
 		n -= testDC
 	}
@@ -59,7 +59,7 @@ func (c *conn) option(n int) (*wire.DCOption, error) {
 		addr = c.s.announce[0]
 	}
 	if addr == "" {
-		addr = c.f.Conn().LocalAddr().String()
+		addr = c.local.String()
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

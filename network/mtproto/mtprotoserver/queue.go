@@ -301,7 +301,8 @@ func (c *conn) caughtUp(qts, pts int64) {
 
 // push begins to push what comes for the device, once it is logged in and
 // wants updates.
-func (c *conn) push(ctx context.Context) {
+func (c *conn) push() {
+	ctx := c.life
 	if c.pushing || c.quiet {
 		return
 	}

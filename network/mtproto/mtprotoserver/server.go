@@ -20,6 +20,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/network/mtproto/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -67,6 +68,8 @@ type mtprotoServer struct {
 	turns map[int64]*turn
 	// typing has the chat in which somebody types to a device.
 	typing map[int64]int64
+
+	polls polls
 }
 
 func newServer(c *server.Core) (*mtprotoServer, error) {
@@ -85,10 +88,10 @@ func newServer(c *server.Core) (*mtprotoServer, error) {
 func (s *mtprotoServer) Streams() []string { return list(s.Setting(settingListen)) }
 
 // ServeStream serves one connection.
-func (s *mtprotoServer) ServeStream(ctx context.Context, c net.Conn) { s.serve(ctx, c) }
+func (s *mtprotoServer) ServeStream(ctx context.Context, c net.Conn) { s.serve(ctx, c, wire.Accept) }
 
-// Close has nothing to end.
-func (s *mtprotoServer) Close() error { return nil }
+// Close ends the sessions over HTTP.
+func (s *mtprotoServer) Close() error { s.polls.close(); return nil }
 
 // list splits a setting at its commas.
 func list(v string) []string {

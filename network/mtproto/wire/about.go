@@ -3,6 +3,17 @@ package wire
 // PathAbout is where a server says how its clients connect.
 const PathAbout = "/mtproto/server"
 
+// The paths of the transports over HTTP: that of websockets, that of single
+// packets, and the latter for pages of browsers.
+const (
+	PathWebsocket = "/apiws"
+	PathHTTP      = "/api"
+	PathHTTPWeb   = "/apiw"
+)
+
+// Subprotocol is that of websockets.
+const Subprotocol = "binary"
+
 // An About is what is there, in JSON. It is as trustworthy as the connection
 // that it came over.
 type About struct {

@@ -64,6 +64,13 @@ func (f *Frames) Close() error { return f.conn.Close() }
 // Conn is the connection below.
 func (f *Frames) Conn() net.Conn { return f.conn }
 
+// AcceptObfuscated begins with a client that must be obfuscated, as it is over
+// a websocket.
+func AcceptObfuscated(conn net.Conn) (*Frames, error) {
+	f := &Frames{conn: conn, w: conn}
+	return f, f.obfuscated(bufio.NewReaderSize(conn, 4096))
+}
+
 // Accept finds out with which framing a client begins, and whether it is
 // obfuscated. It reads at most 64 bytes.
 func Accept(conn net.Conn) (*Frames, error) {
