@@ -225,7 +225,7 @@ func TestAttack04Forwarded(t *testing.T) {
 	}
 	accept := func(f *forger) {
 		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing().String(), matrix.Accept)
+			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing(), matrix.Accept)
 		})
 	}
 	sends := func(f *forger, content map[string]any, want int) {

@@ -102,7 +102,7 @@ func TestGoneDevicesAreForgotten(t *testing.T) {
 	t.Parallel()
 	s, bob, eve := withEve(t)
 	bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return bob.m.Decide(tx, eve.user, eve.device, eve.acc.Signing().String(), matrix.Reject)
+		return bob.m.Decide(tx, eve.user, eve.device, eve.acc.Signing(), matrix.Reject)
 	})
 	devices := s.hs.users[eve.user].devices
 	delete(devices, eve.device)

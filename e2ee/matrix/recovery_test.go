@@ -274,7 +274,7 @@ func TestKeyRequestOfStrangers(t *testing.T) {
 		}
 	}
 	bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return bob.m.Decide(tx, "@bob:x", "BOB2", unverified.acc.Signing().String(), matrix.Accept)
+		return bob.m.Decide(tx, "@bob:x", "BOB2", unverified.acc.Signing(), matrix.Accept)
 	})
 	s.hs.deliver("@bob:x", "BOB", "@bob:x", "m.room_key_request", request("BOB2", "unknown"))
 	turn(bob)
@@ -345,7 +345,7 @@ func TestAttack06FakedSecret(t *testing.T) {
 	good := s.forgeWithKeys("@bob:x", "GOOD")
 	turn(bob)
 	bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return bob.m.Decide(tx, "@bob:x", "GOOD", good.acc.Signing().String(), matrix.Accept)
+		return bob.m.Decide(tx, "@bob:x", "GOOD", good.acc.Signing(), matrix.Accept)
 	})
 	ask := func(name string) (id string) {
 		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, bob.m.RequestSecret(tx, name) })
@@ -383,7 +383,7 @@ func TestAttack06FakedSecret(t *testing.T) {
 	}
 	decide := func(f *forger, d matrix.Decision) {
 		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing().String(), d)
+			return bob.m.Decide(tx, "@bob:x", f.device, f.acc.Signing(), d)
 		})
 	}
 	answer := func(f *forger) {

@@ -61,7 +61,7 @@ func TestReplaceCrossSigning(t *testing.T) {
 		t.Error("the keys were not replaced")
 	}
 	i := bob.identityOf("@bob:x")
-	if !i.Verified || i.Changed || !i.SignsThis || i.Master != bob.private().Master.Public().String() {
+	if !i.Verified || i.Changed || !i.SignsThis || i.Master != bob.private().Master.Public() {
 		t.Errorf("got %+v, want the new identity, which signs this device", i)
 	}
 	if i := alice.identityOf("@bob:x"); !i.Changed {

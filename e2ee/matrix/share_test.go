@@ -166,7 +166,7 @@ func TestRotation(t *testing.T) {
 func (c *client) decide(other *client, d matrix.Decision) {
 	c.s.t.Helper()
 	c.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
-		return c.m.Decide(tx, other.user, other.device, other.identity().String(), d)
+		return c.m.Decide(tx, other.user, other.device, other.identity(), d)
 	})
 }
 

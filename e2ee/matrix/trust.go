@@ -137,8 +137,8 @@ type DeviceInfo struct {
 	quinta.Device
 	// Ed25519 is the fingerprint to show and to compare; Curve is the identity
 	// key.
-	Ed25519  string
-	Curve    string
+	Ed25519  key.DeviceSigningPublic
+	Curve    key.IdentityPublic
 	Trust    quinta.Trust
 	Decision Decision
 	// Signed: the owner's self-signing key signed the device.
@@ -157,7 +157,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) ([]DeviceInfo, error) {
 			if d := u.Devices[device]; !d.Gone {
 				out = append(out, DeviceInfo{
 					Device:  quinta.Device{User: id, ID: device, Name: d.Name},
-					Ed25519: d.Ed25519.String(), Curve: d.Curve.String(), Trust: w.trust(id, u, d), Decision: d.Decision, Signed: d.Signed,
+					Ed25519: d.Ed25519, Curve: d.Curve, Trust: w.trust(id, u, d), Decision: d.Decision, Signed: d.Signed,
 				})
 			}
 		}
@@ -169,7 +169,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) ([]DeviceInfo, error) {
 // Decide stores the user's decision on a device, which they know by its
 // fingerprint: a device with another Ed25519 key is ErrMismatch. A rejected
 // device gets no keys from then on.
-func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
+func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, fingerprint key.DeviceSigningPublic, decision Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		u, err := w.user(id)
 		if err != nil {
@@ -179,7 +179,7 @@ func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, f
 		if d == nil || d.Gone {
 			return ErrUnknownDevice
 		}
-		if d.Ed25519.String() != fingerprint || d.Changed {
+		if d.Ed25519 != fingerprint || d.Changed {
 			return ErrMismatch
 		}
 		d.Decision, u.dirty = decision, true
@@ -196,9 +196,9 @@ func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, f
 
 // An IdentityInfo is what is known of a user's cross-signing identity.
 type IdentityInfo struct {
-	// Master is the current master key in unpadded base64, empty if the user
-	// has none; Pinned is the one that counts.
-	Master, Pinned string
+	// Master is the current master key, zero if the user has none; Pinned is
+	// the one that counts.
+	Master, Pinned key.MasterPublic
 	Verified       bool
 	// Changed: Master is not Pinned and nobody acknowledged it.
 	Changed bool
@@ -214,21 +214,13 @@ func (m *Machine) UserIdentity(tx e2ee.Tx, id quinta.UserID) (IdentityInfo, erro
 		if err != nil {
 			return err
 		}
-		out = IdentityInfo{Master: text(u.Master), Pinned: text(u.Pinned), Verified: w.identityVerified(id, u), Changed: u.Changed}
+		out = IdentityInfo{Master: u.Master, Pinned: u.Pinned, Verified: w.identityVerified(id, u), Changed: u.Changed}
 		if d := u.Devices[m.device]; id == m.user && d != nil {
 			out.SignsThis = d.Signed
 		}
 		return nil
 	})
 	return out, err
-}
-
-// text returns a key in base64, or "" if there is none.
-func text[R key.SigningRole](p key.SigningPublic[R]) string {
-	if p.IsZero() {
-		return ""
-	}
-	return p.String()
 }
 
 // ChangedIdentities returns the other users whose identity is not the pinned
@@ -248,13 +240,13 @@ func (m *Machine) ChangedIdentities(tx e2ee.Tx) ([]quinta.UserID, error) {
 
 // Acknowledge takes a user's changed identity: the master key that the user
 // of this device was shown becomes the pinned one, without being verified.
-func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID, master string) error {
+func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID, master key.MasterPublic) error {
 	_, err := m.run(tx, func(w *work) error {
 		u, err := w.user(id)
 		if err != nil {
 			return err
 		}
-		if u.Master.IsZero() || u.Master.String() != master {
+		if u.Master.IsZero() || u.Master != master {
 			return ErrMismatch
 		}
 		u.Pinned, u.Changed, u.Verified, u.dirty = u.Master, false, false, true
@@ -269,17 +261,17 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID, master string) error
 
 // VerifyUser stores that a user's master key was compared, by e2ee/sas or by
 // voice. If this user's user-signing key is here it signs the master key.
-func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master string) ([]e2ee.Event, error) {
+func (m *Machine) VerifyUser(tx e2ee.Tx, id quinta.UserID, master key.MasterPublic) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		u, err := w.user(id)
 		if err != nil {
 			return err
 		}
-		if u.Master.IsZero() || u.Master.String() != master {
+		if u.Master.IsZero() || u.Master != master {
 			return ErrMismatch
 		}
 		// A device whose id is a cross-signing key is there to confuse.
-		if _, bad := u.Devices[quinta.DeviceID(master)]; bad {
+		if _, bad := u.Devices[quinta.DeviceID(master.String())]; bad {
 			return ErrMismatch
 		}
 		u.Pinned, u.Changed, u.dirty = u.Master, false, true

@@ -32,7 +32,7 @@ func (c *client) private() matrix.CrossSigning {
 	return k
 }
 
-func (c *client) verify(u quinta.UserID, master string) error {
+func (c *client) verify(u quinta.UserID, master key.MasterPublic) error {
 	return c.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return c.m.VerifyUser(tx, u, master) })
 }
 
@@ -67,7 +67,7 @@ func TestCrossSigning(t *testing.T) {
 		t.Errorf("own device: got %v", got)
 	}
 	master := alice.identityOf("@bob:x").Master
-	if err := alice.verify("@bob:x", "another"); !errors.Is(err, matrix.ErrMismatch) {
+	if err := alice.verify("@bob:x", alice.identityOf("@alice:x").Master); !errors.Is(err, matrix.ErrMismatch) {
 		t.Errorf("another master key: got %v, want ErrMismatch", err)
 	}
 	if err := alice.verify("@bob:x", master); err != nil {
@@ -115,7 +115,7 @@ func TestCrossSigningRefused(t *testing.T) {
 	s.hs.refuse = nil
 	alice.crossSign()
 	turn(alice)
-	if i := alice.identityOf("@alice:x"); i.Master == "" || !i.Verified {
+	if i := alice.identityOf("@alice:x"); i.Master.IsZero() || !i.Verified {
 		t.Errorf("got %+v", i)
 	}
 }
@@ -186,7 +186,7 @@ func TestAttack01GhostUser(t *testing.T) {
 
 // replaceIdentity gives a user new cross-signing keys, as a server that lies
 // would, or as a user who lost theirs.
-func replaceIdentity(t *testing.T, s *stage, u quinta.UserID, seed byte) string {
+func replaceIdentity(t *testing.T, s *stage, u quinta.UserID, seed byte) key.MasterPublic {
 	t.Helper()
 	msk, err := key.NewSigningPrivate[key.Master]([]byte(strings.Repeat(string(rune(seed)), 32)))
 	if err != nil {
@@ -210,7 +210,7 @@ func replaceIdentity(t *testing.T, s *stage, u quinta.UserID, seed byte) string 
 		}
 	}
 	a.changed = s.hs.next()
-	return master
+	return msk.Public()
 }
 
 // TestAttack21IdentityChanged replaces the identity of a verified user, and
@@ -252,7 +252,7 @@ func TestAttack21IdentityChanged(t *testing.T) {
 		if !verified {
 			continue
 		}
-		if err := alice.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, alice.m.Acknowledge(tx, "@bob:x", "another") }); err != matrix.ErrMismatch {
+		if err := alice.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, alice.m.Acknowledge(tx, "@bob:x", alice.identityOf("@alice:x").Master) }); err != matrix.ErrMismatch {
 			t.Errorf("acknowledging another key: got %v", err)
 		}
 		alice.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, alice.m.Acknowledge(tx, "@bob:x", fake) })
@@ -322,7 +322,7 @@ func TestAttack03DeviceNamedAsKey(t *testing.T) {
 	t.Parallel()
 	s, alice, _ := crossPair(t)
 	master := alice.identityOf("@bob:x").Master
-	s.forge("@bob:x", quinta.DeviceID(master))
+	s.forge("@bob:x", quinta.DeviceID(master.String()))
 	turn(alice)
 	if err := alice.verify("@bob:x", master); err != matrix.ErrMismatch {
 		t.Errorf("got %v, want ErrMismatch", err)
@@ -368,13 +368,13 @@ func TestForgedCrossSigning(t *testing.T) {
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := pair(t)
-	decide := func(u quinta.UserID, d quinta.DeviceID, fingerprint string) error {
+	decide := func(u quinta.UserID, d quinta.DeviceID, fingerprint key.DeviceSigningPublic) error {
 		return alice.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return alice.m.Decide(tx, u, d, fingerprint, matrix.Reject) })
 	}
-	if err := decide("@bob:x", "NONE", ""); err != matrix.ErrUnknownDevice {
+	if err := decide("@bob:x", "NONE", bob.identity()); err != matrix.ErrUnknownDevice {
 		t.Errorf("no such device: got %v", err)
 	}
-	if err := decide("@bob:x", "BOB", alice.identity().String()); err != matrix.ErrMismatch {
+	if err := decide("@bob:x", "BOB", alice.identity()); err != matrix.ErrMismatch {
 		t.Errorf("another fingerprint: got %v", err)
 	}
 	alice.decide(bob, matrix.Accept)

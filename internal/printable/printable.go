@@ -28,3 +28,16 @@ func Line(s string) string {
 	}
 	return strings.TrimSpace(s)
 }
+
+// Grouped puts a blank after every four characters of a fingerprint, for
+// reading aloud.
+func Grouped(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if i > 0 && i%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -24,3 +24,12 @@ func TestLine(t *testing.T) {
 		}
 	}
 }
+
+func TestGrouped(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"": "", "abcd": "abcd", "abcdef": "abcd ef", "0123456789ab": "0123 4567 89ab"} {
+		if got := printable.Grouped(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}

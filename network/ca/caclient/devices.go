@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -40,7 +39,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 		if own && d.ID == s.account.Device {
 			trust = quinta.TrustVerified // a device knows its own keys
 		}
-		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: trust, Fingerprint: grouped(d.Fingerprint),
+		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: trust, Fingerprint: printable.Grouped(d.Fingerprint),
 			Own: own, Self: own && d.ID == s.account.Device})
 	}
 	if !own {
@@ -84,18 +83,6 @@ func (s *Session) ownDevices(ctx context.Context) ([]wire.Device, error) {
 		}
 	}
 	return out, nil
-}
-
-// grouped puts a space after every four characters, for reading aloud.
-func grouped(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // appearWithin bounds the wait for a device that is named and not known: word

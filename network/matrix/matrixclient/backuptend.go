@@ -12,7 +12,6 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/keybackup"
 	"github.com/quinta-chat/quinta/e2ee/keyexport"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
-	"github.com/quinta-chat/quinta/key"
 	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
@@ -148,14 +147,10 @@ func (s *Session) signedBackup(ctx context.Context, v *version) (bool, error) {
 	if err := s.look(ctx, func(tx e2ee.Tx) (err error) {
 		id, err = s.machine.UserIdentity(tx, s.account.User)
 		return err
-	}); err != nil || !id.Verified || id.Changed {
+	}); err != nil || !id.Verified || id.Changed || id.Master.IsZero() {
 		return false, err
 	}
-	master, err := key.ParseSigningPublic[key.Master](id.Master)
-	if err != nil {
-		return false, nil
-	}
-	return auth.Verify(s.account.User, "ed25519:"+master.String(), master.Verify) == nil, nil
+	return auth.Verify(s.account.User, "ed25519:"+id.Master.String(), id.Master.Verify) == nil, nil
 }
 
 // lookForBackup asks now and then whether there is a backup that this device

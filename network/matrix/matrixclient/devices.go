@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -36,7 +35,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 		at[d.ID] = len(out)
 		out = append(out, client.DeviceInfo{
 			Device: quinta.Device{User: user, ID: d.ID, Name: printable.Line(d.Name)}, Trust: d.Trust,
-			Fingerprint: grouped(d.Ed25519), Own: own, Self: own && d.ID == s.account.Device,
+			Fingerprint: printable.Grouped(d.Ed25519.String()), Own: own, Self: own && d.ID == s.account.Device,
 		})
 	}
 	if !own {
@@ -67,18 +66,6 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 		}
 	}
 	return out, nil
-}
-
-// grouped puts a space after every four characters, for reading aloud.
-func grouped(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // knownDevices asks the server for the devices of a user and returns what the

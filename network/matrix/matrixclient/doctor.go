@@ -136,7 +136,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	case strings.TrimRight(d.Keys["ed25519:"+id], "=") != own.Ed25519.String() || strings.TrimRight(d.Keys["curve25519:"+id], "=") != own.Curve.String():
 		return bad(name, "the server lists other keys for this device: either this store is an old copy, or the server lies", "do not use this store any more; log in again as a new device"), nil
 	}
-	return good(name, "the server lists the keys of this device: "+grouped(own.Ed25519.String())), nil
+	return good(name, "the server lists the keys of this device: "+printable.Grouped(own.Ed25519.String())), nil
 }
 
 // examineOneTimeKeys asks how many one-time keys are left.

@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
@@ -28,9 +29,11 @@ func (s *Session) Identity(ctx context.Context) (client.IdentityInfo, error) {
 		}
 		c, err := s.machine.CrossSigning(tx)
 		out = client.IdentityInfo{
-			Exists: id.Master != "", Fingerprint: grouped(id.Master), Trusted: id.Verified && !id.Changed, Changed: id.Changed,
-			SignsThis: id.SignsThis,
-			Complete:  id.Master != "" && complete(c) && c.Master.Public().String() == id.Master,
+			Exists: !id.Master.IsZero(), Trusted: id.Verified && !id.Changed, Changed: id.Changed, SignsThis: id.SignsThis,
+			Complete: complete(c) && c.Master.Public() == id.Master,
+		}
+		if out.Exists {
+			out.Fingerprint = printable.Grouped(id.Master.String())
 		}
 		return err
 	})

@@ -42,7 +42,7 @@ type link struct {
 	prove atomic.Pointer[proof]
 }
 
-var _ client.Link[input, matrix.Req, matrix.Ans] = (*link)(nil)
+var _ client.Link[matrix.In, matrix.Req, matrix.Ans] = (*link)(nil)
 
 // Do carries out a request. A refusal is only what the homeserver itself
 // says, in the specification's form; a page of something that stands before it
@@ -83,13 +83,13 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 }
 
 // Receive asks for what came since the position in the store.
-func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
+func (l *link) Receive(ctx context.Context, st client.Store) (matrix.In, error) {
 	var since string
 	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
 		since, err = matrix.Since(tx)
 		return err
 	}); err != nil {
-		return input{}, err
+		return matrix.In{}, err
 	}
 	in, err := l.sync(ctx, since)
 	if we, ok := errors.AsType[*wire.Error](err); ok && since != "" && we.Status == http.StatusBadRequest && we.Code != "" {
@@ -98,16 +98,16 @@ func (l *link) Receive(ctx context.Context, st client.Store) (input, error) {
 		in, err = l.sync(ctx, "")
 	}
 	if err != nil {
-		return input{}, dial.Passing(err, quinta.KindTooLarge)
+		return matrix.In{}, dial.Passing(err, quinta.KindTooLarge)
 	}
 	return in, nil
 }
 
-func (l *link) sync(ctx context.Context, since string) (input, error) {
+func (l *link) sync(ctx context.Context, since string) (matrix.In, error) {
 	const op = "asking for what is new"
 	f, err := l.features(ctx)
 	if err != nil {
-		return input{}, err
+		return matrix.In{}, err
 	}
 	q := url.Values{"filter": {syncFilter}}
 	within := syncWithin
@@ -123,11 +123,11 @@ func (l *link) sync(ctx context.Context, since string) (input, error) {
 	}
 	a, err := l.call(ctx, op, request{method: http.MethodGet, path: path("sync") + "?" + q.Encode(), max: maxLarge, within: within})
 	if err != nil {
-		return input{}, err
+		return matrix.In{}, err
 	}
 	in, err := matrix.ParseSync(since, a.body)
 	if err != nil {
-		return input{}, &quinta.Error{Kind: quinta.KindMalformed, Op: op, Err: err}
+		return matrix.In{}, &quinta.Error{Kind: quinta.KindMalformed, Op: op, Err: err}
 	}
 	return in, nil
 }

@@ -22,7 +22,7 @@ type Session struct {
 	account seat.Account
 	link    *link
 	machine *machine
-	runner  *client.Runner[input, matrix.Req, matrix.Ans]
+	runner  *client.Runner[matrix.In, matrix.Req, matrix.Ans]
 
 	// quiet: the messages of the step that is being committed are history;
 	// under the loop's lock.
@@ -62,11 +62,11 @@ func newSession(n Network, st client.Store, env e2ee.Env, a seat.Account) *Sessi
 		return due, err
 	}
 	s.runner = client.NewRunner(
-		client.Parts[input, matrix.Req, matrix.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: commit},
-		client.Hooks[input]{
+		client.Parts[matrix.In, matrix.Req, matrix.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: commit},
+		client.Hooks[matrix.In]{
 			Waits:    s.link.waits.Store,
 			Filter:   s.shown,
-			CaughtUp: func(in input) bool { return in.Since != "" && len(in.ToDevice) == 0 && len(in.Rooms) == 0 },
+			CaughtUp: func(in matrix.In) bool { return in.Since != "" && len(in.ToDevice) == 0 && len(in.Rooms) == 0 },
 			Flush:    s.tendOnce, // the backup is no condition for what is sent
 			Beside:   []func(context.Context){s.fillGaps, s.tend},
 		})

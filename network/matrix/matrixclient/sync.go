@@ -8,9 +8,6 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 )
 
-// An input is what one /sync brought.
-type input = matrix.In
-
 // A stateEvent is an event as far as the list of rooms reads it.
 type stateEvent struct {
 	Type    string          `json:"type"`
@@ -44,10 +41,10 @@ type machine struct {
 	gapped func()
 }
 
-var _ e2ee.Machine[input, matrix.Req, matrix.Ans] = (*machine)(nil)
+var _ e2ee.Machine[matrix.In, matrix.Req, matrix.Ans] = (*machine)(nil)
 
 // Receive implements e2ee.Machine.
-func (m *machine) Receive(tx e2ee.Tx, in input) ([]e2ee.Event, error) {
+func (m *machine) Receive(tx e2ee.Tx, in matrix.In) ([]e2ee.Event, error) {
 	first := in.Since == ""
 	m.began(first)
 	events, err := m.Machine.Receive(tx, in)

@@ -216,14 +216,14 @@ func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 			return nil, err
 		}
 		if !v.Master.IsZero() {
-			if events, err = s.machine.VerifyUser(tx, f.user, v.Master.String()); err != nil {
+			if events, err = s.machine.VerifyUser(tx, f.user, v.Master); err != nil {
 				return nil, err
 			}
 		}
 		if v.Device.IsZero() {
 			return events, nil
 		}
-		more, err := s.machine.Decide(tx, f.user, other.Device, v.Device.String(), matrix.Accept)
+		more, err := s.machine.Decide(tx, f.user, other.Device, v.Device, matrix.Accept)
 		return append(events, more...), err
 	})); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/sas"
-	"github.com/quinta-chat/quinta/key"
 )
 
 const (
@@ -213,11 +212,7 @@ func (s *Session) identityOf(tx e2ee.Tx, user quinta.UserID, device quinta.Devic
 	if err != nil {
 		return out, err
 	}
-	if who.Master != "" {
-		if out.Master, err = key.ParseSigningPublic[key.Master](who.Master); err != nil {
-			return out, err
-		}
-	}
+	out.Master = who.Master
 	if user == s.account.User && device == s.account.Device {
 		self, err := s.machine.Identity(tx)
 		out.DeviceKey = self.Ed25519
@@ -229,8 +224,8 @@ func (s *Session) identityOf(tx e2ee.Tx, user quinta.UserID, device quinta.Devic
 	}
 	for _, d := range devices {
 		if d.ID == device {
-			out.DeviceKey, err = key.ParseSigningPublic[key.Device](d.Ed25519)
-			return out, err
+			out.DeviceKey = d.Ed25519
+			return out, nil
 		}
 	}
 	return out, sas.ErrIdentity

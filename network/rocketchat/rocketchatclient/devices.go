@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 var _ client.DeviceJudge = (*Session)(nil)
@@ -25,7 +26,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 		if err != nil || info.Fingerprint == "" {
 			return nil, err
 		}
-		return []client.DeviceInfo{{Device: quinta.Device{User: s.Self().User, ID: keyName(info.Fingerprint), Name: "key pair"}, Fingerprint: grouped(info.Fingerprint),
+		return []client.DeviceInfo{{Device: quinta.Device{User: s.Self().User, ID: keyName(info.Fingerprint), Name: "key pair"}, Fingerprint: printable.Grouped(info.Fingerprint),
 			Own: true, Self: info.Phase == rocketchat.PhaseOpen, Trust: quinta.TrustVerified}}, nil
 	}
 	pin, err := s.pin(ctx, user)
@@ -35,9 +36,9 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	if err != nil {
 		return nil, errorOf(op, err)
 	}
-	out := []client.DeviceInfo{{Device: quinta.Device{User: user, ID: keyName(pin.Fingerprint), Name: "key pair"}, Fingerprint: grouped(pin.Fingerprint), Trust: pin.Trust}}
+	out := []client.DeviceInfo{{Device: quinta.Device{User: user, ID: keyName(pin.Fingerprint), Name: "key pair"}, Fingerprint: printable.Grouped(pin.Fingerprint), Trust: pin.Trust}}
 	if pin.New != "" {
-		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: keyName(pin.New), Name: "changed key pair, not accepted"}, Fingerprint: grouped(pin.New)})
+		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: keyName(pin.New), Name: "changed key pair, not accepted"}, Fingerprint: printable.Grouped(pin.New)})
 	}
 	return out, nil
 }
@@ -71,18 +72,6 @@ func (s *Session) pin(ctx context.Context, user quinta.UserID) (rocketchat.PinIn
 // keyName is the name of a key pair where others have devices.
 func keyName(fingerprint string) quinta.DeviceID {
 	return quinta.DeviceID(fingerprint[:min(16, len(fingerprint))])
-}
-
-// grouped writes a fingerprint in groups for reading aloud.
-func grouped(hex string) string {
-	var b strings.Builder
-	for i := 0; i < len(hex); i += 4 {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(hex[i:min(i+4, len(hex))])
-	}
-	return b.String()
 }
 
 // Rename implements client.DeviceJudge; the network has no names of devices.
