@@ -252,7 +252,9 @@ func TestAttack21IdentityChanged(t *testing.T) {
 		if !verified {
 			continue
 		}
-		if err := alice.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, alice.m.Acknowledge(tx, "@bob:x", alice.identityOf("@alice:x").Master) }); err != matrix.ErrMismatch {
+		if err := alice.try(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return nil, alice.m.Acknowledge(tx, "@bob:x", alice.identityOf("@alice:x").Master)
+		}); err != matrix.ErrMismatch {
 			t.Errorf("acknowledging another key: got %v", err)
 		}
 		alice.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, alice.m.Acknowledge(tx, "@bob:x", fake) })
