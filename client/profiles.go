@@ -6,15 +6,21 @@ import (
 	"github.com/quinta-chat/quinta"
 )
 
-// A ProfileChooser is a Session on a network where a conversation can use
-// another profile than the default.
-type ProfileChooser interface {
+// A Profiled is a Session on a network where a conversation can use another
+// profile than the default.
+type Profiled interface {
 	Session
-	// Legacy opens a conversation with a user in the legacy profile, separate
-	// from the one in the default profile, and returns it. The legacy profile
-	// is weak: messages that arrive in it are marked so, and nothing is sent
-	// until the other user has chosen it as well.
+	// Legacy opens a conversation of two with a user in the legacy profile and
+	// returns it. The legacy profile is weak, and messages that arrive in it are
+	// marked so. Where each user has to choose it, that conversation is separate
+	// from the one in the default profile, and nothing is sent until the other
+	// user has chosen it as well.
 	Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error)
+}
+
+// A ProfileChooser is a Profiled whose device can also choose how it sends.
+type ProfileChooser interface {
+	Profiled
 	// SetSessionMode switches session mode on or off for what this device
 	// sends in a conversation of two: small packets under a key that the first
 	// message carries.

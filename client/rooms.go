@@ -30,6 +30,19 @@ type NewRoom struct {
 	Direct bool
 	// Clear makes a room without encryption.
 	Clear bool
+	// Legacy makes a group in the weak legacy profile, on a network that has
+	// one for groups; any other refuses it. See Profiled for conversations of
+	// two.
+	Legacy bool
+}
+
+// RefuseLegacy returns an error if a new room is to have the legacy profile, for
+// networks that have none for groups.
+func RefuseLegacy(op string, in NewRoom) error {
+	if in.Legacy {
+		return quinta.E(quinta.KindInvalid, op, "this network has no groups in a legacy profile")
+	}
+	return nil
 }
 
 // A RoomInfo is an entry in the list of rooms.

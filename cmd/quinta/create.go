@@ -21,9 +21,11 @@ Example: quinta create --name garden @bob:example.org
   --direct       make it a conversation of two people
   --clear        create it without encryption. A room in clear cannot become a
                  secret one
-  --legacy       open a conversation with one user in the old, weak profile of
-                 the network, if it has one. Nothing is sent until that user has
-                 chosen it as well, and messages in it are marked as weak
+  --legacy       use the old, weak profile of the network, if it has one.
+                 Messages in it are marked as weak. On a network where a
+                 conversation of two can have it, give one USER, or --direct;
+                 where both users must choose it, nothing is sent until the
+                 other user has done so as well
 `,
 	Most: -1,
 	Prepare: func(fs *flag.FlagSet) run {
@@ -43,11 +45,11 @@ type createFlags struct {
 }
 
 func (f *createFlags) run(ctx context.Context, a *app, args []string) error {
-	if f.legacy {
+	if f.legacy && (f.direct || len(args) == 1 && f.name == "") {
 		return f.openLegacy(ctx, a, args)
 	}
 	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-		in := client.NewRoom{Name: f.name, Topic: f.topic, Direct: f.direct, Clear: f.clear}
+		in := client.NewRoom{Name: f.name, Topic: f.topic, Direct: f.direct, Clear: f.clear, Legacy: f.legacy}
 		for _, u := range args {
 			in.Invite = append(in.Invite, quinta.UserID(u))
 		}
@@ -55,17 +57,23 @@ func (f *createFlags) run(ctx context.Context, a *app, args []string) error {
 		if err != nil {
 			return err
 		}
+		if f.legacy {
+			a.note(weakNote)
+		}
 		return a.roomResult(ctx, s, ac, "created", room)
 	})
 }
 
+// weakNote is said of each new room in a legacy profile.
+const weakNote = "warning: this conversation is weak: doc/security.md says what is not protected in it"
+
 // openLegacy opens a conversation of two in the weak profile.
 func (f *createFlags) openLegacy(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 || f.name != "" || f.topic != "" || f.clear {
-		return misused("--legacy takes one USER, and none of --name, --topic and --clear")
+		return misused("a conversation of two with --legacy takes one USER, and none of --name, --topic and --clear")
 	}
 	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
-		p, ok := client.As[client.ProfileChooser](s)
+		p, ok := client.As[client.Profiled](s)
 		if !ok {
 			return cannot(ac, "the legacy profile")
 		}
@@ -73,7 +81,7 @@ func (f *createFlags) openLegacy(ctx context.Context, a *app, args []string) err
 		if err != nil {
 			return err
 		}
-		a.note("warning: this conversation is weak: doc/security.md says what is not protected in it")
+		a.note(weakNote)
 		return a.roomResult(ctx, s, ac, "created", room)
 	})
 }

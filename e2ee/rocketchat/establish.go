@@ -35,7 +35,7 @@ func (w *work) establish(r *room) (RoomKey, error) {
 		if !r.Legacy && w.oldServer() {
 			return RoomKey{}, ErrOldServer
 		}
-		if k, err = w.newKey(r); err != nil {
+		if k, err = w.newKey(r.Legacy); err != nil {
 			return RoomKey{}, err
 		}
 		r.Pending = &keyRecord{KeyID: k.ID(), JWK: k.Secret(), At: DateOf(w.now)}
@@ -43,8 +43,9 @@ func (w *work) establish(r *room) (RoomKey, error) {
 	return RoomKey{}, w.ask(Req{Kind: ReqSetRoomKey, Room: r.State.ID, KeyID: r.Pending.KeyID})
 }
 
-func (w *work) newKey(r *room) (RoomKey, error) {
-	if r.Legacy {
+// newKey makes a room key, of v1 or of the newest form.
+func (w *work) newKey(v1 bool) (RoomKey, error) {
+	if v1 {
 		return GenerateRoomKeyV1(w.m.env.Rand)
 	}
 	return GenerateRoomKey(w.m.env.Rand)
@@ -304,8 +305,19 @@ func (w *work) planRotation(r *room) error {
 		if k, err = ParseRoomKey(r.Pending.KeyID, r.Pending.JWK); err != nil {
 			return e2ee.Damaged(roomKeyOf(r.State.ID))
 		}
-	} else if k, err = w.newKey(r); err != nil {
-		return err
+	} else {
+		v1 := r.Legacy
+		if !v1 && w.oldServer() {
+			// A room of v1 stays one where the others cannot read v2.
+			have, err := w.current(r)
+			if err != nil {
+				return err
+			}
+			v1 = !have.IsZero() && have.Form() == V1
+		}
+		if k, err = w.newKey(v1); err != nil {
+			return err
+		}
 	}
 	r.Pending = &keyRecord{KeyID: k.ID(), JWK: k.Secret(), At: DateOf(w.now)}
 	wrapped, err := k.Wrap(w.m.env.Rand, private.Public())

@@ -145,6 +145,12 @@ func (w *work) takeKeys(public, blob string) error {
 			return err
 		}
 		if mine.Public().Equal(pub) {
+			if k.Password != "" && k.Blob != blob {
+				// Another device, or a later time than that of this store, has set another.
+				if _, _, err := OpenPrivateKey(blob, k.Password, w.m.self.ID); err != nil {
+					k.Password = ""
+				}
+			}
 			k.Phase, k.Public, k.Blob = PhaseOpen, public, blob
 			return w.opened()
 		}

@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -206,6 +207,42 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, user quinta.UserID) error {
 		return nil
 	})
 	return err
+}
+
+// Words returns the twelve words that this user and another compare, and the
+// fingerprint of the other's key that they are for. Words for a key that is not
+// accepted are not given out: [ErrKeyChanged].
+func (m *Machine) Words(tx e2ee.Tx, user quinta.UserID) (words []string, fingerprint string, err error) {
+	own, err := m.Keys(tx)
+	if err != nil {
+		return nil, "", err
+	}
+	if own.Phase != PhaseOpen {
+		return nil, "", ErrNoKeys
+	}
+	pin, err := m.Pin(tx, user)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case pin.Fingerprint == "":
+		return nil, "", ErrUnknownUser
+	case pin.New != "":
+		return nil, "", fmt.Errorf("%w: accept the new one first", ErrKeyChanged)
+	}
+	return SafetyWords(own.Fingerprint, pin.Fingerprint), pin.Fingerprint, nil
+}
+
+// Verified keeps that the user has compared the words of a fingerprint. A key that is
+// another one by now stays as it is: [ErrKeyChanged].
+func (m *Machine) Verified(tx e2ee.Tx, user quinta.UserID, fingerprint string) error {
+	pin, err := m.Pin(tx, user)
+	if err != nil {
+		return err
+	}
+	if pin.Fingerprint != fingerprint || pin.New != "" {
+		return fmt.Errorf("%w: while it was compared", ErrKeyChanged)
+	}
+	return m.Judge(tx, user, quinta.TrustVerified)
 }
 
 // SafetyWords are twelve words that two people compare: 132 bits of a hash over

@@ -3,7 +3,6 @@ package rocketchat
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -360,16 +359,25 @@ func (w *work) gone(id quinta.RoomID) error {
 	return nil
 }
 
-// oldServer reports whether the server announces a release whose clients read no
-// v2: less than 7.13.
-func (w *work) oldServer() bool {
-	parts := strings.SplitN(w.meta.Version, ".", 3)
+// oldRelease reports whether a release of the server is one whose clients read no v2:
+// less than 7.13.
+func oldRelease(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {
 		return false
 	}
 	major, err1 := strconv.Atoi(parts[0])
 	minor, err2 := strconv.Atoi(parts[1])
 	return err1 == nil && err2 == nil && (major < 7 || major == 7 && minor < 13)
+}
+
+func (w *work) oldServer() bool { return oldRelease(w.meta.Version) }
+
+// OldServer reports whether the server announces a release whose clients read no v2,
+// on which a new encrypted room needs the legacy profile.
+func (m *Machine) OldServer(tx e2ee.Tx) (bool, error) {
+	have, _, err := e2ee.Load[meta](tx, "meta")
+	return oldRelease(have.Version), err
 }
 
 // A RoomInfo is a room as this device knows it.
@@ -380,8 +388,9 @@ type RoomInfo struct {
 	Left bool
 	// Legacy says that the user chose the specification's own form for it.
 	Legacy bool
-	// HasKey says that this device can seal for it now.
+	// HasKey says that this device can seal for it now, Form with which suite.
 	HasKey bool
+	Form   Form
 	// Peers are the two people of a direct conversation.
 	Peers []Author
 }
@@ -422,11 +431,15 @@ func infoOf(tx e2ee.Tx, r *room) (RoomInfo, error) {
 		info.Members = append(info.Members, quinta.UserID(p.Name))
 	}
 	if s.KeyID != "" {
-		b, err := tx.Get(keyOf(s.ID, s.KeyID))
-		if err != nil {
+		list, _, err := e2ee.Load[[]keyRecord](tx, keyOf(s.ID, s.KeyID))
+		if err != nil || len(list) == 0 {
 			return info, err
 		}
-		info.HasKey = b != nil && json.Valid(b)
+		k, err := ParseRoomKey(s.KeyID, list[len(list)-1].JWK)
+		if err != nil {
+			return info, e2ee.Damaged(keyOf(s.ID, s.KeyID))
+		}
+		info.HasKey, info.Form = true, k.Form()
 	}
 	return info, nil
 }

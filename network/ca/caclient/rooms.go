@@ -108,6 +108,9 @@ func (s *Session) nameFor(r ca.RoomInfo) string {
 // Name and Topic are known on this device only.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a conversation"
+	if err := client.RefuseLegacy(op, in); err != nil {
+		return "", err
+	}
 	switch {
 	case in.Clear:
 		return "", quinta.E(quinta.KindInvalid, op, "this network has no conversations in clear")

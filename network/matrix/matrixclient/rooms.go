@@ -98,6 +98,9 @@ func (s *Session) nameFor(r quinta.Room, own roomRecord) string {
 // Send.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a room"
+	if err := client.RefuseLegacy(op, in); err != nil {
+		return "", err
+	}
 	body := map[string]any{"preset": "private_chat", "visibility": "private"}
 	if in.Direct {
 		body["preset"], body["is_direct"] = "trusted_private_chat", true

@@ -70,6 +70,9 @@ func personName(p secretchat.Person) string {
 // leaves when the other side has accepted.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "asking for a chat"
+	if err := client.RefuseLegacy(op, in); err != nil {
+		return "", err
+	}
 	switch {
 	case in.Clear:
 		return "", quinta.E(quinta.KindInvalid, op, "this network has no chats in clear")

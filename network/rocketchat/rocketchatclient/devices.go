@@ -44,7 +44,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 }
 
 // pin asks the server for a user's public key, if it shows keys, and returns what is
-// pinned.
+// pinned, for the id of the user: what the server calls them may change.
 func (s *Session) pin(ctx context.Context, user quinta.UserID) (rocketchat.PinInfo, error) {
 	id, err := s.userID(ctx, user)
 	if err != nil {
@@ -65,7 +65,6 @@ func (s *Session) pin(ctx context.Context, user quinta.UserID) (rocketchat.PinIn
 	}
 	var pin rocketchat.PinInfo
 	err = s.look(ctx, func(tx e2ee.Tx) (err error) { pin, err = s.machine.Pin(tx, quinta.UserID(id)); return err })
-	pin.User = user
 	return pin, err
 }
 

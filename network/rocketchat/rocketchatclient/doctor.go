@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 var (
@@ -46,7 +47,29 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { info, err = s.machine.Keys(tx); return err }); err != nil {
 		return out, err
 	}
-	return append(out, keyFindings(info)...), nil
+	out = append(out, keyFindings(info)...)
+	rooms, err := s.oldRooms(ctx)
+	return append(out, rooms...), err
+}
+
+// oldRooms names the rooms that are sealed with the old suite although the clients of
+// the server's release read the new one.
+func (s *Session) oldRooms(ctx context.Context) ([]client.Finding, error) {
+	var out []client.Finding
+	err := s.look(ctx, func(tx e2ee.Tx) error {
+		if old, err := s.machine.OldServer(tx); err != nil || old {
+			return err
+		}
+		list, err := s.machine.Rooms(tx)
+		for _, r := range list {
+			if r.HasKey && r.Form == rocketchat.V1 && !r.Legacy && !r.Left {
+				name := printable.Line(r.Name)
+				out = append(out, bad("room", "the messages of "+name+" are sealed in the old form, which does not authenticate them", "give the room a key of the new form: quinta keys rotate "+name))
+			}
+		}
+		return err
+	})
+	return out, err
 }
 
 // keyFindings says how the key pair is.

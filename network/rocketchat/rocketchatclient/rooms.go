@@ -3,6 +3,7 @@ package rocketchatclient
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
@@ -19,6 +20,7 @@ var (
 	_ client.Moderator    = (*Session)(nil)
 	_ client.KeyRotator   = (*Session)(nil)
 	_ client.Encrypter    = (*Session)(nil)
+	_ client.Profiled     = (*Session)(nil)
 )
 
 // Rooms implements client.Talker. It does not speak to the server.
@@ -59,7 +61,9 @@ func (s *Session) learn(ctx context.Context, id quinta.RoomID) error {
 
 // Create implements client.Talker. A direct conversation is the one that there is
 // with that user. A group without a name gets one. A room that is to be encrypted
-// and that the server makes in clear is left alone, with an error.
+// and that the server makes in clear is left alone, with an error. On a server of a
+// release before 7.13, whose other clients cannot read the newest form, a new
+// encrypted room is refused unless it is to have the legacy profile.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a room"
 	var id quinta.RoomID
@@ -68,6 +72,13 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 		if len(in.Invite) != 1 || in.Clear {
 			return "", quinta.E(quinta.KindInvalid, op, "a direct conversation is with one other user, and encrypted")
 		}
+	} else if in.Legacy && in.Clear {
+		return "", quinta.E(quinta.KindInvalid, op, "a group in clear has no profile")
+	}
+	if err := s.mayEncrypt(ctx, op, in); err != nil {
+		return "", err
+	}
+	if in.Direct {
 		id, err = s.direct(ctx, in.Invite[0])
 	} else {
 		id, err = s.group(ctx, in)
@@ -77,6 +88,11 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	}
 	if err := s.learn(ctx, id); err != nil || in.Clear {
 		return id, err
+	}
+	if in.Legacy {
+		if err := s.change(ctx, op, func(tx e2ee.Tx) error { return s.machine.SetLegacy(tx, id, true) }); err != nil {
+			return id, err
+		}
 	}
 	r, err := s.room(ctx, id)
 	if err != nil {
@@ -90,6 +106,44 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	return id, nil
 }
 
+// mayEncrypt refuses a new encrypted room whose messages the other clients of the
+// server could not read. A conversation of two that exists already stays as it is.
+func (s *Session) mayEncrypt(ctx context.Context, op string, in client.NewRoom) error {
+	if in.Clear || in.Legacy {
+		return nil
+	}
+	version, err := s.link.version(ctx)
+	if err != nil {
+		return err
+	}
+	return errorOf(op, s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
+		events, err := s.machine.Receive(tx, rocketchat.In{Version: version})
+		if err != nil {
+			return nil, err
+		}
+		old, err := s.machine.OldServer(tx)
+		if err != nil || !old {
+			return events, err
+		}
+		rooms, err := s.machine.Rooms(tx)
+		for _, r := range rooms {
+			if in.Direct && r.Type == "d" && !r.Left && slices.Contains(r.Members, quinta.UserID(strings.TrimPrefix(string(in.Invite[0]), "@"))) {
+				return events, err
+			}
+		}
+		if err == nil {
+			err = rocketchat.ErrOldServer
+		}
+		return nil, err
+	}))
+}
+
+// Legacy implements client.Profiled. It is the one direct conversation with that user,
+// which is written in the specification's own form from now on.
+func (s *Session) Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error) {
+	return s.Create(ctx, client.NewRoom{Direct: true, Invite: []quinta.UserID{user}, Legacy: true})
+}
+
 // Encrypt implements client.Encrypter. An owner of the room may do it, and both
 // people of a direct conversation. The server must then say that it is on.
 func (s *Session) Encrypt(ctx context.Context, id quinta.RoomID) error {
@@ -100,6 +154,9 @@ func (s *Session) Encrypt(ctx context.Context, id quinta.RoomID) error {
 	}
 	if r.Encrypted {
 		return nil
+	}
+	if err := s.mayEncrypt(ctx, op, client.NewRoom{Legacy: r.Legacy}); err != nil {
+		return err
 	}
 	if err := s.encrypt(ctx, id); err != nil {
 		return err

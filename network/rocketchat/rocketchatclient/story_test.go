@@ -3,6 +3,8 @@ package rocketchatclient_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/rocketchat"
 	"github.com/quinta-chat/quinta/network/rocketchat/rocketchatclient"
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -288,5 +291,156 @@ func TestEncryptLater(t *testing.T) {
 	bob.posts(room, client.Draft{Text: "sealed too", Clear: true})
 	if m := alice.reads("sealed too"); !m.Encrypted {
 		t.Errorf("got %+v", m)
+	}
+}
+
+// words verifies a user by words and returns those that were shown.
+func (p *person) words(other quinta.UserID, same bool) (words []string, err error) {
+	err = p.s.Verify(p.t.Context(), other, "", func(_ context.Context, s client.ShortStrings) (bool, error) {
+		words = s.Words
+		return same, nil
+	})
+	return words, err
+}
+
+// TestVerify: two people see the same twelve words and verify each other; a word that
+// differs verifies nothing.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	alice.sends(room, "hello bob")
+	bob.reads("hello bob")
+	if _, err := alice.words("bob", false); !errors.Is(err, client.ErrMismatch) {
+		t.Errorf("got %v, want ErrMismatch", err)
+	}
+	trust := func() quinta.Trust {
+		list, err := alice.s.Devices(t.Context(), "bob")
+		if err != nil || len(list) != 1 {
+			t.Fatalf("got %v, %v", list, err)
+		}
+		return list[0].Trust
+	}
+	if got := trust(); got != quinta.TrustPinned {
+		t.Errorf("got %q after words that differ", got)
+	}
+	hers, err := alice.words("@bob", true)
+	if err != nil || len(hers) != 12 {
+		t.Fatalf("got %v, %v", hers, err)
+	}
+	if his, err := bob.words("alice", true); err != nil || !slices.Equal(hers, his) {
+		t.Errorf("got %v and %v, %v", hers, his, err)
+	}
+	if got := trust(); got != quinta.TrustVerified {
+		t.Errorf("got %q, want verified", got)
+	}
+	if _, err := alice.words("alice", true); quinta.KindOf(err) != quinta.KindInvalid {
+		t.Errorf("got %v, want KindInvalid for oneself", err)
+	}
+	if err := alice.s.AwaitVerify(t.Context(), nil, nil); quinta.KindOf(err) != quinta.KindInvalid {
+		t.Errorf("got %v, want KindInvalid", err)
+	}
+}
+
+// TestKeyFile: a file of keys opens the account on another device.
+func TestKeyFile(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	m := alice.sends(room, "kept in a file")
+	bob.reads("kept in a file")
+	var file bytes.Buffer
+	pass := client.NewSecret("a passphrase for the file")
+	if n, err := bob.s.ExportKeys(t.Context(), &file, pass); n != 2 || err != nil {
+		t.Fatalf("got %d, %v, want the pair and the key of the room", n, err)
+	}
+	second := another(t, srv.URL, "bob").runs()
+	second.waits("the room", func(e e2ee.Event) bool { return e.Kind == e2ee.EventRoom && e.Message.Room == room })
+	if _, err := second.s.History(t.Context(), room, 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.s.ImportKeys(t.Context(), bytes.NewReader(file.Bytes()), client.NewSecret("a wrong passphrase"), nil); quinta.KindOf(err) != quinta.KindUnauthenticated {
+		t.Errorf("got %v, want KindUnauthenticated", err)
+	}
+	if n, err := second.s.ImportKeys(t.Context(), &file, pass, nil); n != 2 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if it := second.item(room, m.ID); it.Message.Text != "kept in a file" {
+		t.Errorf("got %+v", it)
+	}
+	second.sends(room, "from the second device")
+	alice.reads("from the second device")
+}
+
+// TestRestored: a device that runs on from an old copy of its store talks on.
+func TestRestored(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t)
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	room := alice.opens("bob")
+	alice.sends(room, "before the copy")
+	bob.reads("before the copy")
+	alice.rests()
+	old := alice.st.(*memory.Store).Snapshot()
+	alice = resumes(t, alice.st).runs()
+	alice.sends(room, "after the copy")
+	alice.rests()
+	again := resumes(t, old)
+	if err := again.s.Restored(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again.runs()
+	again.reads("after the copy")
+	again.sends(room, "from the copy")
+	bob.reads("from the copy")
+}
+
+// TestLegacy: a conversation and a group in the specification's own form, and the rule
+// of releases whose clients read no other.
+func TestLegacy(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t, quintatest.Setting("rocketchat-version", "6.14.0"))
+	alice, bob := meets(t, srv.URL, "alice").runs(), meets(t, srv.URL, "bob").runs()
+	for name, in := range map[string]client.NewRoom{"group": {Name: "new"}, "direct": {Direct: true, Invite: []quinta.UserID{"bob"}}} {
+		if _, err := alice.s.Create(t.Context(), in); !errors.Is(err, rocketchat.ErrOldServer) || quinta.KindOf(err) != quinta.KindForbidden {
+			t.Errorf("%s: got %v, want ErrOldServer", name, err)
+		}
+	}
+	if rooms, err := bob.s.Rooms(t.Context()); err != nil || len(rooms) != 0 {
+		t.Errorf("got %v, %v, want no room", rooms, err)
+	}
+	clear, err := alice.s.Create(t.Context(), client.NewRoom{Name: "open", Clear: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.s.Encrypt(t.Context(), clear); !errors.Is(err, rocketchat.ErrOldServer) {
+		t.Errorf("got %v, want ErrOldServer", err)
+	}
+	if _, err := alice.s.Create(t.Context(), client.NewRoom{Name: "both", Clear: true, Legacy: true}); quinta.KindOf(err) != quinta.KindInvalid {
+		t.Errorf("got %v, want KindInvalid", err)
+	}
+	group, err := alice.s.Create(t.Context(), client.NewRoom{Name: "old", Legacy: true, Invite: []quinta.UserID{"bob"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.sends(group, "in the old form")
+	if m := bob.reads("in the old form"); m.Weakness != quinta.WeakUnauthenticated {
+		t.Errorf("got %q", m.Weakness)
+	}
+	room, err := alice.s.Legacy(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.sends(room, "in the old form, for two")
+	bob.reads("in the old form, for two")
+	// There is a conversation now: it is given again, and answered in its own form.
+	if id, err := bob.s.Create(t.Context(), client.NewRoom{Direct: true, Invite: []quinta.UserID{"alice"}}); id != room || err != nil {
+		t.Errorf("got %q, %v", id, err)
+	}
+	bob.sends(room, "an answer")
+	if m := alice.reads("an answer"); m.Weakness != quinta.WeakLegacy {
+		t.Errorf("got %q, want legacy", m.Weakness)
 	}
 }

@@ -117,7 +117,7 @@ func (c *call) ownKey(id quinta.RoomID) (any, error) {
 // updateShown is updateKey with the subscription that it changed. The keys of
 // another user's subscription are not shown, but for the one that was given.
 func (c *call) updateShown(id quinta.RoomID, user, key string) (shown wire.Subscription, err error) {
-	if _, err := c.updateKey(id, user, key); err != nil {
+	if _, err := c.updateKey(id, user, key, true); err != nil {
 		return shown, err
 	}
 	return shown, c.View(c.ctx, func(tx *db.Tx) error {

@@ -49,7 +49,7 @@ func (s *rcServer) roomKeyCalls() {
 		if err := c.decode(&q); err != nil {
 			return nil, err
 		}
-		_, err := c.updateKey(q.Room, q.User, q.Key)
+		_, err := c.updateKey(q.Room, q.User, q.Key, false)
 		return answer{}, err
 	})
 	s.ddp("e2e.updateGroupKey", func(c *call) (any, error) {
@@ -57,7 +57,7 @@ func (s *rcServer) roomKeyCalls() {
 		if err := c.texts(&rid, &uid, &key); err != nil {
 			return nil, err
 		}
-		_, err := c.updateKey(quinta.RoomID(rid), uid, key)
+		_, err := c.updateKey(quinta.RoomID(rid), uid, key, false)
 		return nil, err
 	})
 	for name, accept := range map[string]bool{"e2e.acceptSuggestedGroupKey": true, "e2e.rejectSuggestedGroupKey": false} {
@@ -109,30 +109,35 @@ func (c *call) setRoomKeyID(id quinta.RoomID, keyID string) error {
 		if r.KeyID != "" {
 			return refused(rocketchat.CodeRoomKeyExists, "the room has a key already")
 		}
-		p, err := getPerson(tx, c.me.ID)
-		if err != nil {
-			return err
-		}
-		if p.Public == "" {
-			return forbidden("set your own keys first")
-		}
-		r.KeyID = keyID
-		if err := r.put(tx); err != nil {
-			return err
-		}
-		members, err := membersOf(tx, id)
-		if err != nil {
-			return err
-		}
-		for _, m := range members {
-			if m.User != c.me.ID {
-				if err := c.mustWait(tx, r, m); err != nil {
-					return err
-				}
+		return c.nameKey(tx, r, keyID)
+	})
+}
+
+// nameKey gives a room its first key; the other members wait for it.
+func (c *call) nameKey(tx *db.Tx, r *roomRow, keyID string) error {
+	p, err := getPerson(tx, c.me.ID)
+	if err != nil {
+		return err
+	}
+	if p.Public == "" {
+		return forbidden("set your own keys first")
+	}
+	r.KeyID = keyID
+	if err := r.put(tx); err != nil {
+		return err
+	}
+	members, err := membersOf(tx, r.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.User != c.me.ID {
+			if err := c.mustWait(tx, r, m); err != nil {
+				return err
 			}
 		}
-		return c.roomChanged(tx, "updated", r)
-	})
+	}
+	return c.roomChanged(tx, "updated", r)
 }
 
 // mustWait puts a member with a public key into the waiting queue.
@@ -149,15 +154,26 @@ func (c *call) mustWait(tx *db.Tx, r *roomRow, m *subRow) error {
 }
 
 // updateKey keeps a wrapped room key: one's own counts at once, that of another
-// member is a suggestion. A user who gets their own leaves the waiting queue.
-func (c *call) updateKey(id quinta.RoomID, user, key string) (sub *subRow, err error) {
-	if _, _, err := rocketchat.SplitWrapped(key); err != nil {
+// member is a suggestion. A user who gets their own leaves the waiting queue. The
+// first key that comes under the draft's name gives the room its key, since the draft
+// has no call of its own for that, and one of another key is refused.
+func (c *call) updateKey(id quinta.RoomID, user, key string, draft bool) (sub *subRow, err error) {
+	keyID, _, err := rocketchat.SplitWrapped(key)
+	if err != nil {
 		return nil, invalid("key is not a wrapped room key")
 	}
 	return sub, c.Update(c.ctx, func(tx *db.Tx) error {
 		r, _, err := c.encryptedRoom(tx, id)
 		if err != nil {
 			return err
+		}
+		if draft && r.KeyID == "" {
+			if err := c.nameKey(tx, r, keyID); err != nil {
+				return err
+			}
+		}
+		if draft && r.KeyID != keyID {
+			return refused(rocketchat.CodeRoomKeyExists, "the room has another key")
 		}
 		if sub, err = getSub(tx, id, user); err != nil {
 			return err

@@ -229,6 +229,21 @@ func TestDraftNames(t *testing.T) {
 		if f := live.method("updateGroupE2EKey", rid, bob.id, wrapped); f["result"].(object)["E2EKey"] != wrapped {
 			t.Errorf("updateGroupE2EKey: got %v", f)
 		}
+		// Another key than the room's is not taken; the first one in a room without a key is.
+		other, err := rocketchat.GenerateRoomKeyV1(testRand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := live.method("updateGroupE2EKey", rid, bob.id, bob.wrap(other, bob)); code(f) != rocketchat.CodeRoomKeyExists {
+			t.Errorf("updateGroupE2EKey with another key: got %v", f)
+		}
+		fresh := bob.post("groups.create", object{"name": "fresh", "members": []string{"alice"}, "extraData": object{"encrypted": true}}).ok().text("group", "_id")
+		if f := live.method("updateGroupE2EKey", fresh, bob.id, bob.wrap(other, bob)); f["error"] != nil {
+			t.Errorf("updateGroupE2EKey in a new room: got %v", f)
+		}
+		if a := bob.get("rooms.info", "roomId", fresh).ok(); a.text("room", "e2eKeyId") != other.ID() {
+			t.Errorf("got %s, want the key to be that of the room", a.raw)
+		}
 		if f := live.method("emptyKeychain"); f["error"] != nil {
 			t.Errorf("emptyKeychain: got %v", f)
 		}

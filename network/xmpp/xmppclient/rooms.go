@@ -53,6 +53,9 @@ func peerOf(op, name string) (quinta.UserID, error) {
 // Create implements client.Talker: conversations of two only.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.RoomID, err error) {
 	const op = "creating a conversation"
+	if err := client.RefuseLegacy(op, in); err != nil {
+		return "", err
+	}
 	switch {
 	case in.Clear:
 		return "", quinta.E(quinta.KindInvalid, op, "this network has no conversations in clear")
