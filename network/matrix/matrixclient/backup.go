@@ -30,18 +30,10 @@ const (
 	keyBackup  = "link/backup"
 )
 
-// A version is a backup as the server describes it.
-type version struct {
-	Version   string          `json:"version"`
-	Algorithm string          `json:"algorithm"`
-	AuthData  json.RawMessage `json:"auth_data"`
-	Count     int             `json:"count"`
-}
-
 // backup returns the server's current backup, or nil if there is none.
-func (s *Session) backup(ctx context.Context) (*version, error) {
+func (s *Session) backup(ctx context.Context) (*wire.BackupVersion, error) {
 	const op = "looking for the key backup"
-	var v version
+	var v wire.BackupVersion
 	err := s.link.ask(ctx, op, http.MethodGet, path("room_keys", "version"), nil, &v)
 	if quinta.KindOf(err) == quinta.KindNotFound {
 		return nil, nil
@@ -65,14 +57,14 @@ func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	if errors.Is(err, errNotOurs) {
 		err = nil
 	}
-	return client.BackupInfo{Exists: true, Keys: v.Count, Unlocked: !k.IsZero()}, err
+	return client.BackupInfo{Exists: true, Keys: int(v.Count), Unlocked: !k.IsZero()}, err
 }
 
 var errNotOurs = errors.New("the key backup is not the one whose key is here")
 
 // backupKey returns the private key of a backup if this device has it. That
 // the key was typed in or made here is what makes the backup the right one.
-func (s *Session) backupKey(ctx context.Context, v *version) (k key.BackupPrivate, err error) {
+func (s *Session) backupKey(ctx context.Context, v *wire.BackupVersion) (k key.BackupPrivate, err error) {
 	if err := s.look(ctx, func(tx e2ee.Tx) error {
 		k, err = s.machine.BackupKey(tx)
 		return err
@@ -86,11 +78,11 @@ func (s *Session) backupKey(ctx context.Context, v *version) (k key.BackupPrivat
 }
 
 // matchesBackup returns nil if k is the private key of a backup.
-func matchesBackup(v *version, k key.BackupPrivate) error {
+func matchesBackup(v *wire.BackupVersion, k key.BackupPrivate) error {
 	if v.Algorithm != backupAlgorithm {
 		return errNotOurs
 	}
-	auth, err := keybackup.ParseAuthData(v.AuthData)
+	auth, err := keybackup.ParseAuthData(v.Auth)
 	if err != nil {
 		return err
 	}
@@ -126,7 +118,7 @@ func (s *Session) CreateBackupBy(ctx context.Context, in client.NewBackup) (clie
 
 // mayReplaceStorage refuses a new recovery key under which less would be kept
 // than under the present one.
-func (s *Session) mayReplaceStorage(ctx context.Context, v *version, reset bool) error {
+func (s *Session) mayReplaceStorage(ctx context.Context, v *wire.BackupVersion, reset bool) error {
 	const op = "making a key backup"
 	if reset {
 		return nil
@@ -158,7 +150,7 @@ const keyNewBackup = "link/newbackup"
 // ownBackup returns the key of the backup that this device uses, and makes one
 // if there is none or anew is set. The key is kept before the server hears of
 // it, so that no backup is ever made whose key nobody has.
-func (s *Session) ownBackup(ctx context.Context, v *version, anew bool) (key.BackupPrivate, error) {
+func (s *Session) ownBackup(ctx context.Context, v *wire.BackupVersion, anew bool) (key.BackupPrivate, error) {
 	const op = "making a key backup"
 	if v != nil && !anew {
 		k, err := s.backupKey(ctx, v)
@@ -199,10 +191,10 @@ func (s *Session) ownBackup(ctx context.Context, v *version, anew bool) (key.Bac
 			return k, fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	made := version{}
-	in := map[string]any{"algorithm": backupAlgorithm, "auth_data": json.RawMessage(signed)}
+	var made wire.BackupMade
+	in := wire.Backup{Algorithm: backupAlgorithm, Auth: signed}
 	if v != nil && matchesBackup(v, k) == nil {
-		made = *v // made before an interruption
+		made.Version = v.Version // made before an interruption
 	} else if err := s.link.ask(ctx, op, http.MethodPost, path("room_keys", "version"), in, &made); err != nil {
 		return k, err
 	}
@@ -285,18 +277,9 @@ func (s *Session) save(ctx context.Context) error {
 	}
 }
 
-// backedRooms is the body of room_keys/keys.
-type backedRooms struct {
-	Rooms map[quinta.RoomID]backedSessions `json:"rooms"`
-}
-
-type backedSessions struct {
-	Sessions map[string]keybackup.Entry `json:"sessions"`
-}
-
 func (s *Session) savePart(ctx context.Context, version string, to key.BackupPublic, part []matrix.Backup) error {
 	const op = "saving keys"
-	body := backedRooms{Rooms: map[quinta.RoomID]backedSessions{}}
+	body := wire.RoomKeys[keybackup.Entry]{Rooms: map[quinta.RoomID]wire.SessionKeys[keybackup.Entry]{}}
 	for _, b := range part {
 		e, err := keybackup.Seal(s.env.Rand, to, b.Session, b.Verified)
 		if err != nil {
@@ -304,7 +287,7 @@ func (s *Session) savePart(ctx context.Context, version string, to key.BackupPub
 		}
 		room := quinta.RoomID(b.Session.RoomID)
 		if body.Rooms[room].Sessions == nil {
-			body.Rooms[room] = backedSessions{map[string]keybackup.Entry{}}
+			body.Rooms[room] = wire.SessionKeys[keybackup.Entry]{Sessions: map[string]keybackup.Entry{}}
 		}
 		body.Rooms[room].Sessions[b.Session.SessionID] = e
 	}
@@ -339,7 +322,7 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 		}
 		return 0, quinta.E(quinta.KindNotFound, op, "the account has no key backup")
 	}
-	auth, err := keybackup.ParseAuthData(v.AuthData)
+	auth, err := keybackup.ParseAuthData(v.Auth)
 	if err != nil || v.Algorithm != backupAlgorithm {
 		return 0, quinta.E(quinta.KindInvalid, op, "the backup has a form that is not supported")
 	}
@@ -382,11 +365,7 @@ func (s *Session) restore(ctx context.Context, version string, k key.BackupPriva
 	if err != nil {
 		return 0, err
 	}
-	var all struct {
-		Rooms map[quinta.RoomID]struct {
-			Sessions map[string]json.RawMessage `json:"sessions"`
-		} `json:"rooms"`
-	}
+	var all wire.RoomKeys[json.RawMessage]
 	if err := a.decode(op, &all); err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/keyexport"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/network/internal/seat"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 const (
@@ -138,8 +139,8 @@ func (s *Session) adoptBackup(ctx context.Context) error {
 
 // signedBackup reports whether the own master key, which this device knows to
 // be the right one, signed a backup.
-func (s *Session) signedBackup(ctx context.Context, v *version) (bool, error) {
-	auth, err := keybackup.ParseAuthData(v.AuthData)
+func (s *Session) signedBackup(ctx context.Context, v *wire.BackupVersion) (bool, error) {
+	auth, err := keybackup.ParseAuthData(v.Auth)
 	if err != nil {
 		return false, nil
 	}
@@ -190,7 +191,7 @@ func (s *Session) noteBackup(ctx context.Context, locked bool) error {
 // fetchWaiting looks in the backup for the keys that messages wait for, each
 // once in a while.
 func (s *Session) fetchWaiting(ctx context.Context, waiting map[quinta.RoomID][]string) error {
-	var v *version
+	var v *wire.BackupVersion
 	n := 0
 	for room, ids := range waiting {
 		for _, id := range ids {
@@ -232,7 +233,7 @@ func (s *Session) dueAgain(ctx context.Context, place string) (due bool, err err
 }
 
 // fetchKey looks for one session in the backup.
-func (s *Session) fetchKey(ctx context.Context, v *version, room quinta.RoomID, id string) error {
+func (s *Session) fetchKey(ctx context.Context, v *wire.BackupVersion, room quinta.RoomID, id string) error {
 	k, err := s.backupKey(ctx, v)
 	if err != nil || k.IsZero() {
 		return err

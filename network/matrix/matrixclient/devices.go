@@ -41,13 +41,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 	if !own {
 		return out, nil
 	}
-	var list struct {
-		Devices []struct {
-			ID   quinta.DeviceID `json:"device_id"`
-			Name string          `json:"display_name"`
-			Seen int64           `json:"last_seen_ts"`
-		} `json:"devices"`
-	}
+	var list wire.DeviceList
 	if err := s.link.ask(ctx, op, http.MethodGet, path("devices"), nil, &list); err != nil {
 		return nil, err
 	}
@@ -60,7 +54,9 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 			i = len(out)
 			out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Own: true, Self: d.ID == s.account.Device})
 		}
-		out[i].Name = printable.Line(d.Name)
+		if d.Name != nil {
+			out[i].Name = printable.Line(*d.Name)
+		}
 		if d.Seen > 0 {
 			out[i].Seen = time.UnixMilli(d.Seen)
 		}
@@ -98,7 +94,7 @@ func (s *Session) refresh(ctx context.Context, user quinta.UserID) error {
 // Rename implements client.DeviceJudge.
 func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) error {
 	const op = "naming a device"
-	if err := s.link.ask(ctx, op, http.MethodPut, path("devices", string(id)), map[string]string{"display_name": name}, nil); err != nil {
+	if err := s.link.ask(ctx, op, http.MethodPut, path("devices", string(id)), wire.DeviceName{Name: &name}, nil); err != nil {
 		return err
 	}
 	if id != s.account.Device {
@@ -114,19 +110,23 @@ func (s *Session) Rename(ctx context.Context, id quinta.DeviceID, name string) e
 // SignOut implements client.DeviceJudge.
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
 	const op = "signing a device out"
-	return s.link.interact(ctx, op, map[string]any{}, request{method: http.MethodDelete, path: path("devices", string(id))}, s.withPassword(password), nil)
+	return s.link.interact(ctx, op, interaction{
+		request: request{method: http.MethodDelete, path: path("devices", string(id))},
+		body:    func(a *wire.Auth) any { return wire.WithAuth{Auth: a} },
+		with:    s.withPassword(password),
+	}, nil)
 }
 
 // withPassword answers the stages that a password or nothing is enough for.
-func (s *Session) withPassword(password client.Secret) func(stage string) map[string]any {
-	return func(stage string) map[string]any {
+func (s *Session) withPassword(password client.Secret) func(stage string) *wire.Auth {
+	return func(stage string) *wire.Auth {
 		switch {
-		case stage == stageDummy:
-			return map[string]any{}
-		case stage == stagePassword && !password.Empty():
-			return map[string]any{
-				"identifier": map[string]string{"type": "m.id.user", "user": string(s.account.User)},
-				"password":   password.Reveal(),
+		case stage == wire.StageDummy:
+			return &wire.Auth{}
+		case stage == wire.StagePassword && !password.Empty():
+			return &wire.Auth{
+				Identifier: wire.Identifier{Type: wire.IdentifierUser, User: string(s.account.User)},
+				Password:   password.Reveal(),
 			}
 		}
 		return nil

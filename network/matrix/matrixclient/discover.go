@@ -47,10 +47,7 @@ func (c *conn) features(ctx context.Context) (*features, error) {
 	if err != nil {
 		return nil, err
 	}
-	var v struct {
-		Versions []string        `json:"versions"`
-		Unstable map[string]bool `json:"unstable_features"`
-	}
+	var v wire.Versions
 	if err := a.decode(op, &v); err != nil {
 		return nil, err
 	}
@@ -176,16 +173,12 @@ func wellKnown(ctx context.Context, rt http.RoundTripper, site string, now func(
 	if err != nil {
 		return "", err
 	}
-	var v struct {
-		Home struct {
-			BaseURL string `json:"base_url"`
-		} `json:"m.homeserver"`
-	}
+	var v wire.WellKnown
 	if err := a.decode(op, &v); err != nil {
 		return "", err
 	}
-	if v.Home.BaseURL == "" {
+	if v.Homeserver.BaseURL == "" {
 		return "", quinta.E(quinta.KindMalformed, op, "it names no homeserver")
 	}
-	return dial.CheckBase(v.Home.BaseURL)
+	return dial.CheckBase(v.Homeserver.BaseURL)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/internal/printable"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 var _ client.Doctor = (*Session)(nil)
@@ -124,7 +125,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 			Keys map[string]string `json:"keys"`
 		} `json:"device_keys"`
 	}
-	ask := map[string]any{"device_keys": map[quinta.UserID][]quinta.DeviceID{s.account.User: {}}}
+	ask := wire.KeyQuery{Devices: map[quinta.UserID][]quinta.DeviceID{s.account.User: {}}}
 	if err := s.link.ask(ctx, "asking for this device's keys", http.MethodPost, path("keys", "query"), ask, &listed); err != nil {
 		return client.Finding{Name: name}, err
 	}
@@ -142,13 +143,11 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 // examineOneTimeKeys asks how many one-time keys are left.
 func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error) {
 	const name = "one-time-keys"
-	var left struct {
-		Counts map[string]int `json:"one_time_key_counts"`
-	}
+	var left wire.KeyCounts
 	if err := s.link.ask(ctx, "counting one-time keys", http.MethodPost, path("keys", "upload"), struct{}{}, &left); err != nil {
 		return client.Finding{Name: name}, err
 	}
-	n := left.Counts["signed_curve25519"]
+	n := left.OneTime["signed_curve25519"]
 	if n == 0 {
 		return bad(name, "there are none: users who have never written to this device cannot start now", "run it once: new ones are uploaded"), nil
 	}

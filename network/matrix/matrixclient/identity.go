@@ -107,7 +107,7 @@ func (s *Session) settle(ctx context.Context, op string) error {
 // A proof is how users prove who they are while their identity is uploaded, and
 // why the server did not take it.
 type proof struct {
-	with    func(stage string) map[string]any
+	with    func(stage string) *wire.Auth
 	refused error
 }
 
@@ -118,16 +118,23 @@ func (l *link) uploadIdentity(ctx context.Context, op string, req matrix.Req) (m
 	if err := json.Unmarshal(req.Body, &keys); err != nil {
 		return matrix.Ans{}, &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
 	}
-	body := map[string]any{}
+	// The keys go out as the machine wrote them.
+	all := map[string]any{}
 	for name, raw := range keys {
-		body[name] = raw
+		all[name] = raw
+	}
+	body := func(a *wire.Auth) any {
+		if a != nil {
+			all["auth"] = a
+		}
+		return all
 	}
 	p := l.prove.Load()
-	with := func(string) map[string]any { return nil }
+	with := func(string) *wire.Auth { return nil }
 	if p != nil {
 		with = p.with
 	}
-	err := l.interact(ctx, op, body, request{method: req.Method, path: req.Path}, with, nil)
+	err := l.interact(ctx, op, interaction{request: request{method: req.Method, path: req.Path}, body: body, with: with}, nil)
 	if err == nil {
 		return matrix.Ans{Body: []byte("{}")}, nil
 	}

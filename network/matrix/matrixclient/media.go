@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/attachment"
 	"github.com/quinta-chat/quinta/network/internal/dial"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 const (
@@ -111,9 +112,7 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType st
 	if err != nil {
 		return "", dial.Broken(ctx, op, err)
 	}
-	var v struct {
-		URI string `json:"content_uri"`
-	}
+	var v wire.Upload
 	if err := (answer{body: b}).decode(op, &v); err != nil {
 		return "", err
 	}

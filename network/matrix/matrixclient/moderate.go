@@ -24,9 +24,9 @@ func (s *Session) Kick(ctx context.Context, room quinta.RoomID, user quinta.User
 	if _, _, ok := wire.SplitUserID(user); !ok {
 		return quinta.E(quinta.KindInvalid, op, "a user is named @name:server")
 	}
-	body := map[string]any{"user_id": user}
+	body := wire.MemberChange{User: &user}
 	if reason != "" {
-		body["reason"] = reason
+		body.Reason = &reason
 	}
 	if err := s.link.ask(ctx, op, http.MethodPost, path("rooms", string(room), "kick"), body, nil); err != nil {
 		return err

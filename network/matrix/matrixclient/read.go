@@ -14,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/network/internal/seat"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 var _ client.Reader = (*Session)(nil)
@@ -68,10 +69,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int, quiet
 	if err != nil {
 		return 0, false, err
 	}
-	var v struct {
-		Chunk []json.RawMessage `json:"chunk"`
-		End   string            `json:"end"`
-	}
+	var v wire.Messages[json.RawMessage]
 	if err := a.decode(op, &v); err != nil {
 		return 0, false, err
 	}

@@ -101,46 +101,49 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	if err := client.RefuseLegacy(op, in); err != nil {
 		return "", err
 	}
-	body := map[string]any{"preset": "private_chat", "visibility": "private"}
-	if in.Direct {
-		body["preset"], body["is_direct"] = "trusted_private_chat", true
-	}
-	for name, v := range map[string]string{"name": in.Name, "topic": in.Topic} {
-		if v != "" {
-			body[name] = v
-		}
-	}
-	if len(in.Invite) > 0 {
-		body["invite"] = in.Invite
-	}
-	if !in.Clear {
-		body["initial_state"] = []map[string]any{{"type": "m.room.encryption", "state_key": "", "content": map[string]string{"algorithm": "m.megolm.v1.aes-sha2"}}}
-	}
-	var out struct {
-		ID quinta.RoomID `json:"room_id"`
-	}
-	if err := s.link.ask(ctx, op, http.MethodPost, path("createRoom"), body, &out); err != nil {
+	var out wire.RoomAnswer
+	if err := s.link.ask(ctx, op, http.MethodPost, path("createRoom"), newRoom(in), &out); err != nil {
 		return "", err
 	}
-	if !validID(string(out.ID)) {
+	if !validID(string(out.Room)) {
 		return "", quinta.E(quinta.KindMalformed, op, "the server's answer names no room")
 	}
 	if err := s.st.Update(ctx, func(tx e2ee.Tx) error {
-		r, err := loadRoom(tx, out.ID)
+		r, err := loadRoom(tx, out.Room)
 		if err != nil {
 			return err
 		}
 		r.Encrypted, r.Direct, r.Begun = r.Encrypted || !in.Clear, in.Direct, true
-		return seat.Store(tx, keyRoom+string(out.ID), r)
+		return seat.Store(tx, keyRoom+string(out.Room), r)
 	}); err != nil {
-		return out.ID, err
+		return out.Room, err
 	}
 	if in.Direct && len(in.Invite) == 1 {
-		if err := s.noteDirect(ctx, in.Invite[0], out.ID); err != nil {
-			return out.ID, err
+		if err := s.noteDirect(ctx, in.Invite[0], out.Room); err != nil {
+			return out.Room, err
 		}
 	}
-	return out.ID, s.runner.Wait(ctx, op, s.joined(out.ID))
+	return out.Room, s.runner.Wait(ctx, op, s.joined(out.Room))
+}
+
+// newRoom is the request for a room: encrypted from its beginning, unless it
+// is to be in clear.
+func newRoom(in client.NewRoom) wire.NewRoom {
+	q := wire.NewRoom{Preset: wire.PresetPrivate, Visibility: "private", Invite: in.Invite, Direct: in.Direct}
+	if in.Direct {
+		q.Preset = wire.PresetTrusted
+	}
+	if in.Name != "" {
+		q.Name = &in.Name
+	}
+	if in.Topic != "" {
+		q.Topic = &in.Topic
+	}
+	if !in.Clear {
+		typ := "m.room.encryption"
+		q.Initial = []wire.InitialEvent{{Type: &typ, Content: json.RawMessage(`{"algorithm":"m.megolm.v1.aes-sha2"}`)}}
+	}
+	return q
 }
 
 // joined is the condition that a room is there and its encryption is known.
@@ -181,7 +184,7 @@ func (s *Session) noteDirect(ctx context.Context, with quinta.UserID, room quint
 
 // Invite implements client.Talker.
 func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
-	return s.link.ask(ctx, "inviting", http.MethodPost, path("rooms", string(room), "invite"), map[string]any{"user_id": user}, nil)
+	return s.link.ask(ctx, "inviting", http.MethodPost, path("rooms", string(room), "invite"), wire.MemberChange{User: &user}, nil)
 }
 
 // Join implements client.Talker. It returns when the room is there for Send.
@@ -190,16 +193,14 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 	if room == "" || len(room) > wire.MaxID {
 		return "", quinta.E(quinta.KindInvalid, op, "a room has an id like !id:server or a name like #name:server")
 	}
-	var out struct {
-		ID quinta.RoomID `json:"room_id"`
-	}
+	var out wire.RoomAnswer
 	if err := s.link.ask(ctx, op, http.MethodPost, path("join", room), struct{}{}, &out); err != nil {
 		return "", err
 	}
-	if !validID(string(out.ID)) || strings.HasPrefix(room, "!") && string(out.ID) != room {
+	if !validID(string(out.Room)) || strings.HasPrefix(room, "!") && string(out.Room) != room {
 		return "", quinta.E(quinta.KindMalformed, op, "the server's answer names another room, or none")
 	}
-	return out.ID, s.runner.Wait(ctx, op, s.joined(out.ID))
+	return out.Room, s.runner.Wait(ctx, op, s.joined(out.Room))
 }
 
 // Leave implements client.Talker; it also turns an invitation down.

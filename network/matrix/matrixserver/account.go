@@ -1,7 +1,6 @@
 package matrixserver
 
 import (
-	"encoding/json"
 	"net/http"
 
 	"github.com/quinta-chat/quinta/network/matrix/wire"
@@ -25,14 +24,14 @@ func (c *call) getWhoami() (any, error) {
 // postPassword: "POST /account/password".
 func (c *call) postPassword() (any, error) {
 	var q struct {
-		Auth     json.RawMessage `json:"auth"`
-		Password *string         `json:"new_password"`
-		Logout   *bool           `json:"logout_devices"`
+		wire.WithAuth
+		Password *string `json:"new_password"`
+		Logout   *bool   `json:"logout_devices"`
 	}
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	if err := c.interact(q.Auth, "password", stagePassword); err != nil {
+	if err := c.interact(q.Auth, "password", wire.StagePassword); err != nil {
 		return nil, err
 	}
 	if q.Password == nil {
@@ -55,13 +54,11 @@ func (c *call) postPassword() (any, error) {
 
 // postDeactivate: "POST /account/deactivate".
 func (c *call) postDeactivate() (any, error) {
-	var q struct {
-		Auth json.RawMessage `json:"auth"`
-	}
+	var q wire.WithAuth
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	if err := c.interact(q.Auth, "deactivate", stagePassword); err != nil {
+	if err := c.interact(q.Auth, "deactivate", wire.StagePassword); err != nil {
 		return nil, err
 	}
 	return map[string]string{"id_server_unbind_result": "no-support"}, c.Update(c.ctx(), func(tx *db.Tx) error {

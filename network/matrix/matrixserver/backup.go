@@ -1,7 +1,6 @@
 package matrixserver
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -24,14 +23,9 @@ func (s *homeserver) backupCalls() {
 // maxAuthData bounds what devices need to know of a backup, in bytes.
 const maxAuthData = 64 << 10
 
-// A backupInfo is the body of a call that makes or changes a version.
-type backupInfo struct {
-	algorithm string
-	auth      []byte
-	version   string
-}
-
-func (c *call) backupInfo() (*backupInfo, error) {
+// backupInfo reads the body of a call that makes or changes a version. The
+// data are kept as they stand in it.
+func (c *call) backupInfo() (*wire.Backup, error) {
 	body, err := c.object()
 	if err != nil {
 		return nil, err
@@ -40,19 +34,19 @@ func (c *call) backupInfo() (*backupInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &backupInfo{auth: field(ms, "auth_data")}
+	q := &wire.Backup{Auth: field(ms, "auth_data")}
 	var ok bool
-	if q.algorithm, ok = text(field(ms, "algorithm")); !ok || q.algorithm == "" || len(q.algorithm) > wire.MaxID {
+	if q.Algorithm, ok = text(field(ms, "algorithm")); !ok || q.Algorithm == "" || len(q.Algorithm) > wire.MaxID {
 		return nil, badJSON("algorithm must be a text")
 	}
-	if kind(q.auth) != '{' {
+	if kind(q.Auth) != '{' {
 		return nil, badJSON("auth_data must be a JSON object")
 	}
-	if len(q.auth) > maxAuthData {
+	if len(q.Auth) > maxAuthData {
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "auth_data is too large")
 	}
 	if raw := field(ms, "version"); raw != nil {
-		if q.version, ok = text(raw); !ok {
+		if q.Version, ok = text(raw); !ok {
 			return nil, badJSON("version must be a text")
 		}
 	}
@@ -67,22 +61,17 @@ func (c *call) postBackup() (any, error) {
 	}
 	var version int64
 	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
-		version, err = vault.NewBackup(tx, network, c.user, q.algorithm, q.auth)
+		version, err = vault.NewBackup(tx, network, c.user, q.Algorithm, q.Auth)
 		return err
 	})
-	return map[string]string{"version": strconv.FormatInt(version, 10)}, err
+	return wire.BackupMade{Version: strconv.FormatInt(version, 10)}, err
 }
 
-type backupAnswer struct {
-	Algorithm string          `json:"algorithm"`
-	Auth      json.RawMessage `json:"auth_data"`
-	Count     int64           `json:"count"`
-	Etag      string          `json:"etag"`
-	Version   string          `json:"version"`
-}
-
-func backupRow(b vault.Backup) backupAnswer {
-	return backupAnswer{b.Algorithm, b.Auth, b.Count, strconv.FormatInt(b.Etag, 10), strconv.FormatInt(b.Version, 10)}
+func backupRow(b vault.Backup) wire.BackupVersion {
+	return wire.BackupVersion{
+		Backup: wire.Backup{Algorithm: b.Algorithm, Auth: b.Auth, Version: strconv.FormatInt(b.Version, 10)},
+		Count:  b.Count, Etag: strconv.FormatInt(b.Etag, 10),
+	}
 }
 
 // getLatestBackup: "GET /room_keys/version".
@@ -129,7 +118,7 @@ func (c *call) putBackup() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.version != "" && q.version != c.path("version") {
+	if q.Version != "" && q.Version != c.path("version") {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the version in the body is another one")
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
@@ -137,10 +126,10 @@ func (c *call) putBackup() (any, error) {
 		if err != nil {
 			return err
 		}
-		if b.Algorithm != q.algorithm {
+		if b.Algorithm != q.Algorithm {
 			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the algorithm of a backup does not change")
 		}
-		return vault.SetBackupAuth(tx, network, c.user, version, q.auth)
+		return vault.SetBackupAuth(tx, network, c.user, version, q.Auth)
 	})
 }
 

@@ -2,7 +2,6 @@ package matrixserver
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -120,7 +119,7 @@ type deviceSigning map[string]*crossSigningKey
 // usages are the cross-signing keys in the order in which they are treated.
 var usages = []string{usageMaster, usageSelf, usageUser}
 
-func (c *call) deviceSigning() (deviceSigning, json.RawMessage, error) {
+func (c *call) deviceSigning() (deviceSigning, *wire.Auth, error) {
 	body, err := c.object()
 	if err != nil {
 		return nil, nil, err
@@ -140,7 +139,13 @@ func (c *call) deviceSigning() (deviceSigning, json.RawMessage, error) {
 	if len(q) == 0 {
 		return nil, nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "no key was sent")
 	}
-	return q, field(ms, "auth"), nil
+	var auth *wire.Auth
+	if raw := field(ms, "auth"); raw != nil {
+		if err := decode(raw, &auth); err != nil {
+			return nil, nil, err
+		}
+	}
+	return q, auth, nil
 }
 
 // operation names just these keys, for user-interactive authentication.
@@ -227,7 +232,7 @@ func (c *call) postDeviceSigning() (any, error) {
 			return empty{}, nil
 		}
 		if stored[usageMaster] != nil && !proven {
-			if err := c.interact(auth, q.operation(), stagePassword); err != nil {
+			if err := c.interact(auth, q.operation(), wire.StagePassword); err != nil {
 				return nil, err
 			}
 			proven = true

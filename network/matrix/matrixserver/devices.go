@@ -1,7 +1,6 @@
 package matrixserver
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,16 +19,9 @@ func (s *homeserver) deviceCalls() {
 	s.client(http.MethodPost, "/delete_devices", endpoint{handle: (*call).postDeleteDevices})
 }
 
-// deviceRow is a device as its owner sees it.
-type deviceRow struct {
-	ID       quinta.DeviceID `json:"device_id"`
-	Name     *string         `json:"display_name,omitempty"`
-	SeenAddr string          `json:"last_seen_ip,omitempty"`
-	Seen     int64           `json:"last_seen_ts,omitempty"`
-}
-
-func rowOf(d device.Device) deviceRow {
-	r := deviceRow{ID: d.ID, SeenAddr: d.SeenAddr, Seen: d.Seen}
+// rowOf is a device as its owner sees it.
+func rowOf(d device.Device) wire.Device {
+	r := wire.Device{ID: d.ID, SeenAddr: d.SeenAddr, Seen: d.Seen}
 	if d.HasName {
 		r.Name = &d.Name
 	}
@@ -38,7 +30,7 @@ func rowOf(d device.Device) deviceRow {
 
 // getDevices: "GET /devices".
 func (c *call) getDevices() (any, error) {
-	rows := []deviceRow{}
+	rows := []wire.Device{}
 	err := c.View(c.ctx(), func(tx *db.Tx) error {
 		ds, err := device.List(tx, network, c.user)
 		for _, d := range ds {
@@ -46,7 +38,7 @@ func (c *call) getDevices() (any, error) {
 		}
 		return err
 	})
-	return map[string]any{"devices": rows}, err
+	return wire.DeviceList{Devices: rows}, err
 }
 
 // getDevice: "GET /devices/{deviceId}".
@@ -64,9 +56,7 @@ const maxDeviceName = 1024
 
 // putDevice: "PUT /devices/{deviceId}".
 func (c *call) putDevice() (any, error) {
-	var q struct {
-		Name *string `json:"display_name"`
-	}
+	var q wire.DeviceName
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
@@ -111,14 +101,12 @@ func (c *call) postDeleteDevices() (any, error) {
 // deleteAfterAuth removes devices once the user has given their password for
 // just these.
 func (c *call) deleteAfterAuth(ids []string) (any, error) {
-	var q struct {
-		Auth json.RawMessage `json:"auth"`
-	}
+	var q wire.WithAuth
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
 	slices.Sort(ids)
-	if err := c.interact(q.Auth, "delete devices "+strings.Join(ids, "\n"), stagePassword); err != nil {
+	if err := c.interact(q.Auth, "delete devices "+strings.Join(ids, "\n"), wire.StagePassword); err != nil {
 		return nil, err
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {

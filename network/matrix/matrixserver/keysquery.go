@@ -24,17 +24,10 @@ const (
 	usageUser   = "user_signing"
 )
 
-// A keyQuery is the body of "POST /keys/query". An empty list of devices asks
-// for all.
-type keyQuery struct {
-	Devices map[quinta.UserID][]quinta.DeviceID `json:"device_keys"`
-	Timeout *int64                              `json:"timeout"`
-}
-
 // postKeysQuery: "POST /keys/query". The keys go out as they are stored, with
 // the name of the device added.
 func (c *call) postKeysQuery() (any, error) {
-	var q keyQuery
+	var q wire.KeyQuery
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}

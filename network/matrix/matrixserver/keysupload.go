@@ -70,7 +70,7 @@ func (c *call) postKeysUpload() (any, error) {
 	if _, ok := counts[defaultAlgorithm]; !ok {
 		counts[defaultAlgorithm] = 0
 	}
-	return map[string]any{"one_time_key_counts": counts}, nil
+	return wire.KeyCounts{OneTime: counts}, nil
 }
 
 // postKeysUploadOf: the form of "POST /keys/upload" that names the device.

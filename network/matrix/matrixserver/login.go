@@ -24,32 +24,23 @@ func (s *homeserver) loginCalls() {
 
 // getLogin: "GET /login".
 func (c *call) getLogin() (any, error) {
-	return map[string]any{"flows": []map[string]string{{"type": stagePassword}}}, nil
-}
-
-type loginRequest struct {
-	Type       string     `json:"type"`
-	Identifier identifier `json:"identifier"`
-	User       string     `json:"user"`
-	Password   string     `json:"password"`
-	DeviceID   *string    `json:"device_id"`
-	DeviceName *string    `json:"initial_device_display_name"`
+	return wire.LoginFlows{Flows: []wire.LoginFlow{{Type: wire.StagePassword}}}, nil
 }
 
 // postLogin: "POST /login".
 func (c *call) postLogin() (any, error) {
-	var q loginRequest
+	var q wire.Login
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
-	if q.Type != stagePassword {
+	if q.Type != wire.StagePassword {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of login is not offered")
 	}
 	user := q.Identifier.User
 	switch {
 	case q.Identifier.Type == "" && user == "":
 		user = q.User
-	case q.Identifier.Type != "m.id.user":
+	case q.Identifier.Type != wire.IdentifierUser:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of identifier is not known")
 	}
 	if user == "" {
@@ -84,13 +75,6 @@ func (c *call) checkPassword(by incoming.By, name account.Name, password string)
 	return limited(wait)
 }
 
-type loginAnswer struct {
-	UserID      quinta.UserID   `json:"user_id"`
-	AccessToken string          `json:"access_token,omitempty"`
-	DeviceID    quinta.DeviceID `json:"device_id,omitempty"`
-	HomeServer  string          `json:"home_server"`
-}
-
 // openDevice gives the account a device, new or known, with one new token. A
 // known device keeps its keys and loses its older tokens. before, if not nil,
 // runs first in the same transaction.
@@ -106,7 +90,7 @@ func (c *call) openDevice(name account.Name, id, display *string, before func(*d
 			return nil, err
 		}
 	}
-	a := loginAnswer{UserID: user, DeviceID: dev, HomeServer: c.Core.Name}
+	a := wire.LoginAnswer{User: user, Device: dev, HomeServer: c.Core.Name}
 	err = c.Update(c.ctx(), func(tx *db.Tx) (err error) {
 		if before != nil {
 			if err := before(tx); err != nil {
@@ -125,7 +109,7 @@ func (c *call) openDevice(name account.Name, id, display *string, before func(*d
 				return err
 			}
 		}
-		if a.AccessToken, err = device.NewToken(tx, c.Rand, network, user, dev); err != nil {
+		if a.Token, err = device.NewToken(tx, c.Rand, network, user, dev); err != nil {
 			return err
 		}
 		return c.deviceAdded(tx, user, dev, fresh)

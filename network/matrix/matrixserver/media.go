@@ -72,7 +72,7 @@ func (c *call) postUpload() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"content_uri": c.uri(b.ID)}, nil
+	return wire.Upload{URI: c.uri(b.ID)}, nil
 }
 
 // postCreate: "POST /_matrix/media/v1/create".
@@ -92,7 +92,7 @@ func (c *call) postCreate() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"content_uri": c.uri(id), "unused_expires_at": expires}, nil
+	return wire.Upload{URI: c.uri(id), Expires: expires}, nil
 }
 
 // putUpload: "PUT /_matrix/media/v3/upload/{serverName}/{mediaId}".

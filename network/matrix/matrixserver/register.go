@@ -2,7 +2,6 @@ package matrixserver
 
 import (
 	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,19 +21,10 @@ func (s *homeserver) registerCalls() {
 	s.at(http.MethodGet, "/_matrix/client/v1/register/m.login.registration_token/validity", endpoint{open: true, handle: (*call).getTokenValidity})
 }
 
-type registerRequest struct {
-	Auth         json.RawMessage `json:"auth"`
-	Username     *string         `json:"username"`
-	Password     *string         `json:"password"`
-	DeviceID     *string         `json:"device_id"`
-	DeviceName   *string         `json:"initial_device_display_name"`
-	InhibitLogin bool            `json:"inhibit_login"`
-}
-
 // postRegister: "POST /register". What is wrong with the name is said before
 // the authentication begins.
 func (c *call) postRegister() (any, error) {
-	var q registerRequest
+	var q wire.Registration
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
@@ -48,9 +38,9 @@ func (c *call) postRegister() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	stages := []string{stageDummy}
+	stages := []string{wire.StageDummy}
 	if c.Registration == server.RegistrationInvite {
-		stages = []string{stageToken}
+		stages = []string{wire.StageToken}
 	}
 	if err := c.interact(q.Auth, "register", stages...); err != nil {
 		return nil, err
@@ -67,11 +57,7 @@ func (c *call) postRegister() (any, error) {
 	}
 	create := func(tx *db.Tx) error {
 		if c.Registration == server.RegistrationInvite {
-			var a authData
-			if err := decode(q.Auth, &a); err != nil {
-				return err
-			}
-			if err := account.UseInvite(tx, a.Token); err != nil {
+			if err := account.UseInvite(tx, q.Auth.Token); err != nil {
 				return err
 			}
 		}
@@ -83,7 +69,7 @@ func (c *call) postRegister() (any, error) {
 	}
 	if q.InhibitLogin {
 		user := wire.UserID(string(name), c.Core.Name)
-		return loginAnswer{UserID: user, HomeServer: c.Core.Name}, c.Update(c.ctx(), create)
+		return wire.LoginAnswer{User: user, HomeServer: c.Core.Name}, c.Update(c.ctx(), create)
 	}
 	return c.openDevice(name, q.DeviceID, q.DeviceName, create)
 }

@@ -31,29 +31,6 @@ const (
 // rateCreate bounds how many rooms one user makes.
 var rateCreate = server.Rate{Every: 10 * time.Second, Burst: 30}
 
-// A creation is the body of createRoom.
-type creation struct {
-	Visibility string          `json:"visibility"`
-	AliasName  string          `json:"room_alias_name"`
-	Name       *string         `json:"name"`
-	Topic      *string         `json:"topic"`
-	Invite     []quinta.UserID `json:"invite"`
-	Invite3PID []any           `json:"invite_3pid"`
-	Version    *string         `json:"room_version"`
-	Create     json.RawMessage `json:"creation_content"`
-	Initial    []initialEvent  `json:"initial_state"`
-	Preset     string          `json:"preset"`
-	Direct     bool            `json:"is_direct"`
-	Levels     json.RawMessage `json:"power_level_content_override"`
-}
-
-// An initialEvent is one of initial_state.
-type initialEvent struct {
-	Type    *string         `json:"type"`
-	Key     string          `json:"state_key"`
-	Content json.RawMessage `json:"content"`
-}
-
 // A preset is what a new room begins with.
 type preset struct {
 	joinRule, visibility, guests string
@@ -63,9 +40,9 @@ type preset struct {
 
 // presets of the client-server API, "POST /createRoom".
 var presets = map[string]preset{
-	"private_chat":         {"invite", "shared", "can_join", false},
-	"trusted_private_chat": {"invite", "shared", "can_join", true},
-	"public_chat":          {"public", "shared", "forbidden", false},
+	wire.PresetPrivate: {"invite", "shared", "can_join", false},
+	wire.PresetTrusted: {"invite", "shared", "can_join", true},
+	wire.PresetPublic:  {"public", "shared", "forbidden", false},
 }
 
 // postCreateRoom: "POST /createRoom".
@@ -73,7 +50,7 @@ func (c *call) postCreateRoom() (any, error) {
 	if err := limited(c.Limits.Allow("create", server.ByUser(network, c.user), rateCreate, 1)); err != nil {
 		return nil, err
 	}
-	var q creation
+	var q wire.NewRoom
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
@@ -102,11 +79,11 @@ func (c *call) postCreateRoom() (any, error) {
 		// What the caller asked to be in the room is refused by its rules.
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidRoomState, we.Message)
 	}
-	return map[string]any{"room_id": id}, err
+	return wire.RoomAnswer{Room: id}, err
 }
 
 // checkCreation refuses what can be refused without the store.
-func (c *call) checkCreation(q *creation) (eventauth.Version, preset, error) {
+func (c *call) checkCreation(q *wire.NewRoom) (eventauth.Version, preset, error) {
 	bad := func(code wire.Code, text string) (eventauth.Version, preset, error) {
 		return 0, preset{}, wire.NewError(http.StatusBadRequest, code, text)
 	}
@@ -230,7 +207,7 @@ func addCreators(content map[string]any, more []quinta.UserID) error {
 
 // createRoom adds all that a new room begins with, in the order of the
 // specification.
-func (c *call) createRoom(w *roomWriter, q *creation, p preset) error {
+func (c *call) createRoom(w *roomWriter, q *wire.NewRoom, p preset) error {
 	create := map[string]any{}
 	if err := mergeObject(create, q.Create); err != nil {
 		return err
@@ -278,7 +255,7 @@ func (c *call) createRoom(w *roomWriter, q *creation, p preset) error {
 }
 
 // createAlias gives a new room its alias.
-func (c *call) createAlias(w *roomWriter, q *creation) error {
+func (c *call) createAlias(w *roomWriter, q *wire.NewRoom) error {
 	if q.AliasName == "" {
 		return nil
 	}
@@ -296,9 +273,9 @@ func (c *call) createAlias(w *roomWriter, q *creation) error {
 
 // createState adds what the preset, initial_state, name and topic ask for.
 // initial_state replaces what the preset would say.
-func (c *call) createState(w *roomWriter, q *creation, p preset) error {
+func (c *call) createState(w *roomWriter, q *wire.NewRoom, p preset) error {
 	asked := func(typ string) bool {
-		return slices.ContainsFunc(q.Initial, func(e initialEvent) bool { return *e.Type == typ && e.Key == "" })
+		return slices.ContainsFunc(q.Initial, func(e wire.InitialEvent) bool { return *e.Type == typ && e.Key == "" })
 	}
 	for _, e := range []struct{ typ, member, value string }{
 		{eventauth.TypeJoinRules, "join_rule", p.joinRule},

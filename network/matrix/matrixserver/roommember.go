@@ -50,14 +50,8 @@ func (c *call) findRoom(tx *db.Tx) (quinta.RoomID, error) {
 	return r.ID, err
 }
 
-// reasonOf is the part of the body that all changes of a membership have.
-type reasonOf struct {
-	User   *quinta.UserID `json:"user_id"`
-	Reason *string        `json:"reason"`
-}
-
-// content returns what the reason adds to the event.
-func (q reasonOf) content() map[string]any {
+// reason returns what the reason adds to the event.
+func reason(q wire.MemberChange) map[string]any {
 	if q.Reason == nil {
 		return map[string]any{}
 	}
@@ -77,7 +71,7 @@ func (c *call) postJoin() (any, error) {
 		}
 		return c.join(tx, id, more)
 	})
-	return map[string]any{"room_id": id}, err
+	return wire.RoomAnswer{Room: id}, err
 }
 
 // joinContent returns what the body of a join adds to the membership event:
@@ -87,7 +81,7 @@ func (c *call) joinContent() (map[string]any, error) {
 	if err := limited(c.Limits.Allow("member", server.ByUser(network, c.user), rateMember, 1)); err != nil {
 		return nil, err
 	}
-	var q reasonOf
+	var q wire.MemberChange
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
@@ -214,7 +208,7 @@ func allowed(tx *db.Tx, joinRules json.RawMessage, user quinta.UserID) (bool, er
 
 // postKnock: "POST /knock/{roomIdOrAlias}".
 func (c *call) postKnock() (any, error) {
-	var q reasonOf
+	var q wire.MemberChange
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
@@ -227,14 +221,14 @@ func (c *call) postKnock() (any, error) {
 		if err != nil {
 			return err
 		}
-		content, err := c.newMember(tx, c.user, "knock", q.content())
+		content, err := c.newMember(tx, c.user, "knock", reason(q))
 		if err != nil {
 			return err
 		}
 		_, err = w.set(eventauth.TypeMember, string(c.user), c.user, content)
 		return err
 	})
-	return map[string]any{"room_id": id}, err
+	return wire.RoomAnswer{Room: id}, err
 }
 
 // rateMember bounds how often one user changes memberships, their own and
@@ -242,8 +236,8 @@ func (c *call) postKnock() (any, error) {
 var rateMember = server.Rate{Every: 200 * time.Millisecond, Burst: 100}
 
 // target reads the body of a call that changes another user's membership.
-func (c *call) target() (quinta.UserID, reasonOf, error) {
-	var q reasonOf
+func (c *call) target() (quinta.UserID, wire.MemberChange, error) {
+	var q wire.MemberChange
 	if err := limited(c.Limits.Allow("member", server.ByUser(network, c.user), rateMember, 1)); err != nil {
 		return "", q, err
 	}
@@ -284,7 +278,7 @@ func (c *call) postInvite() (any, error) {
 		if err := c.invitable(tx, user); err != nil {
 			return err
 		}
-		return w.invite(c.user, user, q.content())
+		return w.invite(c.user, user, reason(q))
 	})
 }
 
@@ -313,7 +307,7 @@ func (c *call) setOther(membership string, check func(have string) error) (any, 
 		if err := check(m.Membership); err != nil {
 			return err
 		}
-		content := q.content()
+		content := reason(q)
 		content["membership"] = membership
 		_, err = w.set(eventauth.TypeMember, string(user), c.user, content)
 		return err
@@ -348,12 +342,12 @@ func (c *call) postUnban() (any, error) {
 
 // postLeave: "POST /rooms/{roomId}/leave". Leaving again changes nothing.
 func (c *call) postLeave() (any, error) {
-	var q reasonOf
+	var q wire.MemberChange
 	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		return c.leave(tx, c.roomID(), c.user, q.content())
+		return c.leave(tx, c.roomID(), c.user, reason(q))
 	})
 }
 

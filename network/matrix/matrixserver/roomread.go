@@ -104,7 +104,7 @@ func (c *call) getMessages() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{}
+	var out wire.Messages[*wire.Event]
 	err = c.View(c.ctx(), func(tx *db.Tx) error {
 		v, err := roomview.Look(tx, c.roomID(), c.user)
 		if err != nil {
@@ -116,15 +116,15 @@ func (c *call) getMessages() (any, error) {
 		if err != nil {
 			return err
 		}
-		out["start"] = sync.Token(from)
+		out.Start = sync.Token(from)
 		if p.more {
-			out["end"] = sync.Token(p.end)
+			out.End = sync.Token(p.end)
 		}
-		if out["chunk"], err = c.reader(v.Sight).RenderAll(tx, p.events); err != nil {
+		if out.Chunk, err = c.reader(v.Sight).RenderAll(tx, p.events); err != nil {
 			return err
 		}
 		if f.LazyLoad {
-			out["state"], err = c.senders(tx, p.events, v.Pos)
+			out.State, err = c.senders(tx, p.events, v.Pos)
 		}
 		return err
 	})

@@ -102,7 +102,7 @@ func (c *call) send(p proposal, prepare func(*roomWriter, *proposal) error) (any
 		id = e.ID
 		return nil
 	})
-	return map[string]any{"event_id": id}, err
+	return wire.EventAnswer{Event: id}, err
 }
 
 // putSend: "PUT /rooms/{roomId}/send/{eventType}/{txnId}".

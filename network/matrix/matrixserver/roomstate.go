@@ -129,7 +129,7 @@ func (c *call) putState() (any, error) {
 		id = e.ID
 		return nil
 	})
-	return map[string]any{"event_id": id}, err
+	return wire.EventAnswer{Event: id}, err
 }
 
 // memberAllowed holds a membership that a client wrote itself against what

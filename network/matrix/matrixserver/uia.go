@@ -2,7 +2,6 @@ package matrixserver
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,43 +18,18 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// The stages of user-interactive authentication that this server offers.
-const (
-	stageDummy    = "m.login.dummy"
-	stagePassword = "m.login.password"
-	stageToken    = "m.login.registration_token"
-)
-
 // uiaLife is how long an unfinished session is kept, in milliseconds.
 const uiaLife = 15 * 60 * 1000
-
-// authData is the auth member of a request. Old clients put the user at the
-// top level and send no session.
-type authData struct {
-	Type       string     `json:"type"`
-	Session    string     `json:"session"`
-	Identifier identifier `json:"identifier"`
-	User       string     `json:"user"`
-	Password   string     `json:"password"`
-	Token      string     `json:"token"`
-}
-
-type identifier struct {
-	Type string `json:"type"`
-	User string `json:"user"`
-}
 
 // interact carries out user-interactive authentication (client-server API,
 // "User-Interactive Authentication API") with one flow of the stages given.
 // It returns nil when the caller may proceed; else the 401 or 403 that the
 // client gets. operation names exactly what is being allowed: a session that
 // was begun for another operation or by another user is of no use.
-func (c *call) interact(auth json.RawMessage, operation string, stages ...string) error {
-	var a authData
-	if len(auth) > 0 && string(auth) != "null" {
-		if err := decode(auth, &a); err != nil {
-			return err
-		}
+func (c *call) interact(auth *wire.Auth, operation string, stages ...string) error {
+	var a wire.Auth
+	if auth != nil {
+		a = *auth
 	}
 	if a.Type == "" && a.Session == "" {
 		return c.beginUIA(operation, stages)
@@ -96,11 +70,11 @@ func (c *call) interact(auth json.RawMessage, operation string, stages ...string
 }
 
 // stage checks one stage.
-func (c *call) stage(a authData) error {
+func (c *call) stage(a wire.Auth) error {
 	switch a.Type {
-	case stageDummy:
+	case wire.StageDummy:
 		return nil
-	case stagePassword:
+	case wire.StagePassword:
 		user := a.Identifier.User
 		if user == "" {
 			user = a.User
@@ -113,7 +87,7 @@ func (c *call) stage(a authData) error {
 			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the user name or the password is wrong")
 		}
 		return c.checkPassword(incoming.Self(server.ByDevice(network, c.user, c.device)), name, a.Password)
-	case stageToken:
+	case wire.StageToken:
 		if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 			return err
 		}
@@ -170,15 +144,8 @@ func (c *call) challenge(session, operation string, stages, done []string, cause
 	if err := c.Update(c.ctx(), func(tx *db.Tx) error { return saveUIA(tx, session, c.user, operation, done) }); err != nil {
 		return err
 	}
-	e := &wire.Error{Status: http.StatusUnauthorized}
-	if cause != nil {
-		e.Code, e.Message = cause.Code, cause.Message
-	}
-	e.With("flows", []map[string][]string{{"stages": stages}}).With("params", struct{}{}).With("session", session)
-	if len(done) > 0 {
-		e.With("completed", done)
-	}
-	return e
+	ask := wire.Challenge{Flows: []wire.Flow{{Stages: stages}}, Session: session, Completed: done}
+	return ask.Error(cause)
 }
 
 func saveUIA(tx *db.Tx, session string, user quinta.UserID, operation string, done []string) error {

@@ -27,7 +27,7 @@ func (s *homeserver) versionCalls() {
 
 // getVersions: "GET /_matrix/client/versions".
 func (c *call) getVersions() (any, error) {
-	return map[string]any{"versions": versions, "unstable_features": unstable}, nil
+	return wire.Versions{Versions: versions, Unstable: unstable}, nil
 }
 
 // getWellKnown: "GET /.well-known/matrix/client". The base URL is the one
@@ -37,5 +37,5 @@ func (c *call) getWellKnown() (any, error) {
 	if c.PublicURL == "" {
 		return nil, wire.NewError(http.StatusNotFound, wire.CodeNotFound, "no public address is configured")
 	}
-	return map[string]any{"m.homeserver": map[string]string{"base_url": c.PublicURL}}, nil
+	return wire.WellKnown{Homeserver: wire.Homeserver{BaseURL: c.PublicURL}}, nil
 }
