@@ -2,6 +2,7 @@ package caserver_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -296,10 +297,19 @@ func (u *user) post(path string, body any) *reply { u.s.t.Helper(); return u.do(
 func (u *user) put(path string, body any) *reply  { u.s.t.Helper(); return u.do("PUT", path, body) }
 func (u *user) delete(path string, b any) *reply  { u.s.t.Helper(); return u.do("DELETE", path, b) }
 
-// do makes a call below wire.Base. body is nil, bytes, or a value to be
-// written as JSON.
+// do makes a call below wire.Base, and ends the test if it cannot be made.
+// body is nil, bytes, or a value to be written as JSON.
 func (u *user) do(method, path string, body any) *reply {
 	u.s.t.Helper()
+	r, err := u.try(u.s.t.Context(), method, path, body)
+	if err != nil {
+		u.s.t.Fatal(err)
+	}
+	return r
+}
+
+// try makes a call as do does, from any goroutine.
+func (u *user) try(ctx context.Context, method, path string, body any) (*reply, error) {
 	var in io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -308,27 +318,25 @@ func (u *user) do(method, path string, body any) *reply {
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
-			u.s.t.Fatal(err)
+			return nil, err
 		}
 		in = bytes.NewReader(raw)
 	}
-	q, err := http.NewRequestWithContext(u.s.t.Context(), method, u.s.URL+wire.Base+path, in)
+	q, err := http.NewRequestWithContext(ctx, method, u.s.URL+wire.Base+path, in)
 	if err != nil {
-		u.s.t.Fatal(err)
+		return nil, err
 	}
 	if u.Token != "" {
 		q.Header.Set("Authorization", "Bearer "+u.Token)
 	}
 	resp, err := http.DefaultClient.Do(q)
 	if err != nil {
-		u.s.t.Fatal(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	r := &reply{t: u.s.t, call: method + " " + path, Status: resp.StatusCode, Header: resp.Header}
-	if r.Raw, err = io.ReadAll(resp.Body); err != nil {
-		u.s.t.Fatal(err)
-	}
-	return r
+	r.Raw, err = io.ReadAll(resp.Body)
+	return r, err
 }
 
 // want ends the test if the status is another one.

@@ -2,7 +2,9 @@ package matrixserver_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -87,10 +89,19 @@ func (u *user) delete(path string, b any) *reply  { u.s.t.Helper(); return u.do(
 func (u *user) post(path string, body any) *reply { u.s.t.Helper(); return u.do("POST", path, body) }
 func (u *user) put(path string, body any) *reply  { u.s.t.Helper(); return u.do("PUT", path, body) }
 
-// do makes a call. body is nil, raw bytes or a string, or a value to be
-// written as JSON.
+// do makes a call, and ends the test if it cannot be made. body is nil, raw
+// bytes or a string, or a value to be written as JSON.
 func (u *user) do(method, path string, body any) *reply {
 	u.s.t.Helper()
+	r, err := u.try(u.s.t.Context(), method, path, body)
+	if err != nil {
+		u.s.t.Fatal(err)
+	}
+	return r
+}
+
+// try makes a call as do does, from any goroutine.
+func (u *user) try(ctx context.Context, method, path string, body any) (*reply, error) {
 	var in io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -101,32 +112,32 @@ func (u *user) do(method, path string, body any) *reply {
 	default:
 		raw, err := json.Marshal(b)
 		if err != nil {
-			u.s.t.Fatal(err)
+			return nil, err
 		}
 		in = bytes.NewReader(raw)
 	}
-	q, err := http.NewRequestWithContext(u.s.t.Context(), method, u.s.URL+path, in)
+	q, err := http.NewRequestWithContext(ctx, method, u.s.URL+path, in)
 	if err != nil {
-		u.s.t.Fatal(err)
+		return nil, err
 	}
 	if u.Token != "" {
 		q.Header.Set("Authorization", "Bearer "+u.Token)
 	}
 	resp, err := http.DefaultClient.Do(q)
 	if err != nil {
-		u.s.t.Fatal(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	r := &reply{t: u.s.t, call: method + " " + path, Status: resp.StatusCode, Header: resp.Header}
 	if r.Raw, err = io.ReadAll(resp.Body); err != nil {
-		u.s.t.Fatal(err)
+		return nil, err
 	}
 	if len(r.Raw) > 0 && r.Raw[0] == '{' {
 		if err := json.Unmarshal(r.Raw, &r.Body); err != nil {
-			u.s.t.Fatalf("%s: the answer is not JSON: %v", r.call, err)
+			return nil, fmt.Errorf("%s: the answer is not JSON: %w", r.call, err)
 		}
 	}
-	return r
+	return r, nil
 }
 
 // want ends the test if the status is another one.
