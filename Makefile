@@ -3,7 +3,7 @@
 # lint:  what needs no run
 # bench: the figures
 # sim:   the simulation of devices on a bad network, at length
-# fuzz:  every fuzz target for a minute
+# fuzz:  every fuzz target for a minute; make test runs each for a moment
 .PHONY: build test lint bench sim fuzz
 
 # Tests with these programs run real servers and clients as processes of
@@ -44,6 +44,7 @@ test:
 	go test $(RACE) -parallel $(SIDE_BY_SIDE) -timeout $(AT_MOST) $$(go list ./... | grep -vxF "$$(go list $(PROCESSES))")
 	CGO_ENABLED=0 go test -timeout $(AT_MOST) $(SIMULATION) -sim.seeds=1000
 	CGO_ENABLED=0 go test -tags peers -timeout $(AT_MOST) $$(go list $(PROCESSES) | grep -vxF "$$(go list $(SIMULATION))")
+	CGO_ENABLED=0 go run ./testkit/fuzz -each 10s -all 100s -side 2
 
 lint:
 	@bad=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l); \
@@ -69,7 +70,7 @@ bench:
 	exit $$status
 
 fuzz:
-	go run ./testkit/fuzz
+	CGO_ENABLED=0 go run ./testkit/fuzz
 
 sim:
 	go test -timeout 24h $(SIMULATION) -run '^TestSimulation$$' -sim.seeds=100000

@@ -5,9 +5,11 @@
 //	go run ./testkit/fuzz -each 60s            as make fuzz does
 //	go run ./testkit/fuzz -each 10s -all 2m    at most two minutes in all
 //	go run ./testkit/fuzz -run 'e2ee/olm'      the targets whose package or name match
+//	go run ./testkit/fuzz -each 5s -keep 8     keeps up to eight new inputs of each target
 //
-// New inputs that cover more go to the cache of the go command; an input that
-// fails goes to testdata/fuzz of its package, and belongs into the repository.
+// New inputs that cover more go to the cache of the go command, and with -keep
+// to testdata/fuzz of the package, where every later run begins with them; an
+// input that fails goes there in any case, and belongs into the repository.
 package main
 
 import (
@@ -19,143 +21,129 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
-
-// A target is one fuzz function.
-type target struct{ pkg, dir, name string }
 
 // An effort says how long a target runs and what it must get through.
 type effort struct {
 	each  time.Duration
 	floor int // executions in a minute
+	side  int // how many targets run at once
+	keep  int // how many new inputs of a target the repository keeps
 }
 
+// again is the longest that a target runs once more which missed its floor:
+// where each has a second only, another process can take it.
+const again = 10 * time.Second
+
 func main() {
-	each := flag.Duration("each", time.Minute, "how long each target runs")
+	var e effort
+	flag.DurationVar(&e.each, "each", time.Minute, "how long each target runs")
 	all := flag.Duration("all", 0, "how long all targets run together, without building them; no bound if 0")
-	floor := flag.Int("floor", 600, "how many executions a target must get through in a minute")
+	flag.IntVar(&e.floor, "floor", 600, "how many executions a target must get through in a minute")
+	flag.IntVar(&e.side, "side", 1, "how many targets run at once")
+	flag.IntVar(&e.keep, "keep", 0, "how many new inputs of each target are kept in testdata/fuzz")
 	run := flag.String("run", "", "run the targets whose package and name match this expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := fuzz(ctx, effort{*each, *floor}, *all, *run); err != nil {
+	if err := fuzz(ctx, e, *all, *run); err != nil {
 		fmt.Fprintln(os.Stderr, "fuzz: error:", err)
 		os.Exit(1)
 	}
 }
 
 func fuzz(ctx context.Context, e effort, all time.Duration, match string) error {
-	wanted, err := regexp.Compile(match)
-	if err != nil {
-		return err
-	}
-	targets, err := find(ctx, wanted)
+	targets, err := find(ctx, match)
 	if err != nil {
 		return err
 	}
 	if len(targets) == 0 {
 		return errors.New("no target matches")
 	}
+	e.side = max(e.side, 1)
 	if all != 0 {
-		e.each = min(e.each, all/time.Duration(len(targets)))
+		e.each = min(e.each, all*time.Duration(e.side)/time.Duration(len(targets)))
 	}
 	bin, err := os.MkdirTemp("", "quinta-fuzz")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(bin)
-	var failed []string
-	for _, t := range targets {
-		execs, err := t.run(ctx, bin, e)
-		want := int(float64(e.floor) * e.each.Minutes())
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			failed = append(failed, t.name)
-			fmt.Printf("FAIL %s %s: %v\n", t.pkg, t.name, err)
-		case execs < want:
-			failed = append(failed, t.name)
-			fmt.Printf("FAIL %s %s: got %d executions in %s, want at least %d: it does not fuzz\n", t.pkg, t.name, execs, e.each, want)
-		default:
-			fmt.Printf("ok   %s %s: %d executions\n", t.pkg, t.name, execs)
-		}
+	if err := build(ctx, bin, targets); err != nil {
+		return err
 	}
-	fmt.Printf("%d targets of %s each\n", len(targets), e.each.Round(time.Millisecond))
+	cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("asking for the cache: %w", err)
+	}
+	start := time.Now()
+	failed := runAll(ctx, targets, bin, filepath.Join(strings.TrimSpace(string(cache)), "fuzz"), e)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	fmt.Printf("%d targets of %s each, in %s\n", len(targets), e.each.Round(time.Millisecond), time.Since(start).Round(time.Second))
 	if failed != nil {
 		return fmt.Errorf("%d of %d targets failed: %s", len(failed), len(targets), strings.Join(failed, ", "))
 	}
 	return nil
 }
 
-var declared = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(\w+ \*testing\.F\)`)
-
-// find returns the targets of the module, in the order of their packages.
-func find(ctx context.Context, wanted *regexp.Regexp) ([]target, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.ImportPath}}\t{{.Dir}}", "./...").Output()
-	if err != nil {
-		return nil, fmt.Errorf("listing the packages: %w", err)
-	}
-	var all []target
-	for line := range strings.Lines(string(out)) {
-		pkg, dir, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range files {
-			src, err := os.ReadFile(f)
-			if err != nil {
-				return nil, err
-			}
-			for _, m := range declared.FindAllSubmatch(src, -1) {
-				if t := (target{pkg, dir, string(m[1])}); wanted.MatchString(pkg + "." + t.name) {
-					all = append(all, t)
+// runAll runs the targets, some at a time, and returns the names of those that
+// failed.
+func runAll(ctx context.Context, targets []target, bin, cache string, e effort) []string {
+	var mu sync.Mutex
+	var failed []string
+	var wg sync.WaitGroup
+	next := make(chan target)
+	for range e.side {
+		wg.Go(func() {
+			for t := range next {
+				line, ok := t.judge(ctx, bin, filepath.Join(cache, t.pkg), e)
+				mu.Lock()
+				fmt.Println(line)
+				if !ok {
+					failed = append(failed, t.name)
 				}
+				mu.Unlock()
 			}
+		})
+	}
+	for _, t := range targets {
+		if ctx.Err() == nil {
+			next <- t
 		}
 	}
-	return all, nil
+	close(next)
+	wg.Wait()
+	return failed
 }
 
-// run builds the target's package once and runs the target. It returns how
-// many executions there were.
-func (t target) run(ctx context.Context, bin string, e effort) (int, error) {
-	path := filepath.Join(bin, strings.ReplaceAll(t.pkg, "/", "_")+".test")
-	if _, err := os.Stat(path); err != nil {
-		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-fuzz=.", "-o", path, t.pkg).CombinedOutput(); err != nil {
-			return 0, fmt.Errorf("building it: %w\n%s", err, out)
-		}
+// judge runs a target, once more and longer where it missed its floor, and
+// returns what there is to say.
+func (t target) judge(ctx context.Context, bin, cache string, e effort) (string, bool) {
+	began := time.Now()
+	execs, err := t.run(ctx, bin, cache, e)
+	if err == nil && execs < e.want() && e.each < again {
+		e.each = again
+		execs, err = t.run(ctx, bin, cache, e)
 	}
-	cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
-	if err != nil {
-		return 0, err
+	kept := 0
+	if err == nil && e.keep > 0 {
+		kept, err = t.keep(cache, began, e.keep)
 	}
-	// What stalls is cut off by its context: minimising has a bound of its own,
-	// so that a minute is not spent on the first input.
-	ctx, cancel := context.WithTimeout(ctx, e.each+time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+e.each.String(), "-test.fuzzminimizetime=10x",
-		"-test.fuzzcachedir="+filepath.Join(strings.TrimSpace(string(cache)), "fuzz", t.pkg))
-	cmd.Dir = t.dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, out)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("FAIL %s %s: %v", t.pkg, t.name, err), false
+	case execs < e.want():
+		return fmt.Sprintf("FAIL %s %s: got %d executions in %s, want at least %d: it does not fuzz", t.pkg, t.name, execs, e.each, e.want()), false
+	case kept > 0:
+		return fmt.Sprintf("ok   %s %s: %d executions, %d inputs kept", t.pkg, t.name, execs, kept), true
 	}
-	return executions(string(out))
+	return fmt.Sprintf("ok   %s %s: %d executions", t.pkg, t.name, execs), true
 }
 
-var progress = regexp.MustCompile(`execs: (\d+) \(`)
-
-// executions reads the last count that a fuzzing test printed.
-func executions(out string) (int, error) {
-	all := progress.FindAllStringSubmatch(out, -1)
-	if len(all) == 0 {
-		return 0, fmt.Errorf("it printed no count:\n%s", out)
-	}
-	return strconv.Atoi(all[len(all)-1][1])
-}
+// want returns how many executions a target must get through.
+func (e effort) want() int { return int(float64(e.floor) * e.each.Minutes()) }

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,7 @@ import (
 // TestFind holds that the list of targets is what the test files declare.
 func TestFind(t *testing.T) {
 	t.Chdir("../..")
-	targets, err := find(t.Context(), regexp.MustCompile(""))
+	targets, err := find(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +19,7 @@ func TestFind(t *testing.T) {
 	for _, x := range targets {
 		has[x.name] = true
 	}
-	if len(targets) < 60 || !has["FuzzReceive"] || !has["FuzzParse"] {
+	if len(targets) < 60 || !has["FuzzReceive"] || !has["FuzzParse"] || has["FuzzStalls"] {
 		t.Errorf("got %d targets: %v", len(targets), targets)
 	}
 }
@@ -50,7 +49,20 @@ import (
 	"time"
 )
 
-func FuzzWorks(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) {}) }
+func FuzzWorks(f *testing.F) {
+	f.Add([]byte("x"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := 0
+		for _, c := range b {
+			if c > 'x' {
+				n++
+			}
+		}
+		if n > 3 {
+			t.Log("many")
+		}
+	})
+}
 func FuzzStalls(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) { time.Sleep(400 * time.Millisecond) }) }
 func FuzzFinds(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b []byte) { if len(b) != 1 { t.Fatal("found") } }) }
 `,
@@ -64,6 +76,10 @@ func FuzzFinds(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b [
 	if err := fuzz(t.Context(), e, 0, "FuzzWorks"); err != nil {
 		t.Errorf("one that works: got %v", err)
 	}
+	// All together have as long as is given, however many there are.
+	if err := fuzz(t.Context(), e, 100*time.Millisecond, "FuzzStalls"); err == nil {
+		t.Error("one that stalls, for a moment: got no error")
+	}
 	for _, name := range []string{"FuzzStalls", "FuzzFinds"} {
 		if err := fuzz(t.Context(), e, 0, name); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v, want it named", name, err)
@@ -71,5 +87,55 @@ func FuzzFinds(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b [
 	}
 	if err := fuzz(t.Context(), e, 0, "NoSuchTarget"); err == nil {
 		t.Error("got no error where nothing matches")
+	}
+}
+
+// TestKeep runs a target that takes many ways and keeps what was found: not
+// more than was asked for, and in the form that later runs read.
+func TestKeep(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module example.org/kept\n\ngo 1.26\n",
+		"m_test.go": `package m
+
+import "testing"
+
+func FuzzWays(f *testing.F) {
+	f.Add([]byte("x"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for i, c := range b {
+			switch {
+			case c < 10:
+				t.Log("a")
+			case c > 200:
+				t.Log("b")
+			case i > 20:
+				t.Log("c")
+			case c == 'y':
+				t.Log("d")
+			}
+		}
+	})
+}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	t.Setenv("GOCACHE", filepath.Join(dir, "cache"))
+	for range 2 {
+		if err := fuzz(t.Context(), effort{each: 3 * time.Second, floor: 60, keep: 2}, 0, "FuzzWays"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", "FuzzWays", "*"))
+	if err != nil || len(kept) == 0 || len(kept) > 4 {
+		t.Fatalf("got %v, %v, want up to two inputs of each run", kept, err)
+	}
+	raw, err := os.ReadFile(kept[0])
+	if err != nil || !strings.HasPrefix(string(raw), "go test fuzz v1\n") {
+		t.Errorf("got %q, %v", raw, err)
 	}
 }
