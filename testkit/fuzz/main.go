@@ -29,9 +29,10 @@ import (
 // An effort says how long a target runs and what it must get through.
 type effort struct {
 	each  time.Duration
-	floor int // executions in a minute
-	side  int // how many targets run at once
-	keep  int // how many new inputs of a target the repository keeps
+	floor int    // executions in a minute
+	side  int    // how many targets run at once
+	keep  int    // how many new inputs of a target the repository keeps
+	cache string // where inputs that cover more are kept; the go command's cache if empty
 }
 
 // again is the longest that a target runs once more which missed its floor:
@@ -75,12 +76,15 @@ func fuzz(ctx context.Context, e effort, all time.Duration, match string) error 
 	if err := build(ctx, bin, targets); err != nil {
 		return err
 	}
-	cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
-	if err != nil {
-		return fmt.Errorf("asking for the cache: %w", err)
+	if e.cache == "" {
+		cache, err := exec.CommandContext(ctx, "go", "env", "GOCACHE").Output()
+		if err != nil {
+			return fmt.Errorf("asking for the cache: %w", err)
+		}
+		e.cache = filepath.Join(strings.TrimSpace(string(cache)), "fuzz")
 	}
 	start := time.Now()
-	failed := runAll(ctx, targets, bin, filepath.Join(strings.TrimSpace(string(cache)), "fuzz"), e)
+	failed := runAll(ctx, targets, bin, e)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -93,7 +97,7 @@ func fuzz(ctx context.Context, e effort, all time.Duration, match string) error 
 
 // runAll runs the targets, some at a time, and returns the names of those that
 // failed.
-func runAll(ctx context.Context, targets []target, bin, cache string, e effort) []string {
+func runAll(ctx context.Context, targets []target, bin string, e effort) []string {
 	var mu sync.Mutex
 	var failed []string
 	var wg sync.WaitGroup
@@ -101,7 +105,7 @@ func runAll(ctx context.Context, targets []target, bin, cache string, e effort) 
 	for range e.side {
 		wg.Go(func() {
 			for t := range next {
-				line, ok := t.judge(ctx, bin, filepath.Join(cache, t.pkg), e)
+				line, ok := t.judge(ctx, bin, e)
 				mu.Lock()
 				fmt.Println(line)
 				if !ok {
@@ -123,16 +127,16 @@ func runAll(ctx context.Context, targets []target, bin, cache string, e effort) 
 
 // judge runs a target, once more and longer where it missed its floor, and
 // returns what there is to say.
-func (t target) judge(ctx context.Context, bin, cache string, e effort) (string, bool) {
+func (t target) judge(ctx context.Context, bin string, e effort) (string, bool) {
 	began := time.Now()
-	execs, err := t.run(ctx, bin, cache, e)
+	execs, err := t.run(ctx, bin, e)
 	if err == nil && execs < e.want() && e.each < again {
 		e.each = again
-		execs, err = t.run(ctx, bin, cache, e)
+		execs, err = t.run(ctx, bin, e)
 	}
 	kept := 0
 	if err == nil && e.keep > 0 {
-		kept, err = t.keep(cache, began, e.keep)
+		kept, err = t.keep(began, e)
 	}
 	switch {
 	case err != nil:

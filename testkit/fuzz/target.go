@@ -118,14 +118,17 @@ func program(bin, pkg string) string {
 	return filepath.Join(bin, strings.ReplaceAll(pkg, "/", "_")+".test")
 }
 
+// found is where the inputs that a target found are kept.
+func (t target) found(e effort) string { return filepath.Join(e.cache, t.pkg) }
+
 // run runs the target and returns how many executions there were.
-func (t target) run(ctx context.Context, bin, cache string, e effort) (int, error) {
+func (t target) run(ctx context.Context, bin string, e effort) (int, error) {
 	// What stalls is cut off by its context: minimising has a bound of its own,
 	// so that a minute is not spent on the first input.
 	ctx, cancel := context.WithTimeout(ctx, e.each+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program(bin, t.pkg), "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+e.each.String(), "-test.fuzzminimizetime=10x",
-		"-test.fuzzcachedir="+cache, "-test.parallel="+strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/max(1, e.side))))
+		"-test.fuzzcachedir="+t.found(e), "-test.parallel="+strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/max(1, e.side))))
 	cmd.Dir = t.dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -151,8 +154,8 @@ func executions(out string) (int, error) {
 // keep copies inputs that a run put into the cache to the repository: those
 // that were found last, as they build on those before them. It returns how
 // many it copied.
-func (t target) keep(cache string, began time.Time, most int) (int, error) {
-	entries, err := os.ReadDir(filepath.Join(cache, t.name))
+func (t target) keep(began time.Time, e effort) (int, error) {
+	entries, err := os.ReadDir(filepath.Join(t.found(e), t.name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -172,10 +175,10 @@ func (t target) keep(cache string, began time.Time, most int) (int, error) {
 	slices.SortFunc(found, func(a, b fs.FileInfo) int {
 		return cmp.Or(b.ModTime().Compare(a.ModTime()), strings.Compare(a.Name(), b.Name()))
 	})
-	found = found[:min(len(found), most)]
+	found = found[:min(len(found), e.keep)]
 	dir := filepath.Join(t.dir, "testdata", "fuzz", t.name)
 	for _, info := range found {
-		raw, err := os.ReadFile(filepath.Join(cache, t.name, info.Name()))
+		raw, err := os.ReadFile(filepath.Join(t.found(e), t.name, info.Name()))
 		if err != nil {
 			return 0, err
 		}
