@@ -18,7 +18,7 @@ import (
 )
 
 // raceGroup is how many members a conversation of TestRace has.
-const raceGroup = 8
+const raceGroup = 4
 
 // A racer is one client of TestRace: what it did, and what came to it.
 type racer struct {
@@ -86,7 +86,7 @@ func TestRace(t *testing.T) {
 	})
 }
 
-// racers makes the clients, in conversations of eight.
+// racers makes the clients, in conversations of four.
 func (s *stage) racers(t *testing.T) []*racer {
 	t.Helper()
 	all := make([]*racer, crowd.Clients)

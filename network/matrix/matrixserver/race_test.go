@@ -86,13 +86,14 @@ func (s *stage) racers(t *testing.T) []*racer {
 		all[i] = r
 		return nil
 	})
-	for first := range slices.Chunk(all, raceRoom) {
-		first[0].room = first[0].create(object{"preset": "public_chat"})
+	for members := range slices.Chunk(all, raceRoom) {
+		room := members[0].create(object{"preset": "public_chat"})
+		for _, r := range members {
+			r.room = room
+		}
 	}
 	crowd.Each(t, len(all), func(i int) error {
-		r := all[i]
-		r.room = all[i-i%raceRoom].room
-		_, err := r.call(t.Context(), 200, "POST", v3+"/join/"+esc(r.room), object{})
+		_, err := all[i].call(t.Context(), 200, "POST", v3+"/join/"+esc(all[i].room), object{})
 		return err
 	})
 	return all
