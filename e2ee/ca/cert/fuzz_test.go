@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/foreign"
 	"github.com/quinta-chat/quinta/testkit/town"
 )
 
@@ -40,6 +42,49 @@ func FuzzStatements(f *testing.F) {
 		r := cert.Renewal{Statement: raw, OldSignature: sig, NewSignature: sig}
 		if _, err := r.Check(cert.RenewalStatement{}, k.Public(), k.Public(), now); err == nil {
 			t.Error("a signature that nobody made")
+		}
+	})
+}
+
+// FuzzCRL reads any bytes as a revocation list: only one that the authority
+// signed is taken, and what was known before stays known.
+func FuzzCRL(f *testing.F) {
+	w := town.New(f)
+	raw := must(w.Issuer.NewCRL(7, []cert.Revoked{{Serial: w.Person("a@hs1", "A").Sign.SerialNumber, At: now, Reason: cert.ReasonKeyCompromise}}, now, now.Add(time.Hour)))
+	f.Add(raw)
+	until := w.Verifier.StatusUntil()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if bytes.Equal(b, raw) {
+			return
+		}
+		// The signature covers all but the wrapping: what differs only there
+		// says the same.
+		if err := w.Verifier.SetCRL(b); err == nil && !bytes.Contains(b, raw[4:200]) {
+			t.Error("a list was taken that nobody signed")
+		}
+		if got := w.Verifier.StatusUntil(); got.Before(until) {
+			t.Errorf("the status is good until %s, was until %s", got, until)
+		}
+	})
+}
+
+// FuzzCertificate gives a verifier any certificate: it vouches for none but
+// those that its authority issued.
+func FuzzCertificate(f *testing.F) {
+	w, other := town.New(f), town.New(f)
+	a, b := w.Person("a@hs1", "A"), other.Person("a@hs1", "A")
+	f.Add(a.Sign.Raw)
+	f.Add(a.Encrypt.Raw)
+	f.Add(b.Sign.Raw)
+	f.Add(w.Issuer.Cert.Raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := foreign.Certificate(raw)
+		if err != nil {
+			return
+		}
+		id, err := w.Verifier.Verify(c, cert.UseSign, now, now)
+		if err == nil && (!bytes.Equal(c.RawTBSCertificate, a.Sign.RawTBSCertificate) || id.User != "a@hs1") {
+			t.Errorf("it vouches for %v", id)
 		}
 	})
 }
