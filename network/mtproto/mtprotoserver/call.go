@@ -146,7 +146,11 @@ const maxWrappers = 16
 // the other in the order in which they came, so what waits for an earlier one,
 // by invokeAfterMsg, has waited.
 func (c *conn) call(ctx context.Context, body []byte) any {
+	layer := c.layer
 	req, err := c.unwrap(body)
+	if err == nil && c.layer != layer {
+		err = c.keepLayer(ctx)
+	}
 	if err != nil {
 		return c.s.answerOf(err)
 	}
@@ -232,6 +236,7 @@ func (c *conn) unwrap(body []byte) (any, error) {
 		}
 		switch w := o.(type) {
 		case *wire.InvokeWithLayer:
+			c.layer = w.Layer
 			body = w.Query
 		case *wire.InitConnection:
 			c.model = w.DeviceModel + ", " + w.AppVersion
@@ -252,6 +257,14 @@ func (c *conn) unwrap(body []byte) (any, error) {
 		}
 	}
 	return nil, refuse(400, "INPUT_REQUEST_INVALID")
+}
+
+// keepLayer keeps the layer of the client for its next connections, on which it
+// does not repeat it.
+func (c *conn) keepLayer(ctx context.Context) error {
+	return c.s.Update(ctx, func(tx *db.Tx) error {
+		return tx.Queue(`UPDATE mtproto_device SET layer = $1 WHERE key_id = $2`, int64(c.layer), c.keyID)
+	})
 }
 
 // A turn is the lock of one key, with how many hold it or wait for it.

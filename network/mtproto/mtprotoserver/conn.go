@@ -50,8 +50,10 @@ type conn struct {
 	key   *secretchat.Key
 	keyID int64
 
-	// model is what the client calls its device.
+	// model is what the client calls its device, layer the layer of the API that
+	// it speaks, 0 if it did not say.
 	model string
+	layer int32
 	// quiet says that the client wants no updates on this connection.
 	quiet bool
 	// pushing says that updates are pushed.
@@ -181,8 +183,9 @@ func (c *conn) use(ctx context.Context, id int64) error {
 		return err
 	}
 	var sealed []byte
+	var layer int64
 	err = c.s.View(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT auth_key FROM mtproto_device WHERE key_id = $1`, id).Scan(&sealed)
+		return tx.Row(`SELECT auth_key, layer FROM mtproto_device WHERE key_id = $1`, id).Scan(&sealed, &layer)
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return closing(wire.CodeKeyUnknown)
@@ -194,7 +197,7 @@ func (c *conn) use(ctx context.Context, id int64) error {
 		return err
 	}
 	c.key, err = secretchat.ParseKey(raw)
-	c.keyID = id
+	c.keyID, c.layer = id, int32(layer)
 	return err
 }
 

@@ -103,7 +103,7 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	phone := digitsOf(r.PhoneNumber)
 	switch {
 	case c.who != "":
-		return nil, refuse(400, "ALREADY_LOGGED_IN")
+		return c.signedIn(phone)
 	case r.PhoneCode == "":
 		return nil, refuse(400, "PHONE_CODE_EMPTY")
 	case r.PhoneCodeHash != c.codeHash(phone):
@@ -139,11 +139,28 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	if err := c.askAgain(); err != nil {
 		return nil, err
 	}
+	return c.authorization()
+}
+
+func (c *call) authorization() (any, error) {
 	u, err := c.person(c.user)
 	if err != nil {
 		return nil, err
 	}
 	return &wire.Authorization{User: u}, nil
+}
+
+// signedIn answers a login on a device where somebody has logged in: again, if
+// it is the same user, since a client may have lost the first answer.
+func (c *call) signedIn(phone string) (any, error) {
+	who, err := byPhone(c.tx, phone)
+	if err != nil {
+		return nil, err
+	}
+	if who != c.who {
+		return nil, refuse(400, "ALREADY_LOGGED_IN")
+	}
+	return c.authorization()
 }
 
 // askAgain shows the requests that nobody has answered on a new device as well.

@@ -102,8 +102,12 @@ func digitsOf(phone string) string {
 	return b.String()
 }
 
-// person is what a viewer is told of a user. Its access hash is the viewer's.
-func (c *call) person(user int64) (*wire.User, error) {
+// oldUser is the last layer whose clients do not know the form of wire.User.
+const oldUser = 227
+
+// person is what a viewer is told of a user, in the form of the client's layer.
+// Its access hash is the viewer's.
+func (c *call) person(user int64) (any, error) {
 	who, err := accountOf(c.tx, user)
 	if err != nil {
 		return nil, err
@@ -120,6 +124,9 @@ func (c *call) person(user int64) (*wire.User, error) {
 	var text string
 	if json.Unmarshal(shown, &text) == nil && text != "" {
 		u.FirstName = text
+	}
+	if c.layer > 0 && c.layer <= oldUser {
+		return (*wire.User227)(u), nil
 	}
 	return u, nil
 }

@@ -274,3 +274,26 @@ func isTimeout(err error) bool {
 	e, ok := err.(net.Error)
 	return ok && e.Timeout()
 }
+
+// TestOldLayer: a client of an older layer gets users in the form that it knows,
+// also on a connection on which it did not say its layer again; and a login
+// whose answer was lost is answered again.
+func TestOldLayer(t *testing.T) {
+	s := start(t)
+	p := logged(t, s, "alice")
+	number := command(t, s, "mtproto number", nil, "alice")
+	sign := &wire.SignIn{PhoneNumber: number, PhoneCode: "1"}
+	if _, ok := ask[*wire.Authorization](p, sign).User.(*wire.User); !ok {
+		t.Error("a client that names no layer: got no user of the newest form")
+	}
+	ask[*wire.Config](p, &wire.InvokeWithLayer{Layer: 227, Query: marshal(t, &wire.GetConfig{})})
+	again := &peer{t: t, f: plain(t, s, 2), key: p.key, session: 9}
+	if u, ok := ask[*wire.Authorization](again, sign).User.(*wire.User227); !ok || u.Username != "alice" || !u.Self {
+		t.Errorf("a client of layer 227: got %+v", u)
+	}
+	ask[*wire.Config](again, &wire.InvokeWithLayer{Layer: 228, Query: marshal(t, &wire.GetConfig{})})
+	if _, ok := ask[*wire.Authorization](again, sign).User.(*wire.User); !ok {
+		t.Error("a client of layer 228: got no user of its form")
+	}
+	p.refused(&wire.SignIn{PhoneNumber: "+88899999999", PhoneCode: "1"}, 400, "ALREADY_LOGGED_IN")
+}

@@ -115,6 +115,20 @@ type (
 		Phone      string `tl:"?4"`
 		Status     any    `tl:"?6"`
 	}
+	// User227 is User as clients up to layer 227 know it.
+	User227 struct {
+		_          struct{} `tl:"31774388"`
+		Flags      tl.Flags
+		Self       bool `tl:"?10"`
+		Flags2     tl.Flags
+		ID         int64
+		AccessHash int64  `tl:"?0"`
+		FirstName  string `tl:"?1"`
+		LastName   string `tl:"?2"`
+		Username   string `tl:"?3"`
+		Phone      string `tl:"?4"`
+		Status     any    `tl:"?6"`
+	}
 	UserStatusRecently struct {
 		_     struct{} `tl:"7b197dc8"`
 		Flags tl.Flags
@@ -463,7 +477,7 @@ type (
 
 var apiObjects = []any{
 	GetConfig{}, Config{}, DCOption{}, SendCode{}, CodeSettings{}, SentCode{}, SentCodeTypeSms{}, SignIn{}, Authorization{}, LogOut{}, LoggedOut{},
-	User{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
+	User{}, User227{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
 	GetDHConfig{}, DHConfig{}, DHConfigNotModified{}, RequestEncryption{}, AcceptEncryption{}, DiscardEncryption{}, SendEncrypted{}, SendEncryptedFile{}, SendEncryptedService{}, SentEncryptedMessage{}, SentEncryptedFile{},
 	SetEncryptedTyping{}, ReadEncryptedHistory{}, ReceivedQueue{}, InputEncryptedChat{}, EncryptedChatDiscarded{}, EncryptedChatWaiting{}, EncryptedChatRequested{}, EncryptedChat{},
 	EncryptedFileEmpty{}, EncryptedFile{}, InputEncryptedFileEmpty{}, InputEncryptedFile{}, InputEncryptedFileUploaded{}, InputEncryptedFileBigUploaded{}, EncryptedMessage{}, EncryptedMessageService{},

@@ -3,17 +3,11 @@
 package mtproto_test
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/json"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/quinta-chat/quinta/e2ee/secretchat"
-	"github.com/quinta-chat/quinta/quintatest"
-	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/testkit/peer/program"
 	"github.com/quinta-chat/quinta/testkit/peer/require"
 )
@@ -29,45 +23,16 @@ var build = sync.OnceValues(func() (string, error) {
 func TestGotd(t *testing.T) {
 	path, err := build()
 	require.Peer(t, "gotd", err)
-	s := quintatest.Start(t, quintatest.Networks("mtproto"), quintatest.Setting("mtproto-listen", "127.0.0.1:0"))
-	for _, name := range []string{"alice", "bob"} {
-		if err := s.Core.AddAccount(t.Context(), name, "a long password"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	command := func(name string, args ...string) string {
-		out, err := s.Core.RunCommand(t.Context(), name, server.CommandInput{Args: args})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(out)
-	}
-	key, _, _ := strings.Cut(command("mtproto key"), "fingerprint")
-	secret, err := secretchat.NewSecret(rand.Reader, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ga, err := secret.Public(secretchat.KnownGroup())
-	if err != nil {
-		t.Fatal(err)
-	}
-	chat := 1000
-	for _, transport := range []string{"abridged", "intermediate", "padded", "full"} {
+	s := start(t)
+	for _, transport := range []string{"abridged", "intermediate", "padded", "full", "websocket", "http"} {
 		for _, obfuscated := range []bool{false, true} {
-			if obfuscated && transport == "full" {
-				continue // it has no tag to hide
+			if obfuscated && (transport == "full" || transport == "websocket" || transport == "http") {
+				continue // it has no tag to hide, or hides it always
 			}
-			chat++
-			task, err := json.Marshal(map[string]any{"Addr": s.Addr(t, "mtproto"), "Key": key, "Number": command("mtproto number", "alice"), "Code": command("mtproto code", "alice"),
-				"Peer": "bob", "Transport": transport, "Obfuscated": obfuscated, "Chat": chat, "GA": ga})
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(t.Context(), path)
-			var out, errs bytes.Buffer
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(task), &out, &errs
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%s, obfuscated %v: %v: %s", transport, obfuscated, err, errs.String())
+			task := s.task(t, transport)
+			task["Obfuscated"] = obfuscated
+			if transport == "websocket" || transport == "http" {
+				task["Addr"] = strings.TrimPrefix(s.URL, "http://")
 			}
 			var got struct {
 				User, Peer    int64
@@ -75,10 +40,8 @@ func TestGotd(t *testing.T) {
 				Wrong         string
 				SafeDH        bool `json:"safe_dh"`
 			}
-			if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-				t.Fatal(err)
-			}
-			if got.User == 0 || got.Peer == 0 || got.User == got.Peer || got.DC != 2 || got.Qts != 1 || got.Chat != chat || !got.SafeDH || !strings.Contains(got.Wrong, "PHONE_CODE_INVALID") {
+			runPeer(t, exec.CommandContext(t.Context(), path), task, &got)
+			if got.User == 0 || got.Peer == 0 || got.User == got.Peer || got.DC != 2 || got.Qts != 1 || got.Chat != task["Chat"] || !got.SafeDH || !strings.Contains(got.Wrong, "PHONE_CODE_INVALID") {
 				t.Errorf("%s, obfuscated %v: got %+v", transport, obfuscated, got)
 			}
 		}

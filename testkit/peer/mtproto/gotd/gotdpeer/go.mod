@@ -2,13 +2,15 @@ module github.com/quinta-chat/quinta/testkit/peer/mtproto/gotd/gotdpeer
 
 go 1.26.0
 
-require github.com/gotd/td v0.161.0
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/gotd/td v0.161.0
+)
 
 require (
 	github.com/andybalholm/brotli v1.2.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/dlclark/regexp2 v1.12.0 // indirect
 	github.com/fatih/color v1.19.0 // indirect
 	github.com/ghodss/yaml v1.0.0 // indirect

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/gotd/td/crypto"
 	"github.com/gotd/td/telegram"
 	"github.com/gotd/td/telegram/dcs"
@@ -70,11 +71,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	protocols := map[string]transport.Protocol{"abridged": transport.Abridged, "intermediate": transport.Intermediate, "padded": transport.PaddedIntermediate, "full": transport.Full}
 	client := telegram.NewClient(1, "hash", telegram.Options{
 		PublicKeys: public, DC: 2, NoUpdates: true,
 		DCList:   dcs.List{Options: []tg.DCOption{{ID: 2, IPAddress: host, Port: n}}},
-		Resolver: dcs.Plain(dcs.PlainOptions{Protocol: protocols[t.Transport], Obfuscated: t.Obfuscated, Rand: rand.Reader}),
+		Resolver: resolver(t, n),
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -83,6 +83,26 @@ func run() error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// resolver is the transport of a task.
+func resolver(t task, port int) dcs.Resolver {
+	protocols := map[string]transport.Protocol{"abridged": transport.Abridged, "intermediate": transport.Intermediate, "padded": transport.PaddedIntermediate, "full": transport.Full, "websocket": transport.Intermediate}
+	o := dcs.PlainOptions{Protocol: protocols[t.Transport], Obfuscated: t.Obfuscated, Rand: rand.Reader}
+	switch t.Transport {
+	case "http":
+		return dcs.HTTP(dcs.HTTPOptions{Port: port})
+	case "websocket":
+		o.Obfuscated = true
+		o.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ws, _, err := websocket.Dial(ctx, "ws://"+addr+"/apiws", &websocket.DialOptions{Subprotocols: []string{"binary"}})
+			if err != nil {
+				return nil, err
+			}
+			return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
+		}
+	}
+	return dcs.Plain(o)
 }
 
 // talk does the task.
