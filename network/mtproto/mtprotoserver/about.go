@@ -39,7 +39,7 @@ func (s *mtprotoServer) serveAbout(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the server has no key", http.StatusServiceUnavailable)
 		return
 	}
-	about := wire.About{DC: s.dc, PublicKey: string(wire.PublicPEM(&sec.rsa.PublicKey)), Addresses: []string{}}
+	about := wire.About{DC: s.dc, PublicKey: string(wire.PublicPEM(&sec.rsa[0].PublicKey)), Addresses: []string{}}
 	if addr := s.announce[s.dc]; addr != "" {
 		about.Addresses = append(about.Addresses, addr)
 	} else if addr := s.announce[0]; addr != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
@@ -15,11 +16,11 @@ import (
 // commands are what an operator can do with the network.
 var commands = []server.Command{
 	{
-		Name: "mtproto key", Line: "print the key that clients of secret chats need",
+		Name: "mtproto key", Line: "print the keys that clients of secret chats need",
 		Usage: `
-Mtproto key prints the server's public key in PEM form, its fingerprint as
-other clients write it, and its SHA-256, which Quinta shows when it logs in for
-the first time. Other clients need the key to connect to this server. Quinta
+Mtproto key prints the public key of each of the server's keys in PEM form, its
+fingerprint as other clients write it, and its SHA-256, which Quinta shows when
+it logs in for the first time. Other clients need the key to connect to this server. Quinta
 needs it only for a tcp address: it fetches the key from a web address.
 
     quintad mtproto key > server.pem
@@ -71,7 +72,11 @@ func commandKey(ctx context.Context, s *mtprotoServer, _ server.CommandInput) (s
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%sfingerprint %d (%016x)\nSHA-256 %s\n", wire.PublicPEM(&sec.rsa.PublicKey), sec.rsa.fingerprint, uint64(sec.rsa.fingerprint), wire.KeyHash(&sec.rsa.PublicKey)), nil
+	var b strings.Builder
+	for _, k := range sec.rsa {
+		fmt.Fprintf(&b, "%sfingerprint %d (%016x)\nSHA-256 %s\n", wire.PublicPEM(&k.PublicKey), k.fingerprint, uint64(k.fingerprint), wire.KeyHash(&k.PublicKey))
+	}
+	return b.String(), nil
 }
 
 // existing parses the name of an account that there is.

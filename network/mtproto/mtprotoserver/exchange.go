@@ -80,7 +80,7 @@ func (c *conn) beginExchange(ctx context.Context, nonce [16]byte) (any, error) {
 		return nil, err
 	}
 	c.exch = e
-	return &wire.ResPQ{Nonce: nonce, ServerNonce: e.server, PQ: e.pq, Fingerprints: []int64{sec.rsa.fingerprint}}, nil
+	return &wire.ResPQ{Nonce: nonce, ServerNonce: e.server, PQ: e.pq, Fingerprints: sec.fingerprints()}, nil
 }
 
 // newPQ is the product of two random primes of 31 bits.
@@ -143,16 +143,15 @@ func (c *conn) dhParams(ctx context.Context, r *wire.ReqDHParams) (any, error) {
 		return nil, err
 	}
 	e := c.exch
-	plain, ok := rsaPlain(&sec.rsa, r.EncryptedData)
+	k, known := sec.named(r.Fingerprint)
+	plain, ok := rsaPlain(k, r.EncryptedData)
 	inner := innerData(plain)
 	ok &= subtle.ConstantTimeCompare(r.Nonce[:], e.nonce[:]) & subtle.ConstantTimeCompare(r.ServerNonce[:], e.server[:])
 	ok &= subtle.ConstantTimeCompare(inner.Nonce[:], e.nonce[:]) & subtle.ConstantTimeCompare(inner.ServerNonce[:], e.server[:])
 	ok &= subtle.ConstantTimeCompare(inner.PQ, e.pq)
 	product := new(big.Int).Mul(new(big.Int).SetBytes(inner.P), new(big.Int).SetBytes(inner.Q))
 	ok &= subtle.ConstantTimeCompare(product.Bytes(), e.pq)
-	if r.Fingerprint != sec.rsa.fingerprint {
-		ok = 0
-	}
+	ok &= known
 	e.newNonce = inner.NewNonce
 	secret, err := secretchat.NewSecret(c.s.Rand, nil)
 	if err != nil {

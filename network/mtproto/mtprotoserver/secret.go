@@ -25,8 +25,9 @@ import (
 type secrets struct {
 	// master seals authorization keys, and makes salts and access hashes.
 	master []byte
-	rsa    rsaKey
-	aead   cipher.AEAD
+	// rsa are the keys with which the server proves itself, at least one.
+	rsa  []rsaKey
+	aead cipher.AEAD
 }
 
 // An rsaKey is a key of the server with what its use needs.
@@ -57,22 +58,8 @@ func (s *mtprotoServer) secrets(ctx context.Context) (*secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := s.keep(ctx, "rsa", func() ([]byte, error) {
-		k, err := rsa.GenerateKey(s.Rand, 2048)
-		if err != nil {
-			return nil, err
-		}
-		return x509.MarshalPKCS1PrivateKey(k), nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	k, err := x509.ParsePKCS1PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("mtproto: the server's key is damaged")
-	}
 	out := &secrets{master: master}
-	if out.rsa, err = newRSAKey(k); err != nil {
+	if out.rsa, err = s.rsaKeys(ctx); err != nil {
 		return nil, err
 	}
 	b, err := aes.NewCipher(out.derive("seal", nil))
@@ -84,6 +71,60 @@ func (s *mtprotoServer) secrets(ctx context.Context) (*secrets, error) {
 	}
 	s.kept = out
 	return out, nil
+}
+
+// rsaKeys are the keys of the setting, or one that is made when it is first
+// needed.
+func (s *mtprotoServer) rsaKeys(ctx context.Context) ([]rsaKey, error) {
+	keys, err := readKeys(s.Setting(settingKey))
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		der, err := s.keep(ctx, "rsa", func() ([]byte, error) {
+			k, err := rsa.GenerateKey(s.Rand, wire.RSABits)
+			if err != nil {
+				return nil, err
+			}
+			return x509.MarshalPKCS1PrivateKey(k), nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		k, err := x509.ParsePKCS1PrivateKey(der)
+		if err != nil {
+			return nil, fmt.Errorf("mtproto: the server's key is damaged")
+		}
+		keys = append(keys, k)
+	}
+	var out []rsaKey
+	for _, k := range keys {
+		one, err := newRSAKey(k)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// named returns the key of a fingerprint; ok is 0 if there is none, and the
+// first key has to do the same work.
+func (s *secrets) named(fingerprint int64) (k *rsaKey, ok int) {
+	for i := range s.rsa {
+		if s.rsa[i].fingerprint == fingerprint {
+			return &s.rsa[i], 1
+		}
+	}
+	return &s.rsa[0], 0
+}
+
+// fingerprints are those of all keys.
+func (s *secrets) fingerprints() (out []int64) {
+	for _, k := range s.rsa {
+		out = append(out, k.fingerprint)
+	}
+	return out
 }
 
 // keep returns a secret of the store, or makes it. Of two nodes that make one

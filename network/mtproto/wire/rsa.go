@@ -38,8 +38,12 @@ func KeyHash(k *rsa.PublicKey) string {
 	return hex.EncodeToString(h[:])
 }
 
-func checkRSA(k *rsa.PublicKey) error {
-	if k.N.BitLen() != 2048 || k.E != 65537 {
+// RSABits is the size of a server's key.
+const RSABits = 2048
+
+// CheckRSA refuses keys of another size or exponent with ErrRSA.
+func CheckRSA(k *rsa.PublicKey) error {
+	if k.N.BitLen() != RSABits || k.E != 65537 {
 		return ErrRSA
 	}
 	return nil
@@ -59,7 +63,7 @@ func ParsePublicKey(text []byte) (*rsa.PublicKey, error) {
 			return nil, ErrRSA
 		}
 	}
-	return k, checkRSA(k)
+	return k, CheckRSA(k)
 }
 
 // PublicPEM writes a public key as other clients take it.
