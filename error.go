@@ -34,6 +34,9 @@ const (
 	KindUnavailable
 	// KindFull: the storage is full; nothing was written.
 	KindFull
+	// KindQuota: the account stores as much as it may; nothing was written.
+	// Another try helps once something was removed.
+	KindQuota
 
 	kinds // the number of kinds
 )
@@ -49,7 +52,7 @@ func Kinds() []Kind {
 
 var kindNames = [kinds]string{
 	"internal error", "invalid", "malformed", "not logged in", "forbidden", "not found",
-	"already exists", "conflict", "too large", "too many requests", "unavailable", "storage full",
+	"already exists", "conflict", "too large", "too many requests", "unavailable", "storage full", "quota exceeded",
 }
 
 // String returns a short lower-case name for people.

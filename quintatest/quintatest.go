@@ -24,6 +24,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/quota"
 )
 
 // A Server is a running server.
@@ -73,6 +74,10 @@ func Setting(name, value string) Option {
 		c.Settings[name] = value
 	}
 }
+
+// Quotas bounds what the server keeps for each account, in place of the
+// defaults.
+func Quotas(l quota.Limits) Option { return func(c *server.Config) { c.Quotas = l } }
 
 // Configure changes the configuration at will.
 func Configure(fn func(*server.Config)) Option { return fn }
@@ -136,6 +141,12 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 			return
 		}
 		stopped = true
+		// What is counted for accounts is what is stored, whatever happened.
+		if wrong, err := core.Recount(ctx); err != nil {
+			t.Logf("the bytes of the accounts cannot be counted: %v", err)
+		} else if wrong > 0 {
+			t.Errorf("%d sums of bytes that are kept for accounts were wrong", wrong)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("stopping the server: %v", err)

@@ -124,7 +124,7 @@ func (c *Core) RemoveAccount(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.Update(ctx, func(tx *db.Tx) error {
+	return c.UpdateAlways(ctx, func(tx *db.Tx) error {
 		// What is kept goes first, so an account that is not there must be
 		// refused before.
 		if there, err := account.Exists(tx, n); err != nil {

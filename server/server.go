@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"github.com/quinta-chat/quinta/server/lease"
 	"github.com/quinta-chat/quinta/server/mailbox"
 	"github.com/quinta-chat/quinta/server/prekey"
+	"github.com/quinta-chat/quinta/server/quota"
 	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/secret"
 	"github.com/quinta-chat/quinta/server/vault"
@@ -82,6 +84,16 @@ type Config struct {
 	// Settings are the values of the networks' own settings, by name; one that
 	// is missing has its default.
 	Settings map[string]string
+	// Quotas bound what is kept for each account, by class; nil means
+	// quota.Defaults.
+	Quotas quota.Limits
+	// MinFreeDisk is how many bytes of disk the server leaves free where it has
+	// its store or its media: with less, it writes nothing but acknowledgements
+	// and removals. Zero means that it does not look.
+	MinFreeDisk int64
+	// FreeDisk, if not nil, returns how much disk is free, for tests; it is asked
+	// in place of the system.
+	FreeDisk func() (int64, error)
 	// MaxUpload bounds a file in bytes; zero means 100 MiB.
 	MaxUpload int64
 	// PasswordCost is what a new hash of a password costs; zero means
@@ -125,6 +137,11 @@ type Core struct {
 	// Secrets seals what the server keeps secret; nil if no key was given.
 	Secrets *secret.Keeper
 
+	disk   disk
+	near   nearLimits
+	namers map[quinta.NetworkName]AccountNamer
+	owners sync.Map // of db.User to quota.Owner
+
 	// node is the name of this process among the nodes of the store.
 	node string
 	// local is the address of the listener if it is on loopback; see ClientURL.
@@ -150,6 +167,7 @@ var schemas = []db.Schema{
 	lease.Schema,
 	mailbox.Schema,
 	prekey.Schema,
+	quota.Schema,
 	room.Schema,
 	vault.Schema,
 }
@@ -185,6 +203,9 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	}
 	if cfg.BodyTimeout == 0 {
 		cfg.BodyTimeout = bodyTimeout
+	}
+	if cfg.Quotas == nil {
+		cfg.Quotas = quota.Defaults()
 	}
 	if cfg.MaxUpload == 0 {
 		cfg.MaxUpload = maxUpload
@@ -236,8 +257,12 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing, cfg.PasswordCost), settings: settings, draining: make(chan struct{})}
+	c := &Core{DB: d, Config: cfg, Hub: feed.NewHub(d), Passwords: account.NewHasher(maxHashing, cfg.PasswordCost), settings: settings, draining: make(chan struct{}), namers: map[quinta.NetworkName]AccountNamer{}}
 	c.conns.core = c
+	c.disk = disk{free: cfg.FreeDisk, min: cfg.MinFreeDisk, now: cfg.Now, log: cfg.Log}
+	if c.disk.free == nil {
+		c.disk.free = cfg.freeDisk
+	}
 	id := make([]byte, 16)
 	if _, err := io.ReadFull(cfg.Rand, id); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -252,11 +277,14 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if err := c.claimName(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	c.Blobs, err = blob.Open(ctx, blob.Config{URL: cfg.BlobURL, Rand: cfg.Rand, Log: cfg.Log, Faults: cfg.BlobFaults}, d)
+	c.Blobs, err = blob.Open(ctx, blob.Config{URL: cfg.BlobURL, Rand: cfg.Rand, Log: cfg.Log, Faults: cfg.BlobFaults, Room: c.disk.check}, d)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	if err := c.seat(networks); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	if err := c.countOnce(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.Metrics.of(c)
@@ -272,6 +300,9 @@ func (c *Core) seat(networks []Network) error {
 			return fmt.Errorf("opening %s: %w", n.Name, err)
 		}
 		c.fronts = append(c.fronts, f)
+		if namer, ok := f.(AccountNamer); ok {
+			c.namers[n.Name] = namer
+		}
 		c.contribute(n, f)
 		seats = append(seats, seat{n.Name, f, n.CheckAccount, n.Join})
 	}
@@ -303,7 +334,7 @@ var ErrNoName = errors.New("the store is new and has no server name yet")
 // claimName binds a new store to the server's name and refuses another one.
 func (c *Core) claimName(ctx context.Context) error {
 	name := c.Name
-	err := c.Update(ctx, func(tx *db.Tx) error {
+	err := c.UpdateAlways(ctx, func(tx *db.Tx) error {
 		have, err := db.Fact(tx, "server-name")
 		switch {
 		case err != nil:

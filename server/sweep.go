@@ -51,7 +51,7 @@ func (c *Core) sweepAlways(ctx context.Context) {
 func (c *Core) Sweep(ctx context.Context) error {
 	for _, sweep := range []func(*db.Tx, int) (bool, error){account.SweepCodes, mailbox.Sweep} {
 		for more := true; more; {
-			if err := c.Update(ctx, func(tx *db.Tx) (err error) {
+			if err := c.UpdateAlways(ctx, func(tx *db.Tx) (err error) {
 				more, err = sweep(tx, sweepRows)
 				return err
 			}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/quota"
 )
 
 // The files in the data folder.
@@ -26,13 +27,18 @@ const (
 // coreConfig translates settings into what the core needs.
 func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 	cfg := server.Config{
-		Name:           c.Name,
-		PublicURL:      c.PublicURL,
-		Registration:   c.Registration,
-		RateLimits:     c.RateLimits,
-		BlobURL:        string(c.Blobs),
-		SecretsURL:     string(c.Secrets),
-		MaxUpload:      int64(c.MaxUploadMiB) << 20,
+		Name:         c.Name,
+		PublicURL:    c.PublicURL,
+		Registration: c.Registration,
+		RateLimits:   c.RateLimits,
+		BlobURL:      string(c.Blobs),
+		SecretsURL:   string(c.Secrets),
+		MaxUpload:    int64(c.MaxUploadMiB) << 20,
+		MinFreeDisk:  c.MinFreeDisk,
+		Quotas: quota.Limits{
+			db.ClassMedia: c.QuotaMedia, db.ClassBackup: c.QuotaBackup, db.ClassData: c.QuotaData,
+			db.ClassQueue: c.QuotaQueue, db.ClassMessages: c.QuotaMessages,
+		},
 		MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
 		Proxies: c.TrustedProxies,
 		Now:     time.Now,

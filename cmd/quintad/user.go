@@ -7,6 +7,8 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/quota"
 )
 
 // What the subcommands of "quintad user" ask of the store.
@@ -30,6 +32,14 @@ type person struct {
 	UserID  string `json:"user_id"`
 	Created int64  `json:"created"`
 	Closed  bool   `json:"closed"`
+	// Usage are the bytes that are kept for the account, by class, if asked for.
+	Usage map[db.Class]int64 `json:"usage,omitempty"`
+}
+
+// A listing asks for a page of accounts.
+type listing struct {
+	After string
+	Usage bool
 }
 
 // page is how many accounts go over the socket at once.
@@ -48,14 +58,31 @@ var (
 	removeUser = operation[string, string]{"user-remove", func(ctx context.Context, core *server.Core, name string) (string, error) {
 		return userID(core, name), plain(core.RemoveAccount(ctx, name))
 	}}
-	listUsers = operation[string, []person]{"user-list", func(ctx context.Context, core *server.Core, after string) ([]person, error) {
-		as, err := core.Accounts(ctx, after, page)
+	listUsers = operation[listing, []person]{"user-list", func(ctx context.Context, core *server.Core, q listing) ([]person, error) {
+		as, err := core.Accounts(ctx, q.After, page)
 		if err != nil {
 			return nil, plain(err)
+		}
+		usage := map[account.Name]quota.Used{}
+		if q.Usage {
+			names := make([]account.Name, len(as))
+			for i, a := range as {
+				names[i] = a.Name
+			}
+			if usage, err = core.Usage(ctx, names); err != nil {
+				return nil, plain(err)
+			}
 		}
 		ps := make([]person, len(as))
 		for i, a := range as {
 			ps[i] = person{Name: string(a.Name), UserID: userID(core, string(a.Name)), Created: a.Created, Closed: a.Closed}
+			if !q.Usage {
+				continue
+			}
+			ps[i].Usage = map[db.Class]int64{}
+			for _, class := range db.Classes() {
+				ps[i].Usage[class] = usage[a.Name][class]
+			}
 		}
 		return ps, nil
 	}}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
+	"github.com/quinta-chat/quinta/server/db"
 )
 
 var userListCommand = command{
@@ -18,15 +19,24 @@ User list prints one account per line: the user ID, the time it was created,
 and "closed" if it was removed.
 
     quintad user list
+    quintad user list --usage
+
+    --usage
+        also print how many bytes the server keeps for each account: files
+        (media), sealed key backups (backup), data and keys (data), what the
+        account has sent that its receivers have not fetched (queue), and its
+        messages in rooms and conversations (messages). The settings quota-media,
+        quota-backup, quota-data, quota-queue and quota-messages limit them
 
     --json
         print one JSON object per line
 `,
 	Prepare: func(fs *flag.FlagSet) action {
+		usage := fs.Bool("usage", false, "print how much is kept")
 		asJSON := fs.Bool("json", false, "print JSON")
 		return func(ctx context.Context, p *program, c *config.Config, _ []string) error {
 			for after := ""; ; {
-				people, err := do(ctx, p, c, listUsers, after)
+				people, err := do(ctx, p, c, listUsers, listing{After: after, Usage: *usage})
 				if err != nil {
 					return err
 				}
@@ -52,6 +62,12 @@ func (u person) print(p *program, asJSON bool) error {
 	if u.Closed {
 		state = " closed"
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s %s%s\n", u.UserID, time.UnixMilli(u.Created).UTC().Format(time.RFC3339), state)
+	kept := ""
+	if u.Usage != nil {
+		for _, class := range db.Classes() {
+			kept += fmt.Sprintf(" %s=%d", class, u.Usage[class])
+		}
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s %s%s%s\n", u.UserID, time.UnixMilli(u.Created).UTC().Format(time.RFC3339), kept, state)
 	return err
 }

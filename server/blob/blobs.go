@@ -34,6 +34,9 @@ type Config struct {
 	Rand io.Reader
 	// Log gets what an operator should know.
 	Log *slog.Logger
+	// Room, if not nil, is asked before bytes are written, and says with an error
+	// that there is no room for any.
+	Room func() error
 	// Faults, if not nil, is asked before each step of the folder driver:
 	// "create", "write", "sync", "rename", "sync-folder". Tests use it to
 	// fill a disk.
@@ -127,6 +130,11 @@ func tooLarge(max int64) error {
 // hour they are removed. It returns the error of r as it is, KindTooLarge,
 // KindFull, or KindUnavailable; then nothing is left of the bytes.
 func (b *Blobs) Write(ctx context.Context, r io.Reader, max int64) (Bytes, error) {
+	if b.cfg.Room != nil {
+		if err := b.cfg.Room(); err != nil {
+			return Bytes{}, err
+		}
+	}
 	key, err := b.newKey()
 	if err != nil {
 		return Bytes{}, err

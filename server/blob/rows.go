@@ -51,11 +51,44 @@ func drop(tx *db.Tx, key string) error {
 	return tx.Queue(`INSERT INTO blob_loose (bytes, due, claimed) VALUES ($1, $2, $3)`, key, tx.Millis(), false)
 }
 
+// minRoom is what a file takes at least, in bytes: it has a row and a block of
+// the disk however short it is.
+const minRoom = 4096
+
+// room is what a file or a variant counts.
+func room(size int64) int64 { return max(size, minRoom) }
+
+// CountAll counts all files again, see [db.Tx.Count].
+func CountAll(tx *db.Tx) error {
+	type sum struct {
+		owner db.User
+		bytes int64
+	}
+	var all []sum
+	for row, err := range tx.Query(`SELECT owner, CAST(SUM(CASE WHEN size < $1 THEN $1 ELSE size END) AS BIGINT) FROM
+			(SELECT owner, size FROM blob WHERE bytes IS NOT NULL UNION ALL SELECT b.owner, v.size FROM blob_variant v JOIN blob b ON b.id = v.id) stored
+		GROUP BY owner`, minRoom) {
+		if err != nil {
+			return err
+		}
+		var s sum
+		if err := row.Scan(&s.owner, &s.bytes); err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	for _, s := range all {
+		tx.Count(s.owner, db.ClassMedia, s.bytes)
+	}
+	return nil
+}
+
 // Put stores a file whose bytes [Blobs.Write] gave, under a new id.
 func Put(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
+	tx.Count(b.Owner, db.ClassMedia, room(b.Size))
 	return tx.Queue(`INSERT INTO blob (id, owner, created, bytes, size, sum, type, name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		b.ID, b.Owner, tx.Millis(), b.Key, b.Size, b.Sum, b.Type, b.Name)
 }
@@ -101,6 +134,7 @@ func Fill(tx *db.Tx, b Blob) error {
 	if err := refer(tx, b.Bytes); err != nil {
 		return err
 	}
+	tx.Count(b.Owner, db.ClassMedia, room(b.Size))
 	return tx.Queue(`UPDATE blob SET expires = NULL, bytes = $1, size = $2, sum = $3, type = $4, name = $5 WHERE id = $6`,
 		b.Key, b.Size, b.Sum, b.Type, b.Name, b.ID)
 }
@@ -133,15 +167,20 @@ func Get(tx *db.Tx, id string) (Blob, error) {
 // bytes go after the commit, with the next sweep.
 func Remove(tx *db.Tx, id string) error {
 	var keys []string
-	for row, err := range tx.Query(`SELECT bytes FROM blob WHERE id = $1 AND bytes IS NOT NULL UNION ALL SELECT bytes FROM blob_variant WHERE id = $1`, id) {
+	var owner db.User
+	freed := int64(0)
+	for row, err := range tx.Query(`SELECT owner, bytes, size FROM blob WHERE id = $1 AND bytes IS NOT NULL
+		UNION ALL SELECT b.owner, v.bytes, v.size FROM blob_variant v JOIN blob b ON b.id = v.id WHERE v.id = $1`, id) {
 		if err != nil {
 			return err
 		}
 		var k string
-		if err := row.Scan(&k); err != nil {
+		var size int64
+		if err := row.Scan(&owner, &k, &size); err != nil {
 			return err
 		}
 		keys = append(keys, k)
+		freed += room(size)
 	}
 	for _, k := range keys {
 		if err := drop(tx, k); err != nil {
@@ -155,6 +194,7 @@ func Remove(tx *db.Tx, id string) error {
 	if err == nil && n == 0 {
 		err = ErrUnknown
 	}
+	tx.Count(owner, db.ClassMedia, -freed)
 	return err
 }
 
@@ -168,22 +208,27 @@ type Variant struct {
 // PutVariant stores a variant of a file. If there is one of that name already
 // it stays, and the new bytes go with the next sweep.
 func PutVariant(tx *db.Tx, id, name string, v Variant) error {
-	var there int
-	if err := tx.Row(`SELECT COUNT(*) FROM blob WHERE id = $1 AND bytes IS NOT NULL`, id).Scan(&there); err != nil {
-		return err
-	}
-	if there == 0 {
+	var owner db.User
+	err := tx.Row(`SELECT owner FROM blob WHERE id = $1 AND bytes IS NOT NULL`, id).Scan(&owner)
+	if errors.Is(err, db.ErrNoRows) {
 		return ErrUnknown
+	}
+	if err != nil {
+		return err
 	}
 	if err := refer(tx, v.Bytes); err != nil {
 		return err
 	}
 	n, err := tx.Exec(`INSERT INTO blob_variant (id, variant, bytes, size, sum, type) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id, variant) DO NOTHING`,
 		id, name, v.Key, v.Size, v.Sum, v.Type)
-	if err == nil && n == 0 {
-		err = drop(tx, v.Key)
+	if err != nil {
+		return err
 	}
-	return err
+	if n == 0 {
+		return drop(tx, v.Key)
+	}
+	tx.Count(owner, db.ClassMedia, room(v.Size))
+	return nil
 }
 
 // GetVariant returns a variant of a file, or ErrUnknown.

@@ -53,7 +53,24 @@ func Append(tx *db.Tx, network quinta.NetworkName, m Message) (Message, error) {
 	if err == nil && n == 0 {
 		err = ErrExists
 	}
+	tx.Count(db.UserOf(network, m.Sender), db.ClassMessages, int64(len(m.Body)))
 	return m, err
+}
+
+// CountAll counts all messages again, see [db.Tx.Count].
+func CountAll(tx *db.Tx) error {
+	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(body)) AS BIGINT) FROM conversation_message GROUP BY sender`) {
+		if err != nil {
+			return err
+		}
+		var sender db.User
+		var n int64
+		if err := row.Scan(&sender, &n); err != nil {
+			return err
+		}
+		tx.Count(sender, db.ClassMessages, n)
+	}
+	return nil
 }
 
 const columns = `SELECT conv, pos, id, sender, device, txn, type, form, body, sum, time FROM conversation_message WHERE `

@@ -37,6 +37,8 @@ type Tx struct {
 	foresee  *foresight
 	rehearse bool
 	req      *request
+	// counts are the sums of Count.
+	counts []Count
 }
 
 // A conn is the connection under a transaction.

@@ -52,7 +52,9 @@ func Put(tx *db.Tx, network quinta.NetworkName, expires int64, envs ...quinta.En
 			if body == nil {
 				body = []byte{}
 			}
-			args = append(args, string(db.UserOf(network, e.To)), string(e.Device), int64(tx.NextPos()), string(db.UserOf(network, e.From)), e.Type, body, exp)
+			from := db.UserOf(network, e.From)
+			tx.Count(from, db.ClassQueue, int64(len(body)))
+			args = append(args, string(db.UserOf(network, e.To)), string(e.Device), int64(tx.NextPos()), string(from), e.Type, body, exp)
 		}
 		if err := tx.Queue(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
 			return err

@@ -16,12 +16,12 @@ func Sweep(tx *db.Tx, limit int) (more bool, err error) {
 	if err != nil || left <= 0 {
 		return true, err
 	}
-	n, err := tx.Exec(`DELETE FROM mailbox_message WHERE (user_id, device, seq) IN
+	gone, err := remove(tx, `(user_id, device, seq) IN
 		(SELECT user_id, device, seq FROM mailbox_message WHERE expires IS NOT NULL AND expires <= $1 ORDER BY expires LIMIT $2)`, tx.Millis(), left)
-	if left -= int(n); err != nil || left <= 0 {
+	if left -= gone; err != nil || left <= 0 {
 		return true, err
 	}
-	n, err = tx.Exec(`DELETE FROM mailbox_txn WHERE (user_id, device, txn) IN
+	n, err := tx.Exec(`DELETE FROM mailbox_txn WHERE (user_id, device, txn) IN
 		(SELECT user_id, device, txn FROM mailbox_txn WHERE time < $1 ORDER BY time LIMIT $2)`, tx.Millis()-TxnLife, left)
 	return int(n) >= left, err
 }
@@ -69,7 +69,7 @@ func (b *box) sweep(tx *db.Tx, limit int) (int, error) {
 	if err != nil && !errors.Is(err, db.ErrNoRows) {
 		return 0, err
 	}
-	n, err := tx.Exec(`DELETE FROM mailbox_message WHERE user_id = $1 AND device = $2 AND seq <= $3`, b.user, b.device, upTo)
+	n, err := remove(tx, `user_id = $1 AND device = $2 AND seq <= $3`, b.user, b.device, upTo)
 	if err != nil {
 		return 0, err
 	}
@@ -78,5 +78,35 @@ func (b *box) sweep(tx *db.Tx, limit int) (int, error) {
 	} else {
 		err = tx.Queue(`UPDATE mailbox_cursor SET swept = $3 WHERE user_id = $1 AND device = $2`, b.user, b.device, upTo)
 	}
-	return int(n), err
+	return n, err
+}
+
+// remove removes messages, gives their senders the bytes back, and returns how
+// many there were.
+func remove(tx *db.Tx, where string, args ...any) (int, error) {
+	return count(tx, -1, `DELETE FROM mailbox_message WHERE `+where+` RETURNING sender, LENGTH(body)`, args...)
+}
+
+// CountAll counts all that waits again, see [db.Tx.Count].
+func CountAll(tx *db.Tx) error {
+	_, err := count(tx, 1, `SELECT sender, CAST(SUM(LENGTH(body)) AS BIGINT) FROM mailbox_message GROUP BY sender`)
+	return err
+}
+
+// count counts what the rows of a statement say, times sign, and returns how
+// many they were.
+func count(tx *db.Tx, sign int64, sql string, args ...any) (rows int, err error) {
+	for row, err := range tx.Query(sql, args...) {
+		if err != nil {
+			return 0, err
+		}
+		var sender db.User
+		var n int64
+		if err := row.Scan(&sender, &n); err != nil {
+			return 0, err
+		}
+		tx.Count(sender, db.ClassQueue, sign*n)
+		rows++
+	}
+	return rows, nil
 }

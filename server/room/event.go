@@ -227,6 +227,23 @@ func ByIDs(tx *db.Tx, room quinta.RoomID, list []quinta.MessageID) (map[quinta.M
 	return out, nil
 }
 
+// Sizes calls fn with every sender and the bytes of the contents of their
+// events. fn makes no statement.
+func Sizes(tx *db.Tx, fn func(sender quinta.UserID, n int64)) error {
+	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(content)) AS BIGINT) FROM room_event GROUP BY sender`) {
+		if err != nil {
+			return err
+		}
+		var sender quinta.UserID
+		var n int64
+		if err := row.Scan(&sender, &n); err != nil {
+			return err
+		}
+		fn(sender, n)
+	}
+	return nil
+}
+
 // marks returns n parameters from $first on, separated by commas.
 func marks(first, n int) string {
 	var b strings.Builder

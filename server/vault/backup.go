@@ -51,6 +51,7 @@ func NewBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, algori
 	if last >= MaxBackups {
 		return 0, quinta.E(quinta.KindLimited, "backup", "the account has made too many backups")
 	}
+	tx.Count(db.UserOf(network, user), db.ClassBackup, int64(len(auth)))
 	err := tx.Queue(`INSERT INTO vault_backup (user_id, version, algorithm, auth, count, etag, deleted) VALUES ($1, $2, $3, $4, 0, 0, FALSE)`,
 		db.UserOf(network, user), last+1, algorithm, auth)
 	return last + 1, err
@@ -77,17 +78,23 @@ func backup(row db.OneRow) (Backup, error) {
 
 // SetBackupAuth replaces what the devices need to know of a version.
 func SetBackupAuth(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64, auth []byte) error {
-	n, err := tx.Exec(`UPDATE vault_backup SET auth = $3 WHERE user_id = $1 AND version = $2 AND NOT deleted`, db.UserOf(network, user), version, auth)
-	if err == nil && n == 0 {
-		return ErrNoBackup
+	old, err := BackupOf(tx, network, user, version)
+	if err != nil {
+		return err
 	}
-	return err
+	tx.Count(db.UserOf(network, user), db.ClassBackup, int64(len(auth)-len(old.Auth)))
+	return tx.Queue(`UPDATE vault_backup SET auth = $3 WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version, auth)
 }
 
 // DeleteBackup deletes a version with its keys. Its number is not given
 // again. A version that is deleted already is no error; one that never was is
 // ErrNoBackup.
 func DeleteBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64) error {
+	u := db.UserOf(network, user)
+	if err := count(tx, u, db.ClassBackup, -1, `SELECT (SELECT COALESCE(SUM(LENGTH(auth)), 0) FROM vault_backup WHERE user_id = $1 AND version = $2) +
+		(SELECT COALESCE(SUM(`+keyBytes+`), 0) FROM vault_backup_key WHERE user_id = $1 AND version = $2)`, u, version); err != nil {
+		return err
+	}
 	n, err := tx.Exec(`UPDATE vault_backup SET deleted = TRUE, count = 0, auth = '' WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version)
 	if err != nil {
 		return err
@@ -107,8 +114,18 @@ func PutBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ve
 	if err != nil {
 		return b, err
 	}
+	u := db.UserOf(network, user)
 	var added, changed int64
 	for piece := range db.Pieces(keys) {
+		// What the sessions took before and what they take now.
+		places := []any{u, version}
+		for i := range piece {
+			places = append(places, string(piece[i].Room), piece[i].Session)
+		}
+		held := `SELECT SUM(` + keyBytes + `) FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND (room, session) IN (VALUES ` + db.Tuples(3, len(piece), 2) + `)`
+		if err := count(tx, u, db.ClassBackup, -1, held, places...); err != nil {
+			return b, err
+		}
 		args := make([]any, 0, 8*len(piece))
 		for i := range piece {
 			k := &piece[i]
@@ -122,6 +139,9 @@ func PutBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ve
 		}
 		added += n
 		if int(n) == len(piece) {
+			if err := count(tx, u, db.ClassBackup, 1, held, places...); err != nil {
+				return b, err
+			}
 			continue
 		}
 		// The rows that were just added are equal to their like, not better.
@@ -131,6 +151,9 @@ func PutBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ve
 			return b, err
 		}
 		changed += n
+		if err := count(tx, u, db.ClassBackup, 1, held, places...); err != nil {
+			return b, err
+		}
 	}
 	if b.Count+added > MaxBackupKeys {
 		return b, quinta.E(quinta.KindTooLarge, "backup", "the backup holds too many keys")
@@ -189,7 +212,12 @@ func DeleteBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID,
 	if err != nil {
 		return b, err
 	}
-	n, err := tx.Exec(`DELETE FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room = $3) AND ($4 = '' OR session = $4)`, db.UserOf(network, user), version, room, session)
+	u := db.UserOf(network, user)
+	const which = ` FROM vault_backup_key WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room = $3) AND ($4 = '' OR session = $4)`
+	if err := count(tx, u, db.ClassBackup, -1, `SELECT SUM(`+keyBytes+`)`+which, u, version, room, session); err != nil {
+		return b, err
+	}
+	n, err := tx.Exec(`DELETE`+which, u, version, room, session)
 	if err != nil {
 		return b, err
 	}
@@ -199,12 +227,16 @@ func DeleteBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID,
 // ClearBackups removes all backups and the dehydrated device of a user whose
 // account ends.
 func ClearBackups(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
+	u := db.UserOf(network, user)
+	if err := count(tx, u, db.ClassBackup, -1, backupBytes, u); err != nil {
+		return err
+	}
 	for _, sql := range []string{
 		`DELETE FROM vault_backup_key WHERE user_id = $1`,
 		`DELETE FROM vault_backup WHERE user_id = $1`,
 		`DELETE FROM vault_dehydrated WHERE user_id = $1`,
 	} {
-		if err := tx.Queue(sql, db.UserOf(network, user)); err != nil {
+		if err := tx.Queue(sql, u); err != nil {
 			return err
 		}
 	}

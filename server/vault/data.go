@@ -60,6 +60,7 @@ func PutData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, n
 	if value == nil {
 		value = []byte{}
 	}
+	tx.Count(db.UserOf(network, user), db.ClassData, int64(len(value)-len(old)))
 	return tx.Queue(`INSERT INTO vault_data (user_id, scope, name, value, pos) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, scope, name) DO UPDATE SET value = excluded.value, pos = excluded.pos`,
 		db.UserOf(network, user), scope, name, value, tx.NextPos())
@@ -78,9 +79,16 @@ func GetData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, n
 // DeleteData removes the value under scope and name. It reports whether there
 // was one.
 func DeleteData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string) (bool, error) {
-	n, err := tx.Exec(`UPDATE vault_data SET value = NULL, pos = $4 WHERE user_id = $1 AND scope = $2 AND name = $3 AND value IS NOT NULL`,
+	old, err := GetData(tx, network, user, scope, name)
+	if quinta.KindOf(err) == quinta.KindNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tx.Count(db.UserOf(network, user), db.ClassData, -int64(len(old)))
+	return true, tx.Queue(`UPDATE vault_data SET value = NULL, pos = $4 WHERE user_id = $1 AND scope = $2 AND name = $3`,
 		db.UserOf(network, user), scope, name, tx.NextPos())
-	return n > 0, err
 }
 
 // DataSince returns what changed after a position, oldest change first, with
@@ -118,5 +126,9 @@ func data(tx *db.Tx, sql string, args ...any) ([]Datum, error) {
 // ClearData removes without trace all that a user stored as data, when the
 // account ends.
 func ClearData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
-	return tx.Queue(`DELETE FROM vault_data WHERE user_id = $1`, db.UserOf(network, user))
+	u := db.UserOf(network, user)
+	if err := count(tx, u, db.ClassData, -1, `SELECT SUM(LENGTH(value)) FROM vault_data WHERE user_id = $1`, u); err != nil {
+		return err
+	}
+	return tx.Queue(`DELETE FROM vault_data WHERE user_id = $1`, u)
 }

@@ -42,6 +42,12 @@ type Config struct {
 	Secrets Secret
 	// MaxUploadMiB bounds a file in MiB.
 	MaxUploadMiB int
+	// QuotaMedia, QuotaBackup, QuotaData, QuotaQueue and QuotaMessages bound, in
+	// bytes, what is kept for one account; zero means no limit.
+	QuotaMedia, QuotaBackup, QuotaData, QuotaQueue, QuotaMessages int64
+	// MinFreeDisk is how many bytes of disk the server leaves free; zero means
+	// that it does not look.
+	MinFreeDisk int64
 	// MaxConnections bounds raw connections and websockets in all,
 	// MaxConnectionsPerAddress those of one address.
 	MaxConnections, MaxConnectionsPerAddress int

@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 // example gives every key a value that is not its default.
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
-	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "max-connections": "8", "max-connections-per-address": "9", "rate-limits": "off", "private-gateways": "on", "rocketchat-version": "8.8.1", "rocketchat-force-encryption": "on", "public-url": "https://example.org",
+	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "quota-media": "1", "quota-backup": "2", "quota-data": "3", "quota-queue": "4", "quota-messages": "0", "min-free-disk": "6", "max-connections": "8", "max-connections-per-address": "9", "rate-limits": "off", "private-gateways": "on", "rocketchat-version": "8.8.1", "rocketchat-force-encryption": "on", "public-url": "https://example.org",
 	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "admin-hosts": "quintad,q.example.org", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "xmpp-component": "keys.example.org@127.0.0.1:5347", "xmpp-secret": "s.txt", "xmpp-domains": "example.org,example.net", "xmpp-escrow": "on", "xmpp-token-minutes": "5", "log-level": "warn", "log-format": "json",
 	"mtproto-listen":   "127.0.0.1:9,[::1]:9",
 	"mtproto-dc":       "3",
@@ -134,6 +134,8 @@ func TestRefused(t *testing.T) {
 		{"blobs = http://x", "not a store for media", ""},
 		{"secrets = http://x", "not a key", ""},
 		{"max-upload = 0", "not a number from 1", ""},
+		{"quota-media = -1", "not a number from 0", ""},
+		{"min-free-disk = 1 GiB", "not a number from 0", ""},
 		{"max-upload = 9999999999999999999", "not a number from 1", ""},
 		{"rate-limits = true", "neither on nor off", ""},
 		{"private-gateways = 10.0.0.0/8", "neither on nor off", ""},

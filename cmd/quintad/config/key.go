@@ -137,6 +137,12 @@ var ownKeys = []*Key{
 		Get: func(c *Config) string { return c.Secrets.String() },
 	},
 	number("max-upload", "100", "MIB", "the largest file that a user may upload, in MiB", func(c *Config) *int { return &c.MaxUploadMiB }),
+	size("quota-media", "2048", "the files that one account may keep", func(c *Config) *int64 { return &c.QuotaMedia }),
+	size("quota-backup", "256", "the sealed key backups that one account may keep", func(c *Config) *int64 { return &c.QuotaBackup }),
+	size("quota-data", "256", "the data and keys that one account may keep", func(c *Config) *int64 { return &c.QuotaData }),
+	size("quota-queue", "256", "what one account may have sent that its receivers have not fetched", func(c *Config) *int64 { return &c.QuotaQueue }),
+	size("quota-messages", "4096", "the messages in rooms and conversations that one account may have sent", func(c *Config) *int64 { return &c.QuotaMessages }),
+	size("min-free-disk", "256", "the disk space that the server leaves free: with less, it accepts nothing but acknowledgements and removals", func(c *Config) *int64 { return &c.MinFreeDisk }),
 	number("max-connections", "10000", "N", "how many raw TCP connections and websockets may be open at a time", func(c *Config) *int { return &c.MaxConnections }),
 	number("max-connections-per-address", "256", "N", "how many raw TCP connections and websockets one client address may have open at a time", func(c *Config) *int { return &c.MaxConnectionsPerAddress }),
 	onOff("rate-limits", "on", "limit the rate of requests per account and address", func(c *Config) *bool { return &c.RateLimits }),
@@ -231,6 +237,24 @@ func number(name, def, arg, help string, field func(*Config) *int) *Key {
 			return nil
 		},
 		Get: func(c *Config) string { return strconv.Itoa(*field(c)) },
+	}
+}
+
+// size makes the key of a size in MiB, where 0 stands for no limit. The field
+// holds bytes.
+func size(name, def, help string, field func(*Config) *int64) *Key {
+	const most = 1 << 30
+	return &Key{
+		Name: name, Default: def, Arg: "MIB", Help: help + ", in MiB; 0 means no limit",
+		Set: func(c *Config, s string) error {
+			n, err := strconv.ParseInt(s, 10, 64)
+			if err != nil || n < 0 || n > most {
+				return fmt.Errorf("%.40q is not a number from 0 to %d", s, most)
+			}
+			*field(c) = n << 20
+			return nil
+		},
+		Get: func(c *Config) string { return strconv.FormatInt(*field(c)>>20, 10) },
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *call) deleteBackup() (any, error) {
 	if err := c.decode(&wire.Empty{}); err != nil {
 		return nil, err
 	}
-	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return wire.Empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		there, err := vault.DeleteData(tx, network, c.user, backupScope, backupName)
 		if err == nil && !there {
 			return notFound("there is no backup")

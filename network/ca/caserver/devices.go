@@ -53,7 +53,7 @@ func (c *call) deleteDevice() (any, error) {
 	if err := c.checkPassword(incoming.Self(server.ByDevice(network, c.user, c.device)), c.accountOf(c.user), q.Password); err != nil {
 		return nil, err
 	}
-	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return wire.Empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		there, err := c.removeDevice(tx, c.user, quinta.DeviceID(c.r.PathValue("device")), reason)
 		if err == nil && !there {
 			return notFound("there is no such device")

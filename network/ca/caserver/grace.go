@@ -136,7 +136,7 @@ func overdue(tx *db.Tx, last *key) (page, due []*key, err error) {
 
 // endGrace retires one key if that is still due.
 func (s *caServer) endGrace(ctx context.Context, id cert.Fingerprint) error {
-	return s.Update(ctx, func(tx *db.Tx) error {
+	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 		k, err := keyByID(tx, id)
 		if errors.Is(err, errNoKey) {
 			return nil

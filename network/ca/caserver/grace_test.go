@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/mailbox"
 )
 
 const week = 7 * 24 * time.Hour
@@ -193,8 +194,7 @@ func TestGraceOfMany(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if _, err := tx.Exec(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body) VALUES ($1, $2, $3, $4, 'message', $5)`,
-					db.UserOf("ca", bob.ID), bob.Device, tx.NextPos(), db.UserOf("ca", alice.ID), body); err != nil {
+				if err := mailbox.Put(tx, "ca", 0, quinta.Envelope{To: bob.ID, Device: bob.Device, From: alice.ID, Type: "message", Body: body}); err != nil {
 					return err
 				}
 			}

@@ -121,7 +121,7 @@ func (c *call) postLogout() (any, error) {
 	if err := c.decode(&wire.LogoutRequest{}); err != nil {
 		return nil, err
 	}
-	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return wire.Empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		_, err := c.removeDevice(tx, c.user, c.device, cert.ReasonCessation)
 		return err
 	})

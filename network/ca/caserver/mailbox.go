@@ -123,7 +123,7 @@ func (c *call) postAck() (any, error) {
 	if q.UpTo < 0 {
 		return nil, invalid("upTo is not a position")
 	}
-	return wire.Empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return wire.Empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		if err := mailbox.Ack(tx, network, c.user, c.device, q.UpTo); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (c *call) postRevoke() (any, error) {
 		return nil, invalid("a reason is unspecified, key-compromise, superseded or cessation")
 	}
 	var k *key
-	err := c.Update(c.ctx(), func(tx *db.Tx) (err error) {
+	err := c.UpdateAlways(c.ctx(), func(tx *db.Tx) (err error) {
 		if k, err = keyByID(tx, id); err != nil {
 			return err
 		}

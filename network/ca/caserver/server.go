@@ -154,6 +154,11 @@ func (s *caServer) accountOf(id quinta.UserID) account.Name {
 	return account.Name(local)
 }
 
+// AccountOf returns the account of a user of this server, or "".
+func (s *caServer) AccountOf(_ *db.Tx, user quinta.UserID) (account.Name, error) {
+	return s.accountOf(user), nil
+}
+
 // AccountLogOut ends all logins of an account; devices and keys stay.
 func (s *caServer) AccountLogOut(tx *db.Tx, name account.Name) error {
 	return s.logOut(tx, s.userOf(name))

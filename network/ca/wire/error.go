@@ -31,6 +31,7 @@ const (
 	CodeLimited         Code = "limited"
 	CodeUnavailable     Code = "unavailable"
 	CodeFull            Code = "full"
+	CodeQuota           Code = "quota"
 
 	// CodeMethod: the path knows other methods.
 	CodeMethod Code = "method"
@@ -70,6 +71,7 @@ var Kinds = map[quinta.Kind]struct {
 	quinta.KindLimited:         {429, CodeLimited},
 	quinta.KindUnavailable:     {503, CodeUnavailable},
 	quinta.KindFull:            {507, CodeFull},
+	quinta.KindQuota:           {507, CodeQuota},
 }
 
 // ErrorType is the media type of an error (RFC 9457).

@@ -38,7 +38,7 @@ func Token(ctx context.Context, core *server.Core, network quinta.NetworkName, t
 		return device.Owner{}, ErrToken
 	}
 	if err == nil && core.Now().UnixMilli()-o.Seen > device.SeenStep {
-		err = core.Update(ctx, func(tx *db.Tx) error { return device.Saw(tx, o.Network, o.User, o.Device, addr) })
+		err = core.UpdateAlways(ctx, func(tx *db.Tx) error { return device.Saw(tx, o.Network, o.User, o.Device, addr) })
 	}
 	return o, err
 }

@@ -135,6 +135,8 @@ func kindOf(e *wire.Error) quinta.Kind {
 		}
 	case wire.CodeLimitExceeded:
 		return quinta.KindLimited
+	case wire.CodeResourceLimit:
+		return quinta.KindQuota
 	case wire.CodeUserInUse, wire.CodeRoomInUse:
 		return quinta.KindExists
 	case wire.CodeUserDeactivated:

@@ -2,11 +2,14 @@ package matrixserver
 
 import (
 	"net/http"
+	"strings"
 
+	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/directory"
+	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
@@ -61,7 +64,7 @@ func (c *call) postDeactivate() (any, error) {
 	if err := c.interact(q.Auth, "deactivate", wire.StagePassword); err != nil {
 		return nil, err
 	}
-	return map[string]string{"id_server_unbind_result": "no-support"}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return map[string]string{"id_server_unbind_result": "no-support"}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		return c.CloseAccount(tx, c.account())
 	})
 }
@@ -69,6 +72,20 @@ func (c *call) postDeactivate() (any, error) {
 // AccountLogOut removes all devices of an account.
 func (s *homeserver) AccountLogOut(tx *db.Tx, name account.Name) error {
 	return s.removeDevices(tx, wire.UserID(string(name), s.Core.Name), "")
+}
+
+// AccountOf returns the account of a user of this server, or "".
+func (s *homeserver) AccountOf(_ *db.Tx, user quinta.UserID) (account.Name, error) {
+	local, ok := strings.CutSuffix(string(user), ":"+s.Core.Name)
+	if !ok || !strings.HasPrefix(local, "@") {
+		return "", nil
+	}
+	return account.Name(local[1:]), nil
+}
+
+// CountStored counts the events that users have sent.
+func (s *homeserver) CountStored(tx *db.Tx) error {
+	return room.Sizes(tx, func(sender quinta.UserID, n int64) { tx.Count(db.UserOf(network, sender), db.ClassMessages, n) })
 }
 
 // AccountClosing removes what the homeserver keeps for an account.

@@ -125,7 +125,7 @@ func (c *call) deleteAccountData() (any, error) {
 }
 
 func (c *call) removeData(scope, name string) (any, error) {
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		feed.Bump(tx, feed.User(network, c.user))
 		_, err := vault.DeleteData(tx, network, c.user, scope, name)
 		return err

@@ -139,7 +139,7 @@ func (c *call) deleteBackup() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, c.user, version) })
+	return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error { return vault.DeleteBackup(tx, network, c.user, version) })
 }
 
 // writable refuses to change the keys of any version but the latest.

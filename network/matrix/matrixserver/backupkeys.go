@@ -1,6 +1,7 @@
 package matrixserver
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -68,7 +69,7 @@ func (c *call) putBackupKeys() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.changeBackup(version, func(tx *db.Tx) (vault.Backup, error) {
+	return c.changeBackup(c.Update, version, func(tx *db.Tx) (vault.Backup, error) {
 		return vault.PutBackupKeys(tx, network, c.user, version, u.keys)
 	})
 }
@@ -83,16 +84,16 @@ func (c *call) deleteBackupKeys() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.changeBackup(version, func(tx *db.Tx) (vault.Backup, error) {
+	return c.changeBackup(c.UpdateAlways, version, func(tx *db.Tx) (vault.Backup, error) {
 		return vault.DeleteBackupKeys(tx, network, c.user, version, room, session)
 	})
 }
 
-// changeBackup changes the keys of the latest version and answers with what
-// there is then.
-func (c *call) changeBackup(version int64, change func(*db.Tx) (vault.Backup, error)) (any, error) {
+// changeBackup changes the keys of the latest version, in a transaction of
+// update, and answers with what there is then.
+func (c *call) changeBackup(update func(context.Context, func(*db.Tx) error) error, version int64, change func(*db.Tx) (vault.Backup, error)) (any, error) {
 	var b vault.Backup
-	err := c.Update(c.ctx(), func(tx *db.Tx) error {
+	err := update(c.ctx(), func(tx *db.Tx) error {
 		if err := writable(tx, c.user, version); err != nil {
 			return err
 		}

@@ -40,14 +40,14 @@ func (s *homeserver) Periodically(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := s.Update(ctx, func(tx *db.Tx) error { return mailbox.SetFull(tx, crowds) }); err != nil {
+	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return mailbox.SetFull(tx, crowds) }); err != nil {
 		return err
 	}
 	for i, c := range crowds {
 		if i > 0 && c.User == crowds[i-1].User && c.Device == crowds[i-1].Device || c.User.Network() != network {
 			continue // done, or a device of another network
 		}
-		if err := s.Update(ctx, func(tx *db.Tx) error { return s.endIfAway(tx, c) }); err != nil {
+		if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return s.endIfAway(tx, c) }); err != nil {
 			return err
 		}
 	}

@@ -109,7 +109,7 @@ func (c *call) deleteAfterAuth(ids []string) (any, error) {
 	if err := c.interact(q.Auth, "delete devices "+strings.Join(ids, "\n"), wire.StagePassword); err != nil {
 		return nil, err
 	}
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
+	return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error {
 		for _, id := range slices.Compact(ids) {
 			if err := c.removeDevice(tx, c.user, quinta.DeviceID(id)); err != nil {
 				return err

@@ -147,10 +147,10 @@ func newDeviceID(r io.Reader) (quinta.DeviceID, error) {
 
 // postLogout: "POST /logout".
 func (c *call) postLogout() (any, error) {
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return c.removeDevice(tx, c.user, c.device) })
+	return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error { return c.removeDevice(tx, c.user, c.device) })
 }
 
 // postLogoutAll: "POST /logout/all".
 func (c *call) postLogoutAll() (any, error) {
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return c.removeDevices(tx, c.user, "") })
+	return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error { return c.removeDevices(tx, c.user, "") })
 }

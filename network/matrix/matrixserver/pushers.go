@@ -33,12 +33,10 @@ func (c *call) postPusher() (any, error) {
 	if err := p.Check(c.private()); err != nil {
 		return nil, err
 	}
-	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
-		if p.Kind == nil {
-			return push.Remove(tx, c.user, p.AppID, p.Pushkey)
-		}
-		return push.Put(tx, c.user, c.device, p)
-	})
+	if p.Kind == nil {
+		return empty{}, c.UpdateAlways(c.ctx(), func(tx *db.Tx) error { return push.Remove(tx, c.user, p.AppID, p.Pushkey) })
+	}
+	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error { return push.Put(tx, c.user, c.device, p) })
 }
 
 // private reports whether the operator lets users name any push gateway.

@@ -136,6 +136,7 @@ func (w *roomWriter) keep(re *room.Event, e *eventauth.Event) error {
 	if err := room.Append(w.tx, re, m); err != nil {
 		return err
 	}
+	w.tx.Count(db.UserOf(network, re.Sender), db.ClassMessages, int64(len(re.Content)))
 	feed.Bump(w.tx, feed.Room(network, w.id))
 	if err := push.Note(w.tx, re); err != nil {
 		return err
@@ -170,6 +171,7 @@ func (w *roomWriter) redact(by *room.Event) error {
 	if err != nil {
 		return err
 	}
+	w.tx.Count(db.UserOf(network, target.Sender), db.ClassMessages, int64(len(left)-len(target.Content)))
 	return room.Redact(w.tx, w.id, target.ID, by.ID, left)
 }
 

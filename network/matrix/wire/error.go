@@ -23,6 +23,7 @@ const (
 	CodeNotJSON              Code = "M_NOT_JSON"
 	CodeNotFound             Code = "M_NOT_FOUND"
 	CodeLimitExceeded        Code = "M_LIMIT_EXCEEDED"
+	CodeResourceLimit        Code = "M_RESOURCE_LIMIT_EXCEEDED"
 	CodeUnrecognized         Code = "M_UNRECOGNIZED"
 	CodeUnknown              Code = "M_UNKNOWN"
 	CodeUnauthorized         Code = "M_UNAUTHORIZED"
@@ -116,4 +117,5 @@ var Kinds = map[quinta.Kind]struct {
 	quinta.KindLimited:         {429, CodeLimitExceeded},
 	quinta.KindUnavailable:     {503, CodeUnknown},
 	quinta.KindFull:            {507, CodeUnknown},
+	quinta.KindQuota:           {507, CodeResourceLimit},
 }

@@ -33,6 +33,9 @@ type method struct {
 	open bool
 	// write: it changes something.
 	write bool
+	// frees: it acknowledges, removes or ends, and so is also answered while the
+	// disk is nearly full.
+	frees bool
 	run   func(c *call, req any) (any, error)
 	// free, in the place of run, answers a call in transactions of its own,
 	// since it moves bytes of files, once the device is known to be logged in.
@@ -56,10 +59,11 @@ func methods() map[reflect.Type]method {
 	add := func(t reflect.Type, m method) { table[t] = m }
 	open, read, write := method{open: true}, method{}, method{write: true}
 	openWrite := method{open: true, write: true}
+	frees := method{write: true, frees: true}
 	add(on(open, getConfig))
 	add(on(open, sendCode))
 	add(on(openWrite, signIn))
-	add(on(write, logOut))
+	add(on(frees, logOut))
 	add(on(write, updateStatus))
 	add(on(read, resolvePhone))
 	add(on(read, resolveUsername))
@@ -68,14 +72,14 @@ func methods() map[reflect.Type]method {
 	add(on(read, getDHConfig))
 	add(on(write, requestEncryption))
 	add(on(write, acceptEncryption))
-	add(on(write, discardEncryption))
+	add(on(frees, discardEncryption))
 	add(on(write, sendEncrypted))
 	add(on(write, sendEncryptedService))
 	add(on(write, setEncryptedTyping))
 	add(on(write, readEncryptedHistory))
 	add(on(read, getState))
-	add(on(write, getDifference))
-	add(on(write, receivedQueue))
+	add(on(frees, getDifference))
+	add(on(frees, receivedQueue))
 	add(freely(saveFilePart))
 	add(freely(saveBigFilePart))
 	add(freely(sendEncryptedFile))
@@ -112,6 +116,7 @@ var codes = map[quinta.Kind]*wire.RPCError{
 	quinta.KindLimited:         rpcError(420, "FLOOD_WAIT_5"),
 	quinta.KindUnavailable:     rpcError(500, "UNAVAILABLE"),
 	quinta.KindFull:            rpcError(500, "STORAGE_FULL"),
+	quinta.KindQuota:           rpcError(400, "STORAGE_QUOTA_EXCEEDED"),
 }
 
 // flood asks a client to wait.
@@ -164,7 +169,10 @@ func (c *conn) call(ctx context.Context, body []byte) any {
 	defer c.s.turn(c.keyID)()
 	var answer any
 	do := c.s.View
-	if m.write {
+	switch {
+	case m.frees:
+		do = c.s.UpdateAlways
+	case m.write:
 		do = c.s.Update
 	}
 	err = do(ctx, func(tx *db.Tx) (err error) {

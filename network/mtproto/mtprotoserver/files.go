@@ -345,7 +345,7 @@ func getFile(ctx context.Context, c *conn, r *wire.GetFile) (any, error) {
 // sweepFiles removes parts that no message named, and files that no message
 // needs any more.
 func (s *mtprotoServer) sweepFiles(ctx context.Context) error {
-	return s.Update(ctx, func(tx *db.Tx) error {
+	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 		for _, sql := range []string{
 			`SELECT blob FROM mtproto_part WHERE expires < $1`,
 			`SELECT p.blob FROM mtproto_piece p JOIN mtproto_file f ON f.id = p.file WHERE f.expires < $1`,

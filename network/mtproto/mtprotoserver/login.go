@@ -233,8 +233,10 @@ func (s *mtprotoServer) endDevice(tx *db.Tx, key int64) error {
 			return err
 		}
 	}
+	if err := removeMessages(tx, `key_id = $1`, key); err != nil {
+		return err
+	}
 	for _, sql := range []string{
-		`DELETE FROM mtproto_message WHERE key_id = $1`,
 		`DELETE FROM mtproto_event WHERE key_id = $1`,
 		`DELETE FROM mtproto_sent WHERE key_id = $1`,
 		`UPDATE mtproto_device SET account = NULL, acked = qts WHERE key_id = $1`,

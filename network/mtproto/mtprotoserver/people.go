@@ -24,6 +24,19 @@ func userID(tx *db.Tx, who account.Name) (int64, error) {
 	return firstUser + n, err
 }
 
+// AccountOf returns the account of a user, or "" for a number that is none's.
+func (s *mtprotoServer) AccountOf(tx *db.Tx, user quinta.UserID) (account.Name, error) {
+	n, err := strconv.ParseInt(string(user), 10, 64)
+	if err != nil {
+		return "", nil
+	}
+	who, err := accountOf(tx, n)
+	if quinta.KindOf(err) == quinta.KindNotFound {
+		return "", nil
+	}
+	return who, err
+}
+
 // accountOf is the account of a user id, or an error of KindNotFound.
 func accountOf(tx *db.Tx, user int64) (account.Name, error) {
 	if user <= firstUser {

@@ -107,8 +107,9 @@ func (c *call) deliver(d delivery) (date int64, at *int64, err error) {
 		return 0, nil, refuse(420, "FLOOD_WAIT_60")
 	}
 	feed.Bump(c.tx, feedKey(to))
-	return date, at, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		to, qts, ch.ID, d.random, date, d.service, d.data, at, expires)
+	c.tx.Count(db.UserOf(name, secretchat.UserID(c.user)), db.ClassQueue, int64(len(d.data)))
+	return date, at, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires, sender) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		to, qts, ch.ID, d.random, date, d.service, d.data, at, expires, c.user)
 }
 
 // A waiting is what waits for a device: events and then messages, with the
@@ -244,13 +245,43 @@ func getState(c *call, _ *wire.GetState) (any, error) {
 // acknowledge removes what a device says it has. A position that was not given
 // yet acknowledges nothing beyond.
 func (c *call) acknowledge(qts, pts int64) error {
-	if err := c.tx.Queue(`DELETE FROM mtproto_message WHERE key_id = $1 AND qts <= $2`, c.keyID, qts); err != nil {
+	if err := removeMessages(c.tx, `key_id = $1 AND qts <= $2`, c.keyID, qts); err != nil {
 		return err
 	}
 	if err := c.tx.Queue(`DELETE FROM mtproto_event WHERE key_id = $1 AND pts <= $2`, c.keyID, pts); err != nil {
 		return err
 	}
 	return c.tx.Queue(`UPDATE mtproto_device SET acked = CASE WHEN qts < $1 THEN qts ELSE $1 END, seen = $2 WHERE key_id = $3 AND acked < $1`, qts, c.tx.Millis(), c.keyID)
+}
+
+// removeMessages removes messages that waited, and gives their senders the bytes
+// back.
+func removeMessages(tx *db.Tx, where string, args ...any) error {
+	return countMessages(tx, -1, `DELETE FROM mtproto_message WHERE `+where+` RETURNING sender, LENGTH(data)`, args...)
+}
+
+// countMessages counts for their senders what the rows of a statement say, times
+// sign.
+func countMessages(tx *db.Tx, sign int64, sql string, args ...any) error {
+	for row, err := range tx.Query(sql, args...) {
+		if err != nil {
+			return err
+		}
+		var sender *int64
+		var n int64
+		if err := row.Scan(&sender, &n); err != nil {
+			return err
+		}
+		if sender != nil {
+			tx.Count(db.UserOf(name, secretchat.UserID(*sender)), db.ClassQueue, sign*n)
+		}
+	}
+	return nil
+}
+
+// CountStored counts the messages that wait.
+func (s *mtprotoServer) CountStored(tx *db.Tx) error {
+	return countMessages(tx, 1, `SELECT sender, CAST(SUM(LENGTH(data)) AS BIGINT) FROM mtproto_message WHERE sender IS NOT NULL GROUP BY sender`)
 }
 
 // getDifference acknowledges what was passed in and returns what comes after.
@@ -378,19 +409,21 @@ func (c *conn) pushOnce(ctx context.Context) error {
 // Periodically removes what nobody will ask for again: what was kept for a
 // week, keys with which nobody ever logged in, and chats that are closed.
 func (s *mtprotoServer) Periodically(ctx context.Context) error {
+	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return removeMessages(tx, `expires < $1`, tx.Millis()) }); err != nil {
+		return fmt.Errorf("mtproto: sweeping: %w", err)
+	}
 	for _, sql := range []string{
-		`DELETE FROM mtproto_message WHERE expires < $1`,
 		`DELETE FROM mtproto_event WHERE expires < $1`,
 		`DELETE FROM mtproto_sent WHERE expires < $1`,
 	} {
-		if err := s.Update(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
+		if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
 			return fmt.Errorf("mtproto: sweeping: %w", err)
 		}
 	}
 	if err := s.sweepFiles(ctx); err != nil {
 		return fmt.Errorf("mtproto: sweeping: %w", err)
 	}
-	return s.Update(ctx, func(tx *db.Tx) error {
+	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 		if err := tx.Queue(`DELETE FROM mtproto_chat WHERE state = $1 AND closed < $2`, stateClosed, tx.Millis()-keptFor); err != nil {
 			return err
 		}

@@ -138,6 +138,8 @@ func kindOf(e *wire.Error, own bool) quinta.Kind {
 		return quinta.KindUnauthenticated
 	case s == http.StatusUnauthorized:
 		return quinta.KindUnauthenticated
+	case e.Code == wire.CodeQuota:
+		return quinta.KindQuota
 	case s >= 500:
 		return quinta.KindUnavailable
 	case e.Code == wire.CodeForbidden, e.Code == "unauthorized", s == http.StatusForbidden:

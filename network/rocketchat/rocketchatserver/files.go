@@ -119,6 +119,7 @@ func (c *call) keepUpload(room quinta.RoomID, u upload) (any, error) {
 		if err := blob.Put(tx, blob.Blob{ID: id, Owner: db.UserOf(name, c.me.user()), Type: "application/octet-stream", Bytes: u.bytes}); err != nil {
 			return err
 		}
+		tx.Count(db.UserOf(name, c.me.user()), db.ClassMedia, int64(len(u.content)))
 		return tx.Queue(`INSERT INTO rocketchat_upload (id, room, user_id, name, size, content, message, at) VALUES ($1, $2, $3, $4, $5, $6, '', $7)`,
 			id, room, c.me.ID, u.name, u.bytes.Size, u.content, tx.Millis())
 	})

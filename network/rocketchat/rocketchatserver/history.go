@@ -165,7 +165,7 @@ func (c *call) read() (any, error) {
 	if q.Room == "" {
 		q.Room = q.RoomID
 	}
-	return answer{}, c.Update(c.ctx, func(tx *db.Tx) error {
+	return answer{}, c.UpdateAlways(c.ctx, func(tx *db.Tx) error {
 		r, s, err := c.mine(tx, q.Room)
 		if err != nil {
 			return err

@@ -66,6 +66,7 @@ func (c *call) setPair(q pairRequest) error {
 		if p.Public != "" && !q.Force {
 			return refused(rocketchat.CodeKeysSet, "the keys are already set")
 		}
+		tx.Count(db.UserOf(name, p.user()), db.ClassData, int64(len(q.Public)+len(q.Private))-p.keyBytes())
 		if err := tx.Queue(`UPDATE rocketchat_user SET public = $2, private = $3 WHERE id = $1`, p.ID, q.Public, q.Private); err != nil {
 			return err
 		}
@@ -164,6 +165,11 @@ func (c *call) resetPair() (any, error) {
 
 // dropPair removes a user's key pair with what is wrapped for it.
 func (c *call) dropPair(tx *db.Tx) error {
+	p, err := getPerson(tx, c.me.ID)
+	if err != nil {
+		return err
+	}
+	tx.Count(db.UserOf(name, p.user()), db.ClassData, -p.keyBytes())
 	if err := tx.Queue(`UPDATE rocketchat_user SET public = '', private = '' WHERE id = $1`, c.me.ID); err != nil {
 		return err
 	}

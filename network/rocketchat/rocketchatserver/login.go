@@ -212,14 +212,14 @@ func (c *call) ddpLogin() (any, error) {
 }
 
 func (c *call) logout() error {
-	return c.Update(c.ctx, func(tx *db.Tx) error {
+	return c.UpdateAlways(c.ctx, func(tx *db.Tx) error {
 		_, err := device.Remove(tx, name, c.me.user(), c.device)
 		return err
 	})
 }
 
 func (c *call) logoutOthers() (any, error) {
-	err := c.Update(c.ctx, func(tx *db.Tx) error { return c.logOutAll(tx, c.me, c.device) })
+	err := c.UpdateAlways(c.ctx, func(tx *db.Tx) error { return c.logOutAll(tx, c.me, c.device) })
 	return answer{"token": c.token, "tokenExpires": rocketchat.DateOf(c.Now().Add(tokenLife))}, err
 }
 

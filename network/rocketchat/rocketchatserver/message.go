@@ -150,7 +150,7 @@ func (c *call) store(tx *db.Tx, r *roomRow, m *rocketchat.Message) (*rocketchat.
 		}
 	}
 	m.User, m.TS, m.Updated = c.me.author(), rocketchat.Date(tx.Millis()), rocketchat.Date(tx.Millis())
-	if err := putMessage(tx, m, sum); err != nil {
+	if err := putMessage(tx, m, sum, 0); err != nil {
 		return nil, err
 	}
 	return m, c.announce(tx, r, m)
@@ -184,7 +184,7 @@ func (s *rcServer) system(tx *db.Tx, r *roomRow, by person, kind, text string) e
 		return err
 	}
 	m := &rocketchat.Message{ID: quinta.MessageID(id), Room: r.ID, Type: kind, Msg: text, User: by.author(), TS: rocketchat.Date(tx.Millis()), Updated: rocketchat.Date(tx.Millis())}
-	if err := putMessage(tx, m, nil); err != nil {
+	if err := putMessage(tx, m, nil, 0); err != nil {
 		return err
 	}
 	return s.announce(tx, r, m)
@@ -207,7 +207,9 @@ func getMessage(tx *db.Tx, id quinta.MessageID) (*rocketchat.Message, []byte, er
 	return m, sum, json.Unmarshal(body, m)
 }
 
-func putMessage(tx *db.Tx, m *rocketchat.Message, sum []byte) error {
+// putMessage stores a message in place of one whose body had so many bytes, 0 if
+// there is none.
+func putMessage(tx *db.Tx, m *rocketchat.Message, sum []byte, before int64) error {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -215,9 +217,17 @@ func putMessage(tx *db.Tx, m *rocketchat.Message, sum []byte) error {
 	if sum == nil {
 		sum = []byte{}
 	}
+	tx.Count(db.UserOf(name, quinta.UserID(m.User.ID)), db.ClassMessages, int64(len(body))-before)
 	return tx.Queue(`INSERT INTO rocketchat_message (id, room, user_id, thread, at, updated, gone, sum, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET updated = excluded.updated, body = excluded.body`,
 		m.ID, m.Room, m.User.ID, m.Thread, int64(m.TS), int64(m.Updated), false, sum, body)
+}
+
+// bodyBytes is how long the stored body of a message is.
+func bodyBytes(tx *db.Tx, id quinta.MessageID) (int64, error) {
+	var n int64
+	err := tx.Row(`SELECT LENGTH(body) FROM rocketchat_message WHERE id = $1`, id).Scan(&n)
+	return n, err
 }
 
 // ours returns a message of one of the caller's rooms.
@@ -236,7 +246,11 @@ func (c *call) ours(tx *db.Tx, id quinta.MessageID) (*roomRow, *subRow, *rocketc
 // change keeps a new form of a message and tells the members.
 func (c *call) change(tx *db.Tx, m *rocketchat.Message, sum []byte) error {
 	m.Updated = rocketchat.Date(tx.Millis())
-	if err := putMessage(tx, m, sum); err != nil {
+	before, err := bodyBytes(tx, m.ID)
+	if err != nil {
+		return err
+	}
+	if err := putMessage(tx, m, sum, before); err != nil {
 		return err
 	}
 	return c.event(tx, scopeRoom(m.Room), "stream-room-messages", string(m.Room), m)
@@ -288,7 +302,7 @@ func (c *call) deleteMessage() (any, error) {
 		return nil, err
 	}
 	at := int64(0)
-	err := c.Update(c.ctx, func(tx *db.Tx) error {
+	err := c.UpdateAlways(c.ctx, func(tx *db.Tx) error {
 		r, s, m, _, err := c.ours(tx, q.ID)
 		if err != nil {
 			return err
@@ -297,6 +311,11 @@ func (c *call) deleteMessage() (any, error) {
 			return refused(wire.CodeForbidden, "the author or an owner of the room takes a message back")
 		}
 		at = tx.Millis()
+		n, err := bodyBytes(tx, q.ID)
+		if err != nil {
+			return err
+		}
+		tx.Count(db.UserOf(name, quinta.UserID(m.User.ID)), db.ClassMessages, -n)
 		if err := tx.Queue(`UPDATE rocketchat_message SET gone = $2, updated = $3, body = $4 WHERE id = $1`, q.ID, true, at, []byte{}); err != nil {
 			return err
 		}

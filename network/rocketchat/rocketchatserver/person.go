@@ -22,6 +22,9 @@ type person struct {
 	Closed          bool
 }
 
+// keyBytes is what the keys of a person count.
+func (p person) keyBytes() int64 { return int64(len(p.Public) + len(p.Private)) }
+
 func (p person) user() quinta.UserID { return quinta.UserID(p.ID) }
 
 func (p person) author() rocketchat.Author {

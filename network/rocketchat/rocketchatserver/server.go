@@ -14,6 +14,7 @@ package rocketchatserver
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -126,7 +127,7 @@ const (
 // Periodically removes events that everybody has heard, and uploads that were
 // never confirmed.
 func (s *rcServer) Periodically(ctx context.Context) error {
-	return s.Update(ctx, func(tx *db.Tx) error {
+	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 		if err := tx.Queue(`DELETE FROM rocketchat_event WHERE at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
 			return err
 		}
@@ -154,7 +155,47 @@ func removeUpload(tx *db.Tx, id string) error {
 	if err := blob.Remove(tx, id); err != nil {
 		return err
 	}
+	var owner quinta.UserID
+	var n int64
+	if err := tx.Row(`SELECT user_id, LENGTH(content) FROM rocketchat_upload WHERE id = $1`, id).Scan(&owner, &n); err != nil {
+		return err
+	}
+	tx.Count(db.UserOf(name, owner), db.ClassMedia, -n)
 	return tx.Queue(`DELETE FROM rocketchat_upload WHERE id = $1`, id)
+}
+
+// AccountOf returns the account of a user.
+func (s *rcServer) AccountOf(tx *db.Tx, user quinta.UserID) (account.Name, error) {
+	p, err := scanPerson(tx.Row(`SELECT `+personColumns+` FROM rocketchat_user WHERE id = $1`, user))
+	if errors.Is(err, errNoUser) {
+		return "", nil
+	}
+	return p.Name, err
+}
+
+// CountStored counts messages, what is sealed beside files, and key pairs.
+func (s *rcServer) CountStored(tx *db.Tx) error {
+	for _, q := range []struct {
+		class db.Class
+		sql   string
+	}{
+		{db.ClassMessages, `SELECT user_id, CAST(SUM(LENGTH(body)) AS BIGINT) FROM rocketchat_message GROUP BY user_id`},
+		{db.ClassMedia, `SELECT user_id, CAST(SUM(LENGTH(content)) AS BIGINT) FROM rocketchat_upload GROUP BY user_id`},
+		{db.ClassData, `SELECT id, LENGTH(public) + LENGTH(private) FROM rocketchat_user`},
+	} {
+		for row, err := range tx.Query(q.sql) {
+			if err != nil {
+				return err
+			}
+			var user quinta.UserID
+			var n int64
+			if err := row.Scan(&user, &n); err != nil {
+				return err
+			}
+			tx.Count(db.UserOf(name, user), q.class, n)
+		}
+	}
+	return nil
 }
 
 // AccountLogOut ends all logins of an account.
@@ -184,6 +225,7 @@ func (s *rcServer) AccountClosing(tx *db.Tx, local account.Name) error {
 			return err
 		}
 	}
+	tx.Count(db.UserOf(name, p.user()), db.ClassData, -p.keyBytes())
 	return tx.Queue(`UPDATE rocketchat_user SET public = '', private = '', closed = $2 WHERE id = $1`, p.ID, true)
 }
 

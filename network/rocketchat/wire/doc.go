@@ -42,6 +42,7 @@ const (
 	CodeLimited         = "error-too-many-requests"
 	CodeUnavailable     = "error-unavailable"
 	CodeFull            = "error-storage-full"
+	CodeQuota           = "error-quota-exceeded"
 	CodeInternal        = "error-internal"
 	CodeLogin           = "error-login"
 	CodeInvalidUser     = "error-invalid-user"
@@ -72,6 +73,7 @@ var Kinds = map[quinta.Kind]struct {
 	quinta.KindLimited:         {http.StatusTooManyRequests, CodeLimited},
 	quinta.KindUnavailable:     {http.StatusServiceUnavailable, CodeUnavailable},
 	quinta.KindFull:            {http.StatusInsufficientStorage, CodeFull},
+	quinta.KindQuota:           {http.StatusInsufficientStorage, CodeQuota},
 }
 
 // An Error is a refusal, in the form that REST and DDP each give it.

@@ -28,6 +28,7 @@ const (
 	CodeLimited         Code = "limited"
 	CodeUnavailable     Code = "unavailable"
 	CodeFull            Code = "full"
+	CodeQuota           Code = "quota"
 
 	// CodeUnapproved: the device is not approved by another one of its user.
 	CodeUnapproved Code = keysrv.CodeUnapproved
@@ -55,6 +56,7 @@ var Kinds = map[quinta.Kind]struct {
 	quinta.KindLimited:         {429, CodeLimited},
 	quinta.KindUnavailable:     {503, CodeUnavailable},
 	quinta.KindFull:            {507, CodeFull},
+	quinta.KindQuota:           {507, CodeQuota},
 }
 
 // ErrorType is the media type of an error (RFC 9457).

@@ -138,7 +138,11 @@ func (c *call) href() string {
 // refuses.
 func (c *call) update(fn func(tx *db.Tx) error) error {
 	var refusal error
-	err := c.Update(c.ctx(), func(tx *db.Tx) error {
+	do := c.Update
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete {
+		do = c.UpdateAlways // it stores nothing but that it was called
+	}
+	err := do(c.ctx(), func(tx *db.Tx) error {
 		refusal, c.told = nil, nil
 		if err := c.enter(tx); err != nil {
 			return err

@@ -44,14 +44,17 @@ func checkCopies(tx *db.Tx, users []quinta.UserID, list []keysrv.Wrapped) error 
 	return nil
 }
 
-// insertCopies stores copies. One that is there already stays.
-func insertCopies(tx *db.Tx, id string, list []keysrv.Wrapped) error {
+// insertCopies stores copies, which count for the creator of the key. One that is
+// there already stays.
+func insertCopies(tx *db.Tx, id string, creator quinta.UserID, list []keysrv.Wrapped) error {
 	for i := range list {
 		w := &list[i]
-		if err := tx.Queue(`INSERT INTO xmpp_copy (key_id, user_id, device, suite, sealed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key_id, user_id, device) DO NOTHING`,
-			id, w.User, w.Device, w.Suite, w.Sealed); err != nil {
+		n, err := tx.Exec(`INSERT INTO xmpp_copy (key_id, user_id, device, suite, sealed) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key_id, user_id, device) DO NOTHING`,
+			id, w.User, w.Device, w.Suite, w.Sealed)
+		if err != nil {
 			return err
 		}
+		tx.Count(db.UserOf(network, creator), db.ClassData, n*int64(len(w.Sealed)))
 		if err := tx.Queue(`DELETE FROM xmpp_want WHERE key_id = $1 AND user_id = $2 AND device = $3`, id, w.User, w.Device); err != nil {
 			return err
 		}
@@ -118,7 +121,7 @@ func (c *call) addCopies() (any, error) {
 		if err := checkCopies(tx, k.users, in.Wrapped); err != nil {
 			return err
 		}
-		if err := insertCopies(tx, id, in.Wrapped); err != nil {
+		if err := insertCopies(tx, id, k.object.Creator, in.Wrapped); err != nil {
 			return err
 		}
 		for i := range in.Wrapped {
@@ -157,4 +160,34 @@ func (c *call) getWants() (any, error) {
 		return nil
 	})
 	return out, err
+}
+
+// countCopies counts copies, times sign, for the creators of their keys.
+func countCopies(tx *db.Tx, sign int64, where string, args ...any) error {
+	return countFor(tx, sign, `SELECT k.creator, CAST(SUM(LENGTH(c.sealed)) AS BIGINT) FROM xmpp_copy c JOIN xmpp_key k ON k.id = c.key_id`+where+` GROUP BY k.creator`, args...)
+}
+
+// countFor counts for users what the rows of a query say, times sign.
+func countFor(tx *db.Tx, sign int64, sql string, args ...any) error {
+	for row, err := range tx.Query(sql, args...) {
+		if err != nil {
+			return err
+		}
+		var user quinta.UserID
+		var n int64
+		if err := row.Scan(&user, &n); err != nil {
+			return err
+		}
+		tx.Count(db.UserOf(network, user), db.ClassData, sign*n)
+	}
+	return nil
+}
+
+// CountStored counts keys and their copies.
+func (s *xmppServer) CountStored(tx *db.Tx) error {
+	if err := countFor(tx, 1, `SELECT creator, CAST(SUM(COALESCE(LENGTH(check_value), 0) + COALESCE(LENGTH(signature), 0) + COALESCE(LENGTH(sealed), 0) + LENGTH(request)) AS BIGINT)
+		FROM xmpp_key GROUP BY creator`); err != nil {
+		return err
+	}
+	return countCopies(tx, 1, "")
 }

@@ -205,6 +205,9 @@ func (c *call) retireDevice() (any, error) {
 		if err := tx.Queue(`UPDATE xmpp_device SET retired = $1 WHERE user_id = $2 AND device = $3`, tx.Millis(), c.user(), id); err != nil {
 			return err
 		}
+		if err := countCopies(tx, -1, ` WHERE c.user_id = $1 AND c.device = $2`, c.user(), id); err != nil {
+			return err
+		}
 		for _, table := range []string{"xmpp_copy", "xmpp_want"} {
 			if err := tx.Queue(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, c.user(), id); err != nil {
 				return err

@@ -193,11 +193,12 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 	case mode != in.Mode:
 		return nil, wire.NewError(http.StatusConflict, wire.CodeMode, "the conversation is "+string(mode))
 	}
+	tx.Count(db.UserOf(network, o.Creator), db.ClassData, int64(len(o.Check)+len(o.Signature)+len(sealed)+len(sum)))
 	if err := tx.Queue(`INSERT INTO xmpp_key (id, conversation, suite, creator, device, created, expires, check_value, signature, sealed, request, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		o.ID, o.Conversation, string(o.Suite), o.Creator, o.Device, o.Created.UnixMilli(), o.Expires.UnixMilli(), o.Check, o.Signature, sealed, sum, tx.NextPos()); err != nil {
 		return nil, err
 	}
-	if err := insertCopies(tx, o.ID, in.Wrapped); err != nil {
+	if err := insertCopies(tx, o.ID, o.Creator, in.Wrapped); err != nil {
 		return nil, err
 	}
 	return &keyRow{object: o, users: users, sealed: sealed}, c.noted(tx, record{Action: "create", Conversation: o.Conversation, Key: o.ID, Detail: string(o.Mode)})

@@ -13,7 +13,7 @@ const wantLife = 7 * 24 * time.Hour
 
 // Periodically removes what has expired: used proofs, tokens, and wants.
 func (s *xmppServer) Periodically(ctx context.Context) error {
-	return s.Update(ctx, func(tx *db.Tx) error {
+	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 		for _, table := range []string{"xmpp_proof", "xmpp_bearer"} {
 			if err := tx.Queue(`DELETE FROM `+table+` WHERE expires < $1`, tx.Millis()); err != nil {
 				return err

@@ -59,7 +59,7 @@ func (p *Postman) sort(ctx context.Context) (int, error) {
 	if err != nil || len(letters) == 0 {
 		return 0, err
 	}
-	return len(letters), p.core.Update(ctx, func(tx *db.Tx) error {
+	return len(letters), p.core.UpdateAlways(ctx, func(tx *db.Tx) error {
 		for pos, list := range letters {
 			n, err := tx.Exec(`DELETE FROM matrix_push_event WHERE pos = $1`, pos)
 			if err != nil {

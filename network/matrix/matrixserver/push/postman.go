@@ -161,12 +161,12 @@ func (p *Postman) deliver(ctx context.Context, d *delivery) error {
 	if err != nil && d.tries+1 < maxTries {
 		p.core.Log.Info("matrix: a push gateway did not take a notification", "app", d.app, "tries", d.tries+1, "err", err)
 		wait := min(firstWait<<min(d.tries, 10), mostWait)
-		return p.core.Update(ctx, func(tx *db.Tx) error {
+		return p.core.UpdateAlways(ctx, func(tx *db.Tx) error {
 			return tx.Queue(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 				tx.Millis()+wait.Milliseconds(), d.user, d.app, d.key, d.pos)
 		})
 	}
-	return p.core.Update(ctx, func(tx *db.Tx) error {
+	return p.core.UpdateAlways(ctx, func(tx *db.Tx) error {
 		if rejected {
 			return Remove(tx, d.user, d.app, d.key)
 		}

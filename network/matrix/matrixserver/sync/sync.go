@@ -125,7 +125,7 @@ func (d *Device) nothing(ctx context.Context, q *Query) (json.RawMessage, error)
 // If that fails they only stay a while longer, since the token says where the
 // device is; it must still be able to read, say when the disk is full.
 func (d *Device) acknowledge(ctx context.Context, upTo quinta.Pos) {
-	err := d.Core.Update(ctx, func(tx *db.Tx) error { return mailbox.Ack(tx, network, d.User, d.ID, upTo) })
+	err := d.Core.UpdateAlways(ctx, func(tx *db.Tx) error { return mailbox.Ack(tx, network, d.User, d.ID, upTo) })
 	if err != nil && ctx.Err() == nil {
 		d.Core.Log.Warn("matrix: an acknowledgement of messages was not stored", "err", err)
 	}
