@@ -28,9 +28,8 @@ type connections struct {
 
 	mu     sync.Mutex
 	closed bool // nothing more is let in
-	inAll  int
-	from   map[netip.Addr]int
-	open   map[io.Closer]struct{}
+	tally
+	open map[io.Closer]struct{}
 	// busy counts what a stop waits for: places, and the calls that serve a
 	// connection, which may outlast it.
 	busy sync.WaitGroup
@@ -46,28 +45,16 @@ func (c *connections) enter(network quinta.NetworkName, addr string) (*place, er
 	many := c.core.trusts(from)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.inAll >= c.core.MaxConnections || !many && c.from[from] >= c.core.MaxConnectionsPerAddress {
+	if c.closed || !c.tally.enter(from, many, c.core.MaxConnections, c.core.MaxConnectionsPerAddress) {
 		c.core.Metrics.refused(network)
 		return nil, ErrCrowded
-	}
-	c.inAll++
-	if !many {
-		if c.from == nil {
-			c.from = map[netip.Addr]int{}
-		}
-		c.from[from]++
 	}
 	c.busy.Add(1)
 	c.core.Metrics.connections(network, 1)
 	return &place{leave: sync.OnceFunc(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.inAll--
-		if !many {
-			if c.from[from]--; c.from[from] == 0 {
-				delete(c.from, from)
-			}
-		}
+		c.leave(from, many)
 		c.core.Metrics.connections(network, -1)
 		c.busy.Done()
 	})}, nil

@@ -29,8 +29,9 @@ var (
 	// 560 in an hour. Twenty addresses that each use up RateGuess leave room in
 	// it, so they do not keep the account's owner out.
 	RateGuesses = Rate{Every: 10 * time.Second, Burst: 200}
-	// RateRegister bounds new accounts, per address.
-	RateRegister = Rate{Every: 10 * time.Second, Burst: 10}
+	// RateRegister bounds new accounts, per address: at most 1,450 on a day,
+	// where registration is open.
+	RateRegister = Rate{Every: time.Minute, Burst: 10}
 )
 
 // A Who is the one whose tries a bucket of [Limits] counts. It has the same

@@ -72,6 +72,7 @@ func (c *Core) guard(h http.Handler) http.Handler {
 // HTTP. Serve is called once.
 func (c *Core) Serve(ctx context.Context, l net.Listener, h http.Handler, cert *tls.Config) error {
 	c.setAddress(l.Addr(), cert != nil)
+	l = &gate{Listener: l, core: c}
 	if cert != nil {
 		l = tls.NewListener(l, c.asking(cert))
 	}

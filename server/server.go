@@ -113,6 +113,11 @@ type Config struct {
 	// bounds those of one address (of a /64 of IPv6); zero means 256. Proxies
 	// have the first bound only.
 	MaxConnections, MaxConnectionsPerAddress int
+	// MaxWebConnections bounds connections that speak HTTP; zero means 10,000.
+	// MaxWebConnectionsPerAddress bounds those of one address (of a /64 of IPv6)
+	// while RateLimits is on; zero means 1,000. Proxies have the first bound
+	// only.
+	MaxWebConnections, MaxWebConnectionsPerAddress int
 	// StopTimeout bounds a stop; zero means ten seconds.
 	StopTimeout time.Duration
 	// Metrics, if not nil, count what the server does.
@@ -130,6 +135,9 @@ type Core struct {
 	Hub    *feed.Hub
 	Blobs  *blob.Blobs
 	Limits *Limits
+	// Calls count the calls of each client, by [Bound]. They are apart from
+	// Limits, so that no number of calls crowds out the tries at passwords.
+	Calls *Limits
 	// Bodies counts the bodies that are being read.
 	Bodies Bodies
 	// Passwords hashes passwords and compares them with hashes.
@@ -236,6 +244,12 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 	if cfg.MaxConnectionsPerAddress == 0 {
 		cfg.MaxConnectionsPerAddress = maxConnectionsPerAddress
 	}
+	if cfg.MaxWebConnections == 0 {
+		cfg.MaxWebConnections = maxWebConnections
+	}
+	if cfg.MaxWebConnectionsPerAddress == 0 {
+		cfg.MaxWebConnectionsPerAddress = maxWebConnectionsPerAddress
+	}
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = StopTimeout
 	}
@@ -268,7 +282,7 @@ func Open(ctx context.Context, cfg Config, networks []Network) (*Core, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	c.node = hex.EncodeToString(id)
-	c.Limits = newLimits(cfg.RateLimits, cfg.Now)
+	c.Limits, c.Calls = newLimits(cfg.RateLimits, cfg.Now), newLimits(cfg.RateLimits, cfg.Now)
 	if cfg.SecretsURL != "" {
 		if c.Secrets, err = secret.Open(ctx, cfg.SecretsURL, cfg.Rand); err != nil {
 			return nil, errors.Join(err, d.Close())

@@ -183,7 +183,7 @@ func TestStreams(t *testing.T) {
 	if got := s.say(a, "hello") + s.say(b, "there"); got != "hellothere" {
 		t.Errorf("got %q", got)
 	}
-	if got := s.metric("quinta_connections{"); got != `quinta_connections{network="wire"} 2` {
+	if got := s.metric(`quinta_connections{network="wire"`); got != `quinta_connections{network="wire"} 2` {
 		t.Errorf("got the gauge %q, want two connections", got)
 	}
 	// A panic ends its own connection alone.
@@ -193,7 +193,7 @@ func TestStreams(t *testing.T) {
 	if got := s.say(b, "still"); got != "still" {
 		t.Errorf("beside a panic: got %q", got)
 	}
-	eventually(t, "the gauge goes back to one", func() bool { return strings.HasSuffix(s.metric("quinta_connections{"), " 1") })
+	eventually(t, "the gauge goes back to one", func() bool { return strings.HasSuffix(s.metric(`quinta_connections{network="wire"`), " 1") })
 	if log := s.log.String(); !strings.Contains(log, "a connection failed") || !strings.Contains(log, "oops") {
 		t.Errorf("the log says nothing of the panic: %s", log)
 	}
@@ -349,7 +349,7 @@ func TestTakenOverConnections(t *testing.T) {
 	if _, _, status := s.upgrade(); status != http.StatusServiceUnavailable {
 		t.Errorf("one too many: got %d, want 503", status)
 	}
-	if got := s.metric("quinta_connections{"); got != `quinta_connections{network="take"} 1` {
+	if got := s.metric(`quinta_connections{network="take"`); got != `quinta_connections{network="take"} 1` {
 		t.Errorf("got the gauge %q, want one connection", got)
 	}
 	s.stop()
@@ -363,7 +363,7 @@ func TestTakenOverConnections(t *testing.T) {
 	if log := s.log.String(); !strings.Contains(log, "connections=1") {
 		t.Errorf("the log does not say that a connection was cut off: %s", log)
 	}
-	if got := s.metric("quinta_connections{"); got != `quinta_connections{network="take"} 0` {
+	if got := s.metric(`quinta_connections{network="take"`); got != `quinta_connections{network="take"} 0` {
 		t.Errorf("got the gauge %q, want none", got)
 	}
 }

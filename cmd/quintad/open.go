@@ -40,6 +40,7 @@ func coreConfig(c *config.Config, log *slog.Logger) server.Config {
 			db.ClassQueue: c.QuotaQueue, db.ClassMessages: c.QuotaMessages,
 		},
 		MaxConnections: c.MaxConnections, MaxConnectionsPerAddress: c.MaxConnectionsPerAddress,
+		MaxWebConnections: c.MaxWebConnections, MaxWebConnectionsPerAddress: c.MaxWebConnectionsPerAddress,
 		Proxies: c.TrustedProxies,
 		Now:     time.Now,
 		Rand:    rand.Reader,

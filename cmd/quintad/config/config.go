@@ -51,7 +51,10 @@ type Config struct {
 	// MaxConnections bounds raw connections and websockets in all,
 	// MaxConnectionsPerAddress those of one address.
 	MaxConnections, MaxConnectionsPerAddress int
-	PublicURL                                string
+	// MaxWebConnections bounds connections that speak HTTP in all,
+	// MaxWebConnectionsPerAddress those of one address.
+	MaxWebConnections, MaxWebConnectionsPerAddress int
+	PublicURL                                      string
 	// RateLimits switches the limits per account and address on.
 	RateLimits bool
 	// TLSCert and TLSKey are files in PEM form, both set or both empty.

@@ -145,6 +145,8 @@ var ownKeys = []*Key{
 	size("min-free-disk", "256", "the disk space that the server leaves free: with less, it accepts nothing but acknowledgements and removals", func(c *Config) *int64 { return &c.MinFreeDisk }),
 	number("max-connections", "10000", "N", "how many raw TCP connections and websockets may be open at a time", func(c *Config) *int { return &c.MaxConnections }),
 	number("max-connections-per-address", "256", "N", "how many raw TCP connections and websockets one client address may have open at a time", func(c *Config) *int { return &c.MaxConnectionsPerAddress }),
+	number("max-http-connections", "10000", "N", "how many connections that speak HTTP may be open at a time", func(c *Config) *int { return &c.MaxWebConnections }),
+	number("max-http-connections-per-address", "1000", "N", "how many connections that speak HTTP one client address may have open at a time, if rate-limits is on", func(c *Config) *int { return &c.MaxWebConnectionsPerAddress }),
 	onOff("rate-limits", "on", "limit the rate of requests per account and address", func(c *Config) *bool { return &c.RateLimits }),
 	text("public-url", "", "URL", "the address at which clients reach the server from outside", func(c *Config) *string { return &c.PublicURL }, optional(publicURL)),
 	text("tls-cert", "", "FILE", "the certificate chain for TLS, in PEM form; without it the server speaks plain HTTP", func(c *Config) *string { return &c.TLSCert }, anything),

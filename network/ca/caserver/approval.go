@@ -15,7 +15,7 @@ import (
 const approvalLife = time.Hour
 
 func (s *caServer) approvalCalls() {
-	s.at(http.MethodPut, wire.PathApproval, endpoint{rate: rateKeys, handle: (*call).putApproval})
+	s.at(http.MethodPut, wire.PathApproval, endpoint{rate: rateKeys, body: maxBody, handle: (*call).putApproval})
 }
 
 // putApproval takes in that another device of the user approves a key which is

@@ -19,8 +19,8 @@ const (
 
 func (s *caServer) backupCalls() {
 	s.at(http.MethodGet, wire.PathBackup, endpoint{rate: rateRead, handle: (*call).getBackup})
-	s.at(http.MethodPut, wire.PathBackup, endpoint{rate: rateWrite, handle: (*call).putBackup})
-	s.at(http.MethodDelete, wire.PathBackup, endpoint{rate: rateWrite, handle: (*call).deleteBackup})
+	s.at(http.MethodPut, wire.PathBackup, endpoint{rate: rateWrite, body: wire.MaxBackup + 1024, handle: (*call).putBackup})
+	s.at(http.MethodDelete, wire.PathBackup, endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteBackup})
 }
 
 // tagOf names a version of a backup.
@@ -45,7 +45,7 @@ func (c *call) getBackup() (any, error) {
 // so that of two devices that write at once none overwrites the other's.
 func (c *call) putBackup() (any, error) {
 	var q wire.Backup
-	if err := c.decodeUpTo(&q, wire.MaxBackup+1024); err != nil {
+	if err := c.decode(&q); err != nil {
 		return nil, err
 	}
 	if len(q.Sealed) == 0 || len(q.Sealed) > wire.MaxBackup || q.Sealed[0] != '{' {

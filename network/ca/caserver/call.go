@@ -17,8 +17,12 @@ import (
 	"github.com/quinta-chat/quinta/server/account"
 )
 
-// maxBody bounds a request body where the call does not say otherwise.
-const maxBody = 256 << 10
+// The bounds of most bodies, of calls that need a token and of those that do
+// not.
+const (
+	maxBody     = 256 << 10
+	maxOpenBody = 64 << 10
+)
 
 // callTimeout bounds a call that neither waits for something to happen nor
 // carries a file.
@@ -46,6 +50,8 @@ type call struct {
 	// route is the path with the names of its parameters, for the log: the path
 	// itself names users and conversations.
 	route string
+	// most bounds the body in bytes.
+	most int64
 	// done says that the handler has written the answer itself.
 	done bool
 }
@@ -58,6 +64,10 @@ type endpoint struct {
 	open, long bool
 	// rate bounds how often it is called.
 	rate server.Rate
+	// body bounds the body in bytes; zero means that there is none.
+	body int64
+	// file says that the call carries a file.
+	file bool
 	// status is that of a success; zero means 200.
 	status int
 }
@@ -67,6 +77,7 @@ func (s *caServer) at(method, path string, e endpoint) { s.whole(method, wire.Ba
 
 // whole registers a call under a whole path.
 func (s *caServer) whole(method, path string, e endpoint) {
+	s.bounds = append(s.bounds, server.Bound{Call: method + " " + path, Open: e.open, Rate: e.rate, Body: e.body, File: e.file, Waits: e.long && !e.file})
 	s.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
 		server.SetRoute(w, path)
 		if !e.long {
@@ -74,7 +85,7 @@ func (s *caServer) whole(method, path string, e endpoint) {
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		c := &call{caServer: s, w: w, r: r, route: path}
+		c := &call{caServer: s, w: w, r: r, route: path, most: e.body}
 		v, err := c.run(method+" "+path, e)
 		if err != nil {
 			c.fail(err)
@@ -100,10 +111,8 @@ func (c *call) run(route string, e endpoint) (any, error) {
 		}
 		who = server.ByUser(network, c.user)
 	}
-	if e.rate != (server.Rate{}) {
-		if err := limited(c.Limits.Allow("ca "+route, who, e.rate, 1)); err != nil {
-			return nil, err
-		}
+	if err := limited(c.Calls.Allow("ca "+route, who, e.rate, 1)); err != nil {
+		return nil, err
 	}
 	return e.handle(c)
 }
@@ -126,12 +135,12 @@ func (c *call) authenticate() error {
 	return err
 }
 
-// readBody returns the whole body, at most limit bytes.
-func (c *call) readBody(limit int64) ([]byte, error) {
-	b, err := incoming.Body(c.Core, c.w, c.r, limit)
+// readBody returns the whole body, within the bound of the call.
+func (c *call) readBody() ([]byte, error) {
+	b, err := incoming.Body(c.Core, c.w, c.r, c.most)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):
-		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
+		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, fmt.Sprintf("the body is larger than %d bytes", c.most))
 	case errors.Is(err, incoming.ErrBusy):
 		return nil, err
 	case err != nil:
@@ -141,10 +150,8 @@ func (c *call) readBody(limit int64) ([]byte, error) {
 }
 
 // decode reads the body into v.
-func (c *call) decode(v any) error { return c.decodeUpTo(v, maxBody) }
-
-func (c *call) decodeUpTo(v any, limit int64) error {
-	raw, err := c.readBody(limit)
+func (c *call) decode(v any) error {
+	raw, err := c.readBody()
 	if err != nil {
 		return err
 	}

@@ -15,9 +15,9 @@ import (
 func (s *caServer) conversationCalls() {
 	s.at(http.MethodGet, wire.PathConversations, endpoint{rate: rateRead, handle: (*call).getConversations})
 	s.at(http.MethodGet, wire.PathConversation, endpoint{rate: rateRead, handle: (*call).getConversation})
-	s.at(http.MethodPut, wire.PathConversation, endpoint{rate: rateWrite, handle: (*call).putConversation})
-	s.at(http.MethodDelete, wire.PathConversation, endpoint{rate: rateWrite, handle: (*call).leaveConversation})
-	s.at(http.MethodPost, wire.PathMembers, endpoint{rate: rateWrite, handle: (*call).postMembers})
+	s.at(http.MethodPut, wire.PathConversation, endpoint{rate: rateWrite, body: maxBody, handle: (*call).putConversation})
+	s.at(http.MethodDelete, wire.PathConversation, endpoint{rate: rateWrite, body: maxBody, handle: (*call).leaveConversation})
+	s.at(http.MethodPost, wire.PathMembers, endpoint{rate: rateWrite, body: maxBody, handle: (*call).postMembers})
 }
 
 // roleChosen is the role of a member who chose the profile, where it is the

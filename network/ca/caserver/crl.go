@@ -31,7 +31,7 @@ const (
 
 func (s *caServer) crlCalls() {
 	s.at(http.MethodGet, wire.PathCRL, endpoint{open: true, rate: ratePublic, handle: (*call).getCRL})
-	s.at(http.MethodPost, wire.PathOCSP, endpoint{open: true, rate: ratePublic, handle: (*call).postOCSP})
+	s.at(http.MethodPost, wire.PathOCSP, endpoint{open: true, rate: ratePublic, body: maxOCSP, handle: (*call).postOCSP})
 }
 
 // staleCRL notes that the next list differs.
@@ -136,7 +136,7 @@ func (k *key) outOfForce() (int64, cert.Reason) {
 
 // postOCSP answers for one certificate (RFC 6960).
 func (c *call) postOCSP() (any, error) {
-	body, err := c.readBody(maxOCSP)
+	body, err := c.readBody()
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ import (
 const maxDeliver = wire.MaxMessage*4/3 + wire.MaxDevices*200 + 4096
 
 func (s *caServer) deliverCalls() {
-	s.at(http.MethodPut, wire.PathMessage, endpoint{rate: rateWrite, handle: (*call).putMessage})
+	s.at(http.MethodPut, wire.PathMessage, endpoint{rate: rateWrite, body: maxDeliver, handle: (*call).putMessage})
 }
 
 // A ref is what a mailbox stores for a message: where it is, and for which
@@ -58,7 +58,7 @@ func (c *call) putMessage() (any, error) {
 	if len(d.id) == 0 || len(d.id) > 128 {
 		return nil, invalid("the id of a message has 1 to 128 bytes")
 	}
-	if err := c.decodeUpTo(&d.Deliver, maxDeliver); err != nil {
+	if err := c.decode(&d.Deliver); err != nil {
 		return nil, err
 	}
 	if err := d.check(); err != nil {

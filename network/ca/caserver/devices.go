@@ -18,7 +18,7 @@ import (
 
 func (s *caServer) deviceCalls() {
 	s.at(http.MethodGet, wire.PathDevices, endpoint{rate: rateRead, handle: (*call).getDevices})
-	s.at(http.MethodDelete, wire.PathDevice, endpoint{rate: rateKeys, handle: (*call).deleteDevice})
+	s.at(http.MethodDelete, wire.PathDevice, endpoint{rate: rateKeys, body: maxBody, handle: (*call).deleteDevice})
 }
 
 func (c *call) getDevices() (any, error) {

@@ -32,8 +32,8 @@ const maxEST = 64 << 10
 func (s *caServer) estCalls() {
 	for _, label := range []string{"/", "/{label}/"} {
 		s.whole(http.MethodGet, wire.ESTBase+label+wire.ESTCACerts, endpoint{open: true, rate: ratePublic, handle: (*call).estCACerts})
-		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTEnroll, endpoint{open: true, rate: rateKeys, handle: (*call).estEnroll})
-		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTReenroll, endpoint{open: true, rate: rateKeys, handle: (*call).estReenroll})
+		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTEnroll, endpoint{open: true, rate: rateKeys, body: maxEST, handle: (*call).estEnroll})
+		s.whole(http.MethodPost, wire.ESTBase+label+wire.ESTReenroll, endpoint{open: true, rate: rateKeys, body: maxEST, handle: (*call).estReenroll})
 	}
 }
 
@@ -91,7 +91,7 @@ func certsOnly(certs [][]byte) ([]byte, error) {
 
 // estBody reads a request: base64, as the RFC has it, or plain DER.
 func (c *call) estBody() ([]byte, error) {
-	body, err := c.readBody(maxEST)
+	body, err := c.readBody()
 	if err != nil {
 		return nil, err
 	}

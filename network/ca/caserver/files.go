@@ -14,8 +14,8 @@ import (
 )
 
 func (s *caServer) fileCalls() {
-	s.at(http.MethodPost, wire.PathFiles, endpoint{long: true, rate: rateFiles, status: http.StatusCreated, handle: (*call).postFile})
-	s.at(http.MethodGet, wire.PathFile, endpoint{long: true, rate: rateRead, handle: (*call).getFile})
+	s.at(http.MethodPost, wire.PathFiles, endpoint{long: true, file: true, rate: rateFiles, status: http.StatusCreated, handle: (*call).postFile})
+	s.at(http.MethodGet, wire.PathFile, endpoint{long: true, file: true, rate: rateRead, handle: (*call).getFile})
 }
 
 // postFile stores sealed bytes. The sealed message that names them says what

@@ -141,9 +141,9 @@ func reasonText(r cert.Reason) string {
 }
 
 func (s *caServer) keyCalls() {
-	s.at(http.MethodPost, wire.PathKeys, endpoint{rate: rateKeys, handle: (*call).postKeys})
+	s.at(http.MethodPost, wire.PathKeys, endpoint{rate: rateKeys, body: maxBody, handle: (*call).postKeys})
 	s.at(http.MethodGet, wire.PathKey, endpoint{rate: rateLookups, handle: (*call).getKey})
-	s.at(http.MethodDelete, wire.PathKey, endpoint{rate: rateKeys, handle: (*call).retireKey})
+	s.at(http.MethodDelete, wire.PathKey, endpoint{rate: rateKeys, body: maxBody, handle: (*call).retireKey})
 	s.at(http.MethodGet, wire.PathUserKeys, endpoint{rate: rateLookups, handle: (*call).getUserKeys})
 }
 

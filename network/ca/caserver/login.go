@@ -11,14 +11,15 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 )
 
 func (s *caServer) loginCalls() {
-	s.at(http.MethodPost, wire.PathLogin, endpoint{open: true, handle: (*call).postLogin})
-	s.at(http.MethodPost, wire.PathLogout, endpoint{rate: rateKeys, handle: (*call).postLogout})
+	s.at(http.MethodPost, wire.PathLogin, endpoint{open: true, rate: server.RateLogin, body: maxOpenBody, handle: (*call).postLogin})
+	s.at(http.MethodPost, wire.PathLogout, endpoint{rate: rateKeys, body: maxBody, handle: (*call).postLogout})
 }
 
 // loginName turns what a person typed, "alice" or "alice@domain", into an

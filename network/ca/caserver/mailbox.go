@@ -23,7 +23,7 @@ const pageBytes = 8 << 20
 
 func (s *caServer) mailboxCalls() {
 	s.at(http.MethodGet, wire.PathMailbox, endpoint{long: true, rate: rateRead, handle: (*call).getMailbox})
-	s.at(http.MethodPost, wire.PathAck, endpoint{rate: rateRead, handle: (*call).postAck})
+	s.at(http.MethodPost, wire.PathAck, endpoint{rate: rateRead, body: maxBody, handle: (*call).postAck})
 	s.at(http.MethodGet, wire.PathHistory, endpoint{rate: rateRead, handle: (*call).getHistory})
 }
 

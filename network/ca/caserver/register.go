@@ -11,7 +11,7 @@ import (
 )
 
 func (s *caServer) registerCalls() {
-	s.at(http.MethodPost, wire.PathRegister, endpoint{open: true, status: http.StatusCreated, handle: (*call).postRegister})
+	s.at(http.MethodPost, wire.PathRegister, endpoint{open: true, rate: server.RateRegister, status: http.StatusCreated, body: maxOpenBody, handle: (*call).postRegister})
 }
 
 // postRegister makes an account, where the server lets clients do so, and logs

@@ -25,8 +25,8 @@ const (
 )
 
 func (s *caServer) renewCalls() {
-	s.at(http.MethodPost, wire.PathNonce, endpoint{rate: rateKeys, handle: (*call).postNonce})
-	s.at(http.MethodPost, wire.PathRenew, endpoint{rate: rateKeys, handle: (*call).postRenew})
+	s.at(http.MethodPost, wire.PathNonce, endpoint{rate: rateKeys, body: maxBody, handle: (*call).postNonce})
+	s.at(http.MethodPost, wire.PathRenew, endpoint{rate: rateKeys, body: maxBody, handle: (*call).postRenew})
 }
 
 // ownKey returns a key of the calling device.

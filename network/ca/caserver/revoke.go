@@ -9,7 +9,7 @@ import (
 )
 
 func (s *caServer) revokeCalls() {
-	s.at(http.MethodPost, wire.PathRevoke, endpoint{rate: rateKeys, handle: (*call).postRevoke})
+	s.at(http.MethodPost, wire.PathRevoke, endpoint{rate: rateKeys, body: maxBody, handle: (*call).postRevoke})
 }
 
 // postRevoke revokes a key of any device of the caller: a lost device cannot

@@ -68,6 +68,7 @@ const clientCertificates = "client-certificates"
 var (
 	_ server.CertificateAsker = (*caServer)(nil)
 	_ server.AccountKeeper    = (*caServer)(nil)
+	_ server.Bounded          = (*caServer)(nil)
 	_ server.Periodic         = (*caServer)(nil)
 )
 
@@ -77,6 +78,8 @@ type caServer struct {
 	mux *http.ServeMux
 	// paths are the paths that are registered.
 	paths map[string]bool
+	// bounds are those of all calls.
+	bounds []server.Bound
 	// domain is the part of user names after the @.
 	domain    string
 	authority authority
@@ -113,6 +116,9 @@ func newServer(c *server.Core) *caServer {
 
 // Paths are the prefixes of the network's own calls and of EST.
 func (s *caServer) Paths() []string { return []string{"/ca/", wire.ESTBase + "/"} }
+
+// Bounds are those of the calls.
+func (s *caServer) Bounds() []server.Bound { return s.bounds }
 
 // AsksCertificates reports whether the operator wants clients to be asked for
 // a certificate.

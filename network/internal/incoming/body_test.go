@@ -23,7 +23,7 @@ func withBodies(t *testing.T, timeout time.Duration) *quintatest.Server {
 	return quintatest.Start(t, quintatest.Configure(func(c *server.Config) { c.BodyTimeout = timeout }))
 }
 
-// half connects and sends the head of a request that announces a body of a MiB,
+// half connects and sends the head of a request that announces a body of 64 KiB,
 // and one byte of it.
 func half(t *testing.T, s *quintatest.Server, path string) net.Conn {
 	t.Helper()
@@ -32,14 +32,14 @@ func half(t *testing.T, s *quintatest.Server, path string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: hs1\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n{", path); err != nil {
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: hs1\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n{", path); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
 // TestAttackHalfRequests: 500 requests on every network that answers HTTP, and
-// on a path that nothing answers, announce a MiB and send one byte. Together
+// on a path that nothing answers, announce the largest body that a stranger may send, and send one byte. Together
 // they cost less than 20 MB, and each connection is closed when its time, 30 s
 // unless set, has passed.
 func TestAttackHalfRequests(t *testing.T) {
@@ -85,7 +85,7 @@ func TestSlowBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	const pieces, size = 8, 64 << 10
+	const pieces, size = 8, 8 << 10
 	fmt.Fprintf(c, "POST /_matrix/client/v3/login HTTP/1.1\r\nHost: hs1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", pieces*size)
 	for range pieces {
 		if _, err := c.Write(bytes.Repeat([]byte(" "), size)); err != nil {

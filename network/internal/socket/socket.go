@@ -108,6 +108,10 @@ type Conn struct {
 	patience time.Duration
 }
 
+// Limit bounds the peer's messages from the next one on, in bytes. It is called
+// by the reader.
+func (c *Conn) Limit(n int64) { c.ws.SetReadLimit(n) }
+
 // watch pings the peer and closes the connection with the server, until it
 // ends.
 func (c *Conn) watch(draining <-chan struct{}, every time.Duration) {

@@ -14,9 +14,9 @@ import (
 )
 
 func (s *homeserver) accountCalls() {
-	s.client(http.MethodGet, "/account/whoami", endpoint{handle: (*call).getWhoami})
-	s.client(http.MethodPost, "/account/password", endpoint{handle: (*call).postPassword})
-	s.client(http.MethodPost, "/account/deactivate", endpoint{handle: (*call).postDeactivate})
+	s.client(http.MethodGet, "/account/whoami", endpoint{rate: rateRead, handle: (*call).getWhoami})
+	s.client(http.MethodPost, "/account/password", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postPassword})
+	s.client(http.MethodPost, "/account/deactivate", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postDeactivate})
 }
 
 // getWhoami: "GET /account/whoami".

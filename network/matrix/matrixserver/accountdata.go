@@ -16,9 +16,9 @@ import (
 func (s *homeserver) accountDataCalls() {
 	for _, scope := range []string{"", "/rooms/{roomId}"} {
 		path := "/user/{userId}" + scope + "/account_data/{type}"
-		s.client(http.MethodGet, path, endpoint{handle: (*call).getAccountData})
-		s.client(http.MethodPut, path, endpoint{handle: (*call).putAccountData})
-		s.at(http.MethodDelete, "/_matrix/client/unstable/org.matrix.msc3391"+path, endpoint{handle: (*call).deleteAccountData})
+		s.client(http.MethodGet, path, endpoint{rate: rateRead, handle: (*call).getAccountData})
+		s.client(http.MethodPut, path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).putAccountData})
+		s.at(http.MethodDelete, "/_matrix/client/unstable/org.matrix.msc3391"+path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteAccountData})
 	}
 }
 

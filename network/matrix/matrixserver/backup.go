@@ -12,11 +12,11 @@ import (
 )
 
 func (s *homeserver) backupCalls() {
-	s.client(http.MethodPost, "/room_keys/version", endpoint{handle: (*call).postBackup})
-	s.client(http.MethodGet, "/room_keys/version", endpoint{handle: (*call).getLatestBackup})
-	s.client(http.MethodGet, "/room_keys/version/{version}", endpoint{handle: (*call).getBackup})
-	s.client(http.MethodPut, "/room_keys/version/{version}", endpoint{handle: (*call).putBackup})
-	s.client(http.MethodDelete, "/room_keys/version/{version}", endpoint{handle: (*call).deleteBackup})
+	s.client(http.MethodPost, "/room_keys/version", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postBackup})
+	s.client(http.MethodGet, "/room_keys/version", endpoint{rate: rateRead, handle: (*call).getLatestBackup})
+	s.client(http.MethodGet, "/room_keys/version/{version}", endpoint{rate: rateRead, handle: (*call).getBackup})
+	s.client(http.MethodPut, "/room_keys/version/{version}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putBackup})
+	s.client(http.MethodDelete, "/room_keys/version/{version}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteBackup})
 	s.backupKeyCalls()
 }
 

@@ -14,9 +14,9 @@ import (
 
 func (s *homeserver) backupKeyCalls() {
 	for _, path := range []string{"/room_keys/keys", "/room_keys/keys/{roomId}", "/room_keys/keys/{roomId}/{sessionId}"} {
-		s.client(http.MethodPut, path, endpoint{handle: (*call).putBackupKeys, max: maxBackupBody})
-		s.client(http.MethodGet, path, endpoint{handle: (*call).getBackupKeys})
-		s.client(http.MethodDelete, path, endpoint{handle: (*call).deleteBackupKeys})
+		s.client(http.MethodPut, path, endpoint{rate: rateWrite, body: maxBackupBody, handle: (*call).putBackupKeys})
+		s.client(http.MethodGet, path, endpoint{rate: rateRead, handle: (*call).getBackupKeys})
+		s.client(http.MethodDelete, path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteBackupKeys})
 	}
 }
 

@@ -20,8 +20,20 @@ import (
 	"github.com/quinta-chat/quinta/server/account"
 )
 
-// maxBody bounds a request body where the endpoint does not say otherwise.
-const maxBody = 1 << 20
+// The bounds of most bodies, of calls that need a token and of those that do
+// not.
+const (
+	maxBody     = 1 << 20
+	maxOpenBody = 64 << 10
+)
+
+// The rates of most calls: those that only read and those that write, for one
+// user, and those that need no token, for one address.
+var (
+	rateRead  = server.Rate{Every: 20 * time.Millisecond, Burst: 500}
+	rateWrite = server.Rate{Every: 20 * time.Millisecond, Burst: 300}
+	rateOpen  = server.Rate{Every: 100 * time.Millisecond, Burst: 200}
+)
 
 // callTimeout bounds a call that neither waits for something to happen nor
 // carries a file.
@@ -58,14 +70,19 @@ func (c *call) run() (any, error) {
 	}
 	c.ep, c.vars = ep, vars
 	server.SetRoute(c.w, ep.route)
-	for _, v := range vars {
-		if !utf8.ValidString(v) || strings.IndexByte(v, 0) >= 0 {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the path holds bytes that are not text")
-		}
-	}
+	who := server.ByAddr(c.addr())
 	if !ep.open {
 		if err := c.authenticate(); err != nil {
 			return nil, c.givenUp(err)
+		}
+		who = server.ByUser(network, c.user)
+	}
+	if err := limited(c.Calls.Allow(ep.counted, who, ep.rate, 1)); err != nil {
+		return nil, err
+	}
+	for _, v := range vars {
+		if !utf8.ValidString(v) || strings.IndexByte(v, 0) >= 0 {
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the path holds bytes that are not text")
 		}
 	}
 	if !ep.long {
@@ -153,10 +170,7 @@ func (c *call) readBody() ([]byte, error) {
 	if c.gotBody {
 		return c.body, nil
 	}
-	limit := c.ep.max
-	if limit == 0 {
-		limit = maxBody
-	}
+	limit := c.ep.body
 	b, err := incoming.Body(c.Core, c.w, c.r, limit)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):

@@ -7,10 +7,10 @@ import (
 )
 
 func (s *homeserver) capabilityCalls() {
-	s.client(http.MethodGet, "/capabilities", endpoint{handle: (*call).getCapabilities})
-	s.client(http.MethodGet, "/thirdparty/protocols", endpoint{handle: (*call).getNone})
-	s.client(http.MethodGet, "/voip/turnServer", endpoint{handle: (*call).getNone})
-	s.client(http.MethodGet, "/account/3pid", endpoint{handle: (*call).getThreePIDs})
+	s.client(http.MethodGet, "/capabilities", endpoint{rate: rateRead, handle: (*call).getCapabilities})
+	s.client(http.MethodGet, "/thirdparty/protocols", endpoint{rate: rateRead, handle: (*call).getNone})
+	s.client(http.MethodGet, "/voip/turnServer", endpoint{rate: rateRead, handle: (*call).getNone})
+	s.client(http.MethodGet, "/account/3pid", endpoint{rate: rateRead, handle: (*call).getThreePIDs})
 }
 
 // getCapabilities: "GET /capabilities".

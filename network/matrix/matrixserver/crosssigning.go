@@ -17,10 +17,10 @@ import (
 )
 
 func (s *homeserver) crossSigningCalls() {
-	s.client(http.MethodPost, "/keys/device_signing/upload", endpoint{handle: (*call).postDeviceSigning})
-	s.client(http.MethodPost, "/keys/signatures/upload", endpoint{handle: (*call).postSignatures})
-	s.at(http.MethodPost, "/_matrix/client/unstable/keys/device_signing/upload", endpoint{handle: (*call).postDeviceSigning})
-	s.at(http.MethodPost, "/_matrix/client/unstable/keys/signatures/upload", endpoint{handle: (*call).postSignatures})
+	s.client(http.MethodPost, "/keys/device_signing/upload", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postDeviceSigning})
+	s.client(http.MethodPost, "/keys/signatures/upload", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postSignatures})
+	s.at(http.MethodPost, "/_matrix/client/unstable/keys/device_signing/upload", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postDeviceSigning})
+	s.at(http.MethodPost, "/_matrix/client/unstable/keys/signatures/upload", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postSignatures})
 }
 
 // maxCrossSigningKey bounds one cross-signing key with its signatures.

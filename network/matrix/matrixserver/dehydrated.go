@@ -19,11 +19,11 @@ import (
 // user has no other one, and whose state the user has sealed and left here.
 func (s *homeserver) dehydratedCalls() {
 	const path = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
-	s.at(http.MethodPut, path, endpoint{handle: (*call).putDehydrated})
-	s.at(http.MethodGet, path, endpoint{handle: (*call).getDehydrated})
-	s.at(http.MethodDelete, path, endpoint{handle: (*call).deleteDehydrated})
-	s.at(http.MethodPost, path+"/{deviceId}/events", endpoint{handle: (*call).postDehydratedEvents})
-	s.at(http.MethodGet, path+"/{deviceId}/events", endpoint{handle: (*call).getDehydratedEvents})
+	s.at(http.MethodPut, path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).putDehydrated})
+	s.at(http.MethodGet, path, endpoint{rate: rateRead, handle: (*call).getDehydrated})
+	s.at(http.MethodDelete, path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteDehydrated})
+	s.at(http.MethodPost, path+"/{deviceId}/events", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postDehydratedEvents})
+	s.at(http.MethodGet, path+"/{deviceId}/events", endpoint{rate: rateRead, handle: (*call).getDehydratedEvents})
 }
 
 // putDehydrated stores a new dehydrated device with its keys in place of the

@@ -12,11 +12,11 @@ import (
 )
 
 func (s *homeserver) deviceCalls() {
-	s.client(http.MethodGet, "/devices", endpoint{handle: (*call).getDevices})
-	s.client(http.MethodGet, "/devices/{deviceId}", endpoint{handle: (*call).getDevice})
-	s.client(http.MethodPut, "/devices/{deviceId}", endpoint{handle: (*call).putDevice})
-	s.client(http.MethodDelete, "/devices/{deviceId}", endpoint{handle: (*call).deleteDevice})
-	s.client(http.MethodPost, "/delete_devices", endpoint{handle: (*call).postDeleteDevices})
+	s.client(http.MethodGet, "/devices", endpoint{rate: rateRead, handle: (*call).getDevices})
+	s.client(http.MethodGet, "/devices/{deviceId}", endpoint{rate: rateRead, handle: (*call).getDevice})
+	s.client(http.MethodPut, "/devices/{deviceId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putDevice})
+	s.client(http.MethodDelete, "/devices/{deviceId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteDevice})
+	s.client(http.MethodPost, "/delete_devices", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postDeleteDevices})
 }
 
 // rowOf is a device as its owner sees it.

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *homeserver) userDirectoryCalls() {
-	s.client(http.MethodPost, "/user_directory/search", endpoint{handle: (*call).postUserSearch})
+	s.client(http.MethodPost, "/user_directory/search", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postUserSearch})
 }
 
 // maxUserResults bounds the answers of the user directory.

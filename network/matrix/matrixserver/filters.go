@@ -16,8 +16,8 @@ import (
 )
 
 func (s *homeserver) filterCalls() {
-	s.client(http.MethodPost, "/user/{userId}/filter", endpoint{handle: (*call).postFilter, max: filter.MaxSize})
-	s.client(http.MethodGet, "/user/{userId}/filter/{filterId}", endpoint{handle: (*call).getFilter})
+	s.client(http.MethodPost, "/user/{userId}/filter", endpoint{rate: rateWrite, body: filter.MaxSize, handle: (*call).postFilter})
+	s.client(http.MethodGet, "/user/{userId}/filter/{filterId}", endpoint{rate: rateRead, handle: (*call).getFilter})
 }
 
 // maxFilters bounds the filters that a user may upload.

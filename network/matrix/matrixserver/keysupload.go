@@ -16,12 +16,12 @@ import (
 )
 
 func (s *homeserver) keyCalls() {
-	s.client(http.MethodPost, "/keys/upload", endpoint{handle: (*call).postKeysUpload})
+	s.client(http.MethodPost, "/keys/upload", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postKeysUpload})
 	// Old clients name their device in the path.
-	s.at(http.MethodPost, "/_matrix/client/r0/keys/upload/{deviceId}", endpoint{handle: (*call).postKeysUploadOf})
-	s.client(http.MethodPost, "/keys/query", endpoint{handle: (*call).postKeysQuery, max: 4 << 20})
-	s.client(http.MethodPost, "/keys/claim", endpoint{handle: (*call).postKeysClaim, max: 4 << 20})
-	s.client(http.MethodGet, "/keys/changes", endpoint{handle: (*call).getKeysChanges})
+	s.at(http.MethodPost, "/_matrix/client/r0/keys/upload/{deviceId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postKeysUploadOf})
+	s.client(http.MethodPost, "/keys/query", endpoint{rate: rateWrite, body: 4 << 20, handle: (*call).postKeysQuery})
+	s.client(http.MethodPost, "/keys/claim", endpoint{rate: rateWrite, body: 4 << 20, handle: (*call).postKeysClaim})
+	s.client(http.MethodGet, "/keys/changes", endpoint{rate: rateRead, handle: (*call).getKeysChanges})
 }
 
 // The bounds of one upload of keys.

@@ -10,16 +10,17 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
+	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/device"
 )
 
 func (s *homeserver) loginCalls() {
-	s.client(http.MethodGet, "/login", endpoint{open: true, handle: (*call).getLogin})
-	s.client(http.MethodPost, "/login", endpoint{open: true, handle: (*call).postLogin})
-	s.client(http.MethodPost, "/logout", endpoint{handle: (*call).postLogout})
-	s.client(http.MethodPost, "/logout/all", endpoint{handle: (*call).postLogoutAll})
+	s.client(http.MethodGet, "/login", endpoint{open: true, rate: rateOpen, handle: (*call).getLogin})
+	s.client(http.MethodPost, "/login", endpoint{open: true, rate: server.RateLogin, body: maxOpenBody, handle: (*call).postLogin})
+	s.client(http.MethodPost, "/logout", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postLogout})
+	s.client(http.MethodPost, "/logout/all", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postLogoutAll})
 }
 
 // getLogin: "GET /login".

@@ -19,29 +19,29 @@ import (
 )
 
 func (s *homeserver) mediaCalls() {
-	s.media(http.MethodPost, "/upload", endpoint{long: true, handle: (*call).postUpload})
-	s.media(http.MethodPut, "/upload/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).putUpload})
-	s.at(http.MethodPost, "/_matrix/media/v1/create", endpoint{handle: (*call).postCreate})
+	s.media(http.MethodPost, "/upload", endpoint{rate: rateMedia, file: true, long: true, handle: (*call).postUpload})
+	s.media(http.MethodPut, "/upload/{serverName}/{mediaId}", endpoint{rate: rateMedia, file: true, long: true, handle: (*call).putUpload})
+	s.at(http.MethodPost, "/_matrix/media/v1/create", endpoint{rate: rateMedia, body: maxBody, handle: (*call).postCreate})
 
-	s.at(http.MethodGet, "/_matrix/client/v1/media/config", endpoint{handle: (*call).getMediaConfig})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).getDownload})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", endpoint{long: true, handle: (*call).getDownloadAs})
-	s.at(http.MethodGet, "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", endpoint{long: true, handle: (*call).getThumbnail})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/config", endpoint{rate: rateRead, handle: (*call).getMediaConfig})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}", endpoint{rate: rateRead, file: true, long: true, handle: (*call).getDownload})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", endpoint{rate: rateRead, file: true, long: true, handle: (*call).getDownloadAs})
+	s.at(http.MethodGet, "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", endpoint{rate: rateRead, file: true, long: true, handle: (*call).getThumbnail})
 
 	// The calls that need no token serve no media: all of it is newer than
 	// the freeze of these calls in version 1.11.
-	s.media(http.MethodGet, "/config", endpoint{handle: (*call).getMediaConfig})
+	s.media(http.MethodGet, "/config", endpoint{rate: rateRead, handle: (*call).getMediaConfig})
 	for _, path := range []string{
 		"/download/{serverName}/{mediaId}", "/download/{serverName}/{mediaId}/{fileName}", "/thumbnail/{serverName}/{mediaId}",
 	} {
-		s.media(http.MethodGet, path, endpoint{open: true, handle: (*call).getFrozen})
+		s.media(http.MethodGet, path, endpoint{open: true, rate: rateOpen, handle: (*call).getFrozen})
 	}
 }
 
 // media registers an endpoint under the r0 and v3 paths of the media API.
 func (s *homeserver) media(method, path string, e endpoint) {
-	s.at(method, "/_matrix/media/v3"+path, e)
-	s.at(method, "/_matrix/media/r0"+path, e)
+	s.router.add(method, "/_matrix/media/v3"+path, "media"+path, &e)
+	s.router.add(method, "/_matrix/media/r0"+path, "media"+path, &e)
 }
 
 const (

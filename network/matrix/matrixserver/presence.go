@@ -14,8 +14,8 @@ import (
 // client says of its user without keeping it, and shows everybody as offline.
 
 func (s *homeserver) presenceCalls() {
-	s.client(http.MethodGet, "/presence/{userId}/status", endpoint{handle: (*call).getPresence})
-	s.client(http.MethodPut, "/presence/{userId}/status", endpoint{handle: (*call).putPresence})
+	s.client(http.MethodGet, "/presence/{userId}/status", endpoint{rate: rateRead, handle: (*call).getPresence})
+	s.client(http.MethodPut, "/presence/{userId}/status", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putPresence})
 }
 
 // getPresence: "GET /presence/{userId}/status".

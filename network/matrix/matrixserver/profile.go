@@ -29,10 +29,10 @@ const (
 )
 
 func (s *homeserver) profileCalls() {
-	s.client(http.MethodGet, "/profile/{userId}", endpoint{open: true, handle: (*call).getProfile})
-	s.client(http.MethodGet, "/profile/{userId}/{field}", endpoint{open: true, handle: (*call).getProfileField})
-	s.client(http.MethodPut, "/profile/{userId}/{field}", endpoint{handle: (*call).putProfileField})
-	s.client(http.MethodDelete, "/profile/{userId}/{field}", endpoint{handle: (*call).deleteProfileField})
+	s.client(http.MethodGet, "/profile/{userId}", endpoint{open: true, rate: rateProfile, handle: (*call).getProfile})
+	s.client(http.MethodGet, "/profile/{userId}/{field}", endpoint{open: true, rate: rateProfile, handle: (*call).getProfileField})
+	s.client(http.MethodPut, "/profile/{userId}/{field}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putProfileField})
+	s.client(http.MethodDelete, "/profile/{userId}/{field}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteProfileField})
 }
 
 // profileOf returns all fields of a user's profile, or M_NOT_FOUND.

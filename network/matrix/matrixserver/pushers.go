@@ -9,8 +9,8 @@ import (
 )
 
 func (s *homeserver) pusherCalls() {
-	s.client(http.MethodGet, "/pushers", endpoint{handle: (*call).getPushers})
-	s.client(http.MethodPost, "/pushers/set", endpoint{handle: (*call).postPusher})
+	s.client(http.MethodGet, "/pushers", endpoint{rate: rateRead, handle: (*call).getPushers})
+	s.client(http.MethodPost, "/pushers/set", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postPusher})
 }
 
 // getPushers: "GET /pushers".

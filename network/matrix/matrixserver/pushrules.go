@@ -13,20 +13,20 @@ import (
 )
 
 func (s *homeserver) pushRuleCalls() {
-	s.client(http.MethodGet, "/pushrules", endpoint{handle: (*call).getPushRules})
-	s.client(http.MethodGet, "/pushrules/", endpoint{handle: (*call).getPushRules})
-	s.client(http.MethodGet, "/pushrules/global", endpoint{handle: (*call).getGlobalPushRules})
-	s.client(http.MethodGet, "/pushrules/global/", endpoint{handle: (*call).getGlobalPushRules})
-	s.client(http.MethodGet, "/pushrules/global/{kind}", endpoint{handle: (*call).getPushRuleKind})
-	s.client(http.MethodGet, "/pushrules/global/{kind}/", endpoint{handle: (*call).getPushRuleKind})
+	s.client(http.MethodGet, "/pushrules", endpoint{rate: rateRead, handle: (*call).getPushRules})
+	s.client(http.MethodGet, "/pushrules/", endpoint{rate: rateRead, handle: (*call).getPushRules})
+	s.client(http.MethodGet, "/pushrules/global", endpoint{rate: rateRead, handle: (*call).getGlobalPushRules})
+	s.client(http.MethodGet, "/pushrules/global/", endpoint{rate: rateRead, handle: (*call).getGlobalPushRules})
+	s.client(http.MethodGet, "/pushrules/global/{kind}", endpoint{rate: rateRead, handle: (*call).getPushRuleKind})
+	s.client(http.MethodGet, "/pushrules/global/{kind}/", endpoint{rate: rateRead, handle: (*call).getPushRuleKind})
 	const rule = "/pushrules/global/{kind}/{ruleId}"
-	s.client(http.MethodGet, rule, endpoint{handle: (*call).getPushRule})
-	s.client(http.MethodPut, rule, endpoint{handle: (*call).putPushRule})
-	s.client(http.MethodDelete, rule, endpoint{handle: (*call).deletePushRule})
-	s.client(http.MethodGet, rule+"/enabled", endpoint{handle: (*call).getPushRuleEnabled})
-	s.client(http.MethodPut, rule+"/enabled", endpoint{handle: (*call).putPushRuleEnabled})
-	s.client(http.MethodGet, rule+"/actions", endpoint{handle: (*call).getPushRuleActions})
-	s.client(http.MethodPut, rule+"/actions", endpoint{handle: (*call).putPushRuleActions})
+	s.client(http.MethodGet, rule, endpoint{rate: rateRead, handle: (*call).getPushRule})
+	s.client(http.MethodPut, rule, endpoint{rate: rateWrite, body: maxBody, handle: (*call).putPushRule})
+	s.client(http.MethodDelete, rule, endpoint{rate: rateWrite, body: maxBody, handle: (*call).deletePushRule})
+	s.client(http.MethodGet, rule+"/enabled", endpoint{rate: rateRead, handle: (*call).getPushRuleEnabled})
+	s.client(http.MethodPut, rule+"/enabled", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putPushRuleEnabled})
+	s.client(http.MethodGet, rule+"/actions", endpoint{rate: rateRead, handle: (*call).getPushRuleActions})
+	s.client(http.MethodPut, rule+"/actions", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putPushRuleActions})
 }
 
 func (c *call) ownRules() (pushrule.RuleSet, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
@@ -15,10 +16,13 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
+// rateAvailable bounds the questions of one address whether a name is taken.
+var rateAvailable = server.Rate{Every: 10 * time.Second, Burst: 10}
+
 func (s *homeserver) registerCalls() {
-	s.client(http.MethodPost, "/register", endpoint{open: true, handle: (*call).postRegister})
-	s.client(http.MethodGet, "/register/available", endpoint{open: true, handle: (*call).getAvailable})
-	s.at(http.MethodGet, "/_matrix/client/v1/register/m.login.registration_token/validity", endpoint{open: true, handle: (*call).getTokenValidity})
+	s.client(http.MethodPost, "/register", endpoint{open: true, rate: rateOpen, body: maxOpenBody, handle: (*call).postRegister})
+	s.client(http.MethodGet, "/register/available", endpoint{open: true, rate: rateAvailable, handle: (*call).getAvailable})
+	s.at(http.MethodGet, "/_matrix/client/v1/register/m.login.registration_token/validity", endpoint{open: true, rate: rateOpen, handle: (*call).getTokenValidity})
 }
 
 // postRegister: "POST /register". What is wrong with the name is said before
@@ -103,7 +107,7 @@ func (c *call) wantedName(want *string) (account.Name, error) {
 	if err != nil || checkAccount(c.Core, name) != nil {
 		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidUsername, "a user name has the characters a-z, 0-9 and ._=-/+")
 	}
-	if err := limited(c.Limits.Allow("available", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
+	if err := limited(c.Limits.Allow("available", server.ByAddr(c.addr()), rateAvailable, 1)); err != nil {
 		return "", err
 	}
 	taken := false

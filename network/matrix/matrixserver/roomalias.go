@@ -15,10 +15,10 @@ import (
 )
 
 func (s *homeserver) roomAliasCalls() {
-	s.client(http.MethodPut, "/directory/room/{roomAlias}", endpoint{handle: (*call).putAlias})
-	s.client(http.MethodGet, "/directory/room/{roomAlias}", endpoint{handle: (*call).getAlias, open: true})
-	s.client(http.MethodDelete, "/directory/room/{roomAlias}", endpoint{handle: (*call).deleteAlias})
-	s.client(http.MethodGet, "/rooms/{roomId}/aliases", endpoint{handle: (*call).getAliases})
+	s.client(http.MethodPut, "/directory/room/{roomAlias}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putAlias})
+	s.client(http.MethodGet, "/directory/room/{roomAlias}", endpoint{open: true, rate: rateOpen, handle: (*call).getAlias})
+	s.client(http.MethodDelete, "/directory/room/{roomAlias}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteAlias})
+	s.client(http.MethodGet, "/rooms/{roomId}/aliases", endpoint{rate: rateRead, handle: (*call).getAliases})
 }
 
 // parseAlias checks the form of an alias and that it is one of this server,

@@ -19,7 +19,7 @@ import (
 )
 
 func (s *homeserver) roomCreateCalls() {
-	s.client(http.MethodPost, "/createRoom", endpoint{handle: (*call).postCreateRoom})
+	s.client(http.MethodPost, "/createRoom", endpoint{rate: rateCreate, body: maxBody, handle: (*call).postCreateRoom})
 }
 
 // Limits of one creation.

@@ -16,7 +16,7 @@ import (
 )
 
 func (s *homeserver) roomHierarchyCalls() {
-	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/hierarchy", endpoint{handle: (*call).getHierarchy})
+	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/hierarchy", endpoint{rate: rateRead, handle: (*call).getHierarchy})
 }
 
 // Bounds of a walk through a space.

@@ -18,16 +18,16 @@ import (
 )
 
 func (s *homeserver) roomMemberCalls() {
-	s.client(http.MethodPost, "/join/{roomIdOrAlias}", endpoint{handle: (*call).postJoin})
-	s.client(http.MethodPost, "/rooms/{roomIdOrAlias}/join", endpoint{handle: (*call).postJoin})
-	s.client(http.MethodPost, "/knock/{roomIdOrAlias}", endpoint{handle: (*call).postKnock})
-	s.client(http.MethodPost, "/rooms/{roomId}/invite", endpoint{handle: (*call).postInvite})
-	s.client(http.MethodPost, "/rooms/{roomId}/leave", endpoint{handle: (*call).postLeave})
-	s.client(http.MethodPost, "/rooms/{roomId}/forget", endpoint{handle: (*call).postForget})
-	s.client(http.MethodPost, "/rooms/{roomId}/kick", endpoint{handle: (*call).postKick})
-	s.client(http.MethodPost, "/rooms/{roomId}/ban", endpoint{handle: (*call).postBan})
-	s.client(http.MethodPost, "/rooms/{roomId}/unban", endpoint{handle: (*call).postUnban})
-	s.client(http.MethodGet, "/joined_rooms", endpoint{handle: (*call).getJoinedRooms})
+	s.client(http.MethodPost, "/join/{roomIdOrAlias}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postJoin})
+	s.client(http.MethodPost, "/rooms/{roomIdOrAlias}/join", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postJoin})
+	s.client(http.MethodPost, "/knock/{roomIdOrAlias}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postKnock})
+	s.client(http.MethodPost, "/rooms/{roomId}/invite", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postInvite})
+	s.client(http.MethodPost, "/rooms/{roomId}/leave", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postLeave})
+	s.client(http.MethodPost, "/rooms/{roomId}/forget", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postForget})
+	s.client(http.MethodPost, "/rooms/{roomId}/kick", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postKick})
+	s.client(http.MethodPost, "/rooms/{roomId}/ban", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postBan})
+	s.client(http.MethodPost, "/rooms/{roomId}/unban", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postUnban})
+	s.client(http.MethodGet, "/joined_rooms", endpoint{rate: rateRead, handle: (*call).getJoinedRooms})
 }
 
 // roomID returns the room of the path.

@@ -14,8 +14,8 @@ import (
 )
 
 func (s *homeserver) roomMembersCalls() {
-	s.client(http.MethodGet, "/rooms/{roomId}/members", endpoint{handle: (*call).getMembers})
-	s.client(http.MethodGet, "/rooms/{roomId}/joined_members", endpoint{handle: (*call).getJoinedMembers})
+	s.client(http.MethodGet, "/rooms/{roomId}/members", endpoint{rate: rateRead, handle: (*call).getMembers})
+	s.client(http.MethodGet, "/rooms/{roomId}/joined_members", endpoint{rate: rateRead, handle: (*call).getJoinedMembers})
 }
 
 // memberships are the values of the filters of GET members.

@@ -17,12 +17,12 @@ import (
 )
 
 func (s *homeserver) roomPublicCalls() {
-	s.client(http.MethodGet, "/publicRooms", endpoint{handle: (*call).getPublicRooms, open: true})
-	s.client(http.MethodPost, "/publicRooms", endpoint{handle: (*call).postPublicRooms})
-	s.client(http.MethodGet, "/directory/list/room/{roomId}", endpoint{handle: (*call).getListed, open: true})
-	s.client(http.MethodPut, "/directory/list/room/{roomId}", endpoint{handle: (*call).putListed})
+	s.client(http.MethodGet, "/publicRooms", endpoint{open: true, rate: rateOpen, handle: (*call).getPublicRooms})
+	s.client(http.MethodPost, "/publicRooms", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postPublicRooms})
+	s.client(http.MethodGet, "/directory/list/room/{roomId}", endpoint{open: true, rate: rateOpen, handle: (*call).getListed})
+	s.client(http.MethodPut, "/directory/list/room/{roomId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putListed})
 	for _, path := range []string{"/_matrix/client/v1/room_summary/{roomIdOrAlias}", "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}"} {
-		s.at(http.MethodGet, path, endpoint{handle: (*call).getRoomSummary})
+		s.at(http.MethodGet, path, endpoint{rate: rateRead, handle: (*call).getRoomSummary})
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 )
 
 func (s *homeserver) roomReadCalls() {
-	s.client(http.MethodGet, "/rooms/{roomId}/messages", endpoint{handle: (*call).getMessages})
-	s.client(http.MethodGet, "/rooms/{roomId}/context/{eventId}", endpoint{handle: (*call).getContext})
-	s.client(http.MethodGet, "/rooms/{roomId}/event/{eventId}", endpoint{handle: (*call).getEvent})
-	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", endpoint{handle: (*call).getTimestampToEvent})
+	s.client(http.MethodGet, "/rooms/{roomId}/messages", endpoint{rate: rateRead, handle: (*call).getMessages})
+	s.client(http.MethodGet, "/rooms/{roomId}/context/{eventId}", endpoint{rate: rateRead, handle: (*call).getContext})
+	s.client(http.MethodGet, "/rooms/{roomId}/event/{eventId}", endpoint{rate: rateRead, handle: (*call).getEvent})
+	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", endpoint{rate: rateRead, handle: (*call).getTimestampToEvent})
 }
 
 // Bounds of the pages of GET messages.

@@ -17,9 +17,9 @@ import (
 )
 
 func (s *homeserver) roomReceiptCalls() {
-	s.client(http.MethodPost, "/rooms/{roomId}/receipt/{receiptType}/{eventId}", endpoint{handle: (*call).postReceipt})
-	s.client(http.MethodPost, "/rooms/{roomId}/read_markers", endpoint{handle: (*call).postReadMarkers})
-	s.client(http.MethodPut, "/rooms/{roomId}/typing/{userId}", endpoint{handle: (*call).putTyping})
+	s.client(http.MethodPost, "/rooms/{roomId}/receipt/{receiptType}/{eventId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postReceipt})
+	s.client(http.MethodPost, "/rooms/{roomId}/read_markers", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postReadMarkers})
+	s.client(http.MethodPut, "/rooms/{roomId}/typing/{userId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putTyping})
 }
 
 // postReceipt: "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}".

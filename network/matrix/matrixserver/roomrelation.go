@@ -14,9 +14,9 @@ import (
 func (s *homeserver) roomRelationCalls() {
 	const path = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}"
 	for _, more := range []string{"", "/{relType}", "/{relType}/{eventType}"} {
-		s.at(http.MethodGet, path+more, endpoint{handle: (*call).getRelations})
+		s.at(http.MethodGet, path+more, endpoint{rate: rateRead, handle: (*call).getRelations})
 	}
-	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/threads", endpoint{handle: (*call).getThreads})
+	s.at(http.MethodGet, "/_matrix/client/v1/rooms/{roomId}/threads", endpoint{rate: rateRead, handle: (*call).getThreads})
 }
 
 // Bounds of one page of relations or threads, and of how deep relations of

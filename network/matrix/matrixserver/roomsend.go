@@ -19,8 +19,8 @@ import (
 var rateSend = server.Rate{Every: 20 * time.Millisecond, Burst: 200}
 
 func (s *homeserver) roomSendCalls() {
-	s.client(http.MethodPut, "/rooms/{roomId}/send/{eventType}/{txnId}", endpoint{handle: (*call).putSend})
-	s.client(http.MethodPut, "/rooms/{roomId}/redact/{eventId}/{txnId}", endpoint{handle: (*call).putRedact})
+	s.client(http.MethodPut, "/rooms/{roomId}/send/{eventType}/{txnId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putSend})
+	s.client(http.MethodPut, "/rooms/{roomId}/redact/{eventId}/{txnId}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putRedact})
 }
 
 // content reads the body as the canonical content of an event.

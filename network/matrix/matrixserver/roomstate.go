@@ -15,10 +15,10 @@ import (
 )
 
 func (s *homeserver) roomStateCalls() {
-	s.client(http.MethodGet, "/rooms/{roomId}/state", endpoint{handle: (*call).getState})
+	s.client(http.MethodGet, "/rooms/{roomId}/state", endpoint{rate: rateRead, handle: (*call).getState})
 	for _, path := range []string{"/rooms/{roomId}/state/{eventType}", "/rooms/{roomId}/state/{eventType}/{stateKey}"} {
-		s.client(http.MethodGet, path, endpoint{handle: (*call).getStateEvent})
-		s.client(http.MethodPut, path, endpoint{handle: (*call).putState})
+		s.client(http.MethodGet, path, endpoint{rate: rateRead, handle: (*call).getStateEvent})
+		s.client(http.MethodPut, path, endpoint{rate: rateWrite, body: maxBody, handle: (*call).putState})
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 func (s *homeserver) roomUpgradeCalls() {
-	s.client(http.MethodPost, "/rooms/{roomId}/upgrade", endpoint{handle: (*call).postUpgrade})
+	s.client(http.MethodPost, "/rooms/{roomId}/upgrade", endpoint{rate: rateWrite, body: maxBody, handle: (*call).postUpgrade})
 }
 
 // copiedState lists the types of state that go over into an upgraded room

@@ -4,11 +4,17 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/quinta-chat/quinta/server"
 )
 
 // A router finds the endpoint of a path. Segments are compared escaped and
 // handed on unescaped, since room aliases and state keys may hold slashes.
-type router struct{ root node }
+type router struct {
+	root node
+	// bounds are those of all endpoints.
+	bounds []server.Bound
+}
 
 type node struct {
 	fixed   map[string]*node
@@ -25,15 +31,24 @@ type endpoint struct {
 	handle func(*call) (any, error)
 	// open says that no access token is needed.
 	open bool
-	// max bounds the body in bytes; zero means maxBody.
-	max int64
+	// rate is how often one user, or one address where the call is open, may
+	// make the call.
+	rate server.Rate
+	// body bounds the body in bytes; zero means that there is none.
+	body int64
 	// long says that the call may take longer than callTimeout: it waits for
 	// something to happen, or carries a file. It bounds itself.
 	long bool
+	// file says that the call carries a file.
+	file bool
+	// counted is what the calls are counted under, the same for all versions
+	// of the path.
+	counted string
 }
 
-// add registers an endpoint under a path like "/rooms/{roomId}/state".
-func (r *router) add(method, path string, e *endpoint) {
+// add registers an endpoint under a path like "/rooms/{roomId}/state". name is
+// the path without its version.
+func (r *router) add(method, path, name string, e *endpoint) {
 	n := &r.root
 	var params []string
 	for seg := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
@@ -60,7 +75,8 @@ func (r *router) add(method, path string, e *endpoint) {
 		panic("matrixserver: internal error: " + method + " " + path + " is registered twice")
 	}
 	c := *e
-	c.route, c.params = path, params
+	c.route, c.params, c.counted = path, params, "matrix "+method+" "+name
+	r.bounds = append(r.bounds, server.Bound{Call: method + " " + path, Open: c.open, Rate: c.rate, Body: c.body, File: c.file, Waits: c.long && !c.file})
 	n.methods[method] = &c
 }
 

@@ -45,6 +45,7 @@ const privateGateways = "private-gateways"
 
 var (
 	_ server.Web           = (*homeserver)(nil)
+	_ server.Bounded       = (*homeserver)(nil)
 	_ server.Runner        = (*homeserver)(nil)
 	_ server.Periodic      = (*homeserver)(nil)
 	_ server.AccountKeeper = (*homeserver)(nil)
@@ -103,6 +104,9 @@ func newServer(c *server.Core) (*homeserver, error) {
 // Paths are the prefixes of the client-server API.
 func (s *homeserver) Paths() []string { return []string{"/_matrix/", "/.well-known/matrix/"} }
 
+// Bounds are those of the endpoints.
+func (s *homeserver) Bounds() []server.Bound { return s.router.bounds }
+
 // Run delivers notifications to push gateways until ctx ends, on one node.
 func (s *homeserver) Run(ctx context.Context) error {
 	return s.OnOneNode(ctx, "matrix push", s.post.Run)
@@ -116,12 +120,12 @@ func (s *homeserver) Close() error {
 
 // client registers an endpoint of the client API under the r0 and v3 paths.
 func (s *homeserver) client(method, path string, e endpoint) {
-	s.router.add(method, "/_matrix/client/v3"+path, &e)
-	s.router.add(method, "/_matrix/client/r0"+path, &e)
+	s.router.add(method, "/_matrix/client/v3"+path, path, &e)
+	s.router.add(method, "/_matrix/client/r0"+path, path, &e)
 }
 
 // at registers an endpoint under a whole path, for calls of one version.
-func (s *homeserver) at(method, path string, e endpoint) { s.router.add(method, path, &e) }
+func (s *homeserver) at(method, path string, e endpoint) { s.router.add(method, path, path, &e) }
 
 // ServeHTTP answers one call.
 func (s *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {

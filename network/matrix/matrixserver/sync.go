@@ -11,7 +11,7 @@ import (
 )
 
 func (s *homeserver) syncCalls() {
-	s.client(http.MethodGet, "/sync", endpoint{long: true, handle: (*call).getSync})
+	s.client(http.MethodGet, "/sync", endpoint{rate: rateRead, long: true, handle: (*call).getSync})
 }
 
 // The rates of syncs, per user. The first one of a device costs as much as a

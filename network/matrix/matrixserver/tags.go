@@ -12,9 +12,9 @@ import (
 )
 
 func (s *homeserver) tagCalls() {
-	s.client(http.MethodGet, "/user/{userId}/rooms/{roomId}/tags", endpoint{handle: (*call).getTags})
-	s.client(http.MethodPut, "/user/{userId}/rooms/{roomId}/tags/{tag}", endpoint{handle: (*call).putTag})
-	s.client(http.MethodDelete, "/user/{userId}/rooms/{roomId}/tags/{tag}", endpoint{handle: (*call).deleteTag})
+	s.client(http.MethodGet, "/user/{userId}/rooms/{roomId}/tags", endpoint{rate: rateRead, handle: (*call).getTags})
+	s.client(http.MethodPut, "/user/{userId}/rooms/{roomId}/tags/{tag}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).putTag})
+	s.client(http.MethodDelete, "/user/{userId}/rooms/{roomId}/tags/{tag}", endpoint{rate: rateWrite, body: maxBody, handle: (*call).deleteTag})
 }
 
 // maxTag is how long the name of a tag may be, in bytes ("Room Tagging").

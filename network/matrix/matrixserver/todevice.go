@@ -17,7 +17,7 @@ import (
 )
 
 func (s *homeserver) toDeviceCalls() {
-	s.client(http.MethodPut, "/sendToDevice/{eventType}/{txnId}", endpoint{handle: (*call).putToDevice, max: 8 << 20})
+	s.client(http.MethodPut, "/sendToDevice/{eventType}/{txnId}", endpoint{rate: rateWrite, body: 8 << 20, handle: (*call).putToDevice})
 }
 
 // The bounds of one request of to-device messages.

@@ -21,8 +21,8 @@ var unstable = map[string]bool{
 }
 
 func (s *homeserver) versionCalls() {
-	s.at(http.MethodGet, "/_matrix/client/versions", endpoint{open: true, handle: (*call).getVersions})
-	s.at(http.MethodGet, "/.well-known/matrix/client", endpoint{open: true, handle: (*call).getWellKnown})
+	s.at(http.MethodGet, "/_matrix/client/versions", endpoint{open: true, rate: rateOpen, handle: (*call).getVersions})
+	s.at(http.MethodGet, "/.well-known/matrix/client", endpoint{open: true, rate: rateOpen, handle: (*call).getWellKnown})
 }
 
 // getVersions: "GET /_matrix/client/versions".

@@ -54,6 +54,7 @@ var (
 	_ server.StreamFront   = (*mtprotoServer)(nil)
 	_ server.Web           = (*mtprotoServer)(nil)
 	_ server.AccountKeeper = (*mtprotoServer)(nil)
+	_ server.Bounded       = (*mtprotoServer)(nil)
 	_ server.Periodic      = (*mtprotoServer)(nil)
 )
 

@@ -21,6 +21,7 @@ import (
 // The bounds of a call.
 const (
 	maxBody     = 4 << 20
+	maxOpenBody = 64 << 10
 	callTimeout = 30 * time.Second
 )
 
@@ -29,6 +30,9 @@ var (
 	rateRead  = server.Rate{Every: 20 * time.Millisecond, Burst: 400}
 	rateWrite = server.Rate{Every: 50 * time.Millisecond, Burst: 200}
 	rateFiles = server.Rate{Every: 500 * time.Millisecond, Burst: 60}
+	// rateOpen is of calls without a login. All clients of an office may have
+	// one address.
+	rateOpen = server.Rate{Every: 100 * time.Millisecond, Burst: 200}
 )
 
 // A call is one request on its way, of REST or of DDP.
@@ -47,6 +51,8 @@ type call struct {
 	query  url.Values
 	tail   string // the part of the path after the name of the route
 	params []json.RawMessage
+	// most bounds the body in bytes.
+	most int64
 	// done says that the handler has written the answer itself.
 	done bool
 }
@@ -60,12 +66,15 @@ type endpoint struct {
 	// open says that no login is needed, long that it carries a file.
 	open, long bool
 	rate       server.Rate
+	// body bounds the body in bytes; zero means that there is none.
+	body int64
 }
 
 // A method is one call of DDP.
 type method struct {
 	handle func(*call) (any, error)
 	open   bool
+	rate   server.Rate
 }
 
 func (s *rcServer) get(name string, h func(*call) (any, error)) {
@@ -73,10 +82,12 @@ func (s *rcServer) get(name string, h func(*call) (any, error)) {
 }
 
 func (s *rcServer) post(name string, h func(*call) (any, error)) {
-	s.rest["POST "+name] = endpoint{handle: h, rate: rateWrite}
+	s.rest["POST "+name] = endpoint{handle: h, rate: rateWrite, body: maxBody}
 }
 
-func (s *rcServer) ddp(name string, h func(*call) (any, error)) { s.methods[name] = method{handle: h} }
+func (s *rcServer) ddp(name string, h func(*call) (any, error)) {
+	s.methods[name] = method{handle: h, rate: rateWrite}
+}
 
 // serveREST answers a call by its name; a name may be followed by a path.
 func (s *rcServer) serveREST(w http.ResponseWriter, r *http.Request, path string) {
@@ -88,6 +99,7 @@ func (s *rcServer) serveREST(w http.ResponseWriter, r *http.Request, path string
 		return
 	}
 	server.SetRoute(w, wire.PathAPI+name)
+	c.most = e.body
 	v, err := c.run(r.Method+" "+name, e)
 	switch {
 	case err != nil:
@@ -105,10 +117,8 @@ func (c *call) run(route string, e endpoint) (any, error) {
 		}
 		who = server.ByUser(name, c.me.user())
 	}
-	if e.rate != (server.Rate{}) {
-		if err := limited(c.Limits.Allow("rocketchat "+route, who, e.rate, 1)); err != nil {
-			return nil, err
-		}
+	if err := limited(c.Calls.Allow("rocketchat "+route, who, e.rate, 1)); err != nil {
+		return nil, err
 	}
 	if !e.long {
 		ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
@@ -145,7 +155,7 @@ func (c *call) authenticate(user, token string) error {
 
 // decode reads the body into v, whose members are all that it may have.
 func (c *call) decode(v any) error {
-	raw, err := incoming.Body(c.Core, c.w, c.r, maxBody)
+	raw, err := incoming.Body(c.Core, c.w, c.r, c.most)
 	if errors.Is(err, incoming.ErrLarge) {
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeMalformed, "the body is too large")
 	}

@@ -52,7 +52,7 @@ type ddpConn struct {
 
 func (s *rcServer) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	addr := incoming.Addr(r)
-	_ = socket.Serve(s.Core, w, r, socket.Config{Limit: wire.MaxFrame}, func(ctx context.Context, ws *socket.Conn) {
+	_ = socket.Serve(s.Core, w, r, socket.Config{Limit: maxOpenFrame}, func(ctx context.Context, ws *socket.Conn) {
 		c := &ddpConn{rcServer: s, ws: ws, ctx: ctx, addr: addr, subs: map[string]string{}, from: map[string]quinta.Pos{}}
 		c.serve()
 		if c.stop != nil {
@@ -78,6 +78,10 @@ func (c *ddpConn) serve() {
 		if err != nil {
 			return
 		}
+		if !c.frames() {
+			c.ws.Close(socket.Policy, "too many frames")
+			return
+		}
 		var f wire.Frame
 		if json.Unmarshal(raw, &f) != nil {
 			c.send(wire.Frame{Msg: "error", Reason: "Parse error"})
@@ -87,6 +91,19 @@ func (c *ddpConn) serve() {
 			return
 		}
 	}
+}
+
+// rateFrames bounds the frames of one address, or of one user after the login.
+// A client subscribes to some streams for each of its rooms when it connects.
+var rateFrames = server.Rate{Every: 20 * time.Millisecond, Burst: 2000}
+
+// frames reports whether the client may send another frame now.
+func (c *ddpConn) frames() bool {
+	who := server.ByAddr(c.addr)
+	if c.me.ID != "" {
+		who = server.ByUser(name, c.me.user())
+	}
+	return c.Calls.Allow("rocketchat frame", who, rateFrames, 1) == 0
 }
 
 // frame answers one frame and reports whether the connection continues.
@@ -192,7 +209,7 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 		}
 		who = server.ByUser(name, c.me.user())
 	}
-	if err := limited(c.Limits.Allow("rocketchat "+f.Method, who, rateWrite, 1)); err != nil {
+	if err := limited(c.Calls.Allow("rocketchat "+f.Method, who, m.rate, 1)); err != nil {
 		return nil, err
 	}
 	v, err := m.handle(k)
@@ -211,6 +228,7 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 func (c *ddpConn) enter(k *call) {
 	c.leave()
 	c.me, c.device, c.token = k.me, k.device, k.token
+	c.ws.Limit(wire.MaxFrame)
 	ctx, stop := context.WithCancel(c.ctx)
 	c.stop = stop
 	me, token := c.me, c.token
@@ -228,6 +246,7 @@ func (c *ddpConn) leave() {
 		c.pumped.Wait()
 	}
 	c.stop, c.me, c.token = nil, person{}, ""
+	c.ws.Limit(maxOpenFrame)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.subs)

@@ -18,13 +18,13 @@ import (
 )
 
 func (s *rcServer) loginCalls() {
-	s.rest["POST login"] = endpoint{open: true, handle: (*call).postLogin}
+	s.rest["POST login"] = endpoint{open: true, rate: server.RateLogin, body: maxOpenBody, handle: (*call).postLogin}
 	s.post("logout", func(c *call) (any, error) {
 		err := c.logout()
 		return map[string]any{"status": "success", "data": map[string]string{"message": "You've been logged out!"}}, err
 	})
 	s.post("users.logoutOtherClients", (*call).logoutOthers)
-	s.methods["login"] = method{handle: (*call).ddpLogin, open: true}
+	s.methods["login"] = method{handle: (*call).ddpLogin, open: true, rate: rateOpen}
 	s.ddp("logout", func(c *call) (any, error) { return nil, c.logout() })
 	s.ddp("logoutOtherClients", (*call).logoutOthers)
 }
@@ -224,7 +224,7 @@ func (c *call) logoutOthers() (any, error) {
 }
 
 func (s *rcServer) registerCalls() {
-	s.rest["POST users.register"] = endpoint{open: true, handle: (*call).register}
+	s.rest["POST users.register"] = endpoint{open: true, rate: server.RateRegister, body: maxOpenBody, handle: (*call).register}
 }
 
 // register makes an account, where the server lets clients do so. secretURL is the

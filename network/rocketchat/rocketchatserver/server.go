@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
@@ -73,6 +74,7 @@ func checkVersion(v string) error {
 var (
 	_ server.Web           = (*rcServer)(nil)
 	_ server.AccountKeeper = (*rcServer)(nil)
+	_ server.Bounded       = (*rcServer)(nil)
 	_ server.Periodic      = (*rcServer)(nil)
 )
 
@@ -106,15 +108,34 @@ func (s *rcServer) Close() error { return nil }
 func (s *rcServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case path == wire.PathWebsocket:
-		s.serveWebsocket(w, r)
+		if c := s.plain(w, r); c.passes("GET " + path) {
+			s.serveWebsocket(w, r)
+		}
 	case path == wire.PathInfo:
-		c := &call{rcServer: s, w: w, r: r}
-		c.write(http.StatusOK, wire.Info{Success: true, Version: s.Setting(settingVersion)})
+		if c := s.plain(w, r); c.passes("GET " + path) {
+			c.write(http.StatusOK, wire.Info{Success: true, Version: s.Setting(settingVersion)})
+		}
 	case strings.HasPrefix(path, wire.PathFiles):
 		s.serveREST(w, r, "file-upload/"+strings.TrimPrefix(path, wire.PathFiles))
 	default:
 		s.serveREST(w, r, strings.TrimPrefix(path, wire.PathAPI))
 	}
+}
+
+// plain is the call of a path that is no method of REST.
+func (s *rcServer) plain(w http.ResponseWriter, r *http.Request) *call {
+	server.SetRoute(w, r.URL.Path)
+	return &call{rcServer: s, w: w, r: r, ctx: r.Context(), addr: incoming.Addr(r)}
+}
+
+// passes reports whether the caller's address may make an open call without a
+// body now, and answers it if not.
+func (c *call) passes(route string) bool {
+	err := limited(c.Calls.Allow("rocketchat "+route, server.ByAddr(c.addr), rateOpen, 1))
+	if err != nil {
+		c.fail(err)
+	}
+	return err == nil
 }
 
 // The times after which things are removed.

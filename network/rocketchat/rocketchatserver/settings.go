@@ -42,9 +42,9 @@ func (s *rcServer) public() []setting {
 }
 
 func (s *rcServer) settingCalls() {
-	s.rest["GET settings.public"] = endpoint{open: true, rate: rateRead, handle: (*call).publicSettings}
-	s.rest["GET settings.oauth"] = endpoint{open: true, rate: rateRead, handle: func(*call) (any, error) { return answer{"services": []any{}}, nil }}
-	s.methods["public-settings/get"] = method{open: true, handle: func(c *call) (any, error) {
+	s.rest["GET settings.public"] = endpoint{open: true, rate: rateOpen, handle: (*call).publicSettings}
+	s.rest["GET settings.oauth"] = endpoint{open: true, rate: rateOpen, handle: func(*call) (any, error) { return answer{"services": []any{}}, nil }}
+	s.methods["public-settings/get"] = method{open: true, rate: rateOpen, handle: func(c *call) (any, error) {
 		return c.public(), nil
 	}}
 }

@@ -41,6 +41,8 @@ type call struct {
 	client string
 	// device is that of the token's key, if it was published; set by update.
 	device *deviceRow
+	// most bounds the body in bytes.
+	most int64
 	// told are hints for after the commit.
 	told []hint
 }
@@ -49,6 +51,8 @@ type call struct {
 type endpoint struct {
 	handle func(*call) (any, error)
 	rate   server.Rate
+	// body bounds the body in bytes; zero means that there is none.
+	body int64
 	// status is that of a success; zero means 200.
 	status int
 }
@@ -56,9 +60,10 @@ type endpoint struct {
 // at registers a call under a path below wire.Base.
 func (s *xmppServer) at(method, path string, e endpoint) {
 	whole := wire.Base + path
+	s.bounds = append(s.bounds, server.Bound{Call: method + " " + whole, Rate: e.rate, Body: e.body})
 	s.mux.HandleFunc(method+" "+whole, func(w http.ResponseWriter, r *http.Request) {
 		server.SetRoute(w, whole)
-		c := &call{xmppServer: s, w: w, r: r}
+		c := &call{xmppServer: s, w: w, r: r, most: e.body}
 		v, err := c.run(method+" "+path, e)
 		if err != nil {
 			c.fail(err)
@@ -73,12 +78,12 @@ func (c *call) run(route string, e endpoint) (any, error) {
 	defer cancel()
 	c.r = c.r.WithContext(ctx)
 	if err := c.authenticate(); err != nil {
-		if wait := c.Limits.Allow("xmpp token", server.ByAddr(incoming.Addr(c.r)), rateBad, 1); wait > 0 {
+		if wait := c.Calls.Allow("xmpp token", server.ByAddr(incoming.Addr(c.r)), rateBad, 1); wait > 0 {
 			return nil, limited(wait)
 		}
 		return nil, err
 	}
-	if wait := c.Limits.Allow("xmpp "+route, server.ByUser(network, c.grant.User), e.rate, 1); wait > 0 {
+	if wait := c.Calls.Allow("xmpp "+route, server.ByUser(network, c.grant.User), e.rate, 1); wait > 0 {
 		return nil, limited(wait)
 	}
 	return e.handle(c)
@@ -210,7 +215,7 @@ func (c *call) needDevice() (*deviceRow, error) {
 
 // decode reads the body into v.
 func (c *call) decode(v any) ([]byte, error) {
-	raw, err := incoming.Body(c.Core, c.w, c.r, wire.MaxBody)
+	raw, err := incoming.Body(c.Core, c.w, c.r, c.most)
 	switch {
 	case errors.Is(err, incoming.ErrLarge):
 		return nil, wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the body is larger than 512 KiB")

@@ -301,7 +301,7 @@ func (s *xmppServer) tokenByIQ(ctx context.Context, from jid.JID, in *wire.Token
 		return nil, errNoURL
 	}
 	user := quinta.UserID(from.Bare().String())
-	if wait := s.Limits.Allow("xmpp mint", server.ByUser(network, user), rateWrite, 1); wait > 0 {
+	if wait := s.Calls.Allow("xmpp mint", server.ByUser(network, user), rateWrite, 1); wait > 0 {
 		return nil, quinta.E(quinta.KindLimited, "token", "too many requests")
 	}
 	token, expires, err := s.mint(ctx, user, in.Thumbprint)

@@ -12,7 +12,7 @@ import (
 )
 
 func (s *xmppServer) copyCalls() {
-	s.at(http.MethodPost, wire.PathCopies, endpoint{rate: rateWrite, handle: (*call).addCopies})
+	s.at(http.MethodPost, wire.PathCopies, endpoint{rate: rateWrite, body: wire.MaxBody, handle: (*call).addCopies})
 	s.at(http.MethodGet, wire.PathWants, endpoint{rate: rateRead, handle: (*call).getWants})
 }
 

@@ -83,9 +83,9 @@ func listOf(rows []*deviceRow) wire.DeviceList {
 }
 
 func (s *xmppServer) deviceCalls() {
-	s.at(http.MethodPut, wire.PathDevice, endpoint{rate: rateWrite, handle: (*call).putDevice})
-	s.at(http.MethodDelete, wire.PathDevice, endpoint{rate: rateWrite, handle: (*call).retireDevice})
-	s.at(http.MethodPost, wire.PathApprove, endpoint{rate: rateWrite, handle: (*call).approveDevice})
+	s.at(http.MethodPut, wire.PathDevice, endpoint{rate: rateWrite, body: wire.MaxBody, handle: (*call).putDevice})
+	s.at(http.MethodDelete, wire.PathDevice, endpoint{rate: rateWrite, body: wire.MaxBody, handle: (*call).retireDevice})
+	s.at(http.MethodPost, wire.PathApprove, endpoint{rate: rateWrite, body: wire.MaxBody, handle: (*call).approveDevice})
 	s.at(http.MethodGet, wire.PathUserDevices, endpoint{rate: rateRead, handle: (*call).getDevices})
 }
 

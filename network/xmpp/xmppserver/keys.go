@@ -21,8 +21,8 @@ import (
 )
 
 func (s *xmppServer) keyCalls() {
-	s.at(http.MethodPost, wire.PathKeys, endpoint{rate: rateWrite, status: http.StatusCreated, handle: (*call).createKey})
-	s.at(http.MethodPost, wire.PathKeysGet, endpoint{rate: rateRead, handle: (*call).getKeys})
+	s.at(http.MethodPost, wire.PathKeys, endpoint{rate: rateWrite, status: http.StatusCreated, body: wire.MaxBody, handle: (*call).createKey})
+	s.at(http.MethodPost, wire.PathKeysGet, endpoint{rate: rateRead, body: wire.MaxBody, handle: (*call).getKeys})
 	s.at(http.MethodGet, wire.PathKey, endpoint{rate: rateRead, handle: (*call).getKey})
 	s.at(http.MethodGet, wire.PathConversation, endpoint{rate: rateRead, handle: (*call).listKeys})
 }

@@ -38,12 +38,15 @@ var (
 	_ server.Web      = (*xmppServer)(nil)
 	_ server.Runner   = (*xmppServer)(nil)
 	_ server.Periodic = (*xmppServer)(nil)
+	_ server.Bounded  = (*xmppServer)(nil)
 )
 
 // An xmppServer answers the calls and holds the component's connection.
 type xmppServer struct {
 	*server.Core
 	mux *http.ServeMux
+	// bounds are those of the calls over HTTP.
+	bounds []server.Bound
 	// component is where the component connects to, or the zero value.
 	component componentAddr
 	// domains are the domains whose users are served.
@@ -72,6 +75,11 @@ func newServer(c *server.Core) (*xmppServer, error) {
 
 // Paths are those of the calls.
 func (s *xmppServer) Paths() []string { return []string{wire.Base + "/"} }
+
+// Bounds are those of the calls, and of the request for a token by IQ.
+func (s *xmppServer) Bounds() []server.Bound {
+	return append([]server.Bound{{Call: "IQ " + wire.NSKeys + " token", Rate: rateWrite, Body: wire.MaxStanza}}, s.bounds...)
+}
 
 // ServeHTTP answers one call.
 func (s *xmppServer) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
