@@ -26,9 +26,13 @@ var (
 	// RateGuess bounds wrong tries at one account from one address or device.
 	RateGuess = Rate{Every: 4 * time.Minute, Burst: 8}
 	// RateGuesses bounds the wrong tries of all strangers at one account: at most
-	// 560 in an hour. Twenty addresses that each use up RateGuess leave room in
+	// 540 in an hour. Twenty addresses that each use up RateGuess leave room in
 	// it, so they do not keep the account's owner out.
-	RateGuesses = Rate{Every: 10 * time.Second, Burst: 200}
+	RateGuesses = Rate{Every: 10 * time.Second, Burst: 180}
+	// RateFamiliar bounds the wrong tries at one account from all addresses from
+	// which it has logged in before: at most 40 in an hour. They are apart from
+	// those of strangers, so that no number of strangers keeps the owner out.
+	RateFamiliar = Rate{Every: 3 * time.Minute, Burst: 20}
 	// RateRegister bounds new accounts, per address: at most 1,450 on a day,
 	// where registration is open.
 	RateRegister = Rate{Every: time.Minute, Burst: 10}
@@ -74,6 +78,10 @@ func ByAccount(name string) Who { return whoOf("account", name) }
 // And is w where it does something to another: the wrong tries of an address at
 // one account, for example.
 func (w Who) And(other Who) Who { return whoOf("both", string(w.sum[:]), string(other.sum[:])) }
+
+// Sum is the hash that w is counted under: the same on all nodes and after a
+// restart.
+func (w Who) Sum() [sha256.Size]byte { return w.sum }
 
 // whoOf hashes the parts, each with its length before it.
 func whoOf(parts ...string) Who {

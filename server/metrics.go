@@ -33,7 +33,7 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 30},
 		}, []string{"method", "route"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "quinta_connections", Help: "Open connections that are raw or were taken over from HTTP, by network.",
+			Name: "quinta_connections", Help: "Open connections: those that speak HTTP, and by network those that are raw or were taken over from HTTP.",
 		}, []string{"network"}),
 		crowded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "quinta_connections_refused_total", Help: "Connections that were refused since there were too many.",

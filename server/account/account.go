@@ -132,8 +132,10 @@ func Close(tx *db.Tx, name Name) error {
 	if n == 0 {
 		return quinta.E(quinta.KindNotFound, "account", "there is no such account")
 	}
-	if err := tx.Queue(`DELETE FROM account_code WHERE name = $1`, name); err != nil {
-		return err
+	for _, sql := range []string{`DELETE FROM account_code WHERE name = $1`, `DELETE FROM account_address WHERE name = $1`} {
+		if err := tx.Queue(sql, name); err != nil {
+			return err
+		}
 	}
 	return tx.Queue(`DELETE FROM account_profile WHERE name = $1`, name)
 }

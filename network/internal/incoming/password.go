@@ -23,14 +23,23 @@ func Password(ctx context.Context, core *server.Core, by By, name account.Name, 
 		return 0, ErrPassword
 	}
 	try.Right()
-	if !hash.Outdated() {
+	fresh := hash
+	if hash.Outdated() {
+		if fresh, err = core.Passwords.Hash(core.Rand, password); err != nil {
+			return 0, err
+		}
+	}
+	if !hash.Outdated() && !try.by.note {
 		return 0, nil
 	}
-	fresh, err := core.Passwords.Hash(core.Rand, password)
-	if err != nil {
-		return 0, err
-	}
-	return 0, core.Update(ctx, func(tx *db.Tx) error { return account.Replace(tx, name, hash, fresh) })
+	return 0, core.Update(ctx, func(tx *db.Tx) error {
+		if hash.Outdated() {
+			if err := account.Replace(tx, name, hash, fresh); err != nil {
+				return err
+			}
+		}
+		return try.remember(tx, name)
+	})
 }
 
 // Digest is Password for clients that send the lower-case hexadecimal SHA-256
@@ -43,7 +52,10 @@ func Digest(ctx context.Context, core *server.Core, by By, name account.Name, di
 	}
 	if core.Passwords.MatchesDigest(hash, digest) {
 		try.Right()
-		return 0, nil
+		if !try.by.note {
+			return 0, nil
+		}
+		return 0, core.Update(ctx, func(tx *db.Tx) error { return try.remember(tx, name) })
 	}
 	if hash.Outdated() {
 		core.Log.Warn("server: a login with the digest of a password was refused, because the stored hash is of an earlier version",
@@ -56,14 +68,22 @@ func Digest(ctx context.Context, core *server.Core, by By, name account.Name, di
 // as [NewTry] says. A wrong name, a wrong code and one that has expired
 // give ErrCode. wait is when to try again, if that is not now.
 func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, by By, name account.Name, code string) (wait time.Duration, err error) {
-	try, wait := NewTry(core, by, name)
+	try, wait := begin(core, by)
 	if wait > 0 {
+		return wait, nil
+	}
+	if err := core.Peek(ctx, func(tx *db.Tx) error { return try.look(tx, name) }); err != nil {
+		return 0, err
+	}
+	if wait := try.at(name); wait > 0 {
 		return wait, nil
 	}
 	right := false
 	err = core.Update(ctx, func(tx *db.Tx) (err error) {
-		right, err = account.UseCode(tx, network, name, code)
-		return err
+		if right, err = account.UseCode(tx, network, name, code); err != nil || !right {
+			return err
+		}
+		return try.remember(tx, name)
 	})
 	if err != nil {
 		return 0, err
@@ -78,15 +98,22 @@ func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, by
 // stored returns the hash to compare with, or how long to wait. What is no name
 // of an account has the hash that no password matches.
 func stored(ctx context.Context, core *server.Core, by By, name account.Name) (try *Try, hash account.PasswordHash, wait time.Duration, err error) {
-	if try, wait = NewTry(core, by, name); wait > 0 {
+	if try, wait = begin(core, by); wait > 0 {
 		return nil, hash, wait, nil
 	}
 	if _, err := account.ParseName(string(name)); err != nil {
 		return try, hash, 0, nil
 	}
-	err = core.Peek(ctx, func(tx *db.Tx) (err error) {
-		hash, err = account.Stored(tx, name)
-		return err
-	})
-	return try, hash, 0, err
+	if err = core.View(ctx, func(tx *db.Tx) (err error) {
+		if hash, err = account.Stored(tx, name); err != nil {
+			return err
+		}
+		return try.look(tx, name)
+	}); err != nil {
+		return nil, hash, 0, err
+	}
+	if wait = try.at(name); wait > 0 {
+		return nil, hash, wait, nil
+	}
+	return try, hash, 0, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
+	"github.com/quinta-chat/quinta/server/db"
 )
 
 // A By is where a try at an account's password or code comes from: [Stranger]
@@ -12,6 +13,9 @@ import (
 type By struct {
 	who  server.Who
 	self bool
+	// familiar says that the account has logged in from there before, note that
+	// another login from there is to be remembered.
+	familiar, note bool
 }
 
 // Stranger is a client at an address that has shown no token.
@@ -25,6 +29,7 @@ func Self(device server.Who) By { return By{who: device, self: true} }
 // until [Try.Right] is called.
 type Try struct {
 	core  *server.Core
+	by    By
 	takes []take
 }
 
@@ -39,26 +44,60 @@ type take struct {
 // if not. The address, or the device, is asked first. What is no name of an
 // account has no bucket.
 func NewTry(core *server.Core, by By, name account.Name) (t *Try, wait time.Duration) {
+	if t, wait = begin(core, by); wait > 0 {
+		return nil, wait
+	}
+	if wait = t.at(name); wait > 0 {
+		return nil, wait
+	}
+	return t, 0
+}
+
+// begin asks whether the address, or the device, may try anything now.
+func begin(core *server.Core, by By) (t *Try, wait time.Duration) {
 	if wait := core.Limits.Allow("login", by.who, server.RateLogin, 1); wait > 0 {
 		return nil, wait
 	}
-	t = &Try{core: core}
+	return &Try{core: core, by: by}, 0
+}
+
+// look finds out whether the account has logged in from there before.
+func (t *Try) look(tx *db.Tx, name account.Name) (err error) {
+	if _, bad := account.ParseName(string(name)); bad == nil && !t.by.self {
+		t.by.familiar, t.by.note, err = account.CameFrom(tx, name, t.by.who.Sum())
+	}
+	return err
+}
+
+// at asks whether the account may be tried now.
+func (t *Try) at(name account.Name) (wait time.Duration) {
 	if _, err := account.ParseName(string(name)); err != nil {
-		return t, 0
+		return 0
 	}
 	at := server.ByAccount(string(name))
-	wants := []take{{"guess", by.who.And(at), server.RateGuess}}
-	if !by.self {
+	wants := []take{{"guess", t.by.who.And(at), server.RateGuess}}
+	switch {
+	case t.by.familiar:
+		wants = append(wants, take{"familiar guesses", at, server.RateFamiliar})
+	case !t.by.self:
 		wants = append(wants, take{"guesses", at, server.RateGuesses})
 	}
 	for _, w := range wants {
-		if wait := core.Limits.Allow(w.what, w.who, w.rate, 1); wait > 0 {
+		if wait := t.core.Limits.Allow(w.what, w.who, w.rate, 1); wait > 0 {
 			t.Right() // nothing was tried
-			return nil, wait
+			return wait
 		}
 		t.takes = append(t.takes, w)
 	}
-	return t, 0
+	return 0
+}
+
+// remember notes where a login that was right came from.
+func (t *Try) remember(tx *db.Tx, name account.Name) error {
+	if !t.by.note {
+		return nil
+	}
+	return account.Came(tx, name, t.by.who.Sum())
 }
 
 // Right says that the password or code was right: only wrong ones count.

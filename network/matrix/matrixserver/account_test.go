@@ -303,6 +303,8 @@ func TestServerCapabilities(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := newStage(t, quintatest.RateLimits())
+	s.nobody().post(v3+"/login", `{"a":"`+strings.Repeat("x", 2<<20)+`"}`).fails(413, "M_TOO_LARGE")
+	s.nobody().post(v3+"/login", strings.Repeat(`{"a":`, 200)+"1"+strings.Repeat("}", 200)).fails(400, "M_BAD_JSON")
 	r := s.nobody().post(v3+"/login", object{"type": "m.login.password", "user": "alice", "password": "x"})
 	for range 20 {
 		if r.Status == 429 {
@@ -314,6 +316,4 @@ func TestLimits(t *testing.T) {
 	if r.Header.Get("Retry-After") == "" || r.at("retry_after_ms") == nil {
 		t.Errorf("got %v %s, want Retry-After and retry_after_ms", r.Header, r.Raw)
 	}
-	s.nobody().post(v3+"/login", `{"a":"`+strings.Repeat("x", 2<<20)+`"}`).fails(413, "M_TOO_LARGE")
-	s.nobody().post(v3+"/login", strings.Repeat(`{"a":`, 200)+"1"+strings.Repeat("}", 200)).fails(400, "M_BAD_JSON")
 }
