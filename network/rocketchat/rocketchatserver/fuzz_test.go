@@ -21,7 +21,7 @@ func FuzzBodies(f *testing.F) {
 	alice := fuzzer(f, s)
 	calls := []string{"login", "users.register", "logout", "im.create", "groups.create", "groups.setEncrypted", "rooms.saveRoomSettings", "groups.invite", "groups.kick", "groups.leave",
 		"chat.sendMessage", "chat.update", "chat.delete", "chat.react", "subscriptions.read", "e2e.setUserPublicAndPrivateKeys", "e2e.setRoomKeyID", "e2e.updateGroupKey",
-		"e2e.acceptSuggestedGroupKey", "e2e.provideUsersSuggestedGroupKeys", "e2e.resetRoomKey", "users.resetE2EKey", "rooms.mediaConfirm/x/y", "rooms.media/x", "e2e.addKeyToChain"}
+		"e2e.acceptSuggestedGroupKey", "e2e.provideUsersSuggestedGroupKeys", "e2e.resetRoomKey", "users.resetE2EKey", "rooms.mediaConfirm/x/y", "rooms.media/x", "e2e.addKeyToChain", "push.token"}
 	for i, body := range []string{`{}`, `null`, `[]`, `{"rid":"x","keyID":"k"}`, `{"message":{"rid":"x","t":"e2e","content":{"algorithm":"rc.v2.aes-sha2","kid":"k","iv":"AAAAAAAAAAAAAAAA","ciphertext":"AAAA"}}}`,
 		`{"user":"alice","password":{"digest":"00","algorithm":"sha-256"}}`, `{"name":"n","members":["alice"],"extraData":{"encrypted":true}}`, `{"usersSuggestedGroupKeys":{"x":[{"_id":"y","key":"z","oldKeys":[{"ts":{"$date":1}}]}]}}`,
 		`{"public_key":"{}","private_key":"{\"$binary\":1}","force":true}`, strings.Repeat("[", 5000)} {

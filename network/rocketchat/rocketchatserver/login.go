@@ -157,8 +157,7 @@ func (c *call) makeRoom(tx *db.Tx, p person) error {
 			oldest = d
 		}
 	}
-	_, err = device.Remove(tx, name, p.user(), oldest.ID)
-	return err
+	return endLogin(tx, p, oldest.ID)
 }
 
 func (c *call) postLogin() (any, error) {
@@ -212,10 +211,7 @@ func (c *call) ddpLogin() (any, error) {
 }
 
 func (c *call) logout() error {
-	return c.UpdateAlways(c.ctx, func(tx *db.Tx) error {
-		_, err := device.Remove(tx, name, c.me.user(), c.device)
-		return err
-	})
+	return c.UpdateAlways(c.ctx, func(tx *db.Tx) error { return endLogin(tx, c.me, c.device) })
 }
 
 func (c *call) logoutOthers() (any, error) {

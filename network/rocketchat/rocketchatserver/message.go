@@ -174,6 +174,9 @@ func (s *rcServer) announce(tx *db.Tx, r *roomRow, m *rocketchat.Message) error 
 	if err := tx.Queue(`UPDATE rocketchat_sub SET unread = unread + 1 WHERE room = $1 AND user_id <> $2`, r.ID, m.User.ID); err != nil {
 		return err
 	}
+	if err := s.notePush(tx, m); err != nil {
+		return err
+	}
 	return s.event(tx, scopeRoom(r.ID), "stream-room-messages", string(r.ID), m)
 }
 

@@ -13,7 +13,7 @@ package rocketchatserver
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,33 +31,53 @@ import (
 	"github.com/quinta-chat/quinta/server/device"
 )
 
-//go:embed schema.sql
-var schemaText string
+//go:embed *.sql
+var tables embed.FS
 
 // name is that of the network.
 const name quinta.NetworkName = "rocketchat"
 
 // The settings of the network.
 const (
-	settingVersion = "rocketchat-version"
-	settingForce   = "rocketchat-force-encryption"
+	settingVersion     = "rocketchat-version"
+	settingForce       = "rocketchat-force-encryption"
+	settingPush        = "rocketchat-push"
+	settingPushContent = "rocketchat-push-content"
 )
 
-// Network is the Rocket.Chat server half.
-var Network = server.Network{
-	Name:    name,
-	Schemas: []db.Schema{{Set: "rocketchat", Base: schemaText}},
-	Settings: []server.Setting{
-		{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that the server announces to clients, such as 8.5.1; the stock apps refuse releases that their vendor no longer supports", Check: checkVersion},
-		server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
-	},
-	New: func(c *server.Core) (server.Front, error) { return newServer(c), nil },
-	CheckAccount: func(_ *server.Core, local account.Name) error {
-		if strings.ContainsAny(string(local), "=/+") {
-			return errName
-		}
-		return nil
-	},
+// Network is the Rocket.Chat server half. It pushes by way of the gateway at the
+// address of a setting, if there is one.
+var Network = with(func(c *server.Core) Gateway {
+	if url := c.Setting(settingPush); url != "" {
+		return newGateway(url)
+	}
+	return nil
+})
+
+// WithGateway returns Network with a gateway of the caller's.
+func WithGateway(g Gateway) server.Network {
+	return with(func(*server.Core) Gateway { return g })
+}
+
+// with makes the network, with the gateway that it pushes by; nil means none.
+func with(gateway func(*server.Core) Gateway) server.Network {
+	return server.Network{
+		Name:    name,
+		Schemas: []db.Schema{db.ReadSchema("rocketchat", tables)},
+		Settings: []server.Setting{
+			{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that the server announces to clients, such as 8.5.1; the stock apps refuse releases that their vendor no longer supports", Check: checkVersion},
+			server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
+			{Name: settingPush, Arg: "URL", Help: "the push gateway that tells the apps of devices of new messages, with the interface of Rocket.Chat's own gateway; empty for none", Check: checkPush},
+			{Name: settingPushContent, Default: pushIDOnly, Arg: "id-only|encrypted", Help: "what the push gateway gets: the ids of messages, which apps then fetch, or also the ciphertext of encrypted ones; never a text", Check: checkPushContent},
+		},
+		New: func(c *server.Core) (server.Front, error) { return newServer(c, gateway(c)), nil },
+		CheckAccount: func(_ *server.Core, local account.Name) error {
+			if strings.ContainsAny(string(local), "=/+") {
+				return errName
+			}
+			return nil
+		},
+	}
 }
 
 var errName = quinta.E(quinta.KindInvalid, "account", "a user name of this network holds none of the characters = / +")
@@ -73,6 +93,7 @@ func checkVersion(v string) error {
 
 var (
 	_ server.Web           = (*rcServer)(nil)
+	_ server.Runner        = (*rcServer)(nil)
 	_ server.AccountKeeper = (*rcServer)(nil)
 	_ server.Bounded       = (*rcServer)(nil)
 	_ server.Periodic      = (*rcServer)(nil)
@@ -83,13 +104,14 @@ type rcServer struct {
 	*server.Core
 	rest    map[string]endpoint // by method, a blank and the name
 	methods map[string]method   // of DDP
+	gateway Gateway             // nil means that nothing is pushed
 }
 
-func newServer(c *server.Core) *rcServer {
-	s := &rcServer{Core: c, rest: map[string]endpoint{}, methods: map[string]method{}}
+func newServer(c *server.Core, gateway Gateway) *rcServer {
+	s := &rcServer{Core: c, gateway: gateway, rest: map[string]endpoint{}, methods: map[string]method{}}
 	for _, register := range []func(){
 		s.loginCalls, s.registerCalls, s.userCalls, s.settingCalls, s.roomCalls, s.memberCalls, s.messageCalls, s.historyCalls,
-		s.keyCalls, s.roomKeyCalls, s.resetCalls, s.draftCalls, s.fileCalls, s.publishCalls,
+		s.keyCalls, s.roomKeyCalls, s.resetCalls, s.draftCalls, s.fileCalls, s.publishCalls, s.pushCalls,
 	} {
 		register()
 	}
@@ -250,6 +272,15 @@ func (s *rcServer) AccountClosing(tx *db.Tx, local account.Name) error {
 	return tx.Queue(`UPDATE rocketchat_user SET public = '', private = '', closed = $2 WHERE id = $1`, p.ID, true)
 }
 
+// endLogin ends a login, with the pushes for its app.
+func endLogin(tx *db.Tx, p person, id quinta.DeviceID) error {
+	if err := removeTokens(tx, p.ID, string(id)); err != nil {
+		return err
+	}
+	_, err := device.Remove(tx, name, p.user(), id)
+	return err
+}
+
 // logOutAll ends the logins of a user, except one.
 func (s *rcServer) logOutAll(tx *db.Tx, p person, except quinta.DeviceID) error {
 	list, err := device.List(tx, name, p.user())
@@ -260,7 +291,7 @@ func (s *rcServer) logOutAll(tx *db.Tx, p person, except quinta.DeviceID) error 
 		if d.ID == except {
 			continue
 		}
-		if _, err := device.Remove(tx, name, p.user(), d.ID); err != nil {
+		if err := endLogin(tx, p, d.ID); err != nil {
 			return err
 		}
 	}

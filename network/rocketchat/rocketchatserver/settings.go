@@ -16,9 +16,6 @@ type setting struct {
 
 // public are the settings that clients read, as today's servers have them.
 func (s *rcServer) public() []setting {
-	// uniqueID names the workspace; it is made of the server's name, which never
-	// changes.
-	sum := sha256.Sum256([]byte("quinta rocketchat workspace\x00" + s.Name))
 	return []setting{
 		{"Accounts_RegistrationForm", map[bool]string{true: "Public", false: "Disabled"}[s.Registration == "open"]},
 		{"E2E_Allow_Unencrypted_Messages", false},
@@ -34,11 +31,18 @@ func (s *rcServer) public() []setting {
 		{"Message_AllowEditing", true},
 		{"Message_MaxAllowedSize", maxText},
 		{"OTR_Enable", false},
+		{"Push_enable", s.pushes()},
 		{"Site_Name", s.Name},
 		{"Site_Url", s.PublicURL},
 		{"UTF8_User_Names_Validation", "[0-9a-z-_.]+"},
-		{"uniqueID", hex.EncodeToString(sum[:12])},
+		{"uniqueID", s.uniqueID()},
 	}
+}
+
+// uniqueID names the workspace; it is made of the server's name, which never changes.
+func (s *rcServer) uniqueID() string {
+	sum := sha256.Sum256([]byte("quinta rocketchat workspace\x00" + s.Name))
+	return hex.EncodeToString(sum[:12])
 }
 
 func (s *rcServer) settingCalls() {

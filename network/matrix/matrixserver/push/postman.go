@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -26,18 +25,10 @@ import (
 )
 
 // pushKey is the hub's key of those who tell push gateways of events.
-const pushKey = "push"
+const pushKey = "matrix push"
 
-// The times of delivery.
-const (
-	timeout   = 20 * time.Second
-	idle      = 30 * time.Second // a look without a wake-up
-	lease     = 60 * time.Second // how long a node has for one delivery
-	firstWait = 10 * time.Second // the wait after the first failure; it doubles
-	mostWait  = time.Hour
-	maxTries  = 30
-	batch     = 100
-)
+// batch bounds the events that are sorted at once.
+const batch = 100
 
 // A Postman delivers notifications to push gateways while it runs.
 type Postman struct {
@@ -47,45 +38,16 @@ type Postman struct {
 }
 
 // NewPostman returns the postman of a core, who judges as judge does. It posts to gateways at public
-// addresses only, unless private is set.
+// addresses only, unless private is set: users name the gateways, and must not
+// reach the server's own network through it.
 func NewPostman(c *server.Core, judge *Judge, private bool) *Postman {
-	return &Postman{core: c, judge: judge, http: gatewayClient(private)}
-}
-
-// gatewayClient connects to push gateways, at public addresses only unless
-// private is set: users name the gateways, and must not reach the server's own
-// network through it.
-func gatewayClient(private bool) *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	if !private {
-		dialer.Control = outgoing.Control
-	}
-	return &http.Client{
-		Timeout:       timeout,
-		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return &Postman{core: c, judge: judge, http: outgoing.NewClient(private, outgoing.Timeout)}
 }
 
 // Run delivers what is due until ctx ends.
 func (p *Postman) Run(ctx context.Context) error {
 	defer p.http.CloseIdleConnections()
-	w := p.core.Hub.Wait(pushKey)
-	defer w.Close()
-	for ctx.Err() == nil {
-		next, err := p.round(ctx)
-		if err != nil && ctx.Err() == nil {
-			p.core.Log.Warn("matrix: telling push gateways failed, and is tried again", "err", err)
-		}
-		t := time.NewTimer(max(min(next, idle), 50*time.Millisecond))
-		select {
-		case <-ctx.Done():
-		case <-w.C():
-		case <-t.C:
-		}
-		t.Stop()
-	}
-	return nil
+	return outgoing.Rounds(ctx, p.core, pushKey, p.round)
 }
 
 // round sorts what is new and delivers what is due. It returns when the next
@@ -94,7 +56,7 @@ func (p *Postman) round(ctx context.Context) (time.Duration, error) {
 	for {
 		n, err := p.sort(ctx)
 		if err != nil {
-			return idle, err
+			return outgoing.Idle, err
 		}
 		if n < batch {
 			break
@@ -103,16 +65,16 @@ func (p *Postman) round(ctx context.Context) (time.Duration, error) {
 	for ctx.Err() == nil {
 		d, wait, err := p.claim(ctx)
 		if err != nil {
-			return idle, err
+			return outgoing.Idle, err
 		}
 		if d == nil {
 			return wait, nil
 		}
 		if err := p.deliver(ctx, d); err != nil {
-			return idle, err
+			return outgoing.Idle, err
 		}
 	}
-	return idle, nil
+	return outgoing.Idle, nil
 }
 
 // A delivery is one word that is due.
@@ -129,7 +91,7 @@ type delivery struct {
 // none is due, it says how long that will take.
 func (p *Postman) claim(ctx context.Context) (*delivery, time.Duration, error) {
 	var d *delivery
-	wait := idle
+	wait := outgoing.Idle
 	err := p.core.Update(ctx, func(tx *db.Tx) error {
 		var c delivery
 		var next int64
@@ -147,7 +109,7 @@ func (p *Postman) claim(ctx context.Context) (*delivery, time.Duration, error) {
 		}
 		d = &c
 		return tx.Queue(`UPDATE matrix_push SET next_try = $1, tries = tries + 1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
-			tx.Millis()+lease.Milliseconds(), c.user, c.app, c.key, c.pos)
+			tx.Millis()+outgoing.Lease.Milliseconds(), c.user, c.app, c.key, c.pos)
 	})
 	return d, wait, err
 }
@@ -158,9 +120,9 @@ func (p *Postman) deliver(ctx context.Context, d *delivery) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the lease ends by itself
 	}
-	if err != nil && d.tries+1 < maxTries {
+	if err != nil && d.tries+1 < outgoing.MaxTries {
 		p.core.Log.Info("matrix: a push gateway did not take a notification", "app", d.app, "tries", d.tries+1, "err", err)
-		wait := min(firstWait<<min(d.tries, 10), mostWait)
+		wait := outgoing.Wait(d.tries)
 		return p.core.UpdateAlways(ctx, func(tx *db.Tx) error {
 			return tx.Queue(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,
 				tx.Millis()+wait.Milliseconds(), d.user, d.app, d.key, d.pos)

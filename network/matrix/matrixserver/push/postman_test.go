@@ -25,7 +25,7 @@ func TestAttackPrivateGateway(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			a, err := gatewayClient(private).Do(q)
+			a, err := outgoing.NewClient(private, outgoing.Timeout).Do(q)
 			if err == nil {
 				err = a.Body.Close()
 			}
