@@ -50,7 +50,7 @@ func checkPushContent(v string) error {
 
 func (s *rcServer) pushCalls() {
 	s.post("push.token", (*call).putToken)
-	s.rest["DELETE push.token"] = endpoint{handle: (*call).deleteToken, rate: rateWrite}
+	s.rest["DELETE push.token"] = endpoint{handle: (*call).deleteToken, rate: rateWrite, body: maxBody}
 	s.get("push.get", (*call).getPush)
 }
 
