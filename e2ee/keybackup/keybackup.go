@@ -30,6 +30,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/cbc"
 	"github.com/quinta-chat/quinta/internal/recoverykey"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 	"github.com/quinta-chat/quinta/key"
@@ -100,9 +101,7 @@ func seal(rand io.Reader, to key.BackupPublic, plain []byte) (SessionData, error
 	if err != nil {
 		return SessionData{}, err
 	}
-	pad := aes.BlockSize - len(plain)%aes.BlockSize
-	text := append(bytes.Clone(plain), bytes.Repeat([]byte{byte(pad)}, pad)...)
-	cipher.NewCBCEncrypter(k.block(), k.iv).CryptBlocks(text, text)
+	text := cbc.Seal(nil, k.block(), k.iv, plain)
 	return SessionData{
 		Ephemeral:  ephemeral.Public().String(),
 		Ciphertext: base64text.Encode(text),
@@ -112,16 +111,19 @@ func seal(rand io.Reader, to key.BackupPublic, plain []byte) (SessionData, error
 
 // Open returns the session of the entry with the given session id in room. It
 // refuses an entry whose key is not the one that the session id names, or
-// that names another room.
+// that names another room. Of an entry that has the right form, one error says
+// all that is wrong with the MAC, the padding and the session.
 func Open(k key.BackupPrivate, room quinta.RoomID, sessionID string, d SessionData) (Session, error) {
 	plain, err := open(k, d)
 	if err != nil {
 		return Session{}, err
 	}
 	defer clear(plain)
+	// Nothing authenticates the bytes, so what is wrong with them is told to
+	// nobody: it would say how an altered ciphertext decrypts.
 	s, err := sessiondata.Decode(plain)
 	if err != nil {
-		return Session{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return Session{}, ErrOpen
 	}
 	// Some programs write room and id inside as well.
 	if s.RoomID != "" && s.RoomID != string(room) || s.SessionID != "" && s.SessionID != sessionID {
@@ -131,7 +133,7 @@ func Open(k key.BackupPrivate, room quinta.RoomID, sessionID string, d SessionDa
 	if _, err := s.Check(); errors.Is(err, sessiondata.ErrMismatch) {
 		return Session{}, ErrMismatch
 	} else if err != nil {
-		return Session{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return Session{}, ErrOpen
 	}
 	return s, nil
 }
@@ -156,15 +158,14 @@ func open(k key.BackupPrivate, d SessionData) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if !hmac.Equal(mac, keys.tag()) {
+	// The MAC covers nothing, so it is no shield for the padding: whatever is
+	// wrong takes the same way and has the same error.
+	plain, err := cbc.Open(keys.block(), keys.iv, text)
+	if right := hmac.Equal(mac, keys.tag()); err != nil || !right {
+		clear(plain)
 		return nil, ErrOpen
 	}
-	cipher.NewCBCDecrypter(keys.block(), keys.iv).CryptBlocks(text, text)
-	pad := text[len(text)-1]
-	if pad == 0 || pad > aes.BlockSize || !bytes.Equal(text[len(text)-int(pad):], bytes.Repeat([]byte{pad}, int(pad))) {
-		return nil, ErrOpen
-	}
-	return text[:len(text)-int(pad)], nil
+	return plain, nil
 }
 
 // keys are what seals one entry.

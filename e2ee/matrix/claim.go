@@ -51,6 +51,22 @@ func (w *work) entitled(t target) (*deviceRecord, error) {
 	return d, nil
 }
 
+// receiver returns the present record of the device that a payload waits for, or
+// nil if it may not have it any more. Secrets and keys of earlier messages are
+// for verified devices of the user alone, and a device may have lost that while
+// the payload waited for a session.
+func (w *work) receiver(i olmItem) (*deviceRecord, error) {
+	d, err := w.entitled(i.To)
+	if err != nil || d == nil || i.Type != typeSecretSend && i.Type != typeForwarded {
+		return d, err
+	}
+	u, err := w.user(i.To.User)
+	if err != nil || i.To.User != w.m.user || w.trust(i.To.User, u, d) < quinta.TrustVerified {
+		return nil, err
+	}
+	return d, nil
+}
+
 // planOlm seals the payloads that wait and have a session.
 func (w *work) planOlm() error {
 	var out []deviceMessage
@@ -60,7 +76,7 @@ func (w *work) planOlm() error {
 			return err
 		}
 		i := e.Value
-		d, err := w.entitled(i.To)
+		d, err := w.receiver(i)
 		if err != nil {
 			return err
 		}

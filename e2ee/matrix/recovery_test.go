@@ -331,6 +331,60 @@ func TestSecretSharing(t *testing.T) {
 	}
 }
 
+// TestAttack06SecretWaits: a secret and the key of earlier messages that wait for
+// an Olm session do not leave if the device is not verified any more when the
+// session is there.
+func TestAttack06SecretWaits(t *testing.T) {
+	t.Parallel()
+	for name, decision := range map[string]matrix.Decision{"still verified": matrix.Accept, "verified no more": matrix.Skip, "rejected": matrix.Reject} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, bob, eve := withEve(t)
+			backup, err := key.NewAgreementPrivate[key.Backup]([]byte(strings.Repeat("b", 32)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, bob.m.SetBackupKey(tx, backup) })
+			m := eve.session("!r:x")
+			eve.sends(bob, "m.room_key", m.key(), nil)
+			other := s.forgeWithKeys("@bob:x", "OTHER")
+			other.publish(3)
+			turn(bob)
+			decide := func(d matrix.Decision) {
+				bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+					return bob.m.Decide(tx, "@bob:x", "OTHER", other.acc.Signing(), d)
+				})
+			}
+			decide(matrix.Accept)
+			bob.see = func(r matrix.Req) bool { return r.Kind != matrix.ReqKeysClaim }
+			s.hs.deliver("@bob:x", "BOB", "@bob:x", "m.secret.request", map[string]any{
+				"action": "request", "name": "m.megolm_backup.v1", "requesting_device_id": "OTHER", "request_id": "1"})
+			s.hs.deliver("@bob:x", "BOB", "@bob:x", "m.room_key_request", map[string]any{
+				"action": "request", "requesting_device_id": "OTHER", "request_id": "2",
+				"body": map[string]any{"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": m.out.ID(), "sender_key": eve.acc.Identity()}})
+			turn(bob)
+			if n, _ := bob.records(); n["olmq"] != 2 {
+				t.Fatalf("got %d payloads that wait, want the secret and the key", n["olmq"])
+			}
+			decide(decision)
+			bob.see = nil
+			bob.pump()
+			got := 0
+			for _, e := range s.hs.users["@bob:x"].devices["OTHER"].inbox {
+				if strings.Contains(string(e.raw), "m.room.encrypted") {
+					got++
+				}
+			}
+			if want := map[bool]int{true: 2}[decision == matrix.Accept]; got != want {
+				t.Errorf("got %d sealed payloads, want %d", got, want)
+			}
+			if n, _ := bob.records(); n["olmq"] != 0 {
+				t.Errorf("%d payloads still wait", n["olmq"])
+			}
+		})
+	}
+}
+
 // TestAttack06FakedSecret sends secrets that nobody asked for, from who was
 // not asked, and wrong ones.
 func TestAttack06FakedSecret(t *testing.T) {
