@@ -263,7 +263,7 @@ func TestAttack16WrongFile(t *testing.T) {
 }
 
 // body serializes a message for the tests.
-func body(t *testing.T, h Header, m e2e.DecryptedMessageClass) []byte {
+func body(t testing.TB, h Header, m e2e.DecryptedMessageClass) []byte {
 	t.Helper()
 	b, err := Marshal(rand.Reader, h, m)
 	if err != nil {

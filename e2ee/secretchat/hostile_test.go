@@ -35,7 +35,7 @@ func TestAttack01BadParameters(t *testing.T) {
 	p.a.wantClosed(room, whyPeer)
 }
 
-func mustChat(t *testing.T, room quinta.RoomID) ChatID {
+func mustChat(t testing.TB, room quinta.RoomID) ChatID {
 	t.Helper()
 	id, ok := chatID(room)
 	if !ok {

@@ -20,7 +20,7 @@ import (
 // A play is two people with a server between them that does what the tests
 // ask of it.
 type play struct {
-	t     *testing.T
+	t     testing.TB
 	clock time.Time
 	rng   *rand.Rand
 	a, b  *device
@@ -60,7 +60,7 @@ type device struct {
 
 type chacha struct{ *rand.ChaCha8 }
 
-func newPlay(t *testing.T, seed uint64) *play {
+func newPlay(t testing.TB, seed uint64) *play {
 	t.Helper()
 	p := &play{t: t, clock: time.UnixMilli(1_700_000_000_000), rng: rand.New(rand.NewPCG(seed, 1)), chats: map[ChatID]*serverChat{}, seen: map[string]bool{}}
 	p.group.g, p.group.p = 3, KnownGroup().P()

@@ -64,7 +64,7 @@ type dhKeys struct {
 	} `json:"cases"`
 }
 
-func key(t *testing.T, b []byte) *Key {
+func key(t testing.TB, b []byte) *Key {
 	t.Helper()
 	k, err := ParseKey(b)
 	if err != nil {

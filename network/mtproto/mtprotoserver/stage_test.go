@@ -28,7 +28,7 @@ import (
 var turns = make(chan struct{}, 2)
 
 // start starts a server that takes clients of secret chats.
-func start(t *testing.T, opts ...quintatest.Option) *quintatest.Server {
+func start(t testing.TB, opts ...quintatest.Option) *quintatest.Server {
 	t.Helper()
 	turns <- struct{}{}
 	t.Cleanup(func() { <-turns })
@@ -48,7 +48,7 @@ func each(t *testing.T, fn func(t *testing.T, store quintatest.Option)) {
 }
 
 // command runs a command of the operator.
-func command(t *testing.T, s *quintatest.Server, name string, flags map[string]string, args ...string) string {
+func command(t testing.TB, s *quintatest.Server, name string, flags map[string]string, args ...string) string {
 	t.Helper()
 	out, err := s.Core.RunCommand(t.Context(), name, server.CommandInput{Args: args, Flags: flags})
 	if err != nil {
@@ -58,7 +58,7 @@ func command(t *testing.T, s *quintatest.Server, name string, flags map[string]s
 }
 
 // serverKey is the server's public key.
-func serverKey(t *testing.T, s *quintatest.Server) *rsa.PublicKey {
+func serverKey(t testing.TB, s *quintatest.Server) *rsa.PublicKey {
 	t.Helper()
 	text, _, _ := strings.Cut(command(t, s, "mtproto key", nil), "fingerprint")
 	k, err := wire.ParsePublicKey([]byte(text))
@@ -82,7 +82,7 @@ func (o ours) Recv(_ context.Context, b *bin.Buffer) error {
 }
 
 // dial opens a connection to the server.
-func dial(t *testing.T, s *quintatest.Server) net.Conn {
+func dial(t testing.TB, s *quintatest.Server) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr(t, "mtproto"))
 	if err != nil {
@@ -94,7 +94,7 @@ func dial(t *testing.T, s *quintatest.Server) net.Conn {
 }
 
 // plain dials with the framing of package wire, and names a DC.
-func plain(t *testing.T, s *quintatest.Server, dc int) framing {
+func plain(t testing.TB, s *quintatest.Server, dc int) framing {
 	t.Helper()
 	f, err := wire.Dial(dial(t, s), rand.Reader, dc)
 	if err != nil {
@@ -104,7 +104,7 @@ func plain(t *testing.T, s *quintatest.Server, dc int) framing {
 }
 
 // agree makes an authorization key with another make's client.
-func agree(t *testing.T, s *quintatest.Server, f framing, dc int) *secretchat.Key {
+func agree(t testing.TB, s *quintatest.Server, f framing, dc int) *secretchat.Key {
 	t.Helper()
 	r, err := exchange.NewExchanger(f, dc).WithRand(rand.Reader).Client([]exchange.PublicKey{{RSA: serverKey(t, s)}}).Run(t.Context())
 	if err != nil {
@@ -119,7 +119,7 @@ func agree(t *testing.T, s *quintatest.Server, f framing, dc int) *secretchat.Ke
 
 // A peer is a client that does what the tests ask of it.
 type peer struct {
-	t       *testing.T
+	t       testing.TB
 	f       framing
 	key     *secretchat.Key
 	salt    int64
@@ -131,14 +131,14 @@ type peer struct {
 }
 
 // join makes a key and a session on a new connection.
-func join(t *testing.T, s *quintatest.Server) *peer {
+func join(t testing.TB, s *quintatest.Server) *peer {
 	t.Helper()
 	f := plain(t, s, 2)
 	return &peer{t: t, f: f, key: agree(t, s, f, 2), session: 7}
 }
 
 // logged makes an account if there is none, and logs a new device in.
-func logged(t *testing.T, s *quintatest.Server, name string) *peer {
+func logged(t testing.TB, s *quintatest.Server, name string) *peer {
 	t.Helper()
 	if err := s.Core.AddAccount(t.Context(), name, "a long password"); err != nil && !strings.Contains(err.Error(), "taken") {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func (p *peer) do(req any) any {
 	return p.call(marshal(p.t, req))
 }
 
-func marshal(t *testing.T, o any) []byte {
+func marshal(t testing.TB, o any) []byte {
 	t.Helper()
 	b, err := wire.Schema.Marshal(o)
 	if err != nil {

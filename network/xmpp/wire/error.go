@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
+	"github.com/quinta-chat/quinta/internal/printable"
 )
 
 // A Code says what went wrong, for programs. It ends the type of an error:
@@ -100,11 +101,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(problem{Type: errorURN + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail})
 }
 
-// maxDetail bounds the sentence of a refusal, in bytes.
-const maxDetail = 300
-
 // ParseError reads the body of a refusal. What is not an error of this network
-// has no code.
+// has no code. Code and sentence are made fit to be shown in one line.
 func ParseError(status int, body []byte) *Error {
 	e := &Error{Status: status, Detail: "the server refused the call: " + http.StatusText(status)}
 	var p problem
@@ -112,10 +110,7 @@ func ParseError(status int, body []byte) *Error {
 		return e
 	}
 	if code, ok := strings.CutPrefix(p.Type, errorURN); ok && len(code) < 40 {
-		e.Code = Code(code)
-		if e.Detail = strings.ToValidUTF8(p.Detail, ""); len(e.Detail) > maxDetail {
-			e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "")
-		}
+		e.Code, e.Detail = Code(printable.Line(code)), printable.Line(p.Detail)
 	}
 	return e
 }

@@ -41,7 +41,7 @@ func (c *clock) Now() time.Time {
 // A stage is a key server on which devices play; there is no XMPP server.
 type stage struct {
 	*quintatest.Server
-	t     *testing.T
+	t     testing.TB
 	clock *clock
 }
 
@@ -60,7 +60,7 @@ func each(t *testing.T, fn func(t *testing.T, s *stage), opts ...quintatest.Opti
 }
 
 // secrets gives the server a key of its own, also on PostgreSQL.
-func secrets(t *testing.T) quintatest.Option {
+func secrets(t testing.TB) quintatest.Option {
 	dir := t.TempDir()
 	return quintatest.Configure(func(c *server.Config) { c.SecretsURL = "file://" + dir + "/secrets.key" })
 }
@@ -120,7 +120,7 @@ func (d *device) put() *answer {
 
 // An answer is what came of a call.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	Status int
 	Body   []byte
