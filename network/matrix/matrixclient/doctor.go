@@ -72,10 +72,7 @@ func (s *Session) clock(f *features) client.Finding {
 // examineLogin asks the server who this device is.
 func (s *Session) examineLogin(ctx context.Context) client.Finding {
 	const name = "login"
-	var who struct {
-		User   quinta.UserID   `json:"user_id"`
-		Device quinta.DeviceID `json:"device_id"`
-	}
+	var who wire.Whoami
 	err := s.link.ask(ctx, "asking who this is", http.MethodGet, path("account", "whoami"), nil, &who)
 	switch {
 	case quinta.KindOf(err) == quinta.KindUnauthenticated && err != nil:

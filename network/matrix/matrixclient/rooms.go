@@ -215,29 +215,18 @@ func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Mem
 	if err != nil {
 		return nil, err
 	}
-	var v struct {
-		Chunk []struct {
-			Type    string         `json:"type"`
-			Key     *quinta.UserID `json:"state_key"`
-			Content struct {
-				Membership string          `json:"membership"`
-				Name       json.RawMessage `json:"displayname"`
-			} `json:"content"`
-		} `json:"chunk"`
-	}
+	var v wire.Messages[wire.StrippedEvent]
 	if err := a.decode(op, &v); err != nil {
 		return nil, err
 	}
 	out := make([]client.Member, 0, len(v.Chunk))
 	for _, e := range v.Chunk {
-		if e.Type != "m.room.member" || e.Key == nil || !validID(string(*e.Key)) {
+		if e.Type != "m.room.member" || e.StateKey == nil || !validID(*e.StateKey) {
 			continue
 		}
-		m := client.Member{User: *e.Key, Membership: printable.Line(e.Content.Membership)}
-		var name string
-		if json.Unmarshal(e.Content.Name, &name) == nil {
-			m.Name = printable.Line(name)
-		}
+		membership, _ := wire.TextMember(e.Content, "membership")
+		name, _ := wire.TextMember(e.Content, "displayname")
+		m := client.Member{User: quinta.UserID(*e.StateKey), Name: printable.Line(name), Membership: printable.Line(membership)}
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b client.Member) int { return strings.Compare(string(a.User), string(b.User)) })

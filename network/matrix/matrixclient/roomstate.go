@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/seat"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
 // A roomRecord is what the list of rooms knows of one, beyond the machine.
@@ -84,7 +85,7 @@ func (m *machine) takeRoom(tx e2ee.Tx, room matrix.InRoom, first bool) error {
 
 // takeState takes one state event, of which nothing is believed that could do
 // harm: these are words to be shown.
-func (m *machine) takeState(r *roomRecord, e stateEvent) {
+func (m *machine) takeState(r *roomRecord, e wire.StrippedEvent) {
 	var c struct {
 		Topic      string `json:"topic"`
 		Alias      string `json:"alias"`
@@ -95,13 +96,13 @@ func (m *machine) takeState(r *roomRecord, e stateEvent) {
 		return
 	}
 	switch {
-	case e.Type == "m.room.topic" && *e.Key == "":
+	case e.Type == "m.room.topic" && *e.StateKey == "":
 		r.Topic = printable.Line(c.Topic)
-	case e.Type == "m.room.canonical_alias" && *e.Key == "":
+	case e.Type == "m.room.canonical_alias" && *e.StateKey == "":
 		r.Alias = printable.Line(c.Alias)
-	case e.Type == "m.room.encryption" && *e.Key == "":
+	case e.Type == "m.room.encryption" && *e.StateKey == "":
 		r.Encrypted = true
-	case e.Type == "m.room.member" && quinta.UserID(*e.Key) == m.self:
+	case e.Type == "m.room.member" && quinta.UserID(*e.StateKey) == m.self:
 		r.Inviter = ""
 		if c.Membership == "invite" {
 			r.Inviter, r.Direct = e.Sender, r.Direct || c.Direct
@@ -112,10 +113,7 @@ func (m *machine) takeState(r *roomRecord, e stateEvent) {
 // takeAccountData takes an event of the user's own data: of m.direct, which
 // conversations are those of two.
 func (m *machine) takeAccountData(tx e2ee.Tx, raw json.RawMessage) error {
-	var e struct {
-		Type    string          `json:"type"`
-		Content json.RawMessage `json:"content"`
-	}
+	var e wire.DataEvent
 	if json.Unmarshal(raw, &e) != nil || e.Type != "m.direct" {
 		return nil
 	}

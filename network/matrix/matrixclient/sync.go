@@ -6,23 +6,16 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
-
-// A stateEvent is an event as far as the list of rooms reads it.
-type stateEvent struct {
-	Type    string          `json:"type"`
-	Key     *string         `json:"state_key"`
-	Sender  quinta.UserID   `json:"sender"`
-	Content json.RawMessage `json:"content"`
-}
 
 // states returns the state events among events. One that cannot be read is left
 // out: it is not worth what came with it.
-func states(events ...json.RawMessage) []stateEvent {
-	var out []stateEvent
+func states(events ...json.RawMessage) []wire.StrippedEvent {
+	var out []wire.StrippedEvent
 	for _, raw := range events {
-		var e stateEvent
-		if json.Unmarshal(raw, &e) == nil && e.Key != nil {
+		var e wire.StrippedEvent
+		if json.Unmarshal(raw, &e) == nil && e.StateKey != nil {
 			out = append(out, e)
 		}
 	}

@@ -21,7 +21,7 @@ func (s *homeserver) accountCalls() {
 
 // getWhoami: "GET /account/whoami".
 func (c *call) getWhoami() (any, error) {
-	return map[string]any{"user_id": c.user, "device_id": c.device, "is_guest": false}, nil
+	return wire.Whoami{User: c.user, Device: c.device}, nil
 }
 
 // postPassword: "POST /account/password".

@@ -69,8 +69,8 @@ func (c *call) postBackup() (any, error) {
 
 func backupRow(b vault.Backup) wire.BackupVersion {
 	return wire.BackupVersion{
-		Backup: wire.Backup{Algorithm: b.Algorithm, Auth: b.Auth, Version: strconv.FormatInt(b.Version, 10)},
-		Count:  b.Count, Etag: strconv.FormatInt(b.Etag, 10),
+		Backup:      wire.Backup{Algorithm: b.Algorithm, Auth: b.Auth, Version: strconv.FormatInt(b.Version, 10)},
+		BackupCount: wire.BackupCount{Count: b.Count, Etag: strconv.FormatInt(b.Etag, 10)},
 	}
 }
 

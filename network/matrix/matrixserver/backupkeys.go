@@ -101,7 +101,7 @@ func (c *call) changeBackup(update func(context.Context, func(*db.Tx) error) err
 		b, err = change(tx)
 		return err
 	})
-	return map[string]any{"count": b.Count, "etag": strconv.FormatInt(b.Etag, 10)}, err
+	return wire.BackupCount{Count: b.Count, Etag: strconv.FormatInt(b.Etag, 10)}, err
 }
 
 // A backupUpload collects the keys of one request.

@@ -140,7 +140,7 @@ func (w *walk) visit(id quinta.RoomID, depth int) (bool, error) {
 		return true, nil
 	}
 	for _, ch := range h.Children {
-		if _, err := w.visit(quinta.RoomID(ch.StateKey), depth+1); err != nil {
+		if _, err := w.visit(quinta.RoomID(*ch.StateKey), depth+1); err != nil {
 			return false, err
 		}
 	}
@@ -190,7 +190,7 @@ func (w *walk) children(id quinta.RoomID) ([]childState, error) {
 	})
 	out := make([]childState, 0, len(kids))
 	for _, k := range kids {
-		out = append(out, childState{wire.StrippedEvent{Content: k.e.Content, Sender: k.e.Sender, StateKey: *k.e.StateKey, Type: k.e.Type}, k.e.Time})
+		out = append(out, childState{wire.StrippedEvent{Content: k.e.Content, Sender: k.e.Sender, StateKey: k.e.StateKey, Type: k.e.Type}, k.e.Time})
 	}
 	return out, nil
 }

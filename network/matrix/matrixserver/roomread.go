@@ -300,5 +300,5 @@ func (c *call) getTimestampToEvent() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"event_id": found.ID, "origin_server_ts": found.Time}, nil
+	return wire.EventAt{EventAnswer: wire.EventAnswer{Event: found.ID}, Time: found.Time}, nil
 }

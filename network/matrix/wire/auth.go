@@ -55,6 +55,13 @@ type LoginAnswer struct {
 	HomeServer string          `json:"home_server,omitempty"`
 }
 
+// Whoami is the answer of "GET /account/whoami".
+type Whoami struct {
+	User   quinta.UserID   `json:"user_id"`
+	Device quinta.DeviceID `json:"device_id,omitempty"`
+	Guest  bool            `json:"is_guest"`
+}
+
 // A Registration is the body of "POST /register".
 type Registration struct {
 	Auth         *Auth   `json:"auth,omitempty"`

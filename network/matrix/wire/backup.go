@@ -17,6 +17,12 @@ type Backup struct {
 // A BackupVersion is a key backup as the server describes it.
 type BackupVersion struct {
 	Backup
+	BackupCount
+}
+
+// A BackupCount says how many keys are in a backup. Etag changes with them; it
+// is the answer of the calls that change keys.
+type BackupCount struct {
 	Count int64  `json:"count"`
 	Etag  string `json:"etag"`
 }

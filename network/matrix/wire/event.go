@@ -90,10 +90,19 @@ func (u *Unsigned) ageOnly() bool {
 		u.RedactedBy == nil && len(u.Relations) == 0 && u.Txn == ""
 }
 
-// A StrippedEvent is a state event without what only members get.
+// A DataEvent is an event of account data, or one that is not kept, such as a
+// receipt.
+type DataEvent struct {
+	Type    string          `json:"type"`
+	Sender  quinta.UserID   `json:"sender,omitempty"`
+	Content json.RawMessage `json:"content"`
+}
+
+// A StrippedEvent is a state event without what only members get. Whoever reads
+// whole state events as this one finds no StateKey in what is not one.
 type StrippedEvent struct {
 	Content  json.RawMessage `json:"content"`
 	Sender   quinta.UserID   `json:"sender"`
-	StateKey string          `json:"state_key"`
+	StateKey *string         `json:"state_key"`
 	Type     string          `json:"type"`
 }

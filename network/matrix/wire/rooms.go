@@ -46,6 +46,13 @@ type EventAnswer struct {
 	Event quinta.MessageID `json:"event_id"`
 }
 
+// An EventAt is the answer of "GET /rooms/{roomId}/timestamp_to_event". Time is
+// in Unix milliseconds.
+type EventAt struct {
+	EventAnswer
+	Time int64 `json:"origin_server_ts"`
+}
+
 // A MemberChange is the body of the calls that change a membership: User is
 // missing where it is the caller's own.
 type MemberChange struct {

@@ -208,7 +208,7 @@ func Stripped(tx *db.Tx, id quinta.RoomID, user quinta.UserID) ([]wire.StrippedE
 			return nil, err
 		}
 		if e != nil {
-			out = append(out, wire.StrippedEvent{Content: e.Content, Sender: e.Sender, StateKey: *e.StateKey, Type: e.Type})
+			out = append(out, wire.StrippedEvent{Content: e.Content, Sender: e.Sender, StateKey: e.StateKey, Type: e.Type})
 		}
 	}
 	return out, nil

@@ -116,19 +116,12 @@ func (a *answer) encode() (json.RawMessage, error) {
 	b = append(b, `,"to_device":{"events":[`...)
 	for i := range a.toDevice {
 		m := &a.toDevice[i]
-		head, err := wire.Encode(struct {
-			Type   string        `json:"type"`
-			Sender quinta.UserID `json:"sender"`
-		}{m.Type, m.From})
-		if err != nil {
-			return nil, err
-		}
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, head[:len(head)-1]...)
-		b = append(b, `,"content":`...)
-		b = append(b, m.Body...)
+		b = wire.AppendText(append(b, `{"type":`...), m.Type)
+		b = wire.AppendText(append(b, `,"sender":`...), string(m.From))
+		b = append(append(b, `,"content":`...), m.Body...)
 		b = append(b, '}')
 	}
 	return append(b, `]}}`...), nil

@@ -40,7 +40,7 @@ func (l *look) accountData() error {
 			if err != nil {
 				return err
 			}
-			global = append(global, event{Type: wire.DataPushRules, Content: raw})
+			global = append(global, wire.DataEvent{Type: wire.DataPushRules, Content: raw})
 		}
 	}
 	if global = global[:min(len(global), f.Max(len(global), len(global)))]; len(global) > 0 {
@@ -51,8 +51,8 @@ func (l *look) accountData() error {
 
 // dataEvent is account data as a sync gives it; what was removed has an empty
 // content (MSC3391).
-func dataEvent(d vault.Datum) event {
-	e := event{Type: d.Name, Content: d.Value}
+func dataEvent(d vault.Datum) wire.DataEvent {
+	e := wire.DataEvent{Type: d.Name, Content: d.Value}
 	if d.Value == nil {
 		e.Content = json.RawMessage("{}")
 	}

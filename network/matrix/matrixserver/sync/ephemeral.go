@@ -41,7 +41,7 @@ func (p *roomPart) readTyping(from quinta.Pos) error {
 		who = []quinta.UserID{}
 	}
 	raw, err := wire.Encode(map[string]any{"user_ids": who})
-	p.ephemeral = append(p.ephemeral, event{Type: "m.typing", Content: raw})
+	p.ephemeral = append(p.ephemeral, wire.DataEvent{Type: "m.typing", Content: raw})
 	return err
 }
 
@@ -58,7 +58,7 @@ func (p *roomPart) readReceipts(from quinta.Pos) error {
 		return nil
 	}
 	raw, err := wire.Encode(content)
-	p.ephemeral = append(p.ephemeral, event{Type: "m.receipt", Content: raw})
+	p.ephemeral = append(p.ephemeral, wire.DataEvent{Type: "m.receipt", Content: raw})
 	return err
 }
 

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/quinta-chat/quinta"
@@ -92,11 +91,4 @@ func (l *look) toDevice() error {
 		l.answer.next.Box = page[len(page)-1].Pos
 	}
 	return nil
-}
-
-// An event is an event of account data or one that is not kept.
-type event struct {
-	Type    string          `json:"type"`
-	Sender  quinta.UserID   `json:"sender,omitempty"`
-	Content json.RawMessage `json:"content"`
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/eventauth"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/filter"
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/roomview"
+	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server/room"
 	"github.com/quinta-chat/quinta/server/vault"
 )
@@ -241,7 +242,7 @@ func (p *roomPart) readData() error {
 		}
 	}
 	for _, e := range list {
-		d := e.(event)
+		d := e.(wire.DataEvent)
 		if f.Match(d.Type, string(p.User), d.Content) {
 			p.accountData = append(p.accountData, e)
 		}
