@@ -64,7 +64,7 @@ var example = map[string]string{
 	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "admin-hosts": "quintad,q.example.org", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "xmpp-component": "keys.example.org@127.0.0.1:5347", "xmpp-secret": "s.txt", "xmpp-domains": "example.org,example.net", "xmpp-escrow": "on", "xmpp-token-minutes": "5", "log-level": "warn", "log-format": "json",
 	"rocketchat-push": "https://gateway.example.org", "rocketchat-push-content": "encrypted",
 	"mtproto-listen":   "127.0.0.1:9,[::1]:9",
-	"mtproto-key":      "/srv/rsa.pem",
+	"mtproto-key":      "testdata/mtproto.pem",
 	"mtproto-dc":       "3",
 	"mtproto-announce": "2=192.0.2.1:443",
 }
