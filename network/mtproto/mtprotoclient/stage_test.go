@@ -59,7 +59,7 @@ func login(t *testing.T, srv *quintatest.Server, name string, change ...func(*cl
 	}
 	d := &device{t: t, name: name, path: filepath.Join(t.TempDir(), "client.db")}
 	st := d.store()
-	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", name), Ask: code(command(t, srv, "mtproto code", name)), DeviceName: name}
+	in := client.Credentials{Server: srv.URL, User: command(t, srv, "user number", name), Ask: asked(t, srv, name), DeviceName: name}
 	for _, fn := range change {
 		fn(&in)
 	}
@@ -72,6 +72,14 @@ func login(t *testing.T, srv *quintatest.Server, name string, change ...func(*cl
 	d.boot()
 	t.Cleanup(func() { d.kill() })
 	return d
+}
+
+// asked answers the question for a login code with the one that the operator is
+// shown then.
+func asked(t *testing.T, srv *quintatest.Server, name string) func(context.Context, client.Question) (client.Secret, error) {
+	return func(ctx context.Context, q client.Question) (client.Secret, error) {
+		return code(command(t, srv, "user code", name))(ctx, q)
+	}
 }
 
 // code answers the question for a login code, and no other.

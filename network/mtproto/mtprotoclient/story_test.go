@@ -65,7 +65,7 @@ func TestStory(t *testing.T) {
 func TestByNumber(t *testing.T) {
 	srv := start(t)
 	alice, bob := login(t, srv, "alice"), login(t, srv, "bob")
-	id := alice.asks(command(t, srv, "mtproto number", "bob"))
+	id := alice.asks(command(t, srv, "user number", "bob"))
 	bob.room(id, "invite")
 	for _, nobody := range []string{"@nobody", "+88899999999", "+1 555"} {
 		_, err := alice.s.Create(t.Context(), client.NewRoom{Invite: []quinta.UserID{quinta.UserID(nobody)}})
@@ -165,8 +165,7 @@ func TestLoginRefused(t *testing.T) {
 	if err := srv.Core.AddAccount(t.Context(), "alice", "a long password"); err != nil {
 		t.Fatal(err)
 	}
-	number := command(t, srv, "mtproto number", "alice")
-	command(t, srv, "mtproto code", "alice")
+	number := command(t, srv, "user number", "alice")
 	for _, c := range []struct {
 		user, code string
 		want       quinta.Kind
@@ -246,7 +245,7 @@ func TestPinned(t *testing.T) {
 	defer st.Close()
 	refused := errors.New("another key")
 	var at, seen string
-	in := client.Credentials{Server: srv.URL, User: command(t, srv, "mtproto number", "alice"),
+	in := client.Credentials{Server: srv.URL, User: command(t, srv, "user number", "alice"),
 		Pin: func(server, fingerprint string) error { at, seen = server, fingerprint; return refused },
 		Ask: func(context.Context, client.Question) (client.Secret, error) {
 			t.Error("a code is asked for")

@@ -1,6 +1,7 @@
 package mtprotoserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ func methods() map[reflect.Type]method {
 	openWrite := method{open: true, write: true}
 	frees := method{write: true, frees: true}
 	add(on(open, getConfig))
-	add(on(open, sendCode))
+	add(on(openWrite, sendCode))
+	add(on(openWrite, resendCode))
 	add(on(openWrite, signIn))
 	add(on(frees, logOut))
 	add(on(write, updateStatus))
@@ -138,7 +140,7 @@ func (s *mtprotoServer) answerOf(err error) *wire.RPCError {
 
 // byKey is the device as limits count it: by the id of its authorisation key.
 func (c *conn) byKey() server.Who {
-	return server.ByDevice(name, "", quinta.DeviceID(strconv.FormatInt(c.keyID, 10)))
+	return server.ByDevice(name, "", quinta.DeviceID(strconv.FormatInt(cmp.Or(c.keyID, c.authID), 10)))
 }
 
 // rateCalls bounds the calls of one device.
@@ -153,20 +155,29 @@ const maxWrappers = 16
 func (c *conn) call(ctx context.Context, body []byte) any {
 	layer := c.layer
 	req, err := c.unwrap(body)
-	if err == nil && c.layer != layer {
+	if err == nil && c.layer != layer && c.keyID != 0 {
 		err = c.keepLayer(ctx)
 	}
 	if err != nil {
 		return c.s.answerOf(err)
 	}
+	if wait := c.s.Limits.Allow("mtproto call", c.byKey(), rateCalls, 1); wait > 0 {
+		return c.s.answerOf(flood(wait))
+	}
+	if b, ok := req.(*wire.BindTempAuthKey); ok {
+		if err := c.bind(ctx, b); err != nil {
+			return c.s.answerOf(err)
+		}
+		return true
+	}
+	if _, config := req.(*wire.GetConfig); c.temp.unbound() && !config {
+		return rpcError(401, "AUTH_KEY_PERM_EMPTY")
+	}
 	m, ok := table[reflect.TypeOf(req)]
 	if !ok {
 		return c.s.answerOf(c.unknown(ctx))
 	}
-	if wait := c.s.Limits.Allow("mtproto call", c.byKey(), rateCalls, 1); wait > 0 {
-		return c.s.answerOf(flood(wait))
-	}
-	defer c.s.turn(c.keyID)()
+	defer c.s.turn(cmp.Or(c.keyID, c.authID))()
 	var answer any
 	do := c.s.View
 	switch {

@@ -20,6 +20,8 @@ const (
 	stateClosed    = "closed"
 	// stageRead is of an event only: the peer has read.
 	stageRead = "read"
+	// stageNotice is of an event that is about no chat: words for the user.
+	stageNotice = "notice"
 )
 
 // A chat is one row.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"math/big"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,54 +18,134 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// TestLogin: the answer to a number tells nothing, a wrong code costs a try, and
-// the right one logs in once.
+// TestLogin: the answer to a number tells nothing, whether anybody has it or
+// not; a wrong code costs a try, and asking again gives no more of them; the
+// right one logs in once.
 func TestLogin(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
 		s := start(t, store)
-		if err := s.Core.AddAccount(t.Context(), "alice", "a long password"); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"alice", "bob"} {
+			if err := s.Core.AddAccount(t.Context(), name, "a long password"); err != nil {
+				t.Fatal(err)
+			}
 		}
-		number := command(t, s, "mtproto number", nil, "alice")
 		p := join(t, s)
 		p.refused(&wire.GetState{}, 401, "AUTH_KEY_UNREGISTERED")
 		if e, ok := p.call([]byte{1, 2, 3, 4}).(*wire.RPCError); !ok || e.Code != 401 {
 			t.Errorf("an unknown call before the login: got %+v", e)
 		}
 		p.refused(&wire.SendCode{PhoneNumber: "none", Settings: &wire.CodeSettings{}}, 400, "PHONE_NUMBER_INVALID")
-		nobody := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: "+88899999999", Settings: &wire.CodeSettings{}})
-		p.refused(&wire.SignIn{PhoneNumber: "+88899999999", PhoneCodeHash: nobody.PhoneCodeHash, PhoneCode: "123456"}, 400, "PHONE_CODE_INVALID")
-		sent := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
-		if n := sent.Type.(*wire.SentCodeTypeSms).Length; n != 6 {
-			t.Errorf("the code has %d digits, want 6", n)
-		}
-		in := func(code string) *wire.SignIn {
+		signIn := func(number, code string) *wire.SignIn {
+			sent := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
+			if n := sent.Type.(*wire.SentCodeTypeSms).Length; n != 5 {
+				t.Errorf("the code has %d digits, want 5", n)
+			}
 			return &wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: code}
 		}
-		p.refused(in("123456"), 400, "PHONE_CODE_INVALID")
-		p.refused(in(""), 400, "PHONE_CODE_EMPTY")
-		p.refused(&wire.SignIn{PhoneNumber: number, PhoneCodeHash: "another", PhoneCode: "1"}, 400, "PHONE_CODE_EXPIRED")
-		code := command(t, s, "mtproto code", nil, "alice")
-		for range 5 {
-			p.refused(in("x"), 400, "PHONE_CODE_INVALID")
+		for _, number := range []string{"+88899999999", command(t, s, "user number", nil, "bob")} {
+			in := signIn(number, "x")
+			for range 5 {
+				p.refused(in, 400, "PHONE_CODE_INVALID")
+			}
+			for _, in := range []*wire.SignIn{in, signIn(number, "x")} {
+				if e, ok := p.do(in).(*wire.RPCError); !ok || e.Code != 420 || !strings.HasPrefix(e.Message, "FLOOD_WAIT_") {
+					t.Errorf("%s, a sixth try: got %+v, want a wait", number, e)
+				}
+			}
 		}
-		p.refused(in(code), 400, "PHONE_CODE_INVALID") // its tries are used up
-		code = command(t, s, "mtproto code", nil, "alice")
-		u := ask[*wire.Authorization](p, in(code)).User.(*wire.User)
+		number := command(t, s, "user number", nil, "alice")
+		if _, err := s.Core.RunCommand(t.Context(), "user code", server.CommandInput{Args: []string{"alice"}}); quinta.KindOf(err) != quinta.KindNotFound {
+			t.Errorf("the code of somebody who does not log in: got %v", err)
+		}
+		in := signIn(number, "")
+		p.refused(in, 400, "PHONE_CODE_EMPTY")
+		p.refused(&wire.SignIn{PhoneNumber: number, PhoneCodeHash: "another", PhoneCode: "1"}, 400, "PHONE_CODE_EXPIRED")
+		in.PhoneCode = command(t, s, "user code", nil, "alice")
+		again := ask[*wire.SentCode](p, &wire.ResendCode{PhoneNumber: number, PhoneCodeHash: in.PhoneCodeHash})
+		if now := command(t, s, "user code", nil, "alice"); now != in.PhoneCode || again.PhoneCodeHash != in.PhoneCodeHash {
+			t.Errorf("asked again: got %s, want the code %s", now, in.PhoneCode)
+		}
+		u := ask[*wire.Authorization](p, in).User.(*wire.User)
 		if !u.Self || u.FirstName != "alice" || u.ID <= 1<<32 || "+"+u.Phone != number {
 			t.Errorf("got %+v", u)
 		}
-		p.refused(in(code), 400, "ALREADY_LOGGED_IN")
 		if e, ok := p.call([]byte{1, 2, 3, 4}).(*wire.RPCError); !ok || e.Code != 400 {
 			t.Errorf("an unknown call after the login: got %+v, want 400 and never 401", e)
 		}
-		// The code is used up also for another device.
+		// The code is used up also for another device, which has to ask for one;
+		// the first device is told.
 		q := join(t, s)
-		sent = ask[*wire.SentCode](q, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
-		q.refused(in(code), 400, "PHONE_CODE_INVALID")
+		ask[*wire.Config](q, &wire.GetConfig{})
+		sent := ask[*wire.SentCode](q, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
+		next := command(t, s, "user code", nil, "alice")
+		if next != in.PhoneCode {
+			q.refused(&wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: in.PhoneCode}, 400, "PHONE_CODE_INVALID")
+		}
+		told := false
+		for _, u := range p.difference(1, 1).OtherUpdates {
+			n, ok := u.(*wire.UpdateServiceNotification)
+			told = told || ok && strings.Contains(n.Message, next) && n.InboxDate > 0
+		}
+		if !told {
+			t.Errorf("the other device is not told the code %s", next)
+		}
 		ask[*wire.LoggedOut](p, &wire.LogOut{})
 		p.refused(&wire.GetState{}, 401, "AUTH_KEY_UNREGISTERED")
 	})
+}
+
+// TestCodeTooLate: after five minutes a code has expired, and the next one is
+// another.
+func TestCodeTooLate(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	s := start(t, quintatest.Clock(now))
+	if err := s.Core.AddAccount(t.Context(), "alice", "a long password"); err != nil {
+		t.Fatal(err)
+	}
+	number := command(t, s, "user number", nil, "alice")
+	p := join(t, s)
+	sent := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
+	in := &wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: command(t, s, "user code", nil, "alice")}
+	ahead.Store(int64(5 * time.Minute))
+	p.now = now
+	p.refused(in, 400, "PHONE_CODE_EXPIRED")
+}
+
+// TestFixedCode: an operator's fixed code logs in again and again, for that
+// account alone, until it is taken away.
+func TestFixedCode(t *testing.T) {
+	s := start(t)
+	for _, name := range []string{"alice", "bob"} {
+		if err := s.Core.AddAccount(t.Context(), name, "a long password"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, bad := range []string{"1234", "abcdef", "123456789012345678901"} {
+		if _, err := s.Core.RunCommand(t.Context(), "user code", server.CommandInput{Args: []string{"alice"}, Flags: map[string]string{"fix": bad}}); quinta.KindOf(err) != quinta.KindInvalid {
+			t.Errorf("the code %s: got %v", bad, err)
+		}
+	}
+	command(t, s, "user code", map[string]string{"fix": "4711081547"}, "alice")
+	p := join(t, s)
+	signIn := func(name string) any {
+		number := command(t, s, "user number", nil, name)
+		sent := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: number, Settings: &wire.CodeSettings{}})
+		return p.do(&wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: "4711081547"})
+	}
+	for range 2 {
+		if got, ok := signIn("alice").(*wire.Authorization); !ok {
+			t.Errorf("the fixed code: got %+v", got)
+		}
+		ask[*wire.LoggedOut](p, &wire.LogOut{})
+	}
+	if got, ok := signIn("bob").(*wire.RPCError); !ok || got.Message != "PHONE_CODE_INVALID" {
+		t.Errorf("another account: got %+v", got)
+	}
+	command(t, s, "user code", map[string]string{"fix": "none"}, "alice")
+	if got, ok := signIn("alice").(*wire.RPCError); !ok || got.Message != "PHONE_CODE_INVALID" {
+		t.Errorf("after it was taken away: got %+v", got)
+	}
 }
 
 // TestNumbers: an operator sets numbers, nobody has one twice, and an account
@@ -74,18 +155,18 @@ func TestNumbers(t *testing.T) {
 		s := start(t, store)
 		p := logged(t, s, "alice")
 		logged(t, s, "bob")
-		own := command(t, s, "mtproto number", nil, "bob")
-		if got := command(t, s, "mtproto number", map[string]string{"set": "+1 (555) 123-4567"}, "bob"); got != "+15551234567" {
+		own := command(t, s, "user number", nil, "bob")
+		if got := command(t, s, "user number", map[string]string{"set": "+1 (555) 123-4567"}, "bob"); got != "+15551234567" {
 			t.Errorf("got %s", got)
 		}
 		ask[*wire.ResolvedPeer](p, &wire.ResolvePhone{Phone: "15551234567"})
 		p.refused(&wire.ResolvePhone{Phone: own}, 400, "PHONE_NOT_OCCUPIED")
 		for _, taken := range []string{"15551234567", "12", "abc"} {
-			if _, err := s.Core.RunCommand(t.Context(), "mtproto number", server.CommandInput{Args: []string{"alice"}, Flags: map[string]string{"set": taken}}); err == nil {
+			if _, err := s.Core.RunCommand(t.Context(), "user number", server.CommandInput{Args: []string{"alice"}, Flags: map[string]string{"set": taken}}); err == nil {
 				t.Errorf("alice got the number %s", taken)
 			}
 		}
-		for _, cmd := range []string{"mtproto number", "mtproto code"} {
+		for _, cmd := range []string{"user number", "user code"} {
 			if _, err := s.Core.RunCommand(t.Context(), cmd, server.CommandInput{Args: []string{"nobody"}}); quinta.KindOf(err) != quinta.KindNotFound {
 				t.Errorf("%s of nobody: got %v", cmd, err)
 			}

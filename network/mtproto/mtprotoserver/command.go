@@ -28,27 +28,33 @@ needs it only for a tcp address: it fetches the key from a web address.
 		Run: onServer(commandKey),
 	},
 	{
-		Name: "mtproto code", Line: "create a login code for an account",
+		Name: "user code", Line: "show the login code that somebody asks for",
 		Usage: `
-Mtproto code creates a login code for an account and prints it. The code
-replaces any earlier one. It is valid for ten minutes and one login, and may be
-mistyped four times. There is no other way to get a code: the server sends no
-text messages.
+User code prints the code with which somebody logs in to secret chats now. A
+client asks for it; it has five digits, is good for five minutes and five tries,
+and is also shown on the account's other devices. The server sends no text
+messages, so you read it out.
 
-    quintad mtproto code alice
+With --fix, you give the account a code that always holds, for a machine or a
+test: whoever knows it can log in as that account whenever they like. The server
+warns about it at every start. "--fix none" ends that.
+
+    quintad user code alice
+    quintad user code robot --fix 4711081547110815
 `,
-		Args: 1,
-		Run:  onServer(commandCode),
+		Args:  1,
+		Flags: []server.CommandFlag{{Name: "fix", Help: "a code that always holds, 5 to 20 digits, or none"}},
+		Run:   onServer(commandCode),
 	},
 	{
-		Name: "mtproto number", Line: "show or set the number of an account",
+		Name: "user number", Line: "show or set the number of an account",
 		Usage: `
-Mtproto number prints the number with which an account logs in to secret chats.
+User number prints the number with which an account logs in to secret chats.
 Every account starts with a number of its own: +888 and eight digits. With
 --set, you can give it any other number that is not taken.
 
-    quintad mtproto number alice
-    quintad mtproto number alice --set +15551234567
+    quintad user number alice
+    quintad user number alice --set +15551234567
 `,
 		Args:  1,
 		Flags: []server.CommandFlag{{Name: "set", Help: "the new number of the account"}},
@@ -90,18 +96,6 @@ func existing(tx *db.Tx, text string) (account.Name, error) {
 		err = quinta.E(quinta.KindNotFound, "mtproto", "there is no account of this name")
 	}
 	return who, err
-}
-
-func commandCode(ctx context.Context, s *mtprotoServer, in server.CommandInput) (code string, err error) {
-	err = s.Update(ctx, func(tx *db.Tx) error {
-		who, err := existing(tx, in.Args[0])
-		if err != nil {
-			return err
-		}
-		code, err = account.NewCode(tx, s.Rand, name, who)
-		return err
-	})
-	return code + "\n", err
 }
 
 func commandNumber(ctx context.Context, s *mtprotoServer, in server.CommandInput) (number string, err error) {

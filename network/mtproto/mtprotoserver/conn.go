@@ -47,8 +47,13 @@ type conn struct {
 	// outbox, if it is not nil, takes the messages of a session over HTTP.
 	outbox *outbox
 
-	key   *secretchat.Key
-	keyID int64
+	// key is the authorization key of the packets, authID its id. keyID is that
+	// of the device for which it speaks: the same, or with a temporary key the
+	// one that it is bound to, 0 if there is none yet.
+	key    *secretchat.Key
+	authID int64
+	temp   tempKey
+	keyID  int64
 
 	// model is what the client calls its device, layer the layer of the API that
 	// it speaks, 0 if it did not say.
@@ -134,10 +139,13 @@ func (c *conn) packet(ctx context.Context, packet []byte, ack bool) error {
 	if id == 0 {
 		return c.plain(ctx, packet)
 	}
-	if c.key == nil || c.keyID != id {
+	if c.key == nil || c.authID != id {
 		if err := c.use(ctx, id); err != nil {
 			return err
 		}
+	}
+	if c.temp.expires != 0 && c.s.Now().UnixMilli() >= c.temp.expires {
+		return closing(wire.CodeKeyUnknown)
 	}
 	m, err := wire.OpenMessage(c.key, wire.FromClient, packet)
 	if err != nil {
@@ -184,8 +192,10 @@ func (c *conn) use(ctx context.Context, id int64) error {
 	}
 	var sealed []byte
 	var layer int64
-	err = c.s.View(ctx, func(tx *db.Tx) error {
-		return tx.Row(`SELECT auth_key, layer FROM mtproto_device WHERE key_id = $1`, id).Scan(&sealed, &layer)
+	var temp tempKey
+	err = c.s.View(ctx, func(tx *db.Tx) (err error) {
+		sealed, layer, temp, err = loadKey(tx, id)
+		return err
 	})
 	if errors.Is(err, db.ErrNoRows) {
 		return closing(wire.CodeKeyUnknown)
@@ -197,7 +207,10 @@ func (c *conn) use(ctx context.Context, id int64) error {
 		return err
 	}
 	c.key, err = secretchat.ParseKey(raw)
-	c.keyID, c.layer = id, int32(layer)
+	c.authID, c.keyID, c.temp, c.layer = id, id, temp, int32(layer)
+	if temp.expires != 0 {
+		c.keyID = temp.device
+	}
 	return err
 }
 
@@ -235,7 +248,7 @@ func (c *conn) send(kind int64, content bool, body []byte) error {
 		c.contents++
 	}
 	sec := c.s.kept
-	m.Salt = sec.salt(c.keyID, c.s.Now(), 0)
+	m.Salt = sec.salt(c.authID, c.s.Now(), 0)
 	if c.outbox != nil {
 		return c.outbox.put(m)
 	}
@@ -254,14 +267,6 @@ func (c *conn) sendObject(kind int64, content bool, o any) error {
 		return err
 	}
 	return c.send(kind, content, b)
-}
-
-// saltLife is how long a salt is new; it is good for twice as long.
-const saltLife = time.Hour
-
-// salt is the salt of a key at a time, or some lives later.
-func (s *secrets) salt(key int64, now time.Time, later int64) int64 {
-	return s.number("salt", key, now.Unix()/int64(saltLife/time.Second)+later)
 }
 
 // The limits of a client's msg_id against the clock.
@@ -284,8 +289,8 @@ func (c *conn) message(ctx context.Context, m *wire.Message) error {
 	if code := checkID(m.ID, now); code != 0 {
 		return c.sendObject(otherID, false, &wire.BadMsgNotification{BadMsgID: m.ID, BadMsgSeqNo: m.SeqNo, ErrorCode: code})
 	}
-	if m.Salt != sec.salt(c.keyID, now, 0) && m.Salt != sec.salt(c.keyID, now, -1) {
-		return c.sendObject(otherID, false, &wire.BadServerSalt{BadMsgID: m.ID, BadMsgSeqNo: m.SeqNo, ErrorCode: badSalt, NewServerSalt: sec.salt(c.keyID, now, 0)})
+	if !c.takesSalt(m.Salt, now) {
+		return c.sendObject(otherID, false, &wire.BadServerSalt{BadMsgID: m.ID, BadMsgSeqNo: m.SeqNo, ErrorCode: badSalt, NewServerSalt: sec.salt(c.authID, now, 0)})
 	}
 	all, err := m.Contained()
 	if err != nil {
@@ -297,7 +302,7 @@ func (c *conn) message(ctx context.Context, m *wire.Message) error {
 		if _, err := io.ReadFull(c.s.Rand, unique[:]); err != nil {
 			return err
 		}
-		if err := c.sendObject(otherID, true, &wire.NewSessionCreated{FirstMsgID: all[0].ID, UniqueID: int64(binary.LittleEndian.Uint64(unique[:])), ServerSalt: sec.salt(c.keyID, now, 0)}); err != nil {
+		if err := c.sendObject(otherID, true, &wire.NewSessionCreated{FirstMsgID: all[0].ID, UniqueID: int64(binary.LittleEndian.Uint64(unique[:])), ServerSalt: sec.salt(c.authID, now, 0)}); err != nil {
 			return err
 		}
 	}
@@ -447,7 +452,7 @@ func (c *conn) futureSalts(id int64, n int32) []byte {
 	for i := range int64(n) {
 		b = le.AppendUint32(b, uint32(begin+i*life))
 		b = le.AppendUint32(b, uint32(begin+(i+2)*life))
-		b = le.AppendUint64(b, uint64(c.s.kept.salt(c.keyID, now, i)))
+		b = le.AppendUint64(b, uint64(c.s.kept.salt(c.authID, now, i)))
 	}
 	return b
 }

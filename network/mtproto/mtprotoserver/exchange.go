@@ -37,6 +37,8 @@ type exchange struct {
 	secret        *secretchat.Secret
 	key           [32]byte
 	iv            ige.Chain
+	// life is how long the key is to be good, 0 for a permanent one.
+	life time.Duration
 }
 
 // exchange answers one unencrypted message.
@@ -145,14 +147,17 @@ func (c *conn) dhParams(ctx context.Context, r *wire.ReqDHParams) (any, error) {
 	e := c.exch
 	k, known := sec.named(r.Fingerprint)
 	plain, ok := rsaPlain(k, r.EncryptedData)
-	inner := innerData(plain)
+	inner, life := innerData(plain)
 	ok &= subtle.ConstantTimeCompare(r.Nonce[:], e.nonce[:]) & subtle.ConstantTimeCompare(r.ServerNonce[:], e.server[:])
 	ok &= subtle.ConstantTimeCompare(inner.Nonce[:], e.nonce[:]) & subtle.ConstantTimeCompare(inner.ServerNonce[:], e.server[:])
 	ok &= subtle.ConstantTimeCompare(inner.PQ, e.pq)
 	product := new(big.Int).Mul(new(big.Int).SetBytes(inner.P), new(big.Int).SetBytes(inner.Q))
 	ok &= subtle.ConstantTimeCompare(product.Bytes(), e.pq)
 	ok &= known
-	e.newNonce = inner.NewNonce
+	if life < 0 || life > maxTempLife {
+		ok = 0
+	}
+	e.newNonce, e.life = inner.NewNonce, life
 	secret, err := secretchat.NewSecret(c.s.Rand, nil)
 	if err != nil {
 		return nil, err
@@ -177,14 +182,22 @@ func (c *conn) dhParams(ctx context.Context, r *wire.ReqDHParams) (any, error) {
 	return &wire.ServerDHParamsOk{Nonce: e.nonce, ServerNonce: e.server, EncryptedAnswer: sealed}, nil
 }
 
-// innerData reads p_q_inner_data_dc; anything else gives an empty one, whose
-// checks fail like any other.
-func innerData(plain []byte) *wire.PQInnerDataDC {
+// innerData reads p_q_inner_data_dc, or p_q_inner_data_temp_dc with the life of
+// the key; anything else gives an empty one, whose checks fail like any other.
+func innerData(plain []byte) (*wire.PQInnerDataDC, time.Duration) {
 	o, _, err := wire.Schema.Read(plain)
-	if d, ok := o.(*wire.PQInnerDataDC); err == nil && ok && len(d.P) <= 8 && len(d.Q) <= 8 {
-		return d
+	d, ok := o.(*wire.PQInnerDataDC)
+	var life time.Duration
+	if t, temp := o.(*wire.PQInnerDataTempDC); temp {
+		d, ok = &wire.PQInnerDataDC{PQ: t.PQ, P: t.P, Q: t.Q, Nonce: t.Nonce, ServerNonce: t.ServerNonce, NewNonce: t.NewNonce, DC: t.DC}, true
+		if life = time.Duration(t.ExpiresIn) * time.Second; life == 0 {
+			life = -1
+		}
 	}
-	return &wire.PQInnerDataDC{}
+	if err == nil && ok && len(d.P) <= 8 && len(d.Q) <= 8 {
+		return d, life
+	}
+	return &wire.PQInnerDataDC{}, 0
 }
 
 // tempKeys are tmp_aes_key and tmp_aes_iv.
@@ -261,15 +274,10 @@ func (c *conn) finishExchange(ctx context.Context, r *wire.SetClientDHParams) (a
 	if err != nil {
 		return nil, err
 	}
-	if err := c.s.Update(ctx, func(tx *db.Tx) error {
-		n, err := tx.Exec(`INSERT INTO mtproto_device (key_id, auth_key, created, account, name, seen, qts, pts, acked) VALUES ($1, $2, $3, NULL, '', $3, 1, 1, 1) ON CONFLICT (key_id) DO NOTHING`, id, sealed, tx.Millis())
-		if err == nil && n == 0 {
-			err = errExchange
-		}
-		return err
-	}); err != nil {
+	if err := c.s.Update(ctx, func(tx *db.Tx) error { return keepKey(tx, id, sealed, e.life) }); err != nil {
 		return nil, err
 	}
+	c.s.first.put(id, e.newNonce, e.server, c.s.Now())
 	aux := sha1.Sum(key.Bytes())
 	hash := sha1.Sum(append(append(slices.Clone(e.newNonce[:]), 1), aux[:8]...))
 	return &wire.DHGenOk{Nonce: e.nonce, ServerNonce: e.server, NewNonceHash1: [16]byte(hash[4:])}, nil

@@ -80,11 +80,15 @@ func (c *call) codeHash(phone string) string {
 	return hex.EncodeToString(c.sec.derive("code", fmt.Appendf(nil, "%d %s", c.keyID, phone)))[:24]
 }
 
-// sendCode says that a code is needed. There is no way to send one: the
-// operator makes it with "quintad mtproto code". So the answer is the same for
-// every number.
-func sendCode(c *call, r *wire.SendCode) (any, error) {
-	phone := digitsOf(r.PhoneNumber)
+// sendCode makes a code, which the operator reads out and the other devices of
+// the account are told. The answer is the same for every number.
+func sendCode(c *call, r *wire.SendCode) (any, error) { return c.sentCode(r.PhoneNumber) }
+
+// resendCode is sendCode again: there is no other way to send a code.
+func resendCode(c *call, r *wire.ResendCode) (any, error) { return c.sentCode(r.PhoneNumber) }
+
+func (c *call) sentCode(number string) (any, error) {
+	phone := digitsOf(number)
 	if len(phone) < 5 {
 		return nil, refuse(400, "PHONE_NUMBER_INVALID")
 	}
@@ -94,7 +98,10 @@ func sendCode(c *call, r *wire.SendCode) (any, error) {
 	if wait := c.s.Limits.Allow("mtproto code", server.ByAddr(c.addr), server.RateLogin, 1); wait > 0 {
 		return nil, flood(wait)
 	}
-	return &wire.SentCode{Type: &wire.SentCodeTypeSms{Length: account.CodeLength}, PhoneCodeHash: c.codeHash(phone)}, nil
+	if err := c.askCode(phone); err != nil {
+		return nil, err
+	}
+	return &wire.SentCode{Type: &wire.SentCodeTypeSms{Length: codeLength}, PhoneCodeHash: c.codeHash(phone)}, nil
 }
 
 // signIn logs in. A wrong code costs a try, which is kept: the refusal is an
@@ -118,15 +125,10 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if who == "" {
-		return rpcError(400, "PHONE_CODE_INVALID"), nil
-	}
-	ok, err := account.UseCode(c.tx, name, who, r.PhoneCode)
-	if err != nil {
+	if refused, err := c.useCode(phone, who, r.PhoneCode); err != nil {
 		return nil, err
-	}
-	if !ok {
-		return rpcError(400, "PHONE_CODE_INVALID"), nil
+	} else if refused != nil {
+		return refused, nil
 	}
 	try.Right()
 	if err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID); err != nil {

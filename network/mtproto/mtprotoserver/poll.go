@@ -277,7 +277,7 @@ func (s *mtprotoServer) pollSealed(w http.ResponseWriter, r *http.Request, packe
 	if err != nil {
 		return closing(wire.CodeKeyUnknown)
 	}
-	p, err := s.polls.session(sessionName{c.keyID, m.Session}, c)
+	p, err := s.polls.session(sessionName{c.authID, m.Session}, c)
 	if err != nil {
 		return err
 	}
@@ -394,7 +394,7 @@ func (p *poll) answer(w http.ResponseWriter) error {
 	c.mu.Lock()
 	m := &wire.Message{Session: p.name.session, ID: c.nextID(otherID), SeqNo: 2 * c.contents, Body: wire.Container(all)}
 	c.mu.Unlock()
-	m.Salt = c.s.kept.salt(c.keyID, c.s.Now(), 0)
+	m.Salt = c.s.kept.salt(c.authID, c.s.Now(), 0)
 	packet, err := m.Seal(c.s.Rand, c.key, wire.FromServer)
 	if err == nil {
 		h := w.Header()

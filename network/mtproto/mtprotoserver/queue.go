@@ -32,16 +32,29 @@ func feedKey(key int64) string {
 
 // tell notes an event for a device.
 func tell(tx *db.Tx, key, chat int64, stage string, maxDate int64) error {
-	var pts int64
-	err := tx.Row(`UPDATE mtproto_device SET pts = pts + 1 WHERE key_id = $1 AND account IS NOT NULL RETURNING pts`, key).Scan(&pts)
+	return note(tx, key, event{chat: chat, stage: stage, maxDate: maxDate})
+}
+
+// notify tells a device something in words, which only the device's user is to
+// read.
+func (c *call) notify(key int64, text string) error {
+	sealed, err := c.sec.sealText(c.s.Rand, sealedNotice+strconv.FormatInt(key, 10), []byte(text))
+	if err != nil {
+		return err
+	}
+	return note(c.tx, key, event{stage: stageNotice, note: sealed})
+}
+
+func note(tx *db.Tx, key int64, e event) error {
+	err := tx.Row(`UPDATE mtproto_device SET pts = pts + 1 WHERE key_id = $1 AND account IS NOT NULL RETURNING pts`, key).Scan(&e.pts)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil // nobody is logged in there any more
 	} else if err != nil {
 		return err
 	}
 	feed.Bump(tx, feedKey(key))
-	return tx.Queue(`INSERT INTO mtproto_event (key_id, pts, chat, stage, at, max_date, expires) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		key, pts, chat, stage, tx.Now().Unix(), maxDate, tx.Millis()+keptFor)
+	return tx.Queue(`INSERT INTO mtproto_event (key_id, pts, chat, stage, at, max_date, note, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		key, e.pts, e.chat, e.stage, tx.Now().Unix(), e.maxDate, e.note, tx.Millis()+keptFor)
 }
 
 func sendEncrypted(c *call, r *wire.SendEncrypted) (any, error) {
@@ -136,18 +149,20 @@ func (c *call) waitingFor(qts, pts int64) (*waiting, error) {
 type event struct {
 	pts, chat, at, maxDate int64
 	stage                  string
+	note                   []byte
 }
 
 func (c *call) readEvents(w *waiting, pts int64) error {
 	var events []event
-	for row, err := range c.tx.Query(`SELECT pts, chat, stage, at, max_date FROM mtproto_event WHERE key_id = $1 AND pts > $2 ORDER BY pts LIMIT $3`, c.keyID, pts, page+1) {
+	for row, err := range c.tx.Query(`SELECT pts, chat, stage, at, max_date, note FROM mtproto_event WHERE key_id = $1 AND pts > $2 ORDER BY pts LIMIT $3`, c.keyID, pts, page+1) {
 		if err != nil {
 			return err
 		}
 		var e event
-		if err := row.Scan(&e.pts, &e.chat, &e.stage, &e.at, &e.maxDate); err != nil {
+		if err := row.Scan(&e.pts, &e.chat, &e.stage, &e.at, &e.maxDate, &e.note); err != nil {
 			return err
 		}
+		e.note = slices.Clone(e.note)
 		events = append(events, e)
 	}
 	if len(events) > page {
@@ -156,6 +171,14 @@ func (c *call) readEvents(w *waiting, pts int64) error {
 	var users []int64
 	for _, e := range events {
 		w.pts = e.pts
+		if e.stage == stageNotice {
+			text, err := c.sec.openText(sealedNotice+strconv.FormatInt(c.keyID, 10), e.note)
+			if err != nil {
+				return err
+			}
+			w.before = append(w.before, &wire.UpdateServiceNotification{InboxDate: int32(e.at), Type: "LOGIN_CODE", Message: string(text), Media: &wire.MessageMediaEmpty{}, Entities: []any{}})
+			continue
+		}
 		ch, err := chatByID(c.tx, e.chat)
 		if errors.Is(err, db.ErrNoRows) {
 			continue // closed long ago
@@ -334,7 +357,7 @@ func (c *conn) caughtUp(qts, pts int64) {
 // wants updates.
 func (c *conn) push() {
 	ctx := c.life
-	if c.pushing || c.quiet {
+	if c.pushing || c.quiet || c.keyID == 0 {
 		return
 	}
 	c.mu.Lock()
@@ -415,6 +438,8 @@ func (s *mtprotoServer) Periodically(ctx context.Context) error {
 	for _, sql := range []string{
 		`DELETE FROM mtproto_event WHERE expires < $1`,
 		`DELETE FROM mtproto_sent WHERE expires < $1`,
+		`DELETE FROM mtproto_code WHERE expires < $1`,
+		`DELETE FROM mtproto_temp WHERE expires < $1`,
 	} {
 		if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
 			return fmt.Errorf("mtproto: sweeping: %w", err)

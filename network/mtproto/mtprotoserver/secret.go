@@ -209,22 +209,43 @@ func (s *secrets) number(use string, of ...int64) int64 {
 
 // seal seals an authorization key for the store.
 func (s *secrets) seal(rand io.Reader, id int64, key []byte) ([]byte, error) {
-	nonce := make([]byte, s.aead.NonceSize())
-	if _, err := io.ReadFull(rand, nonce); err != nil {
-		return nil, err
-	}
-	return s.aead.Seal(nonce, nonce, key, binary.LittleEndian.AppendUint64(nil, uint64(id))), nil
+	return s.sealFor(rand, binary.LittleEndian.AppendUint64(nil, uint64(id)), key)
 }
 
 // open opens what seal made.
 func (s *secrets) open(id int64, sealed []byte) ([]byte, error) {
+	return s.openFor(binary.LittleEndian.AppendUint64(nil, uint64(id)), sealed)
+}
+
+// sealText seals something else; use says what it is for, in more than eight
+// bytes.
+func (s *secrets) sealText(rand io.Reader, use string, text []byte) ([]byte, error) {
+	return s.sealFor(rand, []byte("text, "+use), text)
+}
+
+// openText opens what sealText made.
+func (s *secrets) openText(use string, sealed []byte) ([]byte, error) {
+	return s.openFor([]byte("text, "+use), sealed)
+}
+
+func (s *secrets) sealFor(rand io.Reader, use, plain []byte) ([]byte, error) {
+	nonce := make([]byte, s.aead.NonceSize())
+	if _, err := io.ReadFull(rand, nonce); err != nil {
+		return nil, err
+	}
+	return s.aead.Seal(nonce, nonce, plain, use), nil
+}
+
+var errDamaged = errors.New("mtproto: a secret in the store is damaged")
+
+func (s *secrets) openFor(use, sealed []byte) ([]byte, error) {
 	n := s.aead.NonceSize()
 	if len(sealed) < n {
-		return nil, errors.New("mtproto: an authorization key in the store is damaged")
+		return nil, errDamaged
 	}
-	key, err := s.aead.Open(nil, sealed[:n], sealed[n:], binary.LittleEndian.AppendUint64(nil, uint64(id)))
+	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], use)
 	if err != nil {
-		return nil, errors.New("mtproto: an authorization key in the store is damaged")
+		return nil, errDamaged
 	}
-	return key, nil
+	return plain, nil
 }

@@ -56,6 +56,7 @@ var (
 	_ server.AccountKeeper = (*mtprotoServer)(nil)
 	_ server.Bounded       = (*mtprotoServer)(nil)
 	_ server.Periodic      = (*mtprotoServer)(nil)
+	_ server.Runner        = (*mtprotoServer)(nil)
 )
 
 // A mtprotoServer serves the network.
@@ -73,6 +74,7 @@ type mtprotoServer struct {
 	typing map[int64]int64
 
 	polls polls
+	first firstSalts
 }
 
 func newServer(c *server.Core) (*mtprotoServer, error) {
@@ -183,6 +185,9 @@ func (s *mtprotoServer) AccountLogOut(tx *db.Tx, who account.Name) error {
 // AccountClosing ends all logins and declines what waits to be answered.
 func (s *mtprotoServer) AccountClosing(tx *db.Tx, who account.Name) error {
 	if err := s.AccountLogOut(tx, who); err != nil {
+		return err
+	}
+	if err := tx.Queue(`DELETE FROM mtproto_fixed WHERE account = $1`, who); err != nil {
 		return err
 	}
 	user, err := userID(tx, who)

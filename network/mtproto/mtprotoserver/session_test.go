@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gotd/td/exchange"
 	"github.com/gotd/td/mtproxy/obfuscator"
 	"github.com/gotd/td/transport"
 
+	"github.com/quinta-chat/quinta/e2ee/secretchat"
 	"github.com/quinta-chat/quinta/network/mtproto/wire"
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -281,7 +283,7 @@ func isTimeout(err error) bool {
 func TestOldLayer(t *testing.T) {
 	s := start(t)
 	p := logged(t, s, "alice")
-	number := command(t, s, "mtproto number", nil, "alice")
+	number := command(t, s, "user number", nil, "alice")
 	sign := &wire.SignIn{PhoneNumber: number, PhoneCode: "1"}
 	if _, ok := ask[*wire.Authorization](p, sign).User.(*wire.User); !ok {
 		t.Error("a client that names no layer: got no user of the newest form")
@@ -296,4 +298,39 @@ func TestOldLayer(t *testing.T) {
 		t.Error("a client of layer 228: got no user of its form")
 	}
 	p.refused(&wire.SignIn{PhoneNumber: "+88899999999", PhoneCode: "1"}, 400, "ALREADY_LOGGED_IN")
+}
+
+// TestFirstSalt: the salt that a client computes itself when it has made a key is
+// taken, and another one is answered with the right one.
+func TestFirstSalt(t *testing.T) {
+	s := start(t)
+	f := plain(t, s, 2)
+	r, err := exchange.NewExchanger(f, 2).WithRand(rand.Reader).Client([]exchange.PublicKey{{RSA: serverKey(t, s)}}).Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := secretchat.ParseKey(r.AuthKey.Value[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(salt int64) (refused bool) {
+		p := &peer{t: t, f: f, key: k, session: 7 + salt, salt: salt}
+		id := p.send(marshal(t, &wire.GetConfig{}), true)
+		for {
+			for _, o := range p.receive() {
+				switch o := o.(type) {
+				case *wire.RPCResult:
+					return o.ReqMsgID != id
+				case *wire.BadServerSalt:
+					return true
+				}
+			}
+		}
+	}
+	if answers(r.ServerSalt) {
+		t.Error("the salt of the key exchange is refused")
+	}
+	if !answers(r.ServerSalt + 1) {
+		t.Error("another salt is taken")
+	}
 }

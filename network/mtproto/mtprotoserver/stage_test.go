@@ -150,9 +150,9 @@ func logged(t testing.TB, s *quintatest.Server, name string) *peer {
 
 func (p *peer) login(s *quintatest.Server, name string) {
 	p.t.Helper()
-	number := command(p.t, s, "mtproto number", nil, name)
+	number := command(p.t, s, "user number", nil, name)
 	sent := ask[*wire.SentCode](p, &wire.SendCode{PhoneNumber: number, APIHash: "x", Settings: &wire.CodeSettings{}})
-	ask[*wire.Authorization](p, &wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: command(p.t, s, "mtproto code", nil, name)})
+	ask[*wire.Authorization](p, &wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: command(p.t, s, "user code", nil, name)})
 }
 
 // send seals a body as one message and returns its id.

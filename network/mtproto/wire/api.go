@@ -115,6 +115,26 @@ type (
 		Phone      string `tl:"?4"`
 		Status     any    `tl:"?6"`
 	}
+	ResendCode struct {
+		_             struct{} `tl:"cae47523"`
+		Flags         tl.Flags
+		PhoneNumber   string
+		PhoneCodeHash string
+		Reason        string `tl:"?0"`
+	}
+	UpdateServiceNotification struct {
+		_         struct{} `tl:"ebe46819"`
+		Flags     tl.Flags
+		Popup     bool  `tl:"?0"`
+		InboxDate int32 `tl:"?1"`
+		Type      string
+		Message   string
+		Media     any
+		Entities  []any
+	}
+	MessageMediaEmpty struct {
+		_ struct{} `tl:"3ded6320"`
+	}
 	// User227 is User as clients up to layer 227 know it.
 	User227 struct {
 		_          struct{} `tl:"31774388"`
@@ -477,7 +497,7 @@ type (
 
 var apiObjects = []any{
 	GetConfig{}, Config{}, DCOption{}, SendCode{}, CodeSettings{}, SentCode{}, SentCodeTypeSms{}, SignIn{}, Authorization{}, LogOut{}, LoggedOut{},
-	User{}, User227{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
+	ResendCode{}, UpdateServiceNotification{}, MessageMediaEmpty{}, User{}, User227{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
 	GetDHConfig{}, DHConfig{}, DHConfigNotModified{}, RequestEncryption{}, AcceptEncryption{}, DiscardEncryption{}, SendEncrypted{}, SendEncryptedFile{}, SendEncryptedService{}, SentEncryptedMessage{}, SentEncryptedFile{},
 	SetEncryptedTyping{}, ReadEncryptedHistory{}, ReceivedQueue{}, InputEncryptedChat{}, EncryptedChatDiscarded{}, EncryptedChatWaiting{}, EncryptedChatRequested{}, EncryptedChat{},
 	EncryptedFileEmpty{}, EncryptedFile{}, InputEncryptedFileEmpty{}, InputEncryptedFile{}, InputEncryptedFileUploaded{}, InputEncryptedFileBigUploaded{}, EncryptedMessage{}, EncryptedMessageService{},

@@ -46,6 +46,23 @@ type (
 		DC          int32
 		ExpiresIn   int32
 	}
+	// BindTempAuthKey binds a temporary key; BindAuthKeyInner is what its
+	// EncryptedMessage holds.
+	BindTempAuthKey struct {
+		_                struct{} `tl:"cdd42a05"`
+		PermAuthKeyID    int64
+		Nonce            int64
+		ExpiresAt        int32
+		EncryptedMessage []byte
+	}
+	BindAuthKeyInner struct {
+		_             struct{} `tl:"75a3f765"`
+		Nonce         int64
+		TempAuthKeyID int64
+		PermAuthKeyID int64
+		TempSessionID int64
+		ExpiresAt     int32
+	}
 	ServerDHParamsOk struct {
 		_               struct{} `tl:"d0e8075c"`
 		Nonce           [16]byte
@@ -247,7 +264,7 @@ const (
 )
 
 var serviceObjects = []any{
-	ReqPqMulti{}, ReqPq{}, ResPQ{}, ReqDHParams{}, PQInnerDataDC{}, PQInnerDataTempDC{}, ServerDHParamsOk{}, ServerDHInnerData{}, SetClientDHParams{}, ClientDHInnerData{}, DHGenOk{},
+	ReqPqMulti{}, ReqPq{}, ResPQ{}, ReqDHParams{}, PQInnerDataDC{}, PQInnerDataTempDC{}, BindTempAuthKey{}, BindAuthKeyInner{}, ServerDHParamsOk{}, ServerDHInnerData{}, SetClientDHParams{}, ClientDHInnerData{}, DHGenOk{},
 	MsgsAck{}, BadServerSalt{}, BadMsgNotification{}, NewSessionCreated{}, RPCResult{}, RPCError{}, Ping{}, PingDelayDisconnect{}, Pong{}, GetFutureSalts{},
 	DestroySession{}, DestroySessionOk{}, MsgsStateReq{}, MsgsStateInfo{}, MsgResendReq{}, RPCDropAnswer{}, RPCAnswerUnknown{}, HTTPWait{}, GzipPacked{},
 	InvokeWithLayer{}, InvokeWithoutUpdates{}, InvokeAfterMsg{}, InvokeAfterMsgs{}, InitConnection{}, InputClientProxy{},

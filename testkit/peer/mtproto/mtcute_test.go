@@ -11,13 +11,16 @@ import (
 )
 
 // TestMtcute: a client of a third make, in JavaScript, does the same over TCP and
-// over a websocket.
+// over a websocket, with a permanent key alone and with temporary ones.
 func TestMtcute(t *testing.T) {
 	s := start(t)
-	for _, transport := range []string{"tcp", "padded", "obfuscated", "websocket"} {
+	for _, transport := range []string{"tcp", "padded", "obfuscated", "websocket", "temporary"} {
 		cmd, err := mtcute.Command(t.Context())
 		require.Peer(t, "mtcute", err)
 		task := s.task(t, transport)
+		if transport == "temporary" {
+			task["Transport"], task["Temporary"] = "tcp", true
+		}
 		if transport == "websocket" {
 			task["Addr"] = strings.TrimPrefix(s.URL, "http://")
 		}

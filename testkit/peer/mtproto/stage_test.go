@@ -16,6 +16,9 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
+// fixedCode is the login code of alice.
+const fixedCode = "4711081547"
+
 // A stage is a server with the accounts alice and bob.
 type stage struct {
 	*quintatest.Server
@@ -30,6 +33,9 @@ func start(t *testing.T) *stage {
 		if err := s.Core.AddAccount(t.Context(), name, "a long password"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := s.Core.RunCommand(t.Context(), "user code", server.CommandInput{Args: []string{"alice"}, Flags: map[string]string{"fix": fixedCode}}); err != nil {
+		t.Fatal(err)
 	}
 	s.key, _, _ = strings.Cut(s.command(t, "mtproto key"), "fingerprint")
 	return s
@@ -58,7 +64,7 @@ func (s *stage) task(t *testing.T, transport string) map[string]any {
 		t.Fatal(err)
 	}
 	s.chat++
-	return map[string]any{"Addr": s.Addr(t, "mtproto"), "Key": s.key, "Number": s.command(t, "mtproto number", "alice"), "Code": s.command(t, "mtproto code", "alice"),
+	return map[string]any{"Addr": s.Addr(t, "mtproto"), "Key": s.key, "Number": s.command(t, "user number", "alice"), "Code": fixedCode,
 		"Peer": "bob", "Transport": transport, "Chat": s.chat, "GA": ga}
 }
 

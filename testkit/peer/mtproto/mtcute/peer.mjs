@@ -67,3 +67,4 @@ try {
   process.exitCode = 1
 }
 await client.destroy()
+process.exit() // else the timer for the next temporary key keeps it running
