@@ -60,6 +60,8 @@ const (
 // among [server.Bodies], which may refuse it with ErrBusy.
 func Body(core *server.Core, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
+		// Else the server waits for the rest of the body before it answers.
+		w.Header().Set("Connection", "close")
 		return nil, ErrLarge
 	}
 	most := limit + 1 // a byte more than may come, to see its end
