@@ -1,4 +1,4 @@
-package ca_test
+package ca
 
 import (
 	"bytes"
@@ -20,9 +20,6 @@ import (
 	"github.com/quinta-chat/quinta/testkit/town"
 	"github.com/quinta-chat/quinta/testkit/vectors"
 )
-
-// begin is when everything of the vectors begins.
-var begin = town.Now
 
 // A maker makes the vectors of a town.
 type maker struct {

@@ -1,13 +1,9 @@
-// Package keysrv_test runs the vectors of the forms of the key server: each is
-// given to the reader of its kind, which accepts or refuses it as the file
-// says. "go test -update" makes the files again from a fixed seed.
-package keysrv_test
+package keysrv
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"flag"
 	"io"
 	"maps"
@@ -26,159 +22,28 @@ import (
 
 var update = flag.Bool("update", false, "make the vectors again")
 
-// inputs are the head lines of all kinds.
-var inputs = []string{"suite", "key", "object", "from", "to", "stanza", "text", "conversation", "created", "expires", "check", "signature", "user",
-	"device", "record", "approver", "method", "url", "token", "thumbprint", "now", "first", "plain"}
-
-// kinds are the readers.
-var kinds = map[string]func(*testing.T, vector) error{"payload": payload, "wrap": wrap, "device": device, "proof": proof, "file": sealedFile}
-
-// refusals are the reasons by the names that vectors have for them.
-var refusals = map[string]string{vectors.Success: vectors.Success, "malformed": string(quinta.ReasonMalformed), "unsupported": string(quinta.ReasonUnsupported),
-	"tampered": string(quinta.ReasonTampered), "sender mismatch": string(quinta.ReasonSenderMismatch), "proof": "proof"}
-
-// A vector is a file with the ways to read its inputs.
-type vector struct{ *vectors.File }
-
-func (v vector) in(name string) string { return v.Inputs[name] }
-
-func (v vector) bytes(t *testing.T, name string) []byte {
-	t.Helper()
-	raw, err := v.Bytes(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
-
-func (v vector) number(t *testing.T, name string) int64 {
-	t.Helper()
-	n, err := strconv.ParseInt(v.in(name), 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
-func TestVectors(t *testing.T) {
+// TestGenerated finds that the files are those that the fixed seeds give. With
+// -update it makes them again.
+func TestGenerated(t *testing.T) {
+	want := generate(t)
 	if *update {
-		if err := vectors.WriteDir(".", generate(t)); err != nil {
+		if err := vectors.WriteDir(".", want); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all, err := vectors.ReadDir(".", inputs...)
-	if err != nil || len(all) < 27 {
-		t.Fatalf("got %d vectors, %v; want 27 at least", len(all), err)
-	}
-	for _, f := range all {
-		t.Run(f.Name, func(t *testing.T) {
-			run, ok := kinds[f.Kind]
-			if !ok {
-				t.Fatalf("the kind %q is not known", f.Kind)
-			}
-			got := vectors.Success
-			if err := run(t, vector{f}); errors.Is(err, keysrv.ErrProof) {
-				got = "proof"
-			} else if err != nil {
-				got = string(keysrv.ReasonOf(err))
-			}
-			if want, ok := refusals[f.Expect]; !ok || got != want {
-				t.Errorf("got %s, want %s", got, f.Expect)
-			}
-		})
-	}
-}
-
-// TestGenerated finds that the files are those that the fixed seeds give.
-func TestGenerated(t *testing.T) {
-	if err := vectors.Compare(".", generate(t), inputs...); err != nil {
+	if err := vectors.Compare(".", want, inputs...); err != nil {
 		t.Errorf("got %v; \"go test -update\" makes the files that the seeds give", err)
 	}
+	if len(want) < 27 {
+		t.Errorf("got %d vectors, want 27 at least", len(want))
+	}
 }
 
-func payload(t *testing.T, v vector) error {
-	k, err := key.NewSymmetric[key.Conversation](v.bytes(t, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := keysrv.NewCipher(keysrv.Suite(v.in("suite")), k)
-	if err != nil {
-		return err
-	}
-	p, err := keysrv.ParsePacket(v.in("object"), string(v.Body))
-	if err != nil {
-		return err
-	}
-	e, err := keysrv.Open(c, keysrv.Binding{ObjectID: v.in("object"), From: quinta.UserID(v.in("from")), To: v.in("to"), StanzaID: quinta.MessageID(v.in("stanza"))}, p.Payload)
-	if err == nil && string(e.Content) != v.in("text") {
-		t.Errorf("got %s, want %s", e.Content, v.in("text"))
-	}
-	return err
-}
-
-func (v vector) statement(t *testing.T) *keysrv.Statement {
-	return &keysrv.Statement{ObjectID: v.in("object"), Conversation: v.in("conversation"), Suite: keysrv.Suite(v.in("suite")), Creator: quinta.UserID(v.in("from")),
-		Device: quinta.DeviceID(v.in("device")), Created: v.number(t, "created"), Expires: v.number(t, "expires"), Check: v.bytes(t, "check")}
-}
-
-func wrap(t *testing.T, v vector) error {
-	s := v.statement(t)
-	creator, err := keysrv.ParseDevice([]byte(v.in("approver")))
-	if err != nil {
-		return err
-	}
-	if err := s.Verify(creator.Signing, v.bytes(t, "signature")); err != nil {
-		return err
-	}
-	d, err := keysrv.ParseDevice([]byte(v.in("record")))
-	if err != nil {
-		return err
-	}
-	private, err := key.NewAgreementPrivate[key.Identity](v.bytes(t, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := keysrv.Unwrap(s, &keysrv.Wrapped{User: quinta.UserID(v.in("user")), Device: d.ID, Suite: keysrv.WrapX25519, Sealed: v.Body}, d.User, d.ID, private)
-	if err == nil && !bytes.Equal(k.Secret(), v.bytes(t, "plain")) {
-		t.Error("another key than that of the vector")
-	}
-	return err
-}
-
-func device(t *testing.T, v vector) error {
-	d, err := keysrv.ParseDevice(v.Body)
-	if err != nil || v.in("approver") == "" {
-		return err
-	}
-	by, err := keysrv.ParseDevice([]byte(v.in("approver")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.ApprovedBy(by)
-}
-
-func proof(t *testing.T, v vector) error {
-	p, err := keysrv.ParseProof(string(v.Body))
-	if err != nil {
-		return err
-	}
-	return p.Check(v.in("method"), v.in("url"), v.in("token"), v.in("thumbprint"), time.Unix(v.number(t, "now"), 0))
-}
-
-func sealedFile(t *testing.T, v vector) error {
-	k, err := key.NewSymmetric[key.Attachment](v.bytes(t, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := keysrv.NewSegmentOpener(k, bytes.NewReader(v.Body), uint64(v.number(t, "first")))
-	if err != nil {
-		return err
-	}
-	got, err := io.ReadAll(o)
-	if err == nil && !bytes.Equal(got, v.bytes(t, "plain")) {
-		t.Error("another file than that of the vector")
-	}
-	return err
+// TestEveryKindIsRun finds each kind in the test of the package that owns its
+// form.
+func TestEveryKindIsRun(t *testing.T) {
+	t.Parallel()
+	Suite.CheckRun(t, "../../..", "e2ee/keysrv")
 }
 
 // A maker makes the vectors from a fixed seed.

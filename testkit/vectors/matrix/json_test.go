@@ -1,4 +1,4 @@
-package matrix_test
+package matrix
 
 import (
 	"bytes"

@@ -1,4 +1,7 @@
-package matrix_test
+// Package matrix runs the vectors of the Matrix network's forms: each is given to
+// the reader of its kind, which accepts or refuses it as the file says. The
+// packages that own the forms run them in their tests.
+package matrix
 
 import (
 	"bytes"
@@ -22,8 +25,43 @@ import (
 	"github.com/quinta-chat/quinta/testkit/vectors"
 )
 
+// Suite is how the vectors of this folder are run.
+var Suite = vectors.Suite{Inputs: inputs, Refusals: refusals, Kinds: kinds}
+
+// inputs are the head lines of all kinds.
+var inputs = []string{"account", "one-time", "fallback", "sender", "before", "type", "session-key", "key", "passphrase", "room", "session", "secret",
+	"user", "key-id", "public", "commitment", "file", "plain"}
+
+// refusals are the names of refusals, with the errors that they stand for.
+var refusals = map[string][]error{
+	"malformed": {olm.ErrMalformed, megolm.ErrMalformed, keybackup.ErrMalformed, secretstorage.ErrMalformed, attachment.ErrFormat, keyexport.ErrFormat, sas.ErrQR,
+		canonicaljson.ErrNotObject},
+	"version":              {olm.ErrVersion, megolm.ErrVersion},
+	"bad mac":              {olm.ErrBadMAC, megolm.ErrBadMAC, keybackup.ErrOpen, secretstorage.ErrOpen, keyexport.ErrPassphrase},
+	"bad hash":             {attachment.ErrHash},
+	"bad signature":        {megolm.ErrBadSignature, canonicaljson.ErrBadSignature},
+	"no signature":         {canonicaljson.ErrNoSignature},
+	"weak key":             {key.ErrWeak, sas.ErrKey},
+	"unknown one-time key": {olm.ErrUnknownOneTimeKey},
+	"sender mismatch":      {olm.ErrSenderMismatch},
+	"no message key":       {olm.ErrNoMessageKey},
+	"replayed":             {olm.ErrReplayed},
+	"too far ahead":        {olm.ErrSkipTooFar},
+	"unknown index":        {megolm.ErrUnknownIndex},
+	"too large":            {keyexport.ErrTooLarge, attachment.ErrTooLarge},
+	"mismatch":             {keybackup.ErrMismatch, secretstorage.ErrMismatch, errCommitment},
+	"unsupported":          {secretstorage.ErrUnsupported},
+	"not stored":           {secretstorage.ErrNotStored},
+	"not json":             {canonicaljson.ErrNotJSON},
+	"not canonical":        {canonicaljson.ErrNotCanonical},
+	sas.CodeKeyMismatch:    {cancelled(sas.CodeKeyMismatch)},
+	sas.CodeInvalidMessage: {cancelled(sas.CodeInvalidMessage)},
+	sas.CodeCommitment:     {cancelled(sas.CodeCommitment)},
+	sas.CodeUnknownMethod:  {cancelled(sas.CodeUnknownMethod)},
+}
+
 // kinds are the readers: each gets a vector and returns what comes out.
-var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
+var kinds = map[string]vectors.Reader{
 	"olm-message": func(_ *testing.T, f *vectors.File) ([]byte, error) {
 		_, err := olm.ParseMessage(f.Body)
 		return nil, err
@@ -67,13 +105,13 @@ var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
 // as its randomness.
 func account(t *testing.T, f *vectors.File) *olm.Account {
 	t.Helper()
-	a := must[*olm.Account](t)(olm.NewAccount(bytes.NewReader(input(t, f, "account"))))
-	if one := input(t, f, "one-time"); one != nil {
+	a := must[*olm.Account](t)(olm.NewAccount(bytes.NewReader(vectors.Input(t, f, "account"))))
+	if one := vectors.Input(t, f, "one-time"); one != nil {
 		if err := a.GenerateOneTimeKeys(bytes.NewReader(one), len(one)/key.Size); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if one := input(t, f, "fallback"); len(one) > 0 {
+	if one := vectors.Input(t, f, "fallback"); len(one) > 0 {
 		if err := a.GenerateFallbackKey(bytes.NewReader(one)); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +123,7 @@ func account(t *testing.T, f *vectors.File) *olm.Account {
 // that of the vector. Sessions are forgotten where "before" says so.
 func olmOpen(t *testing.T, f *vectors.File) ([]byte, error) {
 	a := account(t, f)
-	sender := must[key.IdentityPublic](t)(key.NewAgreementPublic[key.Identity](input(t, f, "sender")))
+	sender := must[key.IdentityPublic](t)(key.NewAgreementPublic[key.Identity](vectors.Input(t, f, "sender")))
 	var s *olm.Session
 	open := func(typ string, body []byte) ([]byte, error) {
 		if typ == "1" {
@@ -127,7 +165,7 @@ func olmOpen(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func megolmOpen(t *testing.T, f *vectors.File) ([]byte, error) {
-	in := must[*megolm.Inbound](t)(megolm.NewInbound(input(t, f, "session-key")))
+	in := must[*megolm.Inbound](t)(megolm.NewInbound(vectors.Input(t, f, "session-key")))
 	m, err := megolm.ParseMessage(f.Body)
 	if err != nil {
 		return nil, err
@@ -136,7 +174,7 @@ func megolmOpen(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func signedObject(t *testing.T, f *vectors.File) ([]byte, error) {
-	k, err := key.NewSigningPublic[key.Device](input(t, f, "public"))
+	k, err := key.NewSigningPublic[key.Device](vectors.Input(t, f, "public"))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +194,7 @@ func keyExport(_ *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func keyBackup(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[key.BackupPrivate](t)(key.NewAgreementPrivate[key.Backup](input(t, f, "key")))
+	k := must[key.BackupPrivate](t)(key.NewAgreementPrivate[key.Backup](vectors.Input(t, f, "key")))
 	var d keybackup.SessionData
 	if err := json.Unmarshal(f.Body, &d); err != nil {
 		return nil, err
@@ -166,7 +204,7 @@ func keyBackup(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func secret(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](input(t, f, "key")))
+	k := must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](vectors.Input(t, f, "key")))
 	e, err := secretstorage.ParseSecret(f.Body, f.Inputs["key-id"])
 	if err != nil {
 		return nil, err
@@ -175,8 +213,8 @@ func secret(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func secretSigning(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](input(t, f, "key")))
-	public := must[key.MasterPublic](t)(key.NewSigningPublic[key.Master](input(t, f, "public")))
+	k := must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](vectors.Input(t, f, "key")))
+	public := must[key.MasterPublic](t)(key.NewSigningPublic[key.Master](vectors.Input(t, f, "public")))
 	e, err := secretstorage.ParseSecret(f.Body, f.Inputs["key-id"])
 	if err != nil {
 		return nil, err
@@ -200,7 +238,7 @@ func secretKey(t *testing.T, f *vectors.File) ([]byte, error) {
 		}
 		return nil, d.Check(k)
 	}
-	return nil, d.Check(must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](input(t, f, "key"))))
+	return nil, d.Check(must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](vectors.Input(t, f, "key"))))
 }
 
 // memory is a place for a received file.
@@ -226,7 +264,7 @@ func file(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func sasKey(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[key.VerificationPrivate](t)(key.NewAgreementPrivate[key.Verification](input(t, f, "key")))
+	k := must[key.VerificationPrivate](t)(key.NewAgreementPrivate[key.Verification](vectors.Input(t, f, "key")))
 	p, err := key.NewAgreementPublic[key.Verification](f.Body)
 	if err != nil {
 		return nil, err
@@ -239,7 +277,7 @@ func sasKey(t *testing.T, f *vectors.File) ([]byte, error) {
 var errCommitment = errors.New("the key is not the one that was committed to")
 
 func sasCommitment(t *testing.T, f *vectors.File) ([]byte, error) {
-	p, err := key.NewAgreementPublic[key.Verification](input(t, f, "public"))
+	p, err := key.NewAgreementPublic[key.Verification](vectors.Input(t, f, "public"))
 	if err != nil {
 		return nil, err
 	}
@@ -248,4 +286,15 @@ func sasCommitment(t *testing.T, f *vectors.File) ([]byte, error) {
 		err = errCommitment
 	}
 	return nil, err
+}
+
+// must returns v, or ends the test.
+func must[T any](t testing.TB) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
 }

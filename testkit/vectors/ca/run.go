@@ -1,4 +1,7 @@
-package ca_test
+// Package ca runs the vectors of both profiles of the CA network: each is given to
+// the reader of its kind, which accepts or refuses it as the file says. The
+// packages that own the forms run them in their tests.
+package ca
 
 import (
 	"crypto"
@@ -18,11 +21,38 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 	"github.com/quinta-chat/quinta/internal/cms"
 	"github.com/quinta-chat/quinta/internal/foreign"
+	"github.com/quinta-chat/quinta/testkit/town"
 	"github.com/quinta-chat/quinta/testkit/vectors"
 )
 
+// Suite is how the vectors of this folder are run.
+var Suite = vectors.Suite{Inputs: inputs, Refusals: refusals, Kinds: kinds}
+
+// begin is when everything of the vectors begins.
+var begin = town.Now
+
+// inputs are the head lines of all kinds.
+var inputs = []string{"plain", "received", "at", "from", "self", "conv", "root", "intermediate", "crl", "certificate", "key", "sender-key", "padding",
+	"issuer", "user", "device", "use", "old-key", "new-key", "old-key-id", "new-key-id", "expires", "signature", "recovery", "passphrase", "secret", "kid", "before"}
+
+// refusals are the names of refusals, with the errors that they stand for.
+var refusals = map[string][]error{
+	"malformed":       {cert.ErrMalformed, cms.ErrMalformed},
+	"unsupported":     {cert.ErrUnsupported, cms.ErrUnsupported},
+	"untrusted":       {cert.ErrUntrusted},
+	"expired":         {cert.ErrExpired},
+	"no status":       {cert.ErrNoStatus},
+	"mismatch":        {cert.ErrMismatch},
+	"possession":      {cert.ErrPossession},
+	"replayed":        {cert.ErrReplayed},
+	"tampered":        {seal.ErrTampered},
+	"not a recipient": {seal.ErrNotRecipient, cms.ErrNotRecipient},
+	"bad signature":   {cms.ErrSignature},
+	"cannot open":     {cms.ErrOpen},
+}
+
 // kinds are the readers: each gets a vector and returns what comes out.
-var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
+var kinds = map[string]vectors.Reader{
 	"secure":      openSecure,
 	"legacy":      openLegacy,
 	"cms-sealed":  openSealed,
@@ -43,11 +73,11 @@ var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
 		return nil, err
 	},
 	"legacy-renewal": func(t *testing.T, f *vectors.File) ([]byte, error) {
-		old, err := cert.ParseLegacyKey(input(t, f, "old-key"))
+		old, err := cert.ParseLegacyKey(vectors.Input(t, f, "old-key"))
 		if err != nil {
 			return nil, err
 		}
-		return nil, cert.CheckLegacyRenewal(f.Body, input(t, f, "signature"), old)
+		return nil, cert.CheckLegacyRenewal(f.Body, vectors.Input(t, f, "signature"), old)
 	},
 	"backup":  backup,
 	"session": session,
@@ -58,7 +88,7 @@ var kinds = map[string]func(*testing.T, *vectors.File) ([]byte, error){
 
 func certificate(t *testing.T, f *vectors.File, name string) *x509.Certificate {
 	t.Helper()
-	return must[*x509.Certificate](t)(x509.ParseCertificate(input(t, f, name)))
+	return must[*x509.Certificate](t)(x509.ParseCertificate(vectors.Input(t, f, name)))
 }
 
 func at(t *testing.T, f *vectors.File, name string) time.Time {
@@ -77,7 +107,7 @@ func verifier(t *testing.T, f *vectors.File) *cert.Verifier {
 	t.Helper()
 	v := cert.NewVerifier([]*x509.Certificate{certificate(t, f, "root")}, []*x509.Certificate{certificate(t, f, "intermediate")}, "hs1")
 	if f.Inputs["crl"] != "" {
-		if err := v.SetCRL(input(t, f, "crl")); err != nil {
+		if err := v.SetCRL(vectors.Input(t, f, "crl")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,7 +115,7 @@ func verifier(t *testing.T, f *vectors.File) *cert.Verifier {
 }
 
 func openSecure(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[any](t)(x509.ParsePKCS8PrivateKey(input(t, f, "key")))
+	k := must[any](t)(x509.ParsePKCS8PrivateKey(vectors.Input(t, f, "key")))
 	self := &seal.Self{Encrypt: certificate(t, f, "certificate"), EncryptKey: k.(crypto.Signer)}
 	o, err := seal.Open(f.Body, self, verifier(t, f), seal.Expect{From: quinta.UserID(f.Inputs["from"]), Conv: quinta.RoomID(f.Inputs["conv"]),
 		Self: quinta.UserID(f.Inputs["self"]), Now: f.Clock, Received: at(t, f, "received")})
@@ -96,22 +126,22 @@ func openSecure(t *testing.T, f *vectors.File) ([]byte, error) {
 }
 
 func openLegacy(t *testing.T, f *vectors.File) ([]byte, error) {
-	own := must[any](t)(x509.ParsePKCS8PrivateKey(input(t, f, "key"))).(*rsa.PrivateKey)
+	own := must[any](t)(x509.ParsePKCS8PrivateKey(vectors.Input(t, f, "key"))).(*rsa.PrivateKey)
 	spki := must[[]byte](t)(cert.LegacySPKI(&own.PublicKey))
-	sender := must[*rsa.PublicKey](t)(cert.ParseLegacyKey(input(t, f, "sender-key")))
+	sender := must[*rsa.PublicKey](t)(cert.ParseLegacyKey(vectors.Input(t, f, "sender-key")))
 	m, err := seal.ParseLegacyMessage(f.Body)
 	if err != nil {
 		return nil, err
 	}
 	r := &seal.LegacyReader{Self: quinta.UserID(f.Inputs["self"]), Own: map[cert.Fingerprint]*rsa.PrivateKey{cert.FingerprintOf(spki): own}, Padding: seal.LegacyPadding(f.Inputs["padding"])}
-	rec := &seal.LegacyRecord{Username: quinta.UserID(f.Inputs["from"]), KeyID: cert.FingerprintOf(input(t, f, "sender-key")), Key: sender,
+	rec := &seal.LegacyRecord{Username: quinta.UserID(f.Inputs["from"]), KeyID: cert.FingerprintOf(vectors.Input(t, f, "sender-key")), Key: sender,
 		NotBefore: begin, Expires: begin.Add(30 * 24 * time.Hour)}
 	plain, _, err := r.Open(m, quinta.UserID(f.Inputs["from"]), rec, f.Clock)
 	return plain, err
 }
 
 func openSealed(t *testing.T, f *vectors.File) ([]byte, error) {
-	k := must[any](t)(x509.ParsePKCS8PrivateKey(input(t, f, "key"))).(*ecdsa.PrivateKey)
+	k := must[any](t)(x509.ParsePKCS8PrivateKey(vectors.Input(t, f, "key"))).(*ecdsa.PrivateKey)
 	return cms.Open(f.Body, certificate(t, f, "certificate"), must[*ecdh.PrivateKey](t)(k.ECDH()))
 }
 
@@ -141,7 +171,7 @@ func verifyCertificate(t *testing.T, f *vectors.File) ([]byte, error) {
 
 func public(t *testing.T, f *vectors.File, name string) any {
 	t.Helper()
-	return must[any](t)(x509.ParsePKIXPublicKey(input(t, f, name)))
+	return must[any](t)(x509.ParsePKIXPublicKey(vectors.Input(t, f, name)))
 }
 
 func renewal(t *testing.T, f *vectors.File) ([]byte, error) {
@@ -168,11 +198,11 @@ func backup(t *testing.T, f *vectors.File) ([]byte, error) {
 	if p := f.Inputs["passphrase"]; p != "" {
 		return seal.OpenBackup(f.Body, must[*seal.BackupSecret](t)(seal.FromPassphrase(p)))
 	}
-	return seal.OpenBackup(f.Body, seal.FromRecovery([32]byte(input(t, f, "recovery"))))
+	return seal.OpenBackup(f.Body, seal.FromRecovery([32]byte(vectors.Input(t, f, "recovery"))))
 }
 
 func session(t *testing.T, f *vectors.File) ([]byte, error) {
-	o := seal.Offer{KID: f.Inputs["kid"], Secret: input(t, f, "secret")}
+	o := seal.Offer{KID: f.Inputs["kid"], Secret: vectors.Input(t, f, "secret")}
 	s := must[*seal.Session](t)(seal.NewSession(o, quinta.RoomID(f.Inputs["conv"]), quinta.UserID(f.Inputs["self"]), "B", "alice@hs1", begin))
 	open := func(raw []byte) (*seal.Small, error) {
 		return s.Open(raw, quinta.UserID(f.Inputs["from"]), quinta.DeviceID(f.Inputs["device"]), at(t, f, "received"))
@@ -187,4 +217,15 @@ func session(t *testing.T, f *vectors.File) ([]byte, error) {
 		return nil, err
 	}
 	return m.Body, nil
+}
+
+// must returns v, or ends the test.
+func must[T any](t testing.TB) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
 }

@@ -1,0 +1,13 @@
+package seal_test
+
+import (
+	"testing"
+
+	"github.com/quinta-chat/quinta/testkit/vectors/ca"
+)
+
+// TestVectors runs the vectors of this package's forms.
+func TestVectors(t *testing.T) {
+	t.Parallel()
+	ca.Suite.Run(t, "../../../testkit/vectors/ca", "secure", "legacy", "backup", "session")
+}
