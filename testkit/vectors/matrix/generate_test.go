@@ -26,7 +26,7 @@ func generate(t testing.TB) []*vectors.File {
 	t.Helper()
 	var all []*vectors.File
 	for name, fill := range map[string]func(*maker){"olm": (*maker).olm, "megolm": (*maker).megolm, "json": (*maker).json, "signed": (*maker).signed,
-		"export": (*maker).exports, "backup": (*maker).backups, "secret": (*maker).secrets, "file": (*maker).files, "sas": (*maker).sas, "flow": (*maker).flows} {
+		"export": (*maker).exports, "backup": (*maker).backups, "secret": (*maker).secrets, "file": (*maker).files, "sas": (*maker).sas, "flow": (*maker).flows, "devices": (*maker).devices, "rooms": (*maker).rooms} {
 		m := &maker{t: t, rand: rand.NewChaCha8(sha256.Sum256([]byte("vectors of Matrix: " + name)))}
 		fill(m)
 		all = append(all, m.all...)

@@ -30,12 +30,12 @@ var Suite = vectors.Suite{Inputs: inputs, Refusals: refusals, Kinds: kinds}
 
 // inputs are the head lines of all kinds.
 var inputs = []string{"account", "one-time", "fallback", "sender", "before", "type", "session-key", "key", "passphrase", "room", "session", "secret",
-	"user", "key-id", "public", "commitment", "file", "plain"}
+	"user", "key-id", "public", "commitment", "file", "plain", "devices", "sessions"}
 
 // refusals are the names of refusals, with the errors that they stand for.
 var refusals = map[string][]error{
 	"malformed": {olm.ErrMalformed, megolm.ErrMalformed, keybackup.ErrMalformed, secretstorage.ErrMalformed, attachment.ErrFormat, keyexport.ErrFormat, sas.ErrQR,
-		canonicaljson.ErrNotObject},
+		canonicaljson.ErrNotObject, unread(quinta.ReasonMalformed)},
 	"version":              {olm.ErrVersion, megolm.ErrVersion},
 	"bad mac":              {olm.ErrBadMAC, megolm.ErrBadMAC, keybackup.ErrOpen, secretstorage.ErrOpen, keyexport.ErrPassphrase},
 	"bad hash":             {attachment.ErrHash},
@@ -43,14 +43,21 @@ var refusals = map[string][]error{
 	"no signature":         {canonicaljson.ErrNoSignature},
 	"weak key":             {key.ErrWeak, sas.ErrKey},
 	"unknown one-time key": {olm.ErrUnknownOneTimeKey},
-	"sender mismatch":      {olm.ErrSenderMismatch},
+	"sender mismatch":      {olm.ErrSenderMismatch, unread(quinta.ReasonSenderMismatch)},
 	"no message key":       {olm.ErrNoMessageKey},
-	"replayed":             {olm.ErrReplayed},
+	"replayed":             {olm.ErrReplayed, unread(quinta.ReasonReplayed)},
 	"too far ahead":        {olm.ErrSkipTooFar},
 	"unknown index":        {megolm.ErrUnknownIndex},
 	"too large":            {keyexport.ErrTooLarge, attachment.ErrTooLarge},
 	"mismatch":             {keybackup.ErrMismatch, secretstorage.ErrMismatch, errCommitment},
-	"unsupported":          {secretstorage.ErrUnsupported},
+	"unsupported":          {secretstorage.ErrUnsupported, unread(quinta.ReasonUnsupported)},
+	"tampered":             {unread(quinta.ReasonTampered)},
+	"no key":               {unread(quinta.ReasonNoKeyYet), unread(quinta.ReasonBeforeThisDevice)},
+	"key too new":          {unread(quinta.ReasonKeyTooNew)},
+	"plain":                {marked(quinta.WeakPlain)},
+	"unknown device":       {marked(quinta.WeakUnknownDevice)},
+	"not taken":            {errNotTaken},
+	"key changed":          {errKeyChanged},
 	"not stored":           {secretstorage.ErrNotStored},
 	"not json":             {canonicaljson.ErrNotJSON},
 	"not canonical":        {canonicaljson.ErrNotCanonical},
@@ -99,6 +106,8 @@ var kinds = map[string]vectors.Reader{
 	"sas-key":        sasKey,
 	"sas-commitment": sasCommitment,
 	"sas-flow":       sasFlow,
+	"room-event":     roomEvent,
+	"device-list":    deviceList,
 }
 
 // account returns the account of a vector: the private keys are handed to it
@@ -241,10 +250,10 @@ func secretKey(t *testing.T, f *vectors.File) ([]byte, error) {
 	return nil, d.Check(must[key.SecretStorageKey](t)(key.NewSymmetric[key.SecretStorage](vectors.Input(t, f, "key"))))
 }
 
-// memory is a place for a received file.
-type memory struct{ bytes.Buffer }
+// storage is a place for a received file.
+type storage struct{ bytes.Buffer }
 
-func (m *memory) ReadAt(p []byte, off int64) (int, error) {
+func (m *storage) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(m.Bytes()).ReadAt(p, off)
 }
 
@@ -256,7 +265,7 @@ func file(t *testing.T, f *vectors.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := attachment.Receive(d, bytes.NewReader(f.Body), maxFile, &memory{})
+	r, err := attachment.Receive(d, bytes.NewReader(f.Body), maxFile, &storage{})
 	if err != nil {
 		return nil, err
 	}
