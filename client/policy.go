@@ -9,8 +9,11 @@ import (
 )
 
 // A Governed is a Network with policies: decisions that its user makes
-// beforehand, at the login. Without any of them it behaves as is best for most
-// people.
+// beforehand. Without any of them it behaves as is best for most people.
+//
+// A session is under the policies of the network that opened it, for as long as
+// it is open. To change them, close it and open the store again with [Under]
+// other policies; whoever opens it has to remember them.
 type Governed interface {
 	Network
 	// Policies lists the policies of the network.

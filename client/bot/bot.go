@@ -37,7 +37,8 @@ type Config struct {
 	// [client.Credentials].
 	Ask func(ctx context.Context, q client.Question) (client.Secret, error)
 	// Policies names the policies of the network under which the bot runs; see
-	// [client.Governed]. A name that the network does not have is an error.
+	// [client.Governed]. They may be others at every start. A name that the
+	// network does not have is an error.
 	Policies []string
 	// Dir is the folder for the bot's state, which is made if there is none.
 	// It must be kept: without it the bot is a new device at every start.

@@ -16,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/store/sqlite"
 	"github.com/quinta-chat/quinta/cmd/internal/cli"
+	"github.com/quinta-chat/quinta/cmd/internal/durable"
 	"github.com/quinta-chat/quinta/network/all/clients"
 )
 
@@ -58,14 +59,23 @@ func (a *app) accounts() ([]*account, error) {
 		if err != nil {
 			return nil, err
 		}
-		ac := &account{dir: dir}
-		if err := json.Unmarshal(b, ac); err != nil {
-			return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, "account.json"), err)
+		ac, err := parseAccount(dir, b)
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, ac)
 	}
 	slices.SortFunc(out, func(x, y *account) int { return strings.Compare(string(x.User), string(y.User)) })
 	return out, nil
+}
+
+// parseAccount reads the account.json of a folder.
+func parseAccount(dir string, b []byte) (*account, error) {
+	ac := &account{dir: dir}
+	if err := json.Unmarshal(b, ac); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, "account.json"), err)
+	}
+	return ac, nil
 }
 
 // chosen returns the account that the command works on.
@@ -164,27 +174,59 @@ func (a *app) open(ctx context.Context) (client.Session, *account, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := networkUnder(ac.Network, ac.Policies)
+	st, err := a.openStore(ac)
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := a.key(ac)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer k.Wipe()
-	if _, err := os.Stat(ac.store()); err != nil {
-		return nil, nil, fmt.Errorf("the store of %s: %w", ac.User, err)
-	}
-	st, err := sqlite.Open(ac.store(), k)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := n.Open(ctx, st, a.env)
+	s, err := a.resume(ctx, ac, st)
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
 	return s, ac, nil
+}
+
+// resume opens the session in a store. The policies are read now that the store
+// is locked: they may have been changed while it was not.
+func (a *app) resume(ctx context.Context, ac *account, st client.Store) (client.Session, error) {
+	b, err := os.ReadFile(filepath.Join(ac.dir, "account.json"))
+	if err != nil {
+		return nil, err
+	}
+	now, err := parseAccount(ac.dir, b)
+	if err != nil {
+		return nil, err
+	}
+	ac.Policies = now.Policies
+	n, err := networkUnder(ac.Network, ac.Policies)
+	if err != nil {
+		return nil, err
+	}
+	return n.Open(ctx, st, a.env)
+}
+
+// openStore opens the store of an account, which locks it.
+func (a *app) openStore(ac *account) (client.Store, error) {
+	k, err := a.key(ac)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Wipe()
+	if _, err := os.Stat(ac.store()); err != nil {
+		return nil, fmt.Errorf("the store of %s: %w", ac.User, err)
+	}
+	return sqlite.Open(ac.store(), k)
+}
+
+// save writes account.json into a folder.
+func (ac *account) save(dir string) error {
+	b, err := json.Marshal(ac)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "account.json"), append(b, '\n')); err != nil {
+		return fmt.Errorf("storing the account: %w", err)
+	}
+	return nil
 }
 
 // with opens a session that has the ability T, runs fn and closes it.

@@ -24,7 +24,7 @@ type command = cli.Command[run]
 // commands lists all, in the order of the help.
 func commands() []*command {
 	return []*command{
-		loginCommand, registerCommand, logoutCommand, accountsCommand,
+		loginCommand, registerCommand, logoutCommand, accountsCommand, policyCommand,
 		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, encryptCommand, membersCommand,
 		sendCommand, tailCommand, readCommand, fetchCommand,
 		devicesCommand, verifyCommand, keysCommand, doctorCommand, restoredCommand,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -48,8 +47,9 @@ var loginFlagText = `  --device-name NAME   the name of this device in your list
                        itself, on a network whose servers have such a key. By
                        default, it is the key that the server's web address
                        names; it is remembered for later logins
-  --policy NAME        put this device under a policy of its network for as
-                       long as it exists; can be repeated. The policies are:
+  --policy NAME        put this device under a policy of its network, until
+                       'quinta policy' changes that; can be repeated. The
+                       policies are:
 ` + policyText() + `
 `
 
@@ -141,12 +141,8 @@ func (a *app) enter(ctx context.Context, f *loginFlags, args []string, fn func(c
 		return err
 	}
 	ac.User, ac.Device = d.User, d.ID
-	b, err := json.Marshal(ac)
-	if err != nil {
+	if err := ac.save(dir); err != nil {
 		return err
-	}
-	if err := durable.WriteFile(filepath.Join(dir, "account.json"), append(b, '\n')); err != nil {
-		return fmt.Errorf("storing the account: %w", err)
 	}
 	final := filepath.Join(base, folderName(ac.Network, ac.User, ac.Device))
 	if err := durable.Rename(dir, final); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
+	"github.com/quinta-chat/quinta/client/store/sqlite"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/quintatest"
 )
@@ -202,5 +204,41 @@ func TestSecretsAreNoArguments(t *testing.T) {
 	code, _, errs := runProgram(t, "login", "matrix", quintatest.Start(t).URL, "alice")
 	if code != exitMisused || !strings.Contains(errs, "no terminal") {
 		t.Errorf("without a terminal: got %d %q", code, errs)
+	}
+}
+
+// TestPolicyNeedsTheStore: the policies of a device do not change under a
+// session that runs.
+func TestPolicyNeedsTheStore(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	dir := filepath.Join(home, "accounts", "matrix-a")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ac := &account{Network: "matrix", User: "@a:hs1", Device: "A", Server: "http://127.0.0.1:1", Key: keyByFile, dir: dir}
+	if err := ac.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	k, err := sqlite.KeyFile(filepath.Join(home, "key"), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := sqlite.Open(ac.store(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := runProgram(t, "policy", "verified-only", "--home", home)
+	if code != exitFailed || out != "" || !strings.Contains(errs, "in use by another process") {
+		t.Errorf("the store is in use: got %d %q %q", code, out, errs)
+	}
+	if _, out, _ := runProgram(t, "policy", "--home", home); !strings.HasPrefix(out, "policies: none;") {
+		t.Errorf("got %q, want no change", out)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := runProgram(t, "policy", "verified-only", "--home", home); code != 0 || !strings.HasPrefix(out, "policies: verified-only;") {
+		t.Errorf("the store is free: got %d %q %q", code, out, errs)
 	}
 }

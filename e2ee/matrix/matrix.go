@@ -85,25 +85,32 @@ type Machine struct {
 	env    e2ee.Env
 	user   quinta.UserID
 	device quinta.DeviceID
-	// admit says whether a device that is not rejected gets room keys.
-	admit func(u *userRecord, t quinta.Trust) bool
+	// verifiedOnly gives room keys to verified devices only.
+	verifiedOnly bool
 }
 
 var _ e2ee.Machine[In, Req, Ans] = (*Machine)(nil)
 
 // New returns the machine of a logged-in device.
 func New(env e2ee.Env, user quinta.UserID, device quinta.DeviceID) *Machine {
-	return &Machine{env: env, user: user, device: device, admit: func(u *userRecord, t quinta.Trust) bool {
-		return t >= quinta.TrustSigned || u.Pinned.IsZero()
-	}}
+	return &Machine{env: env, user: user, device: device}
 }
 
 // NewVerifiedOnly returns a machine that gives room keys to verified devices
-// only.
+// only. A device may go from one kind of machine to the other: a session whose
+// key others have is not used again.
 func NewVerifiedOnly(env e2ee.Env, user quinta.UserID, device quinta.DeviceID) *Machine {
 	m := New(env, user, device)
-	m.admit = func(_ *userRecord, t quinta.Trust) bool { return t == quinta.TrustVerified }
+	m.verifiedOnly = true
 	return m
+}
+
+// admit reports whether a device that is not rejected gets room keys.
+func (m *Machine) admit(u *userRecord, t quinta.Trust) bool {
+	if m.verifiedOnly {
+		return t == quinta.TrustVerified
+	}
+	return t >= quinta.TrustSigned || u.Pinned.IsZero()
 }
 
 // meta is the part of the state that is not about others.

@@ -26,6 +26,9 @@ type outboundRecord struct {
 	// Epoch is the state of the lists at which all who are entitled had the
 	// key.
 	Epoch uint64 `json:"epoch,omitempty"`
+	// VerifiedOnly is that of the machine that worked this out: the other kind
+	// has to do it again.
+	VerifiedOnly bool `json:"verified_only,omitempty"`
 	// GiveAfter is when the key may be given again after the server refused
 	// more than once to deliver it.
 	GiveAfter int64 `json:"give_after,omitempty"`
@@ -137,7 +140,7 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	if have && !w.worn(&o, r) && o.Epoch == w.meta.Epoch {
+	if have && !w.worn(&o, r) && o.Epoch == w.meta.Epoch && o.VerifiedOnly == w.m.verifiedOnly {
 		return &o, o.Pending == 0, nil
 	}
 	a, err := w.audience(room)
@@ -166,7 +169,7 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 		return nil, false, err
 	}
 	if o.Epoch = 0; all && !a.partial {
-		o.Epoch = w.meta.Epoch
+		o.Epoch, o.VerifiedOnly = w.meta.Epoch, w.m.verifiedOnly
 	}
 	if err := e2ee.Store(w.tx, "given/"+string(room), &s); err != nil {
 		return nil, false, err

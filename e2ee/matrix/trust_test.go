@@ -145,6 +145,34 @@ func TestAttack02ServerAddsDevice(t *testing.T) {
 	}
 }
 
+// TestChangedPolicy: a device that goes over to a machine for verified devices
+// only uses no session again whose key others have; and one that comes back
+// gives the key to all once more.
+func TestChangedPolicy(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	alice, bob := s.login("@alice:x", "ALICE"), s.login("@bob:x", "BOB")
+	s.hs.create("!r:x", "@alice:x", "@bob:x")
+	turn(alice, bob)
+	alice.says("!r:x", "first")
+	turn(bob)
+	bob.wantReads("@alice: first")
+	alice.m = matrix.NewVerifiedOnly(s.env(), alice.user, alice.device)
+	alice.says("!r:x", "for nobody yet")
+	if got := s.distinct("!r:x"); got != 2 {
+		t.Errorf("got %d sessions, want a new one after the change", got)
+	}
+	if got := s.withheldTo(t, "@bob:x", "BOB"); len(got) != 1 || got[0] != "m.unverified" {
+		t.Errorf("got codes %v, want m.unverified", got)
+	}
+	turn(bob)
+	bob.take()
+	alice.m = matrix.New(s.env(), alice.user, alice.device)
+	alice.says("!r:x", "for all again")
+	turn(bob)
+	bob.wantReads("@alice: for all again")
+}
+
 // TestAttack01GhostUser adds a member: a machine for verified devices only
 // gives them nothing, and the other one rotates when they leave.
 func TestAttack01GhostUser(t *testing.T) {
