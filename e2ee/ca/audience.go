@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // A recipient is one key that a message is sealed for.
@@ -62,7 +63,7 @@ func (w *work) audience(users []quinta.UserID) (*audience, error) {
 		return a, nil
 	}
 	a.recipients = append(a.recipients, recipient{Target{w.m.user, w.m.device}, self.Encrypt, cert.KeyID(self.Encrypt)})
-	slices.SortFunc(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
+	order.By(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
 	slices.Sort(a.withheld)
 	return a, nil
 }

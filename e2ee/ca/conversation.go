@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/form"
 )
 
 // directPrefix begins the ids of conversations of two.
@@ -32,11 +32,8 @@ func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
 // be just the two that it is made of.
 func IsDirect(id quinta.RoomID) bool { return strings.HasPrefix(string(id), directPrefix) }
 
-// convForm is a conversation's id, which the client chooses that makes it.
-var convForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
-
 // CheckConv reports whether the id of a conversation has its form.
-func CheckConv(id quinta.RoomID) bool { return convForm.MatchString(string(id)) }
+func CheckConv(id quinta.RoomID) bool { return form.Is(string(id), form.ID, 16, 64) }
 
 // maxMembers bounds the members of a conversation.
 const maxMembers = 500

@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // Conversations of the legacy profile. Both users chose it, each by their own
@@ -96,7 +97,7 @@ func (u *userRecord) newestLegacy(now time.Time) []legacyKey {
 			out = append(out, k)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b legacyKey) int { return cmp.Compare(a.NotBefore/1000, b.NotBefore/1000) })
+	order.By(out, func(a, b legacyKey) int { return cmp.Compare(a.NotBefore/1000, b.NotBefore/1000) })
 	return out
 }
 

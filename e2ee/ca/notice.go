@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,6 +11,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/form"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // Devices say three things to each other: that a message could not be read,
@@ -127,7 +128,7 @@ func (w *work) taskAudience(t *taskRecord) (a *audience, over bool, err error) {
 	if a.wait || a.blocked != "" {
 		return nil, false, nil
 	}
-	slices.SortFunc(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
+	order.By(a.recipients, func(x, y recipient) int { return cmp.Compare(x.id, y.id) })
 	return a, len(a.recipients) == 0, nil
 }
 
@@ -356,7 +357,7 @@ func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...cert.Fin
 			return err
 		}
 		for _, id := range keyIDs {
-			if !fingerprintForm.MatchString(string(id)) {
+			if !form.Is(string(id), form.Digits+"abcdef", 64, 64) {
 				return fmt.Errorf("%w: the id of a key is 64 hex digits", cert.ErrMalformed)
 			}
 			a, err := cert.NewApproval(w.m.env.Rand, cert.ApprovalStatement{Username: w.m.user, Device: device, KeyID: id, By: k.ID, Time: w.now.UnixMilli()}, key)
@@ -371,9 +372,6 @@ func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...cert.Fin
 	})
 	return err
 }
-
-// fingerprintForm is the id of a key.
-var fingerprintForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // doneApprove learns what became of an approval.
 func (w *work) doneApprove(_ *reqRecord, ans Ans) error {

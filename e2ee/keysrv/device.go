@@ -5,11 +5,11 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strconv"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/form"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -41,8 +41,10 @@ type Approval struct {
 	Signature []byte `json:"signature"`
 }
 
-// deviceForm is the id of a device.
-var deviceForm = regexp.MustCompile(`^[A-Z2-7]{16}$`)
+// isDeviceID reports whether id is what DeviceID may return.
+func isDeviceID(id quinta.DeviceID) bool {
+	return form.Is(string(id), form.Upper+"234567", 16, 16)
+}
 
 // DeviceID returns the id of the device with a signing key: 16 characters of
 // base32 of its SHA-256. So nobody can put another key under the same id.
@@ -75,7 +77,7 @@ func (d *Device) Check() error {
 		return fmt.Errorf("%w: the id of a device is not that of its key", ErrMismatch)
 	case !d.Signing.Verify(d.bytes(), d.Signature):
 		return fmt.Errorf("%w: the record of a device", ErrTampered)
-	case d.Approval != nil && (!deviceForm.MatchString(string(d.Approval.By)) || d.Approval.Time <= 0 || len(d.Approval.Signature) != key.SignatureSize || d.Approval.By == d.ID):
+	case d.Approval != nil && (!isDeviceID(d.Approval.By) || d.Approval.Time <= 0 || len(d.Approval.Signature) != key.SignatureSize || d.Approval.By == d.ID):
 		return fmt.Errorf("%w: the approval of a device", ErrMalformed)
 	}
 	return nil

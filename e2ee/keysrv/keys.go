@@ -304,7 +304,7 @@ func (w *work) doneWants(_ *reqRecord, ans Ans) error {
 		return nil
 	}
 	for _, want := range ans.Wants[:min(len(ans.Wants), maxWants)] {
-		if CheckObjectID(want.ObjectID) != nil || CheckJID(want.User) != nil || !deviceForm.MatchString(string(want.Device)) {
+		if CheckObjectID(want.ObjectID) != nil || CheckJID(want.User) != nil || !isDeviceID(want.Device) {
 			continue
 		}
 		k, err := w.loadKey(want.ObjectID)

@@ -5,11 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/form"
 )
 
 // The bounds of names.
@@ -38,13 +38,10 @@ func CheckJID(u quinta.UserID) error {
 	return fmt.Errorf("%w: a bare JID is local@domain", ErrMalformed)
 }
 
-// objectForm is the id of a key object.
-var objectForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // CheckObjectID reports whether a text is the id of a key object: 1 to 64
 // letters, digits, "_" and "-".
 func CheckObjectID(id string) error {
-	if !objectForm.MatchString(id) {
+	if !form.Is(id, form.ID, 1, 64) {
 		return fmt.Errorf("%w: the id of a key object", ErrMalformed)
 	}
 	return nil
@@ -64,9 +61,6 @@ const (
 	roomPrefix   = "r_"
 )
 
-// convForm is the id of a conversation.
-var convForm = regexp.MustCompile(`^[dr]_[A-Za-z0-9_-]{32}$`)
-
 // DirectID returns the id of the conversation of two users, the same for both:
 // "d_" and base64url of a hash of the two names. Server and clients compute it,
 // so a key object cannot be moved to another conversation.
@@ -84,7 +78,9 @@ func RoomID(room quinta.RoomID) string {
 
 // CheckConversation reports whether a text is the id of a conversation.
 func CheckConversation(id string) error {
-	if !convForm.MatchString(id) {
+	at := min(len(directPrefix), len(id))
+	prefix, hash := id[:at], id[at:]
+	if prefix != directPrefix && prefix != roomPrefix || !form.Is(hash, form.ID, 32, 32) {
 		return fmt.Errorf("%w: the id of a conversation", ErrMalformed)
 	}
 	return nil

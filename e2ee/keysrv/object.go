@@ -148,7 +148,7 @@ func (o *Object) CheckForm() error {
 		return fmt.Errorf("%w: the times of a key object", ErrMalformed)
 	case o.Mode == ModeEscrow && (len(o.Key) != key.Size || o.Wrapped != nil || o.Check != nil || o.Signature != nil):
 		return fmt.Errorf("%w: an escrow object has a key of 32 bytes and nothing else", ErrMalformed)
-	case o.Mode == ModeSealed && (o.Key != nil || len(o.Check) != checkSize || len(o.Signature) != key.SignatureSize || !deviceForm.MatchString(string(o.Device))):
+	case o.Mode == ModeSealed && (o.Key != nil || len(o.Check) != checkSize || len(o.Signature) != key.SignatureSize || !isDeviceID(o.Device)):
 		return fmt.Errorf("%w: a sealed object has a signed statement and no key", ErrMalformed)
 	case o.Mode == ModeSealed && o.Suite != SuiteGCM:
 		return fmt.Errorf("%w: a sealed object is A256GCM", ErrUnsupported)

@@ -30,7 +30,7 @@ func (w *Wrapped) check() error {
 	switch {
 	case w.Suite != WrapX25519:
 		return fmt.Errorf("%w: the wrapping suite %.30q", ErrUnsupported, w.Suite)
-	case len(w.Sealed) != wrappedSize || !deviceForm.MatchString(string(w.Device)):
+	case len(w.Sealed) != wrappedSize || !isDeviceID(w.Device):
 		return fmt.Errorf("%w: a wrapped key", ErrMalformed)
 	}
 	return CheckJID(w.User)

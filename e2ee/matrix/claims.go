@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -55,7 +56,7 @@ func (r *inboundRecord) all() []claim { return append([]claim{r.claim}, r.Rivals
 // set puts the claims in the order in which they count: those under which
 // messages opened, then those that their owner has proven, then the older.
 func (r *inboundRecord) set(claims []claim) {
-	slices.SortStableFunc(claims, func(a, b claim) int {
+	order.By(claims, func(a, b claim) int {
 		switch {
 		case (a.Opened != 0) != (b.Opened != 0):
 			return cmp.Compare(b.Opened, a.Opened)

@@ -3,11 +3,11 @@ package matrix
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // An In is what one /sync brought. [ParseSync] makes it.
@@ -137,7 +137,7 @@ func ParseSync(since string, body []byte) (In, error) {
 	for id, r := range s.Rooms.Invite {
 		add(id, r, "invite")
 	}
-	slices.SortFunc(in.Rooms, func(a, b InRoom) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	order.By(in.Rooms, func(a, b InRoom) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return in, nil
 }
 

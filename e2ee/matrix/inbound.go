@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -344,7 +344,7 @@ func (w *work) retry(room quinta.RoomID, session string) error {
 		}
 		events = append(events, e.Value)
 	}
-	slices.SortStableFunc(events, func(a, b roomEvent) int { return cmp.Compare(a.Time, b.Time) })
+	order.By(events, func(a, b roomEvent) int { return cmp.Compare(a.Time, b.Time) })
 	for _, e := range events {
 		msg, f, err := w.decrypt(room, e)
 		if err != nil {

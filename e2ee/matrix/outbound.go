@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -120,8 +121,8 @@ func (w *work) audience(room quinta.RoomID) (audience, error) {
 			}
 		}
 	}
-	slices.SortFunc(a.give, compareTargets)
-	slices.SortFunc(a.deny, func(x, y denied) int { return compareTargets(x.target, y.target) })
+	order.By(a.give, compareTargets)
+	order.By(a.deny, func(x, y denied) int { return compareTargets(x.target, y.target) })
 	return a, nil
 }
 

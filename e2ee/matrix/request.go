@@ -11,6 +11,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -164,7 +165,7 @@ type deviceMessage struct {
 // and there is at least one.
 func encodeMessages(ms []deviceMessage) []byte {
 	ms = slices.Clone(ms)
-	slices.SortStableFunc(ms, func(a, b deviceMessage) int { return compareTargets(a.to, b.to) })
+	order.By(ms, func(a, b deviceMessage) int { return compareTargets(a.to, b.to) })
 	size := 32
 	for _, m := range ms {
 		size += len(m.content) + len(m.to.User) + len(m.to.Device) + 8

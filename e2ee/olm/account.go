@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/internal/redact"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -188,7 +189,7 @@ func (a *Account) Unpublished() []PublicKey {
 	if f := st.fallback; f != nil && !f.published {
 		out = append(out, PublicKey{ID: f.id, Key: f.public, Fallback: true})
 	}
-	slices.SortFunc(out, func(a, b PublicKey) int { return cmp.Compare(a.ID, b.ID) })
+	order.By(out, func(a, b PublicKey) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // roomsAtOnce is how many rooms one look at the waiting queue is for.
@@ -249,7 +250,7 @@ func (w *work) former(r *room) ([]formerKey, error) {
 			out = append(out, formerKey{k, have.At})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b formerKey) int { return int(min(max(b.at-a.at, -1), 1)) })
+	order.By(out, func(a, b formerKey) int { return int(min(max(b.at-a.at, -1), 1)) })
 	return out[:min(len(out), maxOffered)], nil
 }
 

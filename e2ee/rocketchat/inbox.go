@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/form"
 )
 
 // A seenRecord is what is remembered of a message: which ciphertext it had, from
@@ -302,8 +302,27 @@ func (w *work) open(r *room, m *Message) ([]byte, Form, error) {
 	return nil, 0, err
 }
 
-// quotation is how clients write a quotation: a link without a text, in front.
-var quotation = regexp.MustCompile(`^\[ \]\([^()\s]*[?&]msg=([A-Za-z0-9]{1,64})[^()\s]*\)\s*`)
+// quotation takes the quotation off a text. Clients write it in front, as a
+// link without a text whose query names the quoted message in msg.
+func quotation(text string) (id, rest string, ok bool) {
+	const spaces = "\t\n\f\r "
+	after, ok := strings.CutPrefix(text, "[ ](")
+	end := strings.IndexAny(after, "()"+spaces)
+	if !ok || end < 0 || after[end] != ')' {
+		return "", "", false
+	}
+	for link := after[:end]; ; {
+		at := max(strings.LastIndex(link, "?msg="), strings.LastIndex(link, "&msg="))
+		if at < 0 {
+			return "", "", false
+		}
+		id = after[at+len("?msg=") : end]
+		if n := len(id) - len(strings.TrimLeft(id, form.Upper+form.Lower+form.Digits)); n > 0 {
+			return id[:min(n, 64)], strings.TrimLeft(after[end+1:], spaces), true
+		}
+		link = link[:at]
+	}
+}
 
 // tell hands out an opened message.
 func (w *work) tell(r *room, m *Message, msg quinta.Message, b Body, form Form) error {
@@ -315,9 +334,9 @@ func (w *work) tell(r *room, m *Message, msg quinta.Message, b Body, form Form) 
 	if b.Notice {
 		msg.Kind = quinta.MessageNotice
 	}
-	if q := quotation.FindStringSubmatch(b.Text); q != nil && msg.Relation.Kind == "" {
-		msg.Relation = quinta.Relation{Kind: quinta.RelationReply, To: quinta.MessageID(q[1])}
-		msg.Text = b.Text[len(q[0]):]
+	if id, rest, ok := quotation(b.Text); ok && msg.Relation.Kind == "" {
+		msg.Relation = quinta.Relation{Kind: quinta.RelationReply, To: quinta.MessageID(id)}
+		msg.Text = rest
 	}
 	if form == V1 {
 		msg.Weakness = quinta.WeakUnauthenticated

@@ -22,6 +22,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // MaxDepth is how many objects and arrays may be nested in each other.
@@ -295,7 +297,7 @@ func (s *scanner) order(start, body, first int) {
 	less := func(a, b member) int { return bytes.Compare(a.name, b.name) }
 	sorted := slices.IsSortedFunc(ms, less)
 	if !sorted {
-		slices.SortFunc(ms, less)
+		order.By(ms, less)
 	}
 	for i := 1; i < len(ms); i++ {
 		if bytes.Equal(ms[i-1].name, ms[i].name) {

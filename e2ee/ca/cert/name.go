@@ -5,7 +5,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/form"
 )
 
 // A Use is what a certificate may be used for.
@@ -32,25 +32,32 @@ type Identity struct {
 	Use    Use
 }
 
-// The forms of names. They are ASCII and lower case, so that no two names
-// look alike.
-var (
-	userForm   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?@[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
-	deviceForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-)
-
 // Check reports whether the names have their form.
 func (id Identity) Check() error {
-	if !userForm.MatchString(string(id.User)) || strings.Contains(string(id.User), "..") {
+	if !isUser(string(id.User)) {
 		return fmt.Errorf("%w: a user is name@domain in lower case", ErrMalformed)
 	}
-	if !deviceForm.MatchString(string(id.Device)) {
+	if !form.Is(string(id.Device), form.ID, 1, 64) {
 		return fmt.Errorf("%w: a device is 1 to 64 letters, digits, _ and -", ErrMalformed)
 	}
 	if id.Use != UseSign && id.Use != UseEncrypt {
 		return fmt.Errorf("%w: a certificate is to sign or to encrypt", ErrMalformed)
 	}
 	return nil
+}
+
+// isUser reports whether s is a user: name@domain in ASCII and lower case, so
+// that no two names look alike.
+func isUser(s string) bool {
+	name, domain, ok := strings.Cut(s, "@")
+	return ok && isLabel(name, "._+-", 64) && isLabel(domain, ".-", 253) && !strings.Contains(s, "..")
+}
+
+// isLabel reports whether s has 1 to most letters and digits, and between them
+// the characters of inside.
+func isLabel(s, inside string, most int) bool {
+	const outside = form.Lower + form.Digits
+	return form.Is(s, outside+inside, 1, most) && form.Is(s[:1]+s[len(s)-1:], outside, 2, 2)
 }
 
 // Object identifiers of the names (RFC 5280, RFC 6120 section 13.7.1.4).

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/attachment"
+	"github.com/quinta-chat/quinta/internal/form"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 )
@@ -21,8 +21,6 @@ import (
 // fileURN begins the name of a file inside of a message; the rest is the id
 // that the server gave.
 const fileURN = "urn:quinta:ca:file:"
-
-var fileForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // upload seals a file and puts it on the server. It streams: a file whose size
 // is not known goes through a temporary file that holds what the server will
@@ -100,7 +98,7 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64) (*wire.FileI
 		return nil, dial.Broken(ctx, op, err)
 	}
 	var info wire.FileInfo
-	if err := json.Unmarshal(b, &info); err != nil || !fileForm.MatchString(info.File) {
+	if err := json.Unmarshal(b, &info); err != nil || !form.Is(info.File, form.ID, 1, 64) {
 		return nil, quinta.E(quinta.KindMalformed, op, "the server's answer names no file")
 	}
 	return &info, nil
@@ -121,7 +119,7 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 	}
 	defer desc.Wipe()
 	id, ok := strings.CutPrefix(desc.URL, fileURN)
-	if !ok || !fileForm.MatchString(id) {
+	if !ok || !form.Is(id, form.ID, 1, 64) {
 		return quinta.E(quinta.KindMalformed, op, "the message does not say where the file is")
 	}
 	ctx, watch := dial.NewWatch(ctx)

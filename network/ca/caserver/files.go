@@ -3,10 +3,10 @@ package caserver
 import (
 	"errors"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/form"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/blob"
@@ -45,13 +45,11 @@ func (c *call) postFile() (any, error) {
 	return wire.FileInfo{File: id, Size: b.Size, SHA256: b.Sum}, nil
 }
 
-var fileForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 // getFile serves sealed bytes to whoever knows their id, which only the sealed
 // message says.
 func (c *call) getFile() (any, error) {
 	id := c.r.PathValue("file")
-	if !fileForm.MatchString(id) {
+	if !form.Is(id, form.ID, 1, 64) {
 		return nil, notFound("there is no such file")
 	}
 	var b blob.Blob

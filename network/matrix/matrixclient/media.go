@@ -8,12 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee/attachment"
+	"github.com/quinta-chat/quinta/internal/form"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
@@ -122,21 +122,36 @@ func (l *link) upload(ctx context.Context, r io.Reader, size int64, mediaType st
 	return v.URI, nil
 }
 
-// The grammar of the two parts of an mxc address ("Matrix Content (mxc://)
-// URIs", security considerations).
-var (
-	serverName = regexp.MustCompile(`^[A-Za-z0-9.\-]{1,230}(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?$`)
-	mediaID    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-)
-
-// splitMXC returns the server name and the media id of an mxc address.
+// splitMXC returns the server name and the media id of an mxc address, whose
+// grammar is that of "Matrix Content (mxc://) URIs", security considerations.
 func splitMXC(uri string) (server, id string, err error) {
 	rest, ok := strings.CutPrefix(uri, "mxc://")
 	server, id, found := strings.Cut(rest, "/")
-	if !ok || !found || !serverName.MatchString(server) || !mediaID.MatchString(id) {
+	if !ok || !found || !isServerName(server) || !form.Is(id, form.ID, 1, 255) {
 		return "", "", quinta.E(quinta.KindMalformed, "reading the address of a file", "it is not a valid mxc address")
 	}
 	return server, id, nil
+}
+
+// isServerName reports whether s is a host or an IPv6 address in brackets, with
+// or without a port.
+func isServerName(s string) bool {
+	host, rest, bracketed := strings.Cut(s, "]")
+	chars, least, most := form.Digits+"ABCDEFabcdef:.", 2, 45
+	if bracketed {
+		var opened bool
+		if host, opened = strings.CutPrefix(host, "["); !opened {
+			return false
+		}
+	} else {
+		host, rest = s, ""
+		if i := strings.IndexByte(s, ':'); i >= 0 {
+			host, rest = s[:i], s[i:]
+		}
+		chars, least, most = form.Upper+form.Lower+form.Digits+".-", 1, 230
+	}
+	port, found := strings.CutPrefix(rest, ":")
+	return form.Is(host, chars, least, most) && (rest == "" || found && form.Is(port, form.Digits, 1, 5))
 }
 
 var _ client.Fetcher = (*Session)(nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/matrix"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/internal/printable"
 	"github.com/quinta-chat/quinta/network/internal/seat"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
@@ -229,6 +230,6 @@ func (s *Session) Members(ctx context.Context, room quinta.RoomID) ([]client.Mem
 		m := client.Member{User: quinta.UserID(*e.StateKey), Name: printable.Line(name), Membership: printable.Line(membership)}
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b client.Member) int { return strings.Compare(string(a.User), string(b.User)) })
+	order.By(out, func(a, b client.Member) int { return strings.Compare(string(a.User), string(b.User)) })
 	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/rocketchat/wire"
 )
@@ -250,7 +251,7 @@ func (l *link) sync(ctx context.Context, in *rocketchat.In, id quinta.RoomID, si
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(a.Result.Updated, func(x, y rocketchat.Message) int { return int(min(max(x.TS-y.TS, -1), 1)) })
+	order.By(a.Result.Updated, func(x, y rocketchat.Message) int { return int(min(max(x.TS-y.TS, -1), 1)) })
 	in.Messages = append(in.Messages, a.Result.Updated...)
 	for _, d := range a.Result.Deleted {
 		in.Deleted = append(in.Deleted, rocketchat.Deleted{Room: id, ID: d.ID})
