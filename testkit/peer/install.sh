@@ -10,6 +10,7 @@ system='
 postgresql:/usr/lib/postgresql/*/bin/initdb
 gcc:/usr/bin/gcc
 openssl:/usr/bin/openssl
+python3:/usr/bin/python3
 curl:/usr/bin/curl
 procps:/usr/bin/ps
 npm:/usr/bin/npm
