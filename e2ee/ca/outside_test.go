@@ -121,7 +121,9 @@ func TestConversationOwnsItsSession(t *testing.T) {
 			b.settle()
 			c.settle()
 			other := c.roomWith(bob)
+			c.says(other, "hello")
 			b.settle()
+			b.reads("hello")
 			a.says(conv, "offer")
 			if who != "a third person before" {
 				b.settle()
@@ -136,15 +138,27 @@ func TestConversationOwnsItsSession(t *testing.T) {
 				p.forge(b, ca.Item{Conv: room, ID: "squat", From: d.user, Device: d.id, Body: d.seal(b, seal.Content{Conv: room, ID: "squat", Body: body})})
 			}
 			switch who {
-			case "the peer again":
-				steal(a, conv)
 			case "the peer in another conversation":
 				steal(a, other)
+				b.settle()
+				b.told(quinta.ReasonSenderMismatch)
+				b.take()
+			case "the peer again":
+				steal(a, conv)
+				b.settle()
+				b.reads("squat")
+			case "a third person before":
+				steal(c, other)
+				b.settle()
+				b.take()
+				if sessionID(t, b.store, other) != kid {
+					t.Fatal("the offer of the third person was not taken")
+				}
 			default:
 				steal(c, other)
+				b.settle()
+				b.reads("squat")
 			}
-			b.settle()
-			b.take()
 			a.says(conv, "one")
 			if got := p.last(conv); got.Form != ca.FormSession {
 				t.Fatalf("got the form %s, want a packet", got.Form)
