@@ -14,8 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/key"
 )
 
-// The numbers of the attacks are the rows of the table in section 7 of the
-// protocol page.
+// The numbers of the attacks are the rows of the table in doc/network/xmpp.md.
 
 // TestAttack05ProofOfAnotherRequest: a proof serves the one request, token, key
 // and minute that it was made for.
