@@ -81,13 +81,13 @@ func Input(t testing.TB, f *File, name string) []byte {
 	return raw
 }
 
-// CheckRun finds the name of each kind in a test "vectors_test.go" of one of the
+// CheckRun finds the name of each kind in a test "*vectors_test.go" of one of the
 // packages that match, below the module's folder.
 func (s *Suite) CheckRun(t *testing.T, module string, packages ...string) {
 	t.Helper()
 	var tests strings.Builder
 	for _, pattern := range packages {
-		paths, err := filepath.Glob(filepath.Join(module, pattern, "vectors_test.go"))
+		paths, err := filepath.Glob(filepath.Join(module, pattern, "*vectors_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
