@@ -36,6 +36,23 @@ func TestExecutions(t *testing.T) {
 	}
 }
 
+// TestOnlyLate: a target that failed because its time ran out has found nothing.
+func TestOnlyLate(t *testing.T) {
+	t.Parallel()
+	const head = "fuzz: elapsed: 6s, execs: 12938 (0/sec), new interesting: 66 (total: 69)\n--- FAIL: FuzzReceive (6.07s)\n"
+	for out, want := range map[string]bool{
+		head + "    context deadline exceeded\nFAIL\n":                                  true,
+		head + "    context deadline exceeded\n    a_test.go:3: found\nFAIL\n":          false,
+		head + "    --- FAIL: FuzzReceive (0.00s)\n        a_test.go:3: found\nFAIL\n":  false,
+		"Failing input written to x\n" + head + "    context deadline exceeded\nFAIL\n": false,
+		"fuzz: elapsed: 3s, execs: 12 (4/sec), new interesting: 0 (total: 3)\nPASS\n":   false,
+	} {
+		if got := onlyLate(out); got != want {
+			t.Errorf("got %v of %q", got, out)
+		}
+	}
+}
+
 // TestStallsAndFindings runs three targets of a module made for this test: one
 // that works, one that stalls and one that finds something.
 func TestStallsAndFindings(t *testing.T) {
