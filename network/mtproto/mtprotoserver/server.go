@@ -122,8 +122,8 @@ func checkListen(v string) error {
 // listened on.
 func checkAddr(a string, listen bool) error {
 	_, port, err := net.SplitHostPort(a)
-	n, perr := strconv.Atoi(port)
-	if err != nil || perr != nil || n < 0 || n > 65535 || n == 0 && !listen {
+	n, perr := strconv.ParseUint(port, 10, 16) // without a sign
+	if err != nil || perr != nil || n == 0 && !listen {
 		return fmt.Errorf("%.60q is not HOST:PORT", a)
 	}
 	return nil

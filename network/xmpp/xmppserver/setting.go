@@ -60,8 +60,8 @@ func parseComponent(v string) (componentAddr, error) {
 	}
 	name, addr, ok := strings.Cut(v, "@")
 	host, port, err := net.SplitHostPort(addr)
-	n, perr := strconv.Atoi(port)
-	if !ok || name == "" || err != nil || host == "" || perr != nil || n < 1 || n > 65535 || server.CheckName(name) != nil || strings.Contains(name, ":") {
+	n, perr := strconv.ParseUint(port, 10, 16) // without a sign
+	if !ok || name == "" || err != nil || host == "" || perr != nil || n == 0 || server.CheckName(name) != nil || strings.Contains(name, ":") {
 		return componentAddr{}, errComponent
 	}
 	return componentAddr{name: strings.ToLower(name), addr: addr}, nil

@@ -146,7 +146,6 @@ func (m *maker) contents() {
 	add("twice", "a member twice", "malformed", "which of the two counts is not known", []byte(`{"kid":"x",`+good[1:]))
 	add("algorithm", "an algorithm that is not known", "unsupported", "what is not known is not guessed at", m.change(good, "algorithm", "rc.v3"))
 	add("downgrade", "the name of the old algorithm", "unsupported", "the key decides on the cipher", m.change(good, "algorithm", rocketchat.AlgorithmV1))
-	add("large", "more than a content can be", "malformed", "a stranger's message is bounded", []byte(`{"x":"`+strings.Repeat("a", rocketchat.MaxContent)+`"}`))
 }
 
 func (m *maker) keyBlobs(k rocketchat.PrivateKey) {
