@@ -75,9 +75,8 @@ func TestWebsocket(t *testing.T) {
 
 // A posting is the transport of single packets.
 type posting struct {
-	url  string
-	got  chan []byte
-	code chan int
+	url string
+	got chan []byte
 }
 
 func (p *posting) Send(ctx context.Context, b *bin.Buffer) error {
