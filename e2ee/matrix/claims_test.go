@@ -11,13 +11,40 @@ import (
 	memstore "github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/keybackup"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
+	"github.com/quinta-chat/quinta/key"
 )
 
-// imports has a client import the session of m as that of a device.
+// imports has a client import the session of m as that of a device, from a file.
 func (m *sender) imports(c *client, from *forger) {
+	c.s.t.Helper()
+	m.gives(c, m.exported(c, from))
+}
+
+// restores has a client import the session of m as that of a device, from the
+// key backup.
+func (m *sender) restores(c *client, from *forger) {
+	c.s.t.Helper()
+	k, err := key.GenerateAgreement[key.Backup](c.s.env().Rand)
+	if err != nil {
+		c.s.t.Fatal(err)
+	}
+	d := m.exported(c, from)
+	e, err := keybackup.Seal(c.s.env().Rand, k.Public(), d, true)
+	if err != nil {
+		c.s.t.Fatal(err)
+	}
+	if d, err = keybackup.Open(k, m.room, d.SessionID, e.SessionData); err != nil {
+		c.s.t.Fatal(err)
+	}
+	m.gives(c, d)
+}
+
+// exported is the session of m, said to be of a device.
+func (m *sender) exported(c *client, from *forger) sessiondata.Session {
 	c.s.t.Helper()
 	in, err := megolm.NewInbound(m.out.SessionKey())
 	if err != nil {
@@ -27,10 +54,15 @@ func (m *sender) imports(c *client, from *forger) {
 	if err != nil {
 		c.s.t.Fatal(err)
 	}
-	d := sessiondata.Session{
+	return sessiondata.Session{
 		RoomID: string(m.room), SessionID: string(m.out.ID()), SessionKey: base64text.EncodeSecret(raw),
 		SenderKey: from.acc.Identity().String(), SenderClaimedKeys: map[string]string{"ed25519": from.acc.Signing().String()},
 	}
+}
+
+// gives has a client import a session.
+func (m *sender) gives(c *client, d sessiondata.Session) {
+	c.s.t.Helper()
 	c.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		_, events, err := c.m.Import(tx, []sessiondata.Session{d})
 		return events, err
@@ -116,11 +148,14 @@ func TestAttack09Claims(t *testing.T) {
 	})
 }
 
-// TestAttack09OwnerOfImports holds what a file says of a session's owner
-// against the devices that are known, of all users.
+// TestAttack09OwnerOfImports holds what a file or the key backup says of a
+// session's owner against the devices that are known, of all users.
 func TestAttack09OwnerOfImports(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ device, sender, want string }{
+	for i, c := range []struct{ device, sender, want string }{
+		{"eve", "@eve:x", "@eve: hi (key-source)"},
+		{"eve", "@mallory:x", "! sender-mismatch: session of another user"},
+		{"nobody", "@eve:x", "@eve: hi (unknown-device)"},
 		{"eve", "@eve:x", "@eve: hi (key-source)"},
 		{"eve", "@mallory:x", "! sender-mismatch: session of another user"},
 		{"nobody", "@eve:x", "@eve: hi (unknown-device)"},
@@ -131,7 +166,11 @@ func TestAttack09OwnerOfImports(t *testing.T) {
 		turn(bob)
 		nobody := s.forge("@nobody:elsewhere", "NOBODY") // shares no room
 		m := mallory.session("!r:x")
-		m.imports(bob, map[string]*forger{"eve": eve, "nobody": nobody}[c.device])
+		give := m.imports
+		if i >= 3 {
+			give = m.restores
+		}
+		give(bob, map[string]*forger{"eve": eve, "nobody": nobody}[c.device])
 		bob.take()
 		s.hs.event("!r:x", quinta.UserID(c.sender), "m.room.encrypted", nil, m.event("!r:x", "hi"))
 		turn(bob)
