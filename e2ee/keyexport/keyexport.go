@@ -39,6 +39,10 @@ const (
 const (
 	// MinRounds is the least number of PBKDF2 rounds that Seal takes.
 	MinRounds = 100_000
+	// MinOpenRounds is the least number of rounds in a file that Open takes: with
+	// fewer, the file is as good as open, and whoever wrote it is to be asked for
+	// another one.
+	MinOpenRounds = 1000
 	// DefaultRounds is what Element uses.
 	DefaultRounds = 500_000
 	// MaxRounds bounds the work that a file can ask of Open, which takes some
@@ -59,7 +63,8 @@ var (
 	// ErrPassphrase: the passphrase is wrong or the file was damaged or
 	// changed; nobody can tell which.
 	ErrPassphrase = errors.New("keyexport: wrong passphrase or damaged file")
-	// ErrWeak: Seal was given no passphrase or too few rounds.
+	// ErrWeak: Seal was given no passphrase or too few rounds, or a file has fewer
+	// than MinOpenRounds.
 	ErrWeak = errors.New("keyexport: no passphrase or too few rounds")
 )
 
@@ -115,6 +120,9 @@ func Open(file []byte, passphrase string) (sessions []Session, skipped int, err 
 	}
 	if rounds > MaxRounds {
 		return nil, 0, ErrTooLarge
+	}
+	if rounds < MinOpenRounds {
+		return nil, 0, fmt.Errorf("%w: %d rounds", ErrWeak, rounds)
 	}
 	aesKey, macKey, err := deriveKeys(passphrase, raw)
 	if err != nil {

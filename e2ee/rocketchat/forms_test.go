@@ -107,7 +107,7 @@ func TestAttack07BlobRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for rounds, want := range map[string]error{"1": ErrWeak, "999": ErrWeak, "10000001": ErrWeak, "1000000000": ErrWeak, "1099511627776": ErrWeak, "-1": ErrWeak, "0": ErrWeak,
+	for rounds, want := range map[string]error{"1": ErrWeak, "999": ErrWeak, "99999": ErrWeak, "2000001": ErrWeak, "1000000000": ErrWeak, "1099511627776": ErrWeak, "-1": ErrWeak, "0": ErrWeak,
 		`"100000"`: ErrMalformed, "null": ErrWeak, "[]": ErrMalformed} {
 		bad := strings.Replace(good, `"iterations":100000`, `"iterations":`+rounds, 1)
 		start := time.Now()

@@ -27,14 +27,15 @@ const (
 )
 
 // The bounds and parameters of a key blob. A blob that asks for more rounds than
-// maxIterations would keep the device busy for as long as the server likes.
+// maxIterations would keep the device busy for as long as the server likes, and
+// of form v2 no program writes one with fewer than iterationsV2: the password of
+// such a blob would be cheap to guess.
 const (
 	maxBlob       = 16 << 10
 	minBlobText   = 1 << 10 // of the ciphertext of a private key of 2048 bits
 	iterationsV1  = 1000
 	iterationsV2  = 100_000
-	minIterations = 1000
-	maxIterations = 10_000_000
+	maxIterations = 2_000_000
 	maxSalt       = 256
 	masterKeySize = 32
 	gcmIV         = 12
@@ -138,7 +139,7 @@ func parseBlob(text, user string) (*blob, error) {
 	if err := json.Unmarshal(m["iterations"], &b.iterations); err != nil {
 		return bad("without a count of rounds")
 	}
-	if b.iterations < minIterations || b.iterations > maxIterations {
+	if b.iterations < iterationsV2 || b.iterations > maxIterations {
 		return nil, fmt.Errorf("%w: a key blob of %d rounds", ErrWeak, b.iterations)
 	}
 	return b, nil

@@ -19,7 +19,7 @@ const (
 	DefaultIterations = 500_000
 	// MinIterations is the least that a stored description may ask for: with
 	// fewer, the server could make the passphrase cheap to guess.
-	MinIterations = 10_000
+	MinIterations = 100_000
 	// MaxIterations bounds the work that a stored description can ask for.
 	MaxIterations = 10_000_000
 	maxSalt       = 1 << 10
@@ -51,8 +51,10 @@ func (p Passphrase) Key(passphrase string) (key.SecretStorageKey, error) {
 	switch {
 	case p.Algorithm != passphraseAlgorithm || (p.Bits != 0 && p.Bits != keyBits):
 		return key.SecretStorageKey{}, ErrUnsupported
-	case p.Iterations < MinIterations || p.Iterations > MaxIterations:
-		return key.SecretStorageKey{}, fmt.Errorf("%w: %d iterations", ErrUnsupported, p.Iterations)
+	case p.Iterations < MinIterations:
+		return key.SecretStorageKey{}, fmt.Errorf("%w: %d rounds", ErrWeak, p.Iterations)
+	case p.Iterations > MaxIterations:
+		return key.SecretStorageKey{}, fmt.Errorf("%w: %d rounds", ErrUnsupported, p.Iterations)
 	case p.Salt == "" || len(p.Salt) > maxSalt:
 		return key.SecretStorageKey{}, fmt.Errorf("%w: salt", ErrMalformed)
 	case passphrase == "":

@@ -9,6 +9,6 @@ const (
 	knownCheckMAC   = "4Wah/CT8y5tcUjtGgRrSQ+GTbl8f5danXQM13h7yjSU="
 	knownSecret     = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="
 	// The key of the passphrase "pässphrase" with the salt "salt of text" and
-	// 10,000 iterations.
-	knownPassphraseKey = "063e531bace2ba6654b1053fb3dbcf0a8f7cac943d26659e5feaf9c2dd8af4d9"
+	// 100,000 iterations.
+	knownPassphraseKey = "c8e5afd144d7835a91eeea3c3f5ad7e083a3bdbd99b5666d1af46ce91e429396"
 )

@@ -55,6 +55,9 @@ var (
 	ErrMalformed = errors.New("secretstorage: malformed")
 	// ErrUnsupported: the key is of an algorithm that this package does not know.
 	ErrUnsupported = errors.New("secretstorage: unsupported algorithm")
+	// ErrWeak: the description asks for so few rounds that a passphrase would be
+	// cheap to guess. A recovery key is not affected.
+	ErrWeak = errors.New("secretstorage: too few rounds for a passphrase")
 	// ErrOpen: the key is not the right one, or the secret was altered.
 	ErrOpen = errors.New("secretstorage: wrong key or altered secret")
 	// ErrMismatch: the secret opened and does not belong to the public key.

@@ -47,7 +47,7 @@ func TestKnownAnswers(t *testing.T) {
 	if err := d.Check(k); err != nil {
 		t.Errorf("Check: %v", err)
 	}
-	p := secretstorage.Passphrase{Algorithm: "m.pbkdf2", Salt: "salt of text", Iterations: 10000}
+	p := secretstorage.Passphrase{Algorithm: "m.pbkdf2", Salt: "salt of text", Iterations: secretstorage.MinIterations}
 	got, err := p.Key("pässphrase")
 	if err != nil || hex.EncodeToString(got.Secret()) != knownPassphraseKey {
 		t.Errorf("passphrase: another key, %v", err)
@@ -248,9 +248,9 @@ func TestPassphraseRefuses(t *testing.T) {
 	}{
 		{"algorithm", func(p *secretstorage.Passphrase) { p.Algorithm = "m.md5" }, "x", secretstorage.ErrUnsupported},
 		{"bits", func(p *secretstorage.Passphrase) { p.Bits = 128 }, "x", secretstorage.ErrUnsupported},
-		{"few iterations", func(p *secretstorage.Passphrase) { p.Iterations = secretstorage.MinIterations - 1 }, "x", secretstorage.ErrUnsupported},
+		{"few iterations", func(p *secretstorage.Passphrase) { p.Iterations = secretstorage.MinIterations - 1 }, "x", secretstorage.ErrWeak},
 		{"many iterations", func(p *secretstorage.Passphrase) { p.Iterations = secretstorage.MaxIterations + 1 }, "x", secretstorage.ErrUnsupported},
-		{"negative iterations", func(p *secretstorage.Passphrase) { p.Iterations = -1 }, "x", secretstorage.ErrUnsupported},
+		{"negative iterations", func(p *secretstorage.Passphrase) { p.Iterations = -1 }, "x", secretstorage.ErrWeak},
 		{"no salt", func(p *secretstorage.Passphrase) { p.Salt = "" }, "x", secretstorage.ErrMalformed},
 		{"long salt", func(p *secretstorage.Passphrase) { p.Salt = strings.Repeat("s", 2000) }, "x", secretstorage.ErrMalformed},
 		{"no passphrase", func(*secretstorage.Passphrase) {}, "", secretstorage.ErrOpen},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -222,7 +223,7 @@ func TestSecretStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pass := secretstorage.Passphrase{Algorithm: "m.pbkdf2", Salt: "salt", Iterations: 10_000}
+	pass := secretstorage.Passphrase{Algorithm: "m.pbkdf2", Salt: "salt", Iterations: 100_000}
 	k, err := pass.Key("a passphrase")
 	if err != nil {
 		t.Fatal(err)
@@ -250,6 +251,19 @@ func TestSecretStorage(t *testing.T) {
 			t.Fatalf("got %d, %v, want one key", n, err)
 		}
 		wantOpen(t, late, room)
+	}
+	// A description that asks for few rounds would let the server guess: the
+	// passphrase is not used, and the recovery key still opens.
+	desc.Passphrase.Iterations = 10_000
+	alice.puts(url, accountData+"m.secret_storage.key.k1", desc)
+	late := newDevice(t, url, room)
+	_, err = late.s.UnlockBackup(t.Context(), client.NewSecret("a passphrase"), nil)
+	wantKind(t, err, quinta.KindInvalid)
+	if !errors.Is(err, secretstorage.ErrWeak) || !strings.Contains(err.Error(), "use the recovery key") {
+		t.Errorf("got %v, want ErrWeak with what to do", err)
+	}
+	if n, err := late.s.UnlockBackup(t.Context(), client.NewSecret(secretstorage.RecoveryKey(k)), nil); err != nil || n != 1 {
+		t.Errorf("got %d, %v, want one key", n, err)
 	}
 }
 

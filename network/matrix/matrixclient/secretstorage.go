@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -60,14 +61,19 @@ func (s *Session) openStorage(ctx context.Context, recovery client.Secret) (stor
 	if k, err := secretstorage.ParseKey(recovery.Reveal()); err == nil {
 		keys = append(keys, k)
 	}
+	var weak error
 	if desc.Passphrase != nil {
-		if k, err := desc.Passphrase.Key(recovery.Reveal()); err == nil {
+		k, err := desc.Passphrase.Key(recovery.Reveal())
+		switch {
+		case err == nil:
 			keys = append(keys, k)
+		case errors.Is(err, secretstorage.ErrWeak) && len(keys) == 0:
+			weak = &quinta.Error{Kind: quinta.KindInvalid, Op: "opening secret storage", Err: fmt.Errorf("%w; use the recovery key", err)}
 		}
 	}
 	i := slices.IndexFunc(keys, func(k key.SecretStorageKey) bool { return desc.MAC != "" && desc.Check(k) == nil })
 	if i < 0 {
-		return storage{}, false, nil
+		return storage{}, false, weak
 	}
 	return storage{s, def.Key, keys[i]}, true, nil
 }
