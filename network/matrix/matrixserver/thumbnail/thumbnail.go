@@ -4,8 +4,9 @@
 // [Pick] chooses one of the few sizes that are made, [Make] makes the image.
 // PNG, JPEG and GIF (its first frame) are read. What an image says of its own
 // size is checked before anything is decoded, and an image whose decoding
-// would take more than [MaxMemory] is refused: a few bytes of PNG can unfold
-// into gigabytes.
+// would take more than [MaxMemory], or that has more than [MaxPixels], is
+// refused: a few bytes of PNG can unfold into gigabytes, and a few of GIF into
+// seconds of work.
 package thumbnail
 
 import (
@@ -25,11 +26,21 @@ import (
 // MaxMemory bounds the bytes that decoding an image may take.
 const MaxMemory = 128 << 20
 
+const (
+	// MaxPixels bounds the pixels of an image. A few bytes can stand for a row of
+	// PNG or GIF, and the time that it takes grows with the pixels alone.
+	MaxPixels = 16 << 20
+	// MaxPixelsJPEG is the bound of a JPEG, whose bytes grow with its pixels, and
+	// of which cameras make large ones.
+	MaxPixelsJPEG = 40 << 20
+)
+
 // What callers treat differently.
 var (
 	// ErrUnsupported: this is not a PNG, JPEG or GIF that can be read.
 	ErrUnsupported = errors.New("thumbnail: no image that can be read")
-	// ErrTooLarge: decoding would take more than MaxMemory.
+	// ErrTooLarge: decoding would take more than MaxMemory, or there are more
+	// pixels than MaxPixels or MaxPixelsJPEG.
 	ErrTooLarge = errors.New("thumbnail: the image is too large")
 )
 
@@ -96,7 +107,7 @@ func thumbnail(in *source, want Size) (Image, error) {
 	if err != nil || h.width <= 0 || h.height <= 0 {
 		return Image{}, ErrUnsupported
 	}
-	if h.memory > MaxMemory {
+	if h.memory > MaxMemory || int64(h.width)*int64(h.height) > f.pixels {
 		return Image{}, ErrTooLarge
 	}
 	turn := turned(h.orientation)
@@ -182,6 +193,7 @@ func scale(src image.Image, want Size, turn bool) *image.RGBA {
 type format struct {
 	mediaType string
 	magic     string
+	pixels    int64 // the most that are decoded
 	head      func(io.Reader) (head, error)
 	decode    func(io.Reader) (image.Image, error)
 }
@@ -196,9 +208,9 @@ type head struct {
 }
 
 var formats = []format{
-	{"image/png", "\x89PNG\r\n\x1a\n", pngHead, png.Decode},
-	{"image/jpeg", "\xff\xd8\xff", jpegHead, jpeg.Decode},
-	{"image/gif", "GIF8", gifHead, gif.Decode},
+	{"image/png", "\x89PNG\r\n\x1a\n", MaxPixels, pngHead, png.Decode},
+	{"image/jpeg", "\xff\xd8\xff", MaxPixelsJPEG, jpegHead, jpeg.Decode},
+	{"image/gif", "GIF8", MaxPixels, gifHead, gif.Decode},
 }
 
 func formatOf(r io.Reader) (format, bool) {

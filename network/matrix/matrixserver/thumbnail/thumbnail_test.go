@@ -13,6 +13,7 @@ import (
 	"image/png"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/quinta-chat/quinta/network/matrix/matrixserver/thumbnail"
 )
@@ -205,6 +206,29 @@ func gifOf(w, h uint16) []byte {
 	return append(binary.LittleEndian.AppendUint16(out, h), 0, 0, 0, 0x3B)
 }
 
+// TestAttackPixels: the largest images that are decoded take a bounded time, and
+// one pixel more is refused before anything is decoded.
+func TestAttackPixels(t *testing.T) {
+	t.Parallel()
+	im := image.NewPaletted(image.Rect(0, 0, 4096, 4096), color.Palette{color.Black, color.White})
+	var b bytes.Buffer
+	if err := gif.Encode(&b, im, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := thumbnail.Make(bytes.NewReader(b.Bytes()), thumbnail.Size{Width: 32, Height: 32}); err != nil {
+		t.Errorf("%d bytes of 16 million pixels: got %v", b.Len(), err)
+	}
+	start := time.Now()
+	for range 100 {
+		if _, err := thumbnail.Make(bytes.NewReader(gifOf(10_000, 10_000)), thumbnail.Size{Width: 32, Height: 32}); !errors.Is(err, thumbnail.ErrTooLarge) {
+			t.Fatalf("got %v, want ErrTooLarge", err)
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("refusing took %v", took)
+	}
+}
+
 // TestDecompressionBomb refuses what unfolds into more memory than it may,
 // before it is decoded.
 func TestDecompressionBomb(t *testing.T) {
@@ -215,6 +239,11 @@ func TestDecompressionBomb(t *testing.T) {
 		"jpeg of 65535 squared":          jpegOf(65535, 65535, 0xC0),
 		"progressive jpeg of 20 million": jpegOf(5000, 4000, 0xC2),
 		"gif of 65535 squared":           gifOf(65535, 65535),
+		// The memory of these is allowed; the time is not.
+		"gif of 100 million": gifOf(10_000, 10_000),
+		"gif of 17 million":  gifOf(4096, 4097),
+		"png of 17 million":  pngOf(4096, 4097, 8, 0),
+		"jpeg of 42 million": jpegOf(6476, 6480, 0xC0),
 	} {
 		if _, err := thumbnail.Make(bytes.NewReader(b), thumbnail.Size{Width: 32, Height: 32}); !errors.Is(err, thumbnail.ErrTooLarge) {
 			t.Errorf("%s: got %v, want %v", name, err, thumbnail.ErrTooLarge)
