@@ -381,3 +381,36 @@ func match(pat, pkg string) (star string, ok bool) {
 func matchAny(pats []string, pkg string) bool {
 	return slices.ContainsFunc(pats, func(p string) bool { _, ok := match(p, pkg); return ok })
 }
+
+// TestForeignJSONIsExact: the machines read what others have signed or sealed
+// with package exactjson alone, for encoding/json takes "Sender" for "sender".
+func TestForeignJSONIsExact(t *testing.T) {
+	loose := map[string]string{
+		"e2ee/record.go":            "the device's own records",
+		"e2ee/keyexport/session.go": "a list that is read one by one; each session has package sessiondata",
+	}
+	seen := 0
+	products(t, parser.SkipObjectResolution, func(dir, file string, f *ast.File) {
+		if dir != "e2ee" && !strings.HasPrefix(dir, "e2ee/") && dir != "internal/sessiondata" {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if x, ok := sel.X.(*ast.Ident); ok && (sel.Sel.Name == "Unmarshal" || sel.Sel.Name == "NewDecoder" || sel.Sel.Name == "Strict") {
+				switch {
+				case x.Name == "exactjson":
+					seen++
+				case x.Name == "json" && loose[path.Join(dir, path.Base(file))] == "":
+					t.Errorf("%s: json.%s reads names in any case: use package internal/exactjson", file, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	})
+	if seen < 60 {
+		t.Errorf("got %d uses of exactjson, want all machines to use it", seen)
+	}
+}

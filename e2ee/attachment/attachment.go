@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 const (
@@ -88,7 +89,7 @@ func Parse(raw []byte) (*File, error) {
 		return nil, fmt.Errorf("%w: too long", ErrFormat)
 	}
 	var e encryptedFile
-	if err := json.Unmarshal(raw, &e); err != nil {
+	if err := exactjson.Unmarshal(raw, &e); err != nil {
 		return nil, fmt.Errorf("%w: not JSON of the right shape", ErrFormat)
 	}
 	f := &File{URL: e.URL}

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A body is the content of a message: what people said, or what devices say to
@@ -85,7 +86,7 @@ func render(m *quinta.Message) (*body, error) {
 // parseBody reads what was signed. What it does not know it leaves out.
 func parseBody(raw []byte) (*body, error) {
 	b := &body{}
-	if json.Unmarshal(raw, b) != nil || b.Kind == "" || len(b.Mentions) > maxMentions || len(b.Unread) > maxUnread || len(b.Type) > maxType {
+	if exactjson.Unmarshal(raw, b) != nil || b.Kind == "" || len(b.Mentions) > maxMentions || len(b.Unread) > maxUnread || len(b.Type) > maxType {
 		return nil, fmt.Errorf("%w: the body of a message", cert.ErrMalformed)
 	}
 	return b, nil

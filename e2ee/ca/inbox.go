@@ -2,7 +2,6 @@ package ca
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // What an item may wait for. Those that end with a colon are followed by what
@@ -268,7 +268,7 @@ func (w *work) boundWaiting() error {
 		return err
 	}
 	var r waitRecord
-	if err := json.Unmarshal(entries[0].Value, &r); err != nil {
+	if err := exactjson.Unmarshal(entries[0].Value, &r); err != nil {
 		return e2ee.Damaged("wait/")
 	}
 	return w.unwait(&r, entries[0].Key)
@@ -532,7 +532,7 @@ func (w *work) receiveKeyChange(it *Item) error {
 		Username quinta.UserID `json:"username"`
 		Change   string        `json:"change"`
 	}
-	if len(it.Body) > maxChange || json.Unmarshal(it.Body, &k) != nil {
+	if len(it.Body) > maxChange || exactjson.Unmarshal(it.Body, &k) != nil {
 		return nil // the server's own word, and none that can be read
 	}
 	if k.Change != "enrolled" {

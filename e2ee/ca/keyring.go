@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
@@ -113,7 +113,7 @@ func (r *keyring) sum() string {
 // parseRing reads a keyring.
 func parseRing(raw []byte) (*keyring, error) {
 	r := &keyring{}
-	if json.Unmarshal(raw, r) != nil {
+	if exactjson.Unmarshal(raw, r) != nil {
 		return nil, fmt.Errorf("%w: a keyring", cert.ErrMalformed)
 	}
 	return r, r.check()

@@ -3,7 +3,6 @@ package ca
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // Errors of the machine.
@@ -203,7 +203,7 @@ func (w *work) load() error {
 		w.meta = meta{User: w.m.user, Device: w.m.device, Created: w.now.UnixMilli()}
 		return nil
 	}
-	if err := json.Unmarshal(w.metaStored, &w.meta); err != nil {
+	if err := exactjson.Unmarshal(w.metaStored, &w.meta); err != nil {
 		return e2ee.Damaged("meta")
 	}
 	if w.meta.User != w.m.user || w.meta.Device != w.m.device {

@@ -22,7 +22,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +30,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/cbc"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/recoverykey"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 	"github.com/quinta-chat/quinta/key"
@@ -227,7 +227,7 @@ func ParseAuthData(raw []byte) (AuthData, error) {
 	var w struct {
 		PublicKey string `json:"public_key"`
 	}
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err := exactjson.Unmarshal(raw, &w); err != nil {
 		return AuthData{}, fmt.Errorf("%w: auth_data", ErrMalformed)
 	}
 	p, err := key.ParseAgreementPublic[key.Backup](w.PublicKey)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 )
 
@@ -41,7 +42,7 @@ func decodeSessions(plain []byte) ([]Session, int, error) {
 		var object struct {
 			Sessions json.RawMessage `json:"sessions"`
 		}
-		if dec.Decode(&object) != nil || object.Sessions == nil {
+		if exactjson.Unmarshal(plain, &object) != nil || object.Sessions == nil {
 			return nil, 0, fmt.Errorf("%w: no list of sessions", ErrFormat)
 		}
 		defer clear(object.Sessions)

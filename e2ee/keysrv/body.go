@@ -6,6 +6,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A body is the content of an envelope: what somebody said.
@@ -70,7 +71,7 @@ func render(m *quinta.Message) (*body, error) {
 // parseBody reads what was sealed. What it does not know it leaves out.
 func parseBody(raw []byte) (*body, error) {
 	b := &body{}
-	if json.Unmarshal(raw, b) != nil || len(b.Mentions) > maxMentions || len(b.Type) > maxType {
+	if exactjson.Unmarshal(raw, b) != nil || len(b.Mentions) > maxMentions || len(b.Type) > maxType {
 		return nil, fmt.Errorf("%w: the body of a message", ErrMalformed)
 	}
 	return b, nil

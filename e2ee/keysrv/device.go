@@ -3,12 +3,12 @@ package keysrv
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/json"
 	"fmt"
 	"strconv"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/form"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -124,7 +124,7 @@ func ParseDevice(raw []byte) (*Device, error) {
 // decode reads a JSON object of at most limit bytes without a repeated member
 // or a number that is not whole.
 func decode(raw []byte, limit int, v any) error {
-	if len(raw) > limit || len(raw) == 0 || raw[0] != '{' || canonicaljson.Valid(raw) != nil || json.Unmarshal(raw, v) != nil {
+	if len(raw) > limit || len(raw) == 0 || raw[0] != '{' || canonicaljson.Valid(raw) != nil || exactjson.Unmarshal(raw, v) != nil {
 		return fmt.Errorf("%w: the JSON of an object, device or proof", ErrMalformed)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A Packet is what a stanza carries: the element "encrypted" of the namespace
@@ -90,7 +91,7 @@ func Open(c *Cipher, b Binding, payload []byte) (*Envelope, error) {
 		return nil, err
 	}
 	e := &Envelope{}
-	if canonicaljson.Valid(raw) != nil || json.Unmarshal(raw, e) != nil || len(e.Content) == 0 || e.Content[0] != '{' {
+	if canonicaljson.Valid(raw) != nil || exactjson.Unmarshal(raw, e) != nil || len(e.Content) == 0 || e.Content[0] != '{' {
 		if c.suite == SuiteCBC { // most changes of an unauthenticated text end here
 			return nil, ErrTampered
 		}

@@ -595,3 +595,34 @@ func TestAttack19MemoryBombs(t *testing.T) {
 	turn(bob)
 	bob.wantDevices("@eve:x")
 }
+
+// TestAttack22NamesOfAnotherCase: members of a sealed payload whose names are
+// those of fields but for their case say nothing, and a payload that has a
+// member twice is not taken.
+func TestAttack22NamesOfAnotherCase(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		extra string
+		taken bool
+	}{
+		"plain":                   {``, true},
+		"another type below":      {`,"Type":"m.dummy"`, true},
+		"another recipient below": {`,"Recipient":"@eve:x"`, true},
+		"another content below":   {`,"CONTENT":{}`, true},
+		"twice":                   {`,"type":"m.room_key"`, false},
+		"twice of another case":   {`,"Type":"m.dummy","Type":"m.dummy"`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, bob, eve := withEve(t)
+			m := eve.session("!r:x")
+			payload := eve.payload(bob, "m.room_key", m.key(), nil)
+			payload = append(payload[:len(payload)-1], c.extra+"}"...)
+			s.hs.deliver(bob.user, bob.device, eve.user, "m.room.encrypted", eve.seal(bob, payload))
+			turn(bob)
+			if n, _ := bob.records(); (n["in"] > 0) != c.taken {
+				t.Errorf("got %d keys of rooms, want it taken: %v", n["in"], c.taken)
+			}
+		})
+	}
+}

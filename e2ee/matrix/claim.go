@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -193,7 +194,7 @@ func (w *work) doneClaim(r *record, ans Ans) error {
 	var a struct {
 		Keys map[quinta.UserID]map[quinta.DeviceID]map[string]json.RawMessage `json:"one_time_keys"`
 	}
-	if ans.Failure == 0 && json.Unmarshal(ans.Body, &a) != nil {
+	if ans.Failure == 0 && exactjson.Unmarshal(ans.Body, &a) != nil {
 		a.Keys = nil
 	}
 	jobs, err := w.claimJobs(r, a.Keys)
@@ -310,7 +311,7 @@ func claimed(keys map[string]json.RawMessage, t target, d *deviceRecord) (key.On
 		var k struct {
 			Key string `json:"key"`
 		}
-		if json.Unmarshal(keys[name], &k) != nil ||
+		if exactjson.Unmarshal(keys[name], &k) != nil ||
 			canonicaljson.Verify(keys[name], string(t.User), edPrefix+string(t.Device), d.Ed25519.Verify) != nil {
 			continue
 		}

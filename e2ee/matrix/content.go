@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // Event types of messages.
@@ -65,7 +66,7 @@ func message(room quinta.RoomID, e roomEvent) quinta.Message {
 func describe(m *quinta.Message, redacts quinta.MessageID) {
 	m.Kind = quinta.MessageOther
 	var c messageContent
-	if json.Unmarshal(m.Body, &c) != nil {
+	if exactjson.Unmarshal(m.Body, &c) != nil {
 		return
 	}
 	switch m.Type {
@@ -93,7 +94,7 @@ func describeMessage(m *quinta.Message, c messageContent) {
 		case r.Type == "m.replace" && r.Event != "":
 			// Without a new content it is no edit ("Validity of replacement
 			// events"), and stands by itself.
-			if c.New != nil && json.Unmarshal(c.New, &n) == nil {
+			if c.New != nil && exactjson.Unmarshal(c.New, &n) == nil {
 				m.Relation, c = quinta.Relation{Kind: quinta.RelationReplace, To: r.Event}, n
 			}
 		default:
@@ -150,7 +151,7 @@ func hint(m *quinta.Message, relation json.RawMessage) {
 		Relates json.RawMessage `json:"m.relates_to"`
 	}
 	var r relatesTo
-	if m.Type != typeMessage || relation == nil || json.Unmarshal(m.Body, &sealed) != nil || sealed.Relates != nil || json.Unmarshal(relation, &r) != nil {
+	if m.Type != typeMessage || relation == nil || exactjson.Unmarshal(m.Body, &sealed) != nil || sealed.Relates != nil || exactjson.Unmarshal(relation, &r) != nil {
 		return
 	}
 	if m.Relation = r.refers(); m.Relation.Kind != "" {
@@ -258,7 +259,7 @@ func renderFile(m quinta.Message) messageContent {
 		URL string          `json:"url"`
 		Key json.RawMessage `json:"key"`
 	}
-	if json.Unmarshal(m.File.Ref, &clear) == nil && clear.Key == nil {
+	if exactjson.Unmarshal(m.File.Ref, &clear) == nil && clear.Key == nil {
 		c.URL = clear.URL
 	} else {
 		c.File = m.File.Ref

@@ -9,6 +9,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -239,7 +240,7 @@ type queryAnswer struct {
 // asked for again: neither an old answer nor a lost one is ever the last word.
 func (w *work) doneQuery(r *record, ans Ans) error {
 	var a queryAnswer
-	bad := ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil
+	bad := ans.Failure == Refused || exactjson.Unmarshal(ans.Body, &a) != nil
 	// This user first: their keys say who of the others is verified.
 	ids := slices.SortedFunc(maps.Keys(r.Generations), func(x, y quinta.UserID) int {
 		if x == w.m.user {
@@ -379,7 +380,7 @@ type signedDevice struct {
 // both keys, speaks Olm and Megolm, and signed itself.
 func parseDevice(raw []byte, user quinta.UserID, device quinta.DeviceID) (*deviceRecord, error) {
 	var s signedDevice
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err := exactjson.Unmarshal(raw, &s); err != nil {
 		return nil, ErrMalformed
 	}
 	if s.User != user || s.Device != device || !plain(device) ||

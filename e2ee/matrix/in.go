@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/order"
 )
 
@@ -97,7 +98,7 @@ func ParseSync(since string, body []byte) (In, error) {
 			Invite map[quinta.RoomID]room `json:"invite"`
 		} `json:"rooms"`
 	}
-	if err := json.Unmarshal(body, &s); err != nil {
+	if err := exactjson.Unmarshal(body, &s); err != nil {
 		return In{}, fmt.Errorf("%w: sync", ErrMalformed)
 	}
 	if s.NextBatch == "" {
@@ -144,7 +145,7 @@ func ParseSync(since string, body []byte) (In, error) {
 // lenient reads a value that no harm comes of if it cannot be read: then it is
 // the zero value.
 func lenient[T any](raw json.RawMessage) (v T) {
-	if json.Unmarshal(raw, &v) != nil {
+	if exactjson.Unmarshal(raw, &v) != nil {
 		var zero T
 		return zero
 	}
@@ -201,7 +202,7 @@ func (m *Machine) Read(tx e2ee.Tx, room quinta.RoomID, events []json.RawMessage)
 		}
 		for _, raw := range events {
 			var e roomEvent
-			if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" || e.StateKey != nil {
+			if len(raw) > maxEvent || exactjson.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" || e.StateKey != nil {
 				continue
 			}
 			if err := w.timelineEvent(room, &r, e); err != nil {

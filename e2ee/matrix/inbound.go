@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
 	"github.com/quinta-chat/quinta/key"
@@ -47,7 +48,7 @@ type roomKey struct {
 // receiveRoomKey takes a room key that its owner sent.
 func (w *work) receiveRoomKey(content json.RawMessage, from origin) error {
 	var k roomKey
-	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || !plain(k.Room) {
+	if exactjson.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || !plain(k.Room) {
 		return nil
 	}
 	raw, err := base64text.DecodeSecret(k.SessionKey)
@@ -144,14 +145,14 @@ type failure struct {
 func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failure, error) {
 	msg := message(room, e)
 	var c megolmContent
-	if json.Unmarshal(e.Content, &c) != nil {
+	if exactjson.Unmarshal(e.Content, &c) != nil {
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
 	if c.Algorithm != algorithmMegolm {
 		return msg, &failure{reason: quinta.ReasonUnsupported, detail: "algorithm"}, nil
 	}
 	var ciphertext string
-	if json.Unmarshal(c.Ciphertext, &ciphertext) != nil || !plain(c.SessionID) || len(ciphertext) > megolm.MaxMessage*4/3+4 {
+	if exactjson.Unmarshal(c.Ciphertext, &ciphertext) != nil || !plain(c.SessionID) || len(ciphertext) > megolm.MaxMessage*4/3+4 {
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
 	body, err := base64text.Decode(ciphertext)
@@ -195,7 +196,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 		Content json.RawMessage `json:"content"`
 		Room    quinta.RoomID   `json:"room_id"`
 	}
-	if json.Unmarshal(text, &p) != nil || p.Type == "" || p.Content == nil {
+	if exactjson.Unmarshal(text, &p) != nil || p.Type == "" || p.Content == nil {
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
 	if p.Room != room {
@@ -388,7 +389,7 @@ func (w *work) deliver(msg quinta.Message) {
 	kind := e2ee.EventMessage
 	var c messageContent
 	if strings.HasPrefix(msg.Type, "m.key.verification.") ||
-		msg.Type == typeMessage && json.Unmarshal(msg.Body, &c) == nil && c.MsgType == "m.key.verification.request" {
+		msg.Type == typeMessage && exactjson.Unmarshal(msg.Body, &c) == nil && c.MsgType == "m.key.verification.request" {
 		kind = e2ee.EventVerification
 	}
 	w.emit(e2ee.Event{Kind: kind, Message: msg})

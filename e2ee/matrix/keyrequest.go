@@ -11,6 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // requestAgain is how long a request of this device for a key stays open; after that it may
@@ -55,7 +56,7 @@ func (w *work) requestKey(room quinta.RoomID, session string, e roomEvent) error
 		return err
 	}
 	var c megolmContent
-	if err := json.Unmarshal(e.Content, &c); err != nil {
+	if err := exactjson.Unmarshal(e.Content, &c); err != nil {
 		return ErrMalformed
 	}
 	id, err := w.txn()
@@ -117,7 +118,7 @@ func (w *work) cancelKeyRequest(room quinta.RoomID, session string) error {
 // verified device gets one.
 func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	var c requestContent
-	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Device == w.m.device || !plain(c.ID) {
+	if exactjson.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Device == w.m.device || !plain(c.ID) {
 		return nil
 	}
 	u, err := w.user(w.m.user)
@@ -200,7 +201,7 @@ func (w *work) forgetForward(to target, id string) error {
 // own verified device that was asked.
 func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	var k roomKey
-	if json.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain || !plain(k.Room) {
+	if exactjson.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain || !plain(k.Room) {
 		return nil
 	}
 	asked, found, err := e2ee.Load[keyRequest](w.tx, "keyreq/"+string(k.Room)+"\x00"+k.SessionID)

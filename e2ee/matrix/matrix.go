@@ -30,6 +30,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -195,7 +196,7 @@ func (w *work) load() error {
 		w.meta = meta{User: w.m.user, Device: w.m.device, Created: w.now.UnixMilli()}
 		return w.makeDeviceKeys()
 	}
-	if err := json.Unmarshal(w.metaStored, &w.meta); err != nil {
+	if err := exactjson.Unmarshal(w.metaStored, &w.meta); err != nil {
 		return e2ee.Damaged("meta")
 	}
 	if w.meta.User != w.m.user || w.meta.Device != w.m.device {

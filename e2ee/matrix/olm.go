@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -255,7 +256,7 @@ func (w *work) checkPayload(p olmPayload, sender quinta.UserID, curve key.Identi
 		return nil, "", nil
 	}
 	var s signedDevice
-	if err := json.Unmarshal(p.SenderDevice, &s); err != nil {
+	if err := exactjson.Unmarshal(p.SenderDevice, &s); err != nil {
 		return nil, "", ErrMismatch
 	}
 	d, err := parseDevice(p.SenderDevice, sender, s.Device)

@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -405,7 +406,7 @@ func (w *work) sealRoom(room quinta.RoomID, o *outboundRecord, typ string, conte
 	var c struct {
 		RelatesTo json.RawMessage `json:"m.relates_to"`
 	}
-	if json.Unmarshal(content, &c) == nil && c.RelatesTo != nil {
+	if exactjson.Unmarshal(content, &c) == nil && c.RelatesTo != nil {
 		out = fmt.Appendf(out, `,"m.relates_to":%s`, e2ee.JSON(c.RelatesTo))
 	}
 	return fmt.Appendf(out, `,"sender_key":"%s","session_id":"%s"}`, w.acc.Identity(), o.ID), nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 const (
@@ -109,7 +110,7 @@ func (w *work) receiveRoom(in InRoom) error {
 	}
 	for _, raw := range in.Timeline {
 		var e roomEvent
-		if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" {
+		if len(raw) > maxEvent || exactjson.Unmarshal(raw, &e) != nil || !plain(e.Sender) || e.Type == "" {
 			continue
 		}
 		if e.StateKey != nil {
@@ -152,7 +153,7 @@ func (w *work) receipts(in InRoom) {
 			Type    string                                                            `json:"type"`
 			Content map[quinta.MessageID]map[string]map[quinta.UserID]json.RawMessage `json:"content"`
 		}
-		if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.Type != "m.receipt" {
+		if len(raw) > maxEvent || exactjson.Unmarshal(raw, &e) != nil || e.Type != "m.receipt" {
 			continue
 		}
 		for _, id := range slices.Sorted(maps.Keys(e.Content)) {
@@ -189,7 +190,7 @@ func (w *work) timelineEvent(room quinta.RoomID, r *roomRecord, e roomEvent) err
 	}
 	if f != nil && f.kept {
 		var c megolmContent
-		if err := json.Unmarshal(e.Content, &c); err != nil {
+		if err := exactjson.Unmarshal(e.Content, &c); err != nil {
 			return ErrMalformed
 		}
 		if err := w.keep(room, c.SessionID, e); err != nil {
@@ -218,7 +219,7 @@ func (w *work) mustBeEncrypted(room quinta.RoomID, r *roomRecord) error {
 // stateEvent takes one state event.
 func (w *work) stateEvent(room quinta.RoomID, r *roomRecord, raw json.RawMessage, limited bool) error {
 	var e roomEvent
-	if len(raw) > maxEvent || json.Unmarshal(raw, &e) != nil || e.StateKey == nil {
+	if len(raw) > maxEvent || exactjson.Unmarshal(raw, &e) != nil || e.StateKey == nil {
 		return nil
 	}
 	switch {
@@ -228,7 +229,7 @@ func (w *work) stateEvent(room quinta.RoomID, r *roomRecord, raw json.RawMessage
 		var c struct {
 			Visibility string `json:"history_visibility"`
 		}
-		if json.Unmarshal(e.Content, &c) == nil && c.Visibility != r.History {
+		if exactjson.Unmarshal(e.Content, &c) == nil && c.Visibility != r.History {
 			r.Rotate = r.Rotate || shareable(c.Visibility) != shareable(r.History)
 			r.History = c.Visibility
 		}
@@ -236,7 +237,7 @@ func (w *work) stateEvent(room quinta.RoomID, r *roomRecord, raw json.RawMessage
 		var c struct {
 			Name string `json:"name"`
 		}
-		if json.Unmarshal(e.Content, &c) == nil {
+		if exactjson.Unmarshal(e.Content, &c) == nil {
 			r.Name = clip(c.Name)
 		}
 	case e.Type == typeMember:
@@ -259,7 +260,7 @@ func (w *work) encryption(room quinta.RoomID, r *roomRecord, content json.RawMes
 		MS        int64  `json:"rotation_period_ms"`
 		Messages  int64  `json:"rotation_period_msgs"`
 	}
-	if json.Unmarshal(content, &c) != nil {
+	if exactjson.Unmarshal(content, &c) != nil {
 		c.Algorithm, c.MS, c.Messages = "", 0, 0
 	}
 	if c.MS <= 0 {
@@ -326,7 +327,7 @@ func (w *work) member(room quinta.RoomID, r *roomRecord, e roomEvent, limited bo
 		Membership string `json:"membership"`
 	}
 	user := quinta.UserID(*e.StateKey)
-	if json.Unmarshal(e.Content, &c) != nil || !plain(user) {
+	if exactjson.Unmarshal(e.Content, &c) != nil || !plain(user) {
 		return nil
 	}
 	key := memberKey(room, user)
@@ -377,7 +378,7 @@ func (w *work) doneMembers(rec *record, ans Ans) error {
 	var a struct {
 		Chunk []json.RawMessage `json:"chunk"`
 	}
-	if ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil {
+	if ans.Failure == Refused || exactjson.Unmarshal(ans.Body, &a) != nil {
 		r.FetchAfter = w.now.Add(refusedWait).UnixMilli()
 		return e2ee.Store(w.tx, "room/"+string(rec.Room), &r)
 	}
@@ -387,7 +388,7 @@ func (w *work) doneMembers(rec *record, ans Ans) error {
 	listed := map[string]bool{}
 	for _, raw := range a.Chunk {
 		var e roomEvent
-		if json.Unmarshal(raw, &e) != nil || e.StateKey == nil || e.Type != typeMember {
+		if exactjson.Unmarshal(raw, &e) != nil || e.StateKey == nil || e.Type != typeMember {
 			continue
 		}
 		listed[*e.StateKey] = true

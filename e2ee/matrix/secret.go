@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -78,7 +79,7 @@ func (w *work) ownVerified() ([]target, error) {
 // receiveSecretRequest gives a secret to a verified device of the user.
 func (w *work) receiveSecretRequest(e toDeviceEvent) error {
 	var c secretContent
-	if json.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || !plain(c.ID) {
+	if exactjson.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Action != "request" || c.Device == w.m.device || !plain(c.ID) {
 		return nil
 	}
 	verified, err := w.ownVerified()
@@ -133,7 +134,7 @@ func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error)
 // uses it, as this machine does not see the backup.
 func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	var c secretContent
-	if json.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {
+	if exactjson.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {
 		return nil
 	}
 	r, found, err := e2ee.Load[secretRequest](w.tx, "secretreq/"+c.ID)

@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // maxContent bounds the content of one message; an event of a room has at most
@@ -163,7 +164,7 @@ func (w *work) doneRoomSend(r *record, ans Ans) error {
 	var a struct {
 		ID quinta.MessageID `json:"event_id"`
 	}
-	if ans.Failure == Refused || json.Unmarshal(ans.Body, &a) != nil || a.ID == "" {
+	if ans.Failure == Refused || exactjson.Unmarshal(ans.Body, &a) != nil || a.ID == "" {
 		w.emit(e2ee.Event{Kind: e2ee.EventFailed, Message: msg, Reason: quinta.ReasonNotPermitted, Detail: ans.Code})
 		return nil
 	}

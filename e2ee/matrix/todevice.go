@@ -7,6 +7,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -26,7 +27,7 @@ type toDeviceEvent struct {
 // dropped: anybody can send anything. Only faults of the store are errors.
 func (w *work) receiveToDevice(raw json.RawMessage) error {
 	var e toDeviceEvent
-	if len(raw) > maxToDevice || json.Unmarshal(raw, &e) != nil || !plain(e.Sender) {
+	if len(raw) > maxToDevice || exactjson.Unmarshal(raw, &e) != nil || !plain(e.Sender) {
 		return nil
 	}
 	switch {
@@ -49,7 +50,7 @@ func (w *work) receiveToDevice(raw json.RawMessage) error {
 // keys and secrets come over Olm only.
 func (w *work) receiveOlm(e toDeviceEvent) error {
 	var c olmContent
-	if json.Unmarshal(e.Content, &c) != nil || c.Algorithm != algorithmOlm {
+	if exactjson.Unmarshal(e.Content, &c) != nil || c.Algorithm != algorithmOlm {
 		return nil
 	}
 	curve, err := key.ParseAgreementPublic[key.Identity](c.SenderKey)
@@ -67,7 +68,7 @@ func (w *work) receiveOlm(e toDeviceEvent) error {
 	}
 	defer clear(text)
 	var p olmPayload
-	if json.Unmarshal(text, &p) != nil {
+	if exactjson.Unmarshal(text, &p) != nil {
 		return nil
 	}
 	proven, device, err := w.checkPayload(p, e.Sender, curve)
@@ -134,7 +135,7 @@ func (w *work) pendingOlm(sender quinta.UserID) error {
 		}
 		p := e.Value
 		var o olmPayload
-		if json.Unmarshal(p.Text, &o) != nil {
+		if exactjson.Unmarshal(p.Text, &o) != nil {
 			return e2ee.Damaged(e.Key)
 		}
 		id, d := u.byCurve(p.Curve)

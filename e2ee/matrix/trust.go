@@ -8,6 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -32,7 +33,7 @@ func parseCross[R key.SigningRole](raw []byte, user quinta.UserID, usage string)
 		Usage []string          `json:"usage"`
 		Keys  map[string]string `json:"keys"`
 	}
-	if err := json.Unmarshal(raw, &c); err != nil || c.User != user || !slices.Contains(c.Usage, usage) || len(c.Keys) != 1 {
+	if err := exactjson.Unmarshal(raw, &c); err != nil || c.User != user || !slices.Contains(c.Usage, usage) || len(c.Keys) != 1 {
 		return p, ErrMalformed
 	}
 	for id, text := range c.Keys {

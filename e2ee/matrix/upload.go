@@ -7,6 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 const (
@@ -127,7 +128,7 @@ func (w *work) doneUpload(r *record, ans Ans) error {
 	var body struct {
 		Counts map[string]int `json:"one_time_key_counts"`
 	}
-	if ans.Failure == Refused || json.Unmarshal(ans.Body, &body) != nil {
+	if ans.Failure == Refused || exactjson.Unmarshal(ans.Body, &body) != nil {
 		w.acc.Drop(ids...)
 		w.meta.NewFallback = true
 		if w.meta.Refusals++; w.meta.Refusals > 1 {

@@ -1,11 +1,11 @@
 package matrix
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -52,7 +52,7 @@ func (w *work) withhold(to target, room quinta.RoomID, session, code string) dev
 // authenticated: it explains, and changes nothing else.
 func (w *work) receiveWithheld(e toDeviceEvent) error {
 	var c withheld
-	if json.Unmarshal(e.Content, &c) != nil || c.Code == "" || len(c.Code) > maxNames {
+	if exactjson.Unmarshal(e.Content, &c) != nil || c.Code == "" || len(c.Code) > maxNames {
 		return nil
 	}
 	if c.Code == codeNoOlm {

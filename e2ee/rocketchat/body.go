@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // maxAttachments bounds the attachments of one message.
@@ -100,7 +101,7 @@ func ParseBody(plaintext []byte) (Body, error) {
 	if len(plaintext) > MaxContent {
 		return Body{}, fmt.Errorf("%w: a body of %d bytes", ErrMalformed, len(plaintext))
 	}
-	if p := bytes.TrimSpace(plaintext); len(p) == 0 || p[0] != '{' || json.Unmarshal(p, &w) != nil {
+	if p := bytes.TrimSpace(plaintext); len(p) == 0 || p[0] != '{' || exactjson.Unmarshal(p, &w) != nil {
 		return Body{}, fmt.Errorf("%w: a body that is not a JSON object", ErrMalformed)
 	}
 	if len(w.Attachments) > maxAttachments {
@@ -130,7 +131,7 @@ func ParseBody(plaintext []byte) (Body, error) {
 
 func parseAttachment(raw []byte) (Attachment, error) {
 	var w wireAttachment
-	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &w) != nil {
+	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '{' || exactjson.Unmarshal(raw, &w) != nil {
 		return Attachment{}, fmt.Errorf("%w: an attachment that is not a JSON object", ErrMalformed)
 	}
 	a := Attachment{Title: w.Title, Description: w.Description, Link: w.TitleLink, Size: -1, QuoteLink: w.MessageLink}

@@ -3,13 +3,13 @@ package rocketchat
 import (
 	"crypto/aes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/cbc"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // The algorithms of a [Content].
@@ -49,7 +49,7 @@ func ParseContent(raw []byte) (Content, error) {
 	}
 	known := map[string]*string{"algorithm": &c.Algorithm, "kid": &c.KeyID, "iv": &c.IV, "ciphertext": &c.Ciphertext}
 	for _, m := range list {
-		if to := known[m.Name]; to != nil && (m.Value[0] != '"' || json.Unmarshal(m.Value, to) != nil) {
+		if to := known[m.Name]; to != nil && (m.Value[0] != '"' || exactjson.Unmarshal(m.Value, to) != nil) {
 			return Content{}, fmt.Errorf("%w: a member of a content that is not a string", ErrMalformed)
 		}
 	}

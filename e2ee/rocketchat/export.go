@@ -1,13 +1,13 @@
 package rocketchat
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // The form of a key file: JSON, sealed as a key blob is, with more rounds, since a
@@ -127,7 +127,7 @@ func sealExport(rand io.Reader, plain []byte, passphrase string) ([]byte, error)
 // openExport opens a key file. A wrong passphrase is [ErrPassword].
 func openExport(file []byte, passphrase string) (all exported, err error) {
 	var f exportFile
-	if len(file) > maxExport || json.Unmarshal(file, &f) != nil || f.Form != exportForm || len(f.Salt) != saltSize || len(f.IV) != gcmIV {
+	if len(file) > maxExport || exactjson.Unmarshal(file, &f) != nil || f.Form != exportForm || len(f.Salt) != saltSize || len(f.IV) != gcmIV {
 		return all, fmt.Errorf("%w: this is no key file of this network", ErrMalformed)
 	}
 	if f.Iterations < exportRounds || f.Iterations > maxIterations {
@@ -146,7 +146,7 @@ func openExport(file []byte, passphrase string) (all exported, err error) {
 		return all, ErrPassword
 	}
 	defer clear(plain)
-	if json.Unmarshal(plain, &all) != nil || len(all.Rooms) > maxExportKeys {
+	if exactjson.Unmarshal(plain, &all) != nil || len(all.Rooms) > maxExportKeys {
 		return exported{}, fmt.Errorf("%w: the keys of a key file", ErrMalformed)
 	}
 	return all, nil

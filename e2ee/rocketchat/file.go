@@ -15,6 +15,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/redact"
 )
 
@@ -50,7 +51,7 @@ func ParseFileKey(encryption []byte, sum string) (FileKey, error) {
 		Key json.RawMessage `json:"key"`
 		IV  string          `json:"iv"`
 	}
-	if len(encryption) > maxJWK || json.Unmarshal(encryption, &w) != nil {
+	if len(encryption) > maxJWK || exactjson.Unmarshal(encryption, &w) != nil {
 		return FileKey{}, bad
 	}
 	k, err := parseJWK(string(w.Key))
@@ -92,7 +93,7 @@ func ParseFileKeyText(text []byte) (FileKey, error) {
 		Encryption json.RawMessage `json:"encryption"`
 		SHA256     string          `json:"sha256"`
 	}
-	if len(text) > 2*maxJWK || json.Unmarshal(text, &w) != nil {
+	if len(text) > 2*maxJWK || exactjson.Unmarshal(text, &w) != nil {
 		return FileKey{}, fmt.Errorf("%w: the key of a file", ErrMalformed)
 	}
 	return ParseFileKey(w.Encryption, w.SHA256)

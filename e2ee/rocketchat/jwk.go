@@ -7,13 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/big"
 	"strings"
 
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/redact"
 )
 
@@ -48,7 +48,7 @@ func parseJWK(text string) (jwk, error) {
 // text returns a member that is a string, or "".
 func (k jwk) text(name string) string {
 	var s string
-	if raw := k[name]; len(raw) < 2 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+	if raw := k[name]; len(raw) < 2 || raw[0] != '"' || exactjson.Unmarshal(raw, &s) != nil {
 		return ""
 	}
 	return s

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/cbc"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A Form is one of the two suites.
@@ -136,7 +137,7 @@ func parseBlob(text, user string) (*blob, error) {
 	if b.salt == "" || len(b.salt) > maxSalt {
 		return bad("without a salt")
 	}
-	if err := json.Unmarshal(m["iterations"], &b.iterations); err != nil {
+	if err := exactjson.Unmarshal(m["iterations"], &b.iterations); err != nil {
 		return bad("without a count of rounds")
 	}
 	if b.iterations < iterationsV2 || b.iterations > maxIterations {

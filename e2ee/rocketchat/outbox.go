@@ -8,6 +8,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // An outEntry is a message of this device that the server has not confirmed. Its
@@ -348,10 +349,10 @@ func fileRef(link string, key []byte) []byte {
 // ParseFileRef reads the Ref of a file: the path below the server, and the key.
 func ParseFileRef(ref []byte) (link string, k FileKey, err error) {
 	var w struct {
-		Link string
-		Key  json.RawMessage
+		Link string          `json:"link"`
+		Key  json.RawMessage `json:"key"`
 	}
-	if json.Unmarshal(ref, &w) != nil || w.Link == "" {
+	if exactjson.Unmarshal(ref, &w) != nil || w.Link == "" {
 		return "", FileKey{}, fmt.Errorf("%w: the reference of a file", ErrMalformed)
 	}
 	k, err = ParseFileKeyText(w.Key)

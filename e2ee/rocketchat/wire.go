@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A Date is a time in Unix milliseconds; 0 is none. It reads both forms that go
@@ -29,7 +30,7 @@ func (d *Date) UnmarshalJSON(b []byte) error {
 	switch {
 	case len(b) > 0 && b[0] == '{':
 		var e ejsonDate
-		if err := json.Unmarshal(b, &e); err != nil {
+		if err := exactjson.Unmarshal(b, &e); err != nil {
 			return fmt.Errorf("%w: a date", ErrMalformed)
 		}
 		*d = Date(e.Date)
@@ -41,7 +42,7 @@ func (d *Date) UnmarshalJSON(b []byte) error {
 		*d = DateOf(t)
 	default:
 		var ms float64
-		if err := json.Unmarshal(b, &ms); err != nil || ms != ms || ms < -1e15 || ms > 1e15 {
+		if err := exactjson.Unmarshal(b, &ms); err != nil || ms != ms || ms < -1e15 || ms > 1e15 {
 			return fmt.Errorf("%w: a date", ErrMalformed)
 		}
 		*d = Date(ms)

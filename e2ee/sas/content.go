@@ -1,10 +1,10 @@
 package sas
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // Types of the messages of a flow.
@@ -102,7 +102,7 @@ func parseContent(raw []byte) (content, error) {
 	if err := canonicaljson.Valid(raw); err != nil {
 		return c, err
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := exactjson.Unmarshal(raw, &c); err != nil {
 		return c, fmt.Errorf("sas: message of another shape")
 	}
 	for _, n := range []int{len(c.Methods), len(c.Agreements), len(c.Hashes), len(c.MACs), len(c.Strings), len(c.MAC)} {

@@ -1,7 +1,6 @@
 package secretchat
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A FileRef is the Ref of a quinta.File in JSON: how to open the file, and
@@ -69,7 +69,7 @@ func render(m *quinta.Message, remote, ttl int) (e2e.DecryptedMessageClass, erro
 // with a size of 31 bits.
 func document(m *quinta.Message, remote int) (e2e.DecryptedMessageMediaClass, error) {
 	var ref FileRef
-	if err := json.Unmarshal(m.File.Ref, &ref); err != nil || ref.Size < 0 || ref.Size > MaxFileSize {
+	if err := exactjson.Unmarshal(m.File.Ref, &ref); err != nil || ref.Size < 0 || ref.Size > MaxFileSize {
 		return nil, fmt.Errorf("%w: the file", ErrMalformed)
 	}
 	attributes := []e2e.DocumentAttributeClass{&e2e.DocumentAttributeFilename{FileName: m.File.Name}}

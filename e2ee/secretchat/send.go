@@ -1,13 +1,13 @@
 package secretchat
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/gotd/td/tg/e2e"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // maxUnacknowledged is how many of its own messages a device keeps until the
@@ -119,7 +119,7 @@ func (w *work) sendMessage(c *chat, msg quinta.Message) error {
 	}
 	if msg.File != nil {
 		var ref FileRef
-		if err := json.Unmarshal(msg.File.Ref, &ref); err != nil || ref.Upload == nil {
+		if err := exactjson.Unmarshal(msg.File.Ref, &ref); err != nil || ref.Upload == nil {
 			return fmt.Errorf("%w: the file was not uploaded", ErrMalformed)
 		}
 		s.Method, s.Upload = MethodFile, ref.Upload
@@ -271,7 +271,7 @@ func (w *work) taken(c *chat, r Req, s sentRecord, ans Ans) error {
 	}
 	if m.File != nil && s.File != nil {
 		var ref FileRef
-		if err := json.Unmarshal(m.File.Ref, &ref); err != nil {
+		if err := exactjson.Unmarshal(m.File.Ref, &ref); err != nil {
 			return e2ee.Damaged(c.sentKey(r.Out))
 		}
 		ref.Upload, ref.Location = nil, s.File

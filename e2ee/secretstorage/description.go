@@ -4,11 +4,11 @@ import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha512"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -83,7 +83,7 @@ type Description struct {
 // ErrUnsupported.
 func ParseDescription(content []byte) (Description, error) {
 	var d Description
-	if err := json.Unmarshal(content, &d); err != nil {
+	if err := exactjson.Unmarshal(content, &d); err != nil {
 		return Description{}, fmt.Errorf("%w: key description", ErrMalformed)
 	}
 	if d.Algorithm != Algorithm {

@@ -26,6 +26,7 @@ import (
 	"io"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/internal/recoverykey"
 	"github.com/quinta-chat/quinta/key"
 )
@@ -213,7 +214,7 @@ type secretContent struct {
 // under the key with the given id.
 func ParseSecret(content []byte, keyID string) (Encrypted, error) {
 	var c secretContent
-	if err := json.Unmarshal(content, &c); err != nil {
+	if err := exactjson.Unmarshal(content, &c); err != nil {
 		return Encrypted{}, fmt.Errorf("%w: secret", ErrMalformed)
 	}
 	raw, ok := c.Encrypted[keyID]
@@ -221,7 +222,7 @@ func ParseSecret(content []byte, keyID string) (Encrypted, error) {
 		return Encrypted{}, ErrNotStored
 	}
 	var e Encrypted
-	if err := json.Unmarshal(raw, &e); err != nil {
+	if err := exactjson.Unmarshal(raw, &e); err != nil {
 		return Encrypted{}, fmt.Errorf("%w: secret", ErrMalformed)
 	}
 	return e, nil

@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"github.com/quinta-chat/quinta/internal/base64text"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // Algorithm is the only algorithm of sessions in this form.
@@ -105,7 +106,7 @@ func (s Session) Encode() []byte {
 // Decode reads the JSON of one session. It requires the algorithm and a key.
 func Decode(raw []byte) (Session, error) {
 	var w wire
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err := exactjson.Unmarshal(raw, &w); err != nil {
 		return Session{}, ErrMalformed
 	}
 	if w.Algorithm != Algorithm {

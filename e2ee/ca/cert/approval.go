@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // approveType separates the signatures of approvals from all others.
@@ -51,7 +52,7 @@ func (a *Approval) Check(want ApprovalStatement, pub any, now time.Time) error {
 		return ErrMalformed
 	}
 	var st ApprovalStatement
-	if json.Unmarshal(a.Statement, &st) != nil {
+	if exactjson.Unmarshal(a.Statement, &st) != nil {
 		return ErrMalformed
 	}
 	want.Type, want.Time = approveType, st.Time

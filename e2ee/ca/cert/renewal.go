@@ -13,6 +13,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // renewType separates the signatures of renewals from all others.
@@ -66,7 +67,7 @@ func (r *Renewal) Check(want RenewalStatement, oldKey, newKey any, now time.Time
 		return "", ErrMalformed
 	}
 	var st RenewalStatement
-	if err := json.Unmarshal(r.Statement, &st); err != nil {
+	if err := exactjson.Unmarshal(r.Statement, &st); err != nil {
 		return "", ErrMalformed
 	}
 	want.Type, want.Nonce, want.Time = renewType, st.Nonce, st.Time
@@ -92,7 +93,7 @@ func (r *Renewal) Check(want RenewalStatement, oldKey, newKey any, now time.Time
 
 // statementOf reads the statement of a renewal.
 func statementOf(r *Renewal) (st RenewalStatement, err error) {
-	if r == nil || len(r.Statement) > maxRequest || json.Unmarshal(r.Statement, &st) != nil {
+	if r == nil || len(r.Statement) > maxRequest || exactjson.Unmarshal(r.Statement, &st) != nil {
 		return st, ErrMalformed
 	}
 	return st, nil

@@ -5,15 +5,14 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"golang.org/x/crypto/argon2"
 
-	"github.com/quinta-chat/quinta/internal/canonicaljson"
-
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A BackupSecret opens a sealed backup: a recovery key, or a passphrase.
@@ -146,7 +145,7 @@ func BackupByPassphrase(raw []byte) (bool, error) {
 
 func parseBackup(raw []byte) (*sealedBackup, error) {
 	b := &sealedBackup{}
-	if len(raw) > maxBackup || canonicaljson.Valid(raw) != nil || json.Unmarshal(raw, b) != nil {
+	if len(raw) > maxBackup || canonicaljson.Valid(raw) != nil || exactjson.Unmarshal(raw, b) != nil {
 		return nil, fmt.Errorf("%w: not a sealed backup", cert.ErrMalformed)
 	}
 	switch {

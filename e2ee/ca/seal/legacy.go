@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // The legacy profile, as published: what it does not protect is described in
@@ -134,7 +134,7 @@ const maxLegacy = 2 << 20
 // ParseLegacyMessage reads a message.
 func ParseLegacyMessage(raw []byte) (*LegacyMessage, error) {
 	m := &LegacyMessage{}
-	if len(raw) > maxLegacy || canonicaljson.Valid(raw) != nil || json.Unmarshal(raw, m) != nil {
+	if len(raw) > maxLegacy || canonicaljson.Valid(raw) != nil || exactjson.Unmarshal(raw, m) != nil {
 		return nil, fmt.Errorf("%w: not a message of the legacy profile", cert.ErrMalformed)
 	}
 	e := &m.Ext.E2EE

@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -17,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
 	"github.com/quinta-chat/quinta/internal/cms"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // contentVersion is the version of the inner content.
@@ -181,9 +181,7 @@ func Open(raw []byte, self *Self, v *cert.Verifier, x Expect) (*Opened, error) {
 	if err := canonicaljson.Valid(inner); err != nil {
 		return nil, cert.ErrMalformed
 	}
-	d := json.NewDecoder(bytes.NewReader(inner))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if exactjson.Strict(inner, &c) != nil {
 		return nil, cert.ErrMalformed
 	}
 	if err := c.check(); err != nil {

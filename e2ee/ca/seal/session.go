@@ -16,6 +16,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // Session mode: after one message of the secure profile that carries an offer,
@@ -201,7 +202,7 @@ func (s *Session) Open(raw []byte, from quinta.UserID, dev quinta.DeviceID, rece
 		return nil, ErrTampered
 	}
 	var m Small
-	if json.Unmarshal(plain, &m) != nil || m.ID == "" {
+	if exactjson.Unmarshal(plain, &m) != nil || m.ID == "" {
 		return nil, cert.ErrMalformed
 	}
 	at, who := time.UnixMilli(m.Time), string(from)+" "+string(dev)

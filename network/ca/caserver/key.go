@@ -3,7 +3,6 @@ package caserver
 import (
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/network/ca/wire"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
@@ -121,7 +121,7 @@ func (k *key) info(at int64) *wire.KeyInfo {
 	if k.Renewal != nil {
 		// What is stored was written by this program; a row that was damaged
 		// has no proof to show.
-		if r := new(cert.Renewal); json.Unmarshal(k.Renewal, r) == nil {
+		if r := new(cert.Renewal); exactjson.Unmarshal(k.Renewal, r) == nil {
 			i.Renewal = r
 		}
 	}

@@ -2,10 +2,10 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // ErrBody says that a body is not the JSON that was asked for.
@@ -21,9 +21,7 @@ func Decode(raw []byte, v any) error {
 	if raw[0] != '{' || canonicaljson.Valid(raw) != nil {
 		return ErrBody
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if d.Decode(v) != nil {
+	if exactjson.Strict(raw, v) != nil {
 		return ErrBody
 	}
 	return nil

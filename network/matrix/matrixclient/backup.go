@@ -16,6 +16,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/e2ee/secretstorage"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/key"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
@@ -373,7 +374,7 @@ func (s *Session) restore(ctx context.Context, version string, k key.BackupPriva
 	for room, r := range all.Rooms {
 		for id, raw := range r.Sessions {
 			var e keybackup.Entry
-			if json.Unmarshal(raw, &e) != nil {
+			if exactjson.Unmarshal(raw, &e) != nil {
 				continue
 			}
 			if sess, err := keybackup.Open(k, room, id, e.SessionData); err == nil {

@@ -2,13 +2,13 @@ package matrixclient
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/sas"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 const (
@@ -88,7 +88,7 @@ func (s *Session) request(id string, l letter, m quinta.Message) bool {
 		Time   int64           `json:"timestamp"`
 	}
 	now := s.env.Now()
-	if json.Unmarshal(m.Body, &c) != nil || !validID(string(c.Device)) || c.Device == s.account.Device && m.Sender == s.account.User {
+	if exactjson.Unmarshal(m.Body, &c) != nil || !validID(string(c.Device)) || c.Device == s.account.Device && m.Sender == s.account.User {
 		return false
 	}
 	sent := time.UnixMilli(c.Time)
@@ -138,7 +138,7 @@ func ofVerification(m quinta.Message) bool {
 		MsgType string `json:"msgtype"`
 	}
 	return strings.HasPrefix(m.Type, "m.key.verification.") ||
-		m.Type == "m.room.message" && json.Unmarshal(m.Body, &c) == nil && c.MsgType == sas.TypeRequest
+		m.Type == "m.room.message" && exactjson.Unmarshal(m.Body, &c) == nil && c.MsgType == sas.TypeRequest
 }
 
 // keep takes a flow up, so that what comes for it is led to it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/network/internal/incoming"
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 	"github.com/quinta-chat/quinta/server"
@@ -232,7 +233,7 @@ func (c *call) decode(v any) error {
 
 // decode reads JSON text into v: M_BAD_JSON for a member of the wrong type.
 func decode(b []byte, v any) error {
-	err := json.Unmarshal(b, v)
+	err := exactjson.Unmarshal(b, v)
 	if err == nil {
 		return nil
 	}

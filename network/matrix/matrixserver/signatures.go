@@ -1,9 +1,8 @@
 package matrixserver
 
 import (
-	"encoding/json"
-
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // signatureMap is {entity: {key id: signature}}.
@@ -19,7 +18,7 @@ func signaturesOf(body []byte) (signatureMap, error) {
 	if raw == nil {
 		return m, nil
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := exactjson.Unmarshal(raw, &m); err != nil {
 		return nil, badJSON("signatures must be objects of texts")
 	}
 	return m, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
 	"github.com/quinta-chat/quinta/internal/canonicaljson"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
 // A GetRequest is the body of POST keys/get.
@@ -44,7 +45,7 @@ type WantList struct {
 // Decode reads a JSON object into v. A member that occurs twice, a fraction and
 // nesting that is too deep are refused.
 func Decode(raw []byte, v any) error {
-	if len(raw) == 0 || raw[0] != '{' || canonicaljson.Valid(raw) != nil || json.Unmarshal(raw, v) != nil {
+	if len(raw) == 0 || raw[0] != '{' || canonicaljson.Valid(raw) != nil || exactjson.Unmarshal(raw, v) != nil {
 		return fmt.Errorf("%w: not the JSON object of this call", keysrv.ErrMalformed)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
+	"github.com/quinta-chat/quinta/internal/exactjson"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
 )
 
@@ -112,7 +113,7 @@ func (s *xmppServer) readToken(ctx context.Context, token string) (*grant, error
 		return nil, errToken
 	}
 	g := &grant{}
-	if json.Unmarshal(raw, g) != nil {
+	if exactjson.Unmarshal(raw, g) != nil {
 		return nil, fmt.Errorf("xmpp: a token of this server cannot be read")
 	}
 	_, domain, _ := strings.Cut(string(g.User), "@")
