@@ -286,7 +286,11 @@ func (c *conn) message(ctx context.Context, m *wire.Message) error {
 	c.mu.Unlock()
 	now := c.s.Now()
 	sec := c.s.kept
-	if code := checkID(m.ID, now); code != 0 {
+	code := checkID(m.ID, now)
+	if code == 0 && c.s.heard.old(c.authID, m.ID) {
+		code = badTooLow
+	}
+	if code != 0 {
 		return c.sendObject(otherID, false, &wire.BadMsgNotification{BadMsgID: m.ID, BadMsgSeqNo: m.SeqNo, ErrorCode: code})
 	}
 	if !c.takesSalt(m.Salt, now) {
@@ -374,8 +378,22 @@ func (c *conn) one(ctx context.Context, m *wire.Message) error {
 	if done {
 		return c.send(answerID, true, again)
 	}
+	if !c.s.heard.first(c.authID, heardCall{m.Session, m.ID}, c.s.Now()) {
+		return c.sendObject(answerID, true, &wire.RPCResult{ReqMsgID: m.ID, Result: repeated})
+	}
 	return c.answer(m.ID, c.call(ctx, body))
 }
+
+// repeated is the answer to a call that was worked on on another connection, or
+// so long ago that its answer is not kept: the client may ask again, and nobody
+// can have it done twice.
+var repeated = func() []byte {
+	b, err := wire.Schema.Marshal(rpcError(500, "CALL_REPEATED"))
+	if err != nil {
+		panic("mtproto: internal error: " + err.Error())
+	}
+	return b
+}()
 
 var gzipID = wire.Schema.ID(wire.GzipPacked{})
 

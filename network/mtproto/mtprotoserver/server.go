@@ -75,6 +75,7 @@ type mtprotoServer struct {
 
 	polls polls
 	first firstSalts
+	heard *heard
 }
 
 func newServer(c *server.Core) (*mtprotoServer, error) {
@@ -86,7 +87,7 @@ func newServer(c *server.Core) (*mtprotoServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mtprotoServer{Core: c, group: secretchat.KnownGroup(), announce: announce, dc: dc, turns: map[int64]*turn{}, typing: map[int64]int64{}}, nil
+	return &mtprotoServer{Core: c, group: secretchat.KnownGroup(), announce: announce, dc: dc, turns: map[int64]*turn{}, typing: map[int64]int64{}, heard: newHeard(c.Now())}, nil
 }
 
 // Streams are the addresses of the setting.

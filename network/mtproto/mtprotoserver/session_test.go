@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gotd/td/bin"
 	"github.com/gotd/td/exchange"
 	"github.com/gotd/td/mtproxy/obfuscator"
 	"github.com/gotd/td/transport"
@@ -332,5 +333,51 @@ func TestFirstSalt(t *testing.T) {
 	}
 	if !answers(r.ServerSalt + 1) {
 		t.Error("another salt is taken")
+	}
+}
+
+// TestAttack10ReplayedPacket: a packet that somebody recorded is not worked on
+// again on another connection, nor one from before the server's start.
+func TestAttack10ReplayedPacket(t *testing.T) {
+	s := start(t)
+	p := logged(t, s, "alice")
+	ask[*wire.State](p, &wire.GetState{})
+	p.id = max(p.id+4, time.Now().Unix()<<32)
+	m := &wire.Message{Salt: p.salt, Session: p.session, ID: p.id, SeqNo: p.seq(true), Body: marshal(t, &wire.LogOut{})}
+	recorded, err := m.Seal(rand.Reader, p.key, wire.FromClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(f framing) any {
+		t.Helper()
+		if err := f.Send(t.Context(), &bin.Buffer{Buf: recorded}); err != nil {
+			t.Fatal(err)
+		}
+		q := &peer{t: t, f: f, key: p.key}
+		for {
+			for _, o := range q.receive() {
+				if r, ok := o.(*wire.RPCResult); ok {
+					o, err := wire.Schema.Unmarshal(r.Result)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return o
+				}
+			}
+		}
+	}
+	if o, ok := answer(p.f).(*wire.LoggedOut); !ok {
+		t.Fatalf("got %+v", o)
+	}
+	again := &peer{t: t, f: plain(t, s, 2), key: p.key, session: 40}
+	again.login(s, "alice")
+	if o, ok := answer(plain(t, s, 2)).(*wire.RPCError); !ok || o.Code != 500 {
+		t.Errorf("the recorded packet: got %+v, want 500", o)
+	}
+	ask[*wire.State](again, &wire.GetState{}) // it is still logged in
+
+	old := &peer{t: t, f: plain(t, s, 2), key: p.key, session: 41, now: func() time.Time { return time.Now().Add(-2 * time.Minute) }}
+	if n, ok := old.do(&wire.GetState{}).(*wire.BadMsgNotification); !ok || n.ErrorCode != 16 {
+		t.Errorf("from before the start: got %+v, want code 16", n)
 	}
 }
