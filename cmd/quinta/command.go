@@ -26,7 +26,7 @@ func commands() []*command {
 	return []*command{
 		loginCommand, registerCommand, logoutCommand, accountsCommand, policyCommand,
 		roomsCommand, createCommand, inviteCommand, joinCommand, leaveCommand, kickCommand, encryptCommand, membersCommand,
-		sendCommand, tailCommand, readCommand, fetchCommand,
+		sendCommand, tailCommand, readCommand, fetchCommand, otrCommand,
 		devicesCommand, verifyCommand, keysCommand, doctorCommand, restoredCommand,
 		certificatesCommand, renewCommand, revokeCommand, approveCommand, askCommand, timerCommand,
 		demoCommand, completionCommand(), manCommand(), versionCommand,

@@ -104,8 +104,14 @@ func (w *work) remember(m *Message, by Author) error {
 	return w.tx.Put("cipher/"+m.hash(), []byte(string(m.Room)+" "+string(m.ID)+" "+by.ID))
 }
 
+// offRecord are the types of what is said off the record, and about it.
+var offRecord = []string{TypeOTR, "otr-ack", "user_joined_otr", "user_requested_otr_key_refresh", "user_key_refreshed_successfully"}
+
 // takeMessage takes in one message.
 func (w *work) takeMessage(m *Message) error {
+	if slices.Contains(offRecord, m.Type) {
+		return nil // nothing of it is kept: see OTR
+	}
 	if !validID(string(m.ID)) || !validID(string(m.Room)) || !validID(m.User.ID) {
 		return nil
 	}

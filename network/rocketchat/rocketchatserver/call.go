@@ -45,12 +45,13 @@ type call struct {
 	device quinta.DeviceID
 	token  string
 
-	// w and r are nil in DDP, params is nil in REST.
+	// w and r are nil in DDP, params and conn are nil in REST.
 	w      http.ResponseWriter
 	r      *http.Request
 	query  url.Values
 	tail   string // the part of the path after the name of the route
 	params []json.RawMessage
+	conn   *ddpConn
 	// most bounds the body in bytes.
 	most int64
 	// done says that the handler has written the answer itself.

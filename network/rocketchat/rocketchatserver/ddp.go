@@ -48,17 +48,21 @@ type ddpConn struct {
 	subs map[string]string
 	// from is where the events begin that a subscription sees.
 	from map[string]quinta.Pos
+	// talks are the sessions off the record that the connection takes part in: the
+	// other user, by the room.
+	talks map[quinta.RoomID]string
 }
 
 func (s *rcServer) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	addr := incoming.Addr(r)
 	_ = socket.Serve(s.Core, w, r, socket.Config{Limit: maxOpenFrame}, func(ctx context.Context, ws *socket.Conn) {
-		c := &ddpConn{rcServer: s, ws: ws, ctx: ctx, addr: addr, subs: map[string]string{}, from: map[string]quinta.Pos{}}
+		c := &ddpConn{rcServer: s, ws: ws, ctx: ctx, addr: addr, subs: map[string]string{}, from: map[string]quinta.Pos{}, talks: map[quinta.RoomID]string{}}
 		c.serve()
 		if c.stop != nil {
 			c.stop()
 		}
 		c.pumped.Wait()
+		c.endTalks()
 	})
 }
 
@@ -192,7 +196,7 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 	if !ok || f.ID == "" || len(f.Method) > 128 {
 		return nil, wire.NewError(http.StatusNotFound, wire.CodeNoMethod, "Method not found")
 	}
-	k := &call{rcServer: c.rcServer, addr: c.addr}
+	k := &call{rcServer: c.rcServer, addr: c.addr, conn: c}
 	if len(f.Params) > 0 && json.Unmarshal(f.Params, &k.params) != nil {
 		return nil, invalid("params is not an array")
 	}
@@ -217,7 +221,9 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 	case err != nil:
 		return nil, err
 	case f.Method == "login":
-		c.enter(k)
+		if err := c.enter(k); err != nil {
+			return nil, err
+		}
 	case f.Method == "logout":
 		c.leave()
 	}
@@ -225,25 +231,31 @@ func (c *ddpConn) invoke(f *wire.Frame) (any, error) {
 }
 
 // enter binds the connection to a login and begins to hand out events.
-func (c *ddpConn) enter(k *call) {
+func (c *ddpConn) enter(k *call) error {
 	c.leave()
+	// Events after this moment are heard, whatever is subscribed to later.
+	var at quinta.Pos
+	if err := c.View(k.ctx, func(tx *db.Tx) (err error) { at, err = tx.Pos(); return err }); err != nil {
+		return err
+	}
 	c.me, c.device, c.token = k.me, k.device, k.token
 	c.ws.Limit(wire.MaxFrame)
 	ctx, stop := context.WithCancel(c.ctx)
 	c.stop = stop
 	me, token := c.me, c.token
-	// Events after this moment are heard, whatever is subscribed to later.
 	w := c.Hub.Wait(feed.User(name, me.user()))
 	c.pumped.Go(func() {
 		defer w.Close()
-		c.pump(ctx, me, token, w)
+		c.pump(ctx, me, token, at, w)
 	})
+	return nil
 }
 
 func (c *ddpConn) leave() {
 	if c.stop != nil {
 		c.stop()
 		c.pumped.Wait()
+		c.endTalks()
 	}
 	c.stop, c.me, c.token = nil, person{}, ""
 	c.ws.Limit(maxOpenFrame)
@@ -253,12 +265,9 @@ func (c *ddpConn) leave() {
 	clear(c.from)
 }
 
-// pump hands out the events of a user until the connection or the login ends.
-func (c *ddpConn) pump(ctx context.Context, me person, token string, own *feed.Waiter) {
-	var at quinta.Pos
-	if c.View(ctx, func(tx *db.Tx) (err error) { at, err = tx.Pos(); return err }) != nil {
-		return
-	}
+// pump hands out the events of a user after a position until the connection or the login
+// ends.
+func (c *ddpConn) pump(ctx context.Context, me person, token string, at quinta.Pos, own *feed.Waiter) {
 	rooms := own
 	var in []quinta.RoomID
 	for {
@@ -354,6 +363,9 @@ func (c *ddpConn) hear(e heard, me person) {
 	var args []json.RawMessage
 	if len(fits) == 0 || json.Unmarshal(e.args, &args) != nil {
 		return
+	}
+	if e.stream == "stream-notify-user" && e.name == wire.OTREvent(me.ID) {
+		c.talkEnded(args)
 	}
 	for _, n := range fits {
 		if n == "__my_messages__" {

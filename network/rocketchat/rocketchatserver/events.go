@@ -19,6 +19,12 @@ func scopeRoom(id quinta.RoomID) string { return "r " + string(id) }
 // event keeps an event of a stream and wakes the connections of those whom it
 // concerns, on every node. args are records of package wire.
 func (s *rcServer) event(tx *db.Tx, scope, stream, key string, args ...any) error {
+	return keepEvent(tx, "", scope, stream, key, args)
+}
+
+// keepEvent is event for what belongs to a conversation off the record, if otr is not
+// empty: the id of its room.
+func keepEvent(tx *db.Tx, otr quinta.RoomID, scope, stream, key string, args []any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return fmt.Errorf("rocketchat: an event cannot be written: %w", err)
@@ -29,8 +35,8 @@ func (s *rcServer) event(tx *db.Tx, scope, stream, key string, args ...any) erro
 	if raw, err = wire.EJSON(raw); err != nil {
 		return err
 	}
-	if err := tx.Queue(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		tx.NextPos(), scope, stream, key, raw, tx.Millis()); err != nil {
+	if err := tx.Queue(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at, otr) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		tx.NextPos(), scope, stream, key, raw, tx.Millis(), string(otr)); err != nil {
 		return err
 	}
 	if id, ok := strings.CutPrefix(scope, "u "); ok {

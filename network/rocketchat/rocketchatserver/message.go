@@ -115,6 +115,9 @@ func (c *call) sendMessage(raw json.RawMessage) (*rocketchat.Message, error) {
 	if !idForm.MatchString(string(d.ID)) || len(d.Mentions) > 4096 {
 		return nil, invalid("the id of a message has letters and digits")
 	}
+	if d.Type == rocketchat.TypeOTR {
+		return c.sendOTR(d)
+	}
 	var m *rocketchat.Message
 	err := c.Update(c.ctx, func(tx *db.Tx) (err error) {
 		r, _, err := c.mine(tx, d.Room)

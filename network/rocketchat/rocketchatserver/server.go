@@ -41,6 +41,7 @@ const name quinta.NetworkName = "rocketchat"
 const (
 	settingVersion     = "rocketchat-version"
 	settingForce       = "rocketchat-force-encryption"
+	settingOTR         = "rocketchat-otr"
 	settingPush        = "rocketchat-push"
 	settingPushContent = "rocketchat-push-content"
 )
@@ -67,6 +68,7 @@ func with(gateway func(*server.Core) Gateway) server.Network {
 		Settings: []server.Setting{
 			{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that the server announces to clients, such as 8.5.1; the stock apps refuse releases that their vendor no longer supports", Check: checkVersion},
 			server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
+			server.Switch(settingOTR, "off", "let the two people of a direct conversation talk off the record: their messages pass through the server and are not stored"),
 			{Name: settingPush, Arg: "URL", Help: "the push gateway that tells the apps of devices of new messages, with the interface of Rocket.Chat's own gateway; empty for none", Check: checkPush},
 			{Name: settingPushContent, Default: pushIDOnly, Arg: "id-only|encrypted", Help: "what the push gateway gets: the ids of messages, which apps then fetch, or also the ciphertext of encrypted ones; never a text", Check: checkPushContent},
 		},
@@ -111,7 +113,7 @@ func newServer(c *server.Core, gateway Gateway) *rcServer {
 	s := &rcServer{Core: c, gateway: gateway, rest: map[string]endpoint{}, methods: map[string]method{}}
 	for _, register := range []func(){
 		s.loginCalls, s.registerCalls, s.userCalls, s.settingCalls, s.roomCalls, s.memberCalls, s.messageCalls, s.historyCalls,
-		s.keyCalls, s.roomKeyCalls, s.resetCalls, s.draftCalls, s.fileCalls, s.publishCalls, s.pushCalls,
+		s.keyCalls, s.roomKeyCalls, s.resetCalls, s.draftCalls, s.fileCalls, s.publishCalls, s.pushCalls, s.otrCalls,
 	} {
 		register()
 	}

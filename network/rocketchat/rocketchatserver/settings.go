@@ -30,7 +30,7 @@ func (s *rcServer) public() []setting {
 		{"Message_AllowDeleting", true},
 		{"Message_AllowEditing", true},
 		{"Message_MaxAllowedSize", maxText},
-		{"OTR_Enable", false},
+		{"OTR_Enable", s.otr()},
 		{"Push_enable", s.pushes()},
 		{"Site_Name", s.Name},
 		{"Site_Url", s.PublicURL},
