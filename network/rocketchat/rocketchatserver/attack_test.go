@@ -343,7 +343,8 @@ func TestBadInput(t *testing.T) {
 	alice.post("e2e.setUserPublicAndPrivateKeys", object{"public_key": "{}", "private_key": "{}", "force": true}).fails(400, "error-invalid-params")
 	blob := `{"iv":"AAAAAAAAAAAAAAAA","ciphertext":"` + strings.Repeat("A", 2000) + `","salt":"s","iterations":1000000000}`
 	alice.post("e2e.setUserPublicAndPrivateKeys", object{"public_key": alice.pair.Public().String(), "private_key": blob, "force": true}).fails(400, "error-invalid-params")
-	alice.post("e2e.setUserPublicAndPrivateKeys", object{"public_key": alice.pair.Public().String(), "private_key": strings.Replace(blob, "1000000000", "1000", 1)}).fails(400, "error-keys-already-set")
+	alice.post("e2e.setUserPublicAndPrivateKeys", object{"public_key": alice.pair.Public().String(), "private_key": strings.Replace(blob, "1000000000", "1000", 1), "force": true}).fails(400, "error-invalid-params")
+	alice.post("e2e.setUserPublicAndPrivateKeys", object{"public_key": alice.pair.Public().String(), "private_key": strings.Replace(blob, "1000000000", "100000", 1)}).fails(400, "error-keys-already-set")
 	q := make([]string, 0, 400)
 	for range 200 {
 		q = append(q, "roomIds[]", rid)
