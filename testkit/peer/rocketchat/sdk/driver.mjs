@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { createHash } from "node:crypto";
 import { WebSocket } from "ws";
 import * as e2e from "./crypto.mjs";
-import { SpecClient } from "./spec.mjs";
+import { OTRClient } from "./otr.mjs";
 
 globalThis.WebSocket = WebSocket;
 const { DDPSDK } = createRequire(import.meta.url)("@rocket.chat/ddp-client");
@@ -199,7 +199,7 @@ function answer(message) {
 async function serve({ id, device, call, args = {}, timeout = 30000 }) {
     let timer;
     try {
-        if (!clients.has(device)) clients.set(device, call.startsWith("spec") ? new SpecClient() : new Client());
+        if (!clients.has(device)) clients.set(device, call.startsWith("spec") ? new OTRClient() : new Client());
         const late = new Promise((_, no) => (timer = setTimeout(() => no(new Error(`${call} took longer than ${timeout} ms`)), timeout)));
         answer({ id, ok: true, result: (await Promise.race([clients.get(device)[call](args), late])) ?? {} });
     } catch (e) {
