@@ -50,6 +50,7 @@ var refusals = map[string][]error{
 	"unknown index":        {megolm.ErrUnknownIndex},
 	"too large":            {keyexport.ErrTooLarge, attachment.ErrTooLarge},
 	"mismatch":             {keybackup.ErrMismatch, secretstorage.ErrMismatch, errCommitment},
+	"weak":                 {secretstorage.ErrWeak, keyexport.ErrWeak},
 	"unsupported":          {secretstorage.ErrUnsupported, unread(quinta.ReasonUnsupported)},
 	"tampered":             {unread(quinta.ReasonTampered)},
 	"no key":               {unread(quinta.ReasonNoKeyYet), unread(quinta.ReasonBeforeThisDevice)},

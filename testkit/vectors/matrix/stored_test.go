@@ -54,7 +54,8 @@ func (m *maker) exports() {
 	add("text", "a bit of the ciphertext is changed", "bad mac", authentic, file(flip(raw, 40)))
 	add("mac", "a bit of the MAC is changed", "bad mac", authentic, file(flip(raw, -1)))
 	add("cut", "the last byte is missing", "bad mac", authentic, file(raw[:len(raw)-1]))
-	add("rounds", "another number of rounds", "bad mac", authentic, rounds(999))
+	add("rounds", "another number of rounds", "bad mac", authentic, rounds(keyexport.MinOpenRounds))
+	add("rounds-few", "too few rounds", "weak", "a passphrase would be cheap to guess", rounds(keyexport.MinOpenRounds-1))
 	add("rounds-none", "no rounds", "malformed", "the passphrase would be used as it is", rounds(0))
 	add("rounds-many", "more rounds than a reader pays for", "too large", "a file may not cost its reader hours", rounds(keyexport.MaxRounds+1))
 	add("rounds-most", "the most rounds that the form can say", "too large", "a file may not cost its reader hours", rounds(1<<32-1))
@@ -171,7 +172,7 @@ func (m *maker) secretKeys(k key.SecretStorageKey) {
 	add("algorithm", "an algorithm that is not known", "unsupported", "what is not known is not guessed at", func(d *secretstorage.Description, _ *secretstorage.Passphrase) { d.Algorithm = "m.secret_storage.v9" })
 	add("derivation", "a derivation that is not known", "unsupported", "what is not known is not guessed at", func(_ *secretstorage.Description, w *secretstorage.Passphrase) { w.Algorithm = "m.md5" })
 	add("bits", "a key of 128 bits", "unsupported", "the server could make the key short", func(_ *secretstorage.Description, w *secretstorage.Passphrase) { w.Bits = 128 })
-	add("few", "too few iterations", "unsupported", "the server could make the passphrase cheap to guess", func(_ *secretstorage.Description, w *secretstorage.Passphrase) { w.Iterations-- })
+	add("few", "too few iterations", "weak", "the server could make the passphrase cheap to guess", func(_ *secretstorage.Description, w *secretstorage.Passphrase) { w.Iterations-- })
 	add("many", "too many iterations", "unsupported", "a description may not cost its reader hours", func(_ *secretstorage.Description, w *secretstorage.Passphrase) {
 		w.Iterations = secretstorage.MaxIterations + 1
 	})
