@@ -19,6 +19,11 @@ var _ client.OffTheRecord = (*Session)(nil)
 // otrWithin is how long the invited user has to accept.
 const otrWithin = 10 * time.Second
 
+// otrDeclined is how long the invited user's side waits before it declines: a little
+// longer, since the inviter's side then ends the invitation, and what declines it must not
+// be taken for an answer to the next one.
+const otrDeclined = otrWithin + time.Second
+
 // A signal is an event about sessions off the record.
 type signal struct {
 	kind string
@@ -157,7 +162,30 @@ func (s *Session) AwaitOffRecord(ctx context.Context, accept func(from quinta.Us
 	}
 }
 
-// invited answers an invitation; it returns nil if that was declined.
+// answer waits for the answer to an invitation; ended says that it was withdrawn.
+func (s *Session) answer(ctx context.Context, st *stream, in signal, answered <-chan bool) (yes, ended bool, err error) {
+	late := time.NewTimer(otrDeclined)
+	defer late.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false, false, ctx.Err()
+		case <-st.gone:
+			return false, false, errClosed
+		case <-late.C:
+			return false, false, nil
+		case yes := <-answered:
+			return yes, false, nil
+		case f := <-st.events: // another invitation meanwhile is not answered
+			if sig, ok := s.signalOf(f); ok && sig.kind == wire.OTREnd && sig.User == in.User && sig.Room == in.Room {
+				return false, true, nil
+			}
+		}
+	}
+}
+
+// invited answers an invitation; it returns nil if that was declined or
+// withdrawn.
 func (s *Session) invited(ctx context.Context, st *stream, sig signal, accept func(from quinta.UserID) bool) (*client.OffRecord, error) {
 	var a struct {
 		User wire.User `json:"user"`
@@ -178,17 +206,11 @@ func (s *Session) invited(ctx context.Context, st *stream, sig signal, accept fu
 	}
 	answered := make(chan bool, 1)
 	go func() { answered <- accept(quinta.UserID(printable.Line(peer.Name))) }()
-	late := time.NewTimer(otrWithin)
-	defer late.Stop()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-late.C:
+	switch yes, ended, err := s.answer(ctx, st, sig, answered); {
+	case err != nil || ended:
+		return nil, err
+	case !yes:
 		return deny()
-	case yes := <-answered:
-		if !yes {
-			return deny()
-		}
 	}
 	// What is said as soon as the other side is ready must not be missed.
 	if err := st.subscribe(ctx, "stream-room-messages", string(room)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,8 +145,7 @@ func TestOffRecord(t *testing.T) {
 	}
 }
 
-// TestOffRecordDeclined: one who is declined, and one whom nobody answers, are told so,
-// and so is the side that answers too late.
+// TestOffRecordDeclined: one who is declined, and one whom nobody answers, are told so.
 func TestOffRecordDeclined(t *testing.T) {
 	t.Parallel()
 	srv := quintatest.Start(t, quintatest.Setting("rocketchat-otr", "on"))
@@ -202,6 +202,58 @@ func TestOffRecordIsNotRead(t *testing.T) {
 		if bytes.Contains([]byte(v), []byte("off the record")) || bytes.Contains([]byte(v), []byte(`"otr"`)) || bytes.Contains([]byte(v), []byte("$binary")) {
 			t.Errorf("got %s in the store", k)
 		}
+	}
+	if err := a.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOffRecordLate: an invitation that is not accepted in time is withdrawn on both
+// sides: while the first question still waits, the next invitation is asked about.
+func TestOffRecordLate(t *testing.T) {
+	t.Parallel()
+	srv := quintatest.Start(t, quintatest.Setting("rocketchat-otr", "on"))
+	alice, bob := meets(t, srv.URL, "alice"), meets(t, srv.URL, "bob")
+	asked, late := make(chan bool, 10), make(chan struct{})
+	got := make(chan *client.OffRecord, 1)
+	go func() {
+		var before atomic.Bool
+		o, err := bob.s.AwaitOffRecord(t.Context(), func(quinta.UserID) bool {
+			asked <- true
+			if !before.Swap(true) {
+				<-late
+			}
+			return true
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		got <- o
+	}()
+	for waits := true; waits; {
+		if _, err := alice.s.InviteOffRecord(t.Context(), "bob"); quinta.KindOf(err) != quinta.KindUnavailable {
+			t.Fatalf("got %v, want KindUnavailable", err)
+		}
+		select {
+		case <-asked:
+			waits = false
+		default: // bob did not listen yet
+		}
+	}
+	a, err := alice.s.InviteOffRecord(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(late)
+	b := <-got
+	if first, other := next(t, a, client.OffSafety), next(t, b, client.OffSafety); first != other {
+		t.Errorf("got %q and %q", first, other)
+	}
+	if err := a.Say(t.Context(), "in time"); err != nil {
+		t.Fatal(err)
+	}
+	if text := next(t, b, client.OffSaid); text != "in time" {
+		t.Errorf("got %q", text)
 	}
 	if err := a.End(t.Context()); err != nil {
 		t.Error(err)
