@@ -106,7 +106,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 		return quinta.Device{}, err
 	}
 	defer c.close()
-	user, err := signIn(ctx, c, plan.Phone, in)
+	user, err := signIn(ctx, c, env.Rand, plan.Phone, in)
 	if err != nil {
 		return quinta.Device{}, err
 	}
@@ -286,8 +286,9 @@ func (n Network) about(ctx context.Context, base string) (*wire.About, error) {
 	return &about, nil
 }
 
-// signIn logs in with a code and returns the user's id.
-func signIn(ctx context.Context, c *conn, phone string, in client.Credentials) (int64, error) {
+// signIn logs in with a code, and with the two-step password if the account has
+// one, and returns the user's id.
+func signIn(ctx context.Context, c *conn, rand io.Reader, phone string, in client.Credentials) (int64, error) {
 	o, err := c.call(ctx, &wire.SendCode{PhoneNumber: phone, APIID: 1, APIHash: "quinta", Settings: &wire.CodeSettings{}})
 	if err == nil {
 		sent, ok := o.(*wire.SentCode)
@@ -300,10 +301,18 @@ func signIn(ctx context.Context, c *conn, phone string, in client.Credentials) (
 		}
 		o, err = c.call(ctx, &wire.SignIn{PhoneNumber: phone, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: code.Reveal()})
 	}
+	if e, ok := errors.AsType[callError](err); ok && e.Code == 401 && e.Message == needsPassword {
+		o, err = checkPassword(ctx, c, rand, in)
+	}
 	if e, ok := errors.AsType[callError](err); ok && e.Code == 400 {
 		text := "the server refuses the number"
-		if strings.HasPrefix(e.Message, "PHONE_CODE") {
+		switch {
+		case strings.HasPrefix(e.Message, "PHONE_CODE"):
 			text = "the login code is wrong or has expired"
+		case e.Message == wrongPassword:
+			text = "the second password is wrong"
+		case e.Message == expiredQuestion:
+			text = "the server does not wait for the second password any more"
 		}
 		return 0, &quinta.Error{Kind: quinta.KindUnauthenticated, Op: loggingIn, Err: fmt.Errorf("%s (%s)", text, printable.Line(e.Message))}
 	}

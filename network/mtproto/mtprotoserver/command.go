@@ -60,6 +60,23 @@ Every account starts with a number of its own: +888 and eight digits. With
 		Flags: []server.CommandFlag{{Name: "set", Help: "the new number of the account"}},
 		Run:   onServer(commandNumber),
 	},
+	{
+		Name: "user two-step", Line: "show or remove the two-step password of an account",
+		Usage: `
+User two-step says whether an account has a two-step password, which its devices
+ask for after the login code of secret chats. Nobody can read the password.
+
+With --set none, you remove it, for a person who has forgotten it: from then on
+the login code is enough. Devices that are logged in stay so, and logins that
+were waiting for the password have to start again.
+
+    quintad user two-step alice
+    quintad user two-step alice --set none
+`,
+		Args:  1,
+		Flags: []server.CommandFlag{{Name: "set", Help: "none: remove the password"}},
+		Run:   onServer(commandTwoStep),
+	},
 }
 
 // onServer gives a command its server.
@@ -113,6 +130,33 @@ func commandNumber(ctx context.Context, s *mtprotoServer, in server.CommandInput
 		return err
 	})
 	return "+" + number + "\n", err
+}
+
+func commandTwoStep(ctx context.Context, s *mtprotoServer, in server.CommandInput) (out string, err error) {
+	set := in.Flags["set"]
+	if set != "" && set != "none" {
+		return "", quinta.E(quinta.KindInvalid, "mtproto", "only the user can set a two-step password; the operator can remove it (--set none)")
+	}
+	err = s.Update(ctx, func(tx *db.Tx) error {
+		who, err := existing(tx, in.Args[0])
+		if err != nil {
+			return err
+		}
+		if set == "none" {
+			out = "the two-step password was removed\n"
+			return removePassword(tx, who)
+		}
+		has := false
+		if err := tx.Row(`SELECT EXISTS (SELECT 1 FROM mtproto_password WHERE account = $1)`, who).Scan(&has); err != nil {
+			return err
+		}
+		out = "the account has no two-step password\n"
+		if has {
+			out = "the account has a two-step password\n"
+		}
+		return nil
+	})
+	return out, err
 }
 
 // setNumber gives an account a number in the place of the one that it has.

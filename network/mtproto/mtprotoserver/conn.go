@@ -269,6 +269,13 @@ func (c *conn) sendObject(kind int64, content bool, o any) error {
 	return c.send(kind, content, b)
 }
 
+// randomID draws a number.
+func (s *mtprotoServer) randomID() (int64, error) {
+	var b [8]byte
+	_, err := io.ReadFull(s.Rand, b[:])
+	return int64(binary.LittleEndian.Uint64(b[:])), err
+}
+
 // The limits of a client's msg_id against the clock.
 const (
 	maxAhead  = 30 * time.Second
@@ -302,11 +309,11 @@ func (c *conn) message(ctx context.Context, m *wire.Message) error {
 	}
 	if c.fresh {
 		c.fresh = false
-		var unique [8]byte
-		if _, err := io.ReadFull(c.s.Rand, unique[:]); err != nil {
+		unique, err := c.s.randomID()
+		if err != nil {
 			return err
 		}
-		if err := c.sendObject(otherID, true, &wire.NewSessionCreated{FirstMsgID: all[0].ID, UniqueID: int64(binary.LittleEndian.Uint64(unique[:])), ServerSalt: sec.salt(c.authID, now, 0)}); err != nil {
+		if err := c.sendObject(otherID, true, &wire.NewSessionCreated{FirstMsgID: all[0].ID, UniqueID: unique, ServerSalt: sec.salt(c.authID, now, 0)}); err != nil {
 			return err
 		}
 	}

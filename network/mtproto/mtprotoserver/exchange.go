@@ -277,7 +277,7 @@ func (c *conn) finishExchange(ctx context.Context, r *wire.SetClientDHParams) (a
 	if err := c.s.Update(ctx, func(tx *db.Tx) error { return keepKey(tx, id, sealed, e.life) }); err != nil {
 		return nil, err
 	}
-	c.s.first.put(id, e.newNonce, e.server, c.s.Now())
+	c.s.first.put(id, firstSalt(e.newNonce, e.server), c.s.Now())
 	aux := sha1.Sum(key.Bytes())
 	hash := sha1.Sum(append(append(slices.Clone(e.newNonce[:]), 1), aux[:8]...))
 	return &wire.DHGenOk{Nonce: e.nonce, ServerNonce: e.server, NewNonceHash1: [16]byte(hash[4:])}, nil

@@ -39,44 +39,34 @@ func TestHeardIsBounded(t *testing.T) {
 	}
 }
 
-// TestBegunIsBounded: key exchanges over HTTP that are begun and left do not
-// grow without end; the oldest make way, and each ends in time.
-func TestBegunIsBounded(t *testing.T) {
+// TestBriefIsBounded: what is kept for some time, such as key exchanges that are
+// begun and left, does not grow without end; the oldest makes way.
+func TestBriefIsBounded(t *testing.T) {
 	t.Parallel()
-	var p polls
+	const most = maxBegun
+	b := newBrief[int, int](time.Minute, most)
 	now := time.Unix(1_000_000, 0)
-	name := func(n int) nonces { return nonces{nonce: [16]byte{byte(n), byte(n >> 8), byte(n >> 16)}} }
-	for n := range maxBegun + 5 {
-		p.begin(name(n), &conn{}, now)
+	has := func(k int, now time.Time) bool { _, ok := b.get(k, now); return ok }
+	for n := range most + 5 {
+		b.put(n, n, now)
 	}
-	if len(p.begun) != maxBegun || len(p.order) != maxBegun {
-		t.Errorf("%d exchanges are kept, %d in order, want %d", len(p.begun), len(p.order), maxBegun)
+	if len(b.of) != most || len(b.order) != most {
+		t.Errorf("%d are kept, %d in order, want %d", len(b.of), len(b.order), most)
 	}
-	if p.take(name(0), now) != nil || p.take(name(maxBegun), now) == nil || p.take(name(maxBegun), now) != nil {
-		t.Error("want the oldest to be gone, the newest to be there, and each to be taken once")
+	if has(0, now) || !has(most, now) || has(most, now.Add(time.Minute)) {
+		t.Error("want the oldest to be gone and the newest to be there for a minute")
 	}
-	later := now.Add(beginWithin + time.Second)
-	if p.take(name(maxBegun-1), later) != nil {
-		t.Error("an exchange that was left is carried on too late")
+	if v, ok := b.take(most, now); !ok || v != most || has(most, now) {
+		t.Errorf("taken: got %d, %v", v, ok)
 	}
-	p.begin(name(maxBegun+9), &conn{}, later)
-	if len(p.begun) != 1 || len(p.order) != 1 {
-		t.Errorf("%d exchanges are kept, %d in order, want the new one", len(p.begun), len(p.order))
+	for range 3 * most {
+		b.put(7, 7, now)
 	}
-}
-
-// TestFirstSaltsAreBounded: the same of the salts of keys that were made.
-func TestFirstSaltsAreBounded(t *testing.T) {
-	t.Parallel()
-	var f firstSalts
-	now := time.Unix(1_000_000, 0)
-	for n := range int64(maxFirst + 5) {
-		f.put(n, [32]byte{1}, [16]byte{}, now)
+	if len(b.order) > most || !has(7, now) {
+		t.Errorf("the same again and again: %d in order, want at most %d", len(b.order), most)
 	}
-	if len(f.of) != maxFirst || f.holds(0, 1, now) || !f.holds(maxFirst, 1, now) || f.holds(maxFirst, 2, now) {
-		t.Errorf("%d salts are kept, want the last %d", len(f.of), maxFirst)
-	}
-	if f.holds(maxFirst, 1, now.Add(saltLife)) {
-		t.Error("a first salt holds for too long")
+	b.put(8, 8, now.Add(time.Hour))
+	if len(b.of) != 1 || len(b.order) != 1 {
+		t.Errorf("after an hour: %d are kept, %d in order, want 1", len(b.of), len(b.order))
 	}
 }

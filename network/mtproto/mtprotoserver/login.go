@@ -131,7 +131,20 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 		return refused, nil
 	}
 	try.Right()
-	if err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID); err != nil {
+	p, err := c.passwordOf(who)
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		return rpcError(401, "SESSION_PASSWORD_NEEDED"), c.tx.Queue(`UPDATE mtproto_device SET pending = $1, pending_until = $2 WHERE key_id = $3`, who, c.tx.Millis()+pendingFor, c.keyID)
+	}
+	return c.enter(who)
+}
+
+// enter logs the device in.
+func (c *call) enter(who account.Name) (any, error) {
+	err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3, pending = NULL, pending_until = 0 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID)
+	if err != nil {
 		return nil, err
 	}
 	c.who = who

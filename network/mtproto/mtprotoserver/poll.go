@@ -22,8 +22,8 @@ const (
 	maxWait = 25 * time.Second
 	// maxDelay bounds for how long messages are gathered.
 	maxDelay = time.Second
-	// maxBegun bounds the key exchanges that are under way over HTTP; the oldest
-	// makes way for one more. Each lives for beginWithin at most.
+	// maxBegun bounds the key exchanges that are under way over HTTP. Each message
+	// of one is worked on once, and the next has to come within beginWithin.
 	maxBegun = 10_000
 	// maxSessions bounds the sessions over HTTP, maxOfKey those of one key.
 	maxSessions = 10_000
@@ -37,11 +37,9 @@ var (
 	errOutbox       = errors.New("mtproto: a client over HTTP does not take what waits for it")
 )
 
-// polls are the sessions and the key exchanges over HTTP.
+// polls are the sessions over HTTP.
 type polls struct {
 	mu       sync.Mutex
-	begun    map[nonces]*begun
-	order    []nonces // of begun, oldest first
 	sessions map[sessionName]*poll
 	closed   bool
 	ended    sync.WaitGroup
@@ -49,11 +47,6 @@ type polls struct {
 
 // nonces name a key exchange.
 type nonces struct{ nonce, server [16]byte }
-
-type begun struct {
-	c     *conn
-	until time.Time
-}
 
 type sessionName struct{ key, session int64 }
 
@@ -206,9 +199,9 @@ func (s *mtprotoServer) pollPlain(w http.ResponseWriter, r *http.Request, packet
 	var c *conn
 	switch m := o.(type) {
 	case *wire.ReqDHParams:
-		c = s.polls.take(nonces{m.Nonce, m.ServerNonce}, s.Now())
+		c, _ = s.begun.take(nonces{m.Nonce, m.ServerNonce}, s.Now())
 	case *wire.SetClientDHParams:
-		c = s.polls.take(nonces{m.Nonce, m.ServerNonce}, s.Now())
+		c, _ = s.begun.take(nonces{m.Nonce, m.ServerNonce}, s.Now())
 	default:
 		local, err := localOf(r)
 		if err != nil {
@@ -225,42 +218,10 @@ func (s *mtprotoServer) pollPlain(w http.ResponseWriter, r *http.Request, packet
 		return err
 	}
 	if c.exch != nil {
-		s.polls.begin(nonces{c.exch.nonce, c.exch.server}, c, s.Now())
+		s.begun.put(nonces{c.exch.nonce, c.exch.server}, c, s.Now())
 	}
 	incoming.Write(w, s.Log, http.StatusOK, "application/octet-stream", answer.packet)
 	return nil
-}
-
-// begin keeps an exchange until its next message.
-func (p *polls) begin(n nonces, c *conn, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.order) > 0 {
-		oldest := p.order[0]
-		if b := p.begun[oldest]; b != nil && len(p.begun) < maxBegun && now.Before(b.until) {
-			break
-		}
-		delete(p.begun, oldest)
-		p.order = p.order[1:]
-	}
-	if p.begun == nil {
-		p.begun = map[nonces]*begun{}
-	}
-	p.begun[n] = &begun{c, now.Add(beginWithin)}
-	p.order = append(p.order, n)
-}
-
-// take returns an exchange that is under way, or nil. Each message of it is
-// worked on once.
-func (p *polls) take(n nonces, now time.Time) *conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b := p.begun[n]
-	delete(p.begun, n)
-	if b == nil || now.After(b.until) {
-		return nil
-	}
-	return b.c
 }
 
 // pollSealed works on a packet of a session and answers with what waits for it.

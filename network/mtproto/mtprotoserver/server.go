@@ -74,8 +74,12 @@ type mtprotoServer struct {
 	typing map[int64]int64
 
 	polls polls
-	first firstSalts
-	heard *heard
+	// begun are the key exchanges over HTTP, first the first salts by key, and
+	// challenges the questions for passwords by device.
+	begun      *brief[nonces, *conn]
+	first      *brief[int64, int64]
+	challenges *brief[int64, challenge]
+	heard      *heard
 }
 
 func newServer(c *server.Core) (*mtprotoServer, error) {
@@ -87,7 +91,8 @@ func newServer(c *server.Core) (*mtprotoServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mtprotoServer{Core: c, group: secretchat.KnownGroup(), announce: announce, dc: dc, turns: map[int64]*turn{}, typing: map[int64]int64{}, heard: newHeard(c.Now())}, nil
+	return &mtprotoServer{Core: c, group: secretchat.KnownGroup(), announce: announce, dc: dc, turns: map[int64]*turn{}, typing: map[int64]int64{}, heard: newHeard(c.Now()),
+		begun: newBrief[nonces, *conn](beginWithin, maxBegun), first: newBrief[int64, int64](saltLife, maxFirst), challenges: newBrief[int64, challenge](challengeFor, maxChallenges)}, nil
 }
 
 // Streams are the addresses of the setting.
@@ -169,8 +174,12 @@ func parseAnnounce(v string) (map[int]string, error) {
 	return out, nil
 }
 
-// AccountLogOut ends all logins of an account.
+// AccountLogOut ends all logins of an account, also those that wait for its
+// two-step password.
 func (s *mtprotoServer) AccountLogOut(tx *db.Tx, who account.Name) error {
+	if err := endPending(tx, who); err != nil {
+		return err
+	}
 	keys, err := devicesOf(tx, who)
 	if err != nil {
 		return err
@@ -189,6 +198,9 @@ func (s *mtprotoServer) AccountClosing(tx *db.Tx, who account.Name) error {
 		return err
 	}
 	if err := tx.Queue(`DELETE FROM mtproto_fixed WHERE account = $1`, who); err != nil {
+		return err
+	}
+	if err := removePassword(tx, who); err != nil {
 		return err
 	}
 	user, err := userID(tx, who)

@@ -135,6 +135,64 @@ type (
 	MessageMediaEmpty struct {
 		_ struct{} `tl:"3ded6320"`
 	}
+	// The two-step password.
+	GetPassword struct {
+		_ struct{} `tl:"548a30f5"`
+	}
+	AccountPassword struct {
+		_                       struct{} `tl:"957b50fb"`
+		Flags                   tl.Flags
+		HasPassword             bool   `tl:"?2"`
+		CurrentAlgo             any    `tl:"?2"`
+		SRPB                    []byte `tl:"?2"`
+		SRPID                   int64  `tl:"?2"`
+		Hint                    string `tl:"?3"`
+		EmailUnconfirmedPattern string `tl:"?4"`
+		NewAlgo                 any
+		NewSecureAlgo           any
+		SecureRandom            []byte
+		PendingResetDate        int32  `tl:"?5"`
+		LoginEmailPattern       string `tl:"?6"`
+	}
+	PasswordKdfAlgo struct {
+		_     struct{} `tl:"3a912d4a"`
+		Salt1 []byte
+		Salt2 []byte
+		G     int32
+		P     []byte
+	}
+	PasswordKdfAlgoUnknown struct {
+		_ struct{} `tl:"d45ab096"`
+	}
+	SecurePasswordKdfAlgoUnknown struct {
+		_ struct{} `tl:"4a8537"`
+	}
+	CheckPassword struct {
+		_        struct{} `tl:"d18b4d16"`
+		Password any
+	}
+	InputCheckPasswordEmpty struct {
+		_ struct{} `tl:"9880f658"`
+	}
+	InputCheckPasswordSRP struct {
+		_     struct{} `tl:"d27ff082"`
+		SRPID int64
+		A     []byte
+		M1    []byte
+	}
+	UpdatePasswordSettings struct {
+		_           struct{} `tl:"a59b102f"`
+		Password    any
+		NewSettings any
+	}
+	PasswordInputSettings struct {
+		_               struct{} `tl:"c23727c9"`
+		Flags           tl.Flags
+		NewAlgo         any    `tl:"?0"`
+		NewPasswordHash []byte `tl:"?0"`
+		Hint            string `tl:"?0"`
+		Email           string `tl:"?1"`
+	}
 	// User227 is User as clients up to layer 227 know it.
 	User227 struct {
 		_          struct{} `tl:"31774388"`
@@ -497,6 +555,7 @@ type (
 
 var apiObjects = []any{
 	GetConfig{}, Config{}, DCOption{}, SendCode{}, CodeSettings{}, SentCode{}, SentCodeTypeSms{}, SignIn{}, Authorization{}, LogOut{}, LoggedOut{},
+	GetPassword{}, AccountPassword{}, PasswordKdfAlgo{}, PasswordKdfAlgoUnknown{}, SecurePasswordKdfAlgoUnknown{}, CheckPassword{}, InputCheckPasswordEmpty{}, InputCheckPasswordSRP{}, UpdatePasswordSettings{}, PasswordInputSettings{},
 	ResendCode{}, UpdateServiceNotification{}, MessageMediaEmpty{}, User{}, User227{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
 	GetDHConfig{}, DHConfig{}, DHConfigNotModified{}, RequestEncryption{}, AcceptEncryption{}, DiscardEncryption{}, SendEncrypted{}, SendEncryptedFile{}, SendEncryptedService{}, SentEncryptedMessage{}, SentEncryptedFile{},
 	SetEncryptedTyping{}, ReadEncryptedHistory{}, ReceivedQueue{}, InputEncryptedChat{}, EncryptedChatDiscarded{}, EncryptedChatWaiting{}, EncryptedChatRequested{}, EncryptedChat{},
