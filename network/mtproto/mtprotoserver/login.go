@@ -136,7 +136,7 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 		return nil, err
 	}
 	if p != nil {
-		return rpcError(401, "SESSION_PASSWORD_NEEDED"), c.tx.Queue(`UPDATE mtproto_device SET pending = $1, pending_until = $2 WHERE key_id = $3`, who, c.tx.Millis()+pendingFor, c.keyID)
+		return rpcError(401, "SESSION_PASSWORD_NEEDED"), c.tx.Queue(`UPDATE mtproto_device SET pending = $1, pending_until = $2, name = $3, seen = $4 WHERE key_id = $5`, who, c.tx.Millis()+pendingFor, clip(c.model), c.tx.Millis(), c.keyID)
 	}
 	return c.enter(who)
 }

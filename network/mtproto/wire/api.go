@@ -193,6 +193,40 @@ type (
 		Hint            string `tl:"?0"`
 		Email           string `tl:"?1"`
 	}
+	// The sessions of an account.
+	GetAuthorizations struct {
+		_ struct{} `tl:"e320c158"`
+	}
+	AccountAuthorizations struct {
+		_              struct{} `tl:"4bff8ea0"`
+		TTLDays        int32
+		Authorizations []any
+	}
+	AccountAuthorization struct {
+		_               struct{} `tl:"ad01d61d"`
+		Flags           tl.Flags
+		Current         bool `tl:"?0"`
+		PasswordPending bool `tl:"?2"`
+		Hash            int64
+		DeviceModel     string
+		Platform        string
+		SystemVersion   string
+		APIID           int32
+		AppName         string
+		AppVersion      string
+		DateCreated     int32
+		DateActive      int32
+		IP              string
+		Country         string
+		Region          string
+	}
+	ResetAuthorization struct {
+		_    struct{} `tl:"df77f3bc"`
+		Hash int64
+	}
+	ResetAuthorizations struct {
+		_ struct{} `tl:"9fab0d1a"`
+	}
 	// User227 is User as clients up to layer 227 know it.
 	User227 struct {
 		_          struct{} `tl:"31774388"`
@@ -555,6 +589,7 @@ type (
 
 var apiObjects = []any{
 	GetConfig{}, Config{}, DCOption{}, SendCode{}, CodeSettings{}, SentCode{}, SentCodeTypeSms{}, SignIn{}, Authorization{}, LogOut{}, LoggedOut{},
+	GetAuthorizations{}, AccountAuthorizations{}, AccountAuthorization{}, ResetAuthorization{}, ResetAuthorizations{},
 	GetPassword{}, AccountPassword{}, PasswordKdfAlgo{}, PasswordKdfAlgoUnknown{}, SecurePasswordKdfAlgoUnknown{}, CheckPassword{}, InputCheckPasswordEmpty{}, InputCheckPasswordSRP{}, UpdatePasswordSettings{}, PasswordInputSettings{},
 	ResendCode{}, UpdateServiceNotification{}, MessageMediaEmpty{}, User{}, User227{}, UserStatusRecently{}, InputUserSelf{}, InputUser{}, ResolvePhone{}, ResolveUsername{}, ResolvedPeer{}, PeerUser{}, GetUsers{}, GetFullUser{}, UsersUserFull{}, UserFull{}, PeerSettings{}, PeerNotifySettings{}, UpdateStatus{},
 	GetDHConfig{}, DHConfig{}, DHConfigNotModified{}, RequestEncryption{}, AcceptEncryption{}, DiscardEncryption{}, SendEncrypted{}, SendEncryptedFile{}, SendEncryptedService{}, SentEncryptedMessage{}, SentEncryptedFile{},
