@@ -27,10 +27,12 @@ var ErrMismatch = errors.New("the two sides do not match")
 type ShortStrings struct {
 	With quinta.Device
 	// Emoji are pictures with their names, Decimal three numbers, Words
-	// safety words. A network provides at least one of them.
+	// safety words, Picture the rows of a drawing from the top, each square one
+	// of four colours, 0 to 3. A network provides at least one of them.
 	Emoji   []Emoji
 	Decimal []int
 	Words   []string
+	Picture [][]uint8
 }
 
 // An Emoji is a picture with its name.

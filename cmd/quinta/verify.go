@@ -24,6 +24,7 @@ type comparedLine struct {
 	Emoji   []string        `json:"emoji,omitempty"`
 	Decimal []int           `json:"decimal,omitempty"`
 	Words   []string        `json:"words,omitempty"`
+	Picture []string        `json:"picture,omitempty"`
 }
 
 var verifyCommand = &command{
@@ -166,9 +167,9 @@ func (a *app) compare(ac *account, s client.ShortStrings) (bool, error) {
 		emoji = append(emoji, e.Symbol+" "+e.Name)
 	}
 	if a.opt.json {
-		a.emit(comparedLine{newHead("compare"), ac.User, s.With.User, s.With.ID, emoji, s.Decimal, s.Words})
+		a.emit(comparedLine{newHead("compare"), ac.User, s.With.User, s.With.ID, emoji, s.Decimal, s.Words, squares(s.Picture)})
 	}
-	var lines []string
+	lines := a.drawn(s.Picture)
 	if len(emoji) > 0 {
 		lines = append(lines, strings.Join(emoji, "  "))
 	}

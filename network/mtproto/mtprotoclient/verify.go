@@ -19,8 +19,8 @@ var (
 
 // Verify implements client.Verifier for the newest open chat with a user, who
 // is named by id, number or @username. What is compared is all 36 bytes of the
-// key's hash in hexadecimal; other clients show the first 32 of them. Nothing
-// is sent: each side decides for itself, and what it decided holds for as long
+// key's hash, as a picture and in hexadecimal; of the latter, other clients show
+// the first 32 bytes. Nothing is sent: each side decides for itself, and what it decided holds for as long
 // as the chat lives.
 func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(ctx context.Context, s client.ShortStrings) (bool, error)) error {
 	const op = "verifying"
@@ -38,7 +38,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	if chat == nil {
 		return quinta.E(quinta.KindNotFound, op, "there is no open chat with this user")
 	}
-	same, err := compare(ctx, client.ShortStrings{With: quinta.Device{User: secretchat.UserID(chat.Peer.ID)}, Words: hexGroups(chat.Hash)})
+	same, err := compare(ctx, client.ShortStrings{With: quinta.Device{User: secretchat.UserID(chat.Peer.ID)}, Words: hexGroups(chat.Hash), Picture: picture(chat.Hash)})
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,15 @@ func hexGroups(h secretchat.Hash) []string {
 		out = append(out, fmt.Sprintf("%02x%02x", h[i], h[i+1]))
 	}
 	return out
+}
+
+// picture is the drawing of a hash.
+func picture(h secretchat.Hash) [][]uint8 {
+	var rows [][]uint8
+	for _, row := range h.Picture() {
+		rows = append(rows, row[:])
+	}
+	return rows
 }
 
 // AwaitVerify implements client.Verifier. On this network no request comes.

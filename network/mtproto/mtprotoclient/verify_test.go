@@ -12,16 +12,16 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 )
 
-// TestVerify: both sides see the same 36 bytes, and what was compared is
+// TestVerify: both sides see the same 36 bytes and the same picture, and what was compared is
 // trusted; what differs is refused.
 func TestVerify(t *testing.T) {
 	srv := start(t)
 	alice, bob := login(t, srv, "alice"), login(t, srv, "bob")
 	id := alice.opens(bob)
-	shown := map[*device][]string{}
+	shown, drawn := map[*device][]string{}, map[*device][][]uint8{}
 	verify := func(d *device, user string, same bool) error {
 		return d.s.Verify(t.Context(), quinta.UserID(user), "", func(_ context.Context, s client.ShortStrings) (bool, error) {
-			shown[d] = s.Words
+			shown[d], drawn[d] = s.Words, s.Picture
 			return same, nil
 		})
 	}
@@ -33,6 +33,9 @@ func TestVerify(t *testing.T) {
 	}
 	if len(shown[alice]) != 18 || !slices.Equal(shown[alice], shown[bob]) {
 		t.Errorf("shown: %q and %q", shown[alice], shown[bob])
+	}
+	if len(drawn[alice]) != 12 || !slices.EqualFunc(drawn[alice], drawn[bob], slices.Equal) {
+		t.Errorf("drawn: %v and %v", drawn[alice], drawn[bob])
 	}
 	bob.says(id, "to whoever verified me")
 	if got := alice.reads("to whoever verified me").Trust; got != quinta.TrustVerified {
