@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
@@ -180,10 +181,26 @@ func (s *Session) Logout(ctx context.Context) error {
 	return errorOf("logging out", err)
 }
 
-// Read implements client.Reader.
+// Read implements client.Reader. Messages whose time has come end before it
+// reads, also on a device that was off or that does not reach its server.
 func (s *Session) Read(ctx context.Context, room quinta.RoomID, q timeline.Query) (items []timeline.Item, err error) {
+	if err := s.expire(ctx); err != nil {
+		return nil, err
+	}
 	err = s.look(ctx, func(tx e2ee.Tx) (err error) { items, err = timeline.Read(tx, room, q); return err })
 	return items, err
+}
+
+// expire ends the messages whose time has come.
+func (s *Session) expire(ctx context.Context) error {
+	var first time.Time
+	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { first, err = s.machine.Expires(tx); return err }); err != nil {
+		return err
+	}
+	if first.IsZero() || first.After(s.env.Now()) {
+		return nil
+	}
+	return s.do(ctx, "ending messages", func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Receive(tx, secretchat.In{}) })
 }
 
 // History implements client.Reader. A server keeps no message of a secret chat

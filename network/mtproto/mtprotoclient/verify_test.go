@@ -10,6 +10,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/client/timeline"
+	"github.com/quinta-chat/quinta/network/mtproto/mtprotoclient"
 )
 
 // TestVerify: both sides see the same 36 bytes and the same picture, and what was compared is
@@ -67,5 +68,34 @@ func TestTimer(t *testing.T) {
 			}
 			return items[0].Redacted && items[0].Message.Text == ""
 		})
+	}
+}
+
+// TestTimerWhileOff: a message whose time came while the device was off is gone
+// when somebody reads there, before the device has reached its server.
+func TestTimerWhileOff(t *testing.T) {
+	srv := start(t)
+	alice, bob := login(t, srv, "alice"), login(t, srv, "bob")
+	id := alice.opens(bob)
+	if err := alice.s.SetTimer(t.Context(), id, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	alice.says(id, "gone while off")
+	m := bob.reads("gone while off")
+	if err := bob.s.MarkRead(t.Context(), id, m.ID); err != nil {
+		t.Fatal(err)
+	}
+	bob.kill()
+	st := bob.store()
+	defer st.Close()
+	late := env()
+	late.Now = func() time.Time { return time.Now().Add(time.Minute) }
+	s, err := (mtprotoclient.Network{}).Open(t.Context(), st, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items, err := s.(*mtprotoclient.Session).Read(t.Context(), id, timeline.Query{Limit: 10})
+	if err != nil || len(items) != 1 || !items[0].Redacted || items[0].Message.Text != "" {
+		t.Errorf("got %+v, %v, want one message that has ended", items, err)
 	}
 }
