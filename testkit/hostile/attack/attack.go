@@ -10,6 +10,7 @@ package attack
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -213,12 +214,13 @@ func failed(err error) string {
 	return "closed"
 }
 
-// Digest hashes the rows of each table of a server's store.
+// Digest hashes the rows of each table of a server's store, except the counter
+// of positions: a transaction that is refused may skip one.
 func Digest(t *testing.T, s *quintatest.Server) map[string][32]byte {
 	t.Helper()
 	all := map[string][32]byte{}
 	if err := s.Core.View(t.Context(), func(tx *db.Tx) error {
-		names, err := texts(tx, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`)
+		names, err := texts(tx, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'store_position' ORDER BY name`)
 		if err != nil {
 			return err
 		}
@@ -256,4 +258,40 @@ func texts(tx *db.Tx, sql string) (all []string, err error) {
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// Problem reads the code of a refusal in the form of RFC 9457: the end of its
+// type.
+func Problem(body []byte) string {
+	var e struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return "not JSON"
+	}
+	return e.Type[strings.LastIndexByte(e.Type, ':')+1:]
+}
+
+// Bomb is n zeros in gzip.
+func Bomb(t *testing.T, n int) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// Text returns a member of an answer that is text.
+func Text(t *testing.T, m map[string]any, member string) string {
+	t.Helper()
+	v, ok := m[member].(string)
+	if !ok {
+		t.Fatalf("%v has no %s", m, member)
+	}
+	return v
 }

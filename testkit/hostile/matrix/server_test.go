@@ -1,8 +1,6 @@
 package matrix_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"flag"
 	"net/http"
@@ -31,44 +29,23 @@ func target(t *testing.T) *attack.Target {
 		}
 		return e.Code
 	}}
-	text := func(m map[string]any, member string) string {
-		v, ok := m[member].(string)
-		if !ok {
-			t.Fatalf("%v has no %s", m, member)
-		}
-		return v
-	}
 	for _, name := range []string{"alice", "bob", "eve", "gone"} {
 		m := tg.Must(t, "", "POST", "/_matrix/client/v3/register", `{"username":"`+name+`","password":"a long password","device_id":"`+strings.ToUpper(name)+`","auth":{"type":"m.login.dummy"}}`)
-		tg.Heads[name] = http.Header{"Authorization": {"Bearer " + text(m, "access_token")}}
+		tg.Heads[name] = http.Header{"Authorization": {"Bearer " + attack.Text(t, m, "access_token")}}
 	}
 	tg.Must(t, "gone", "POST", "/_matrix/client/v3/logout", `{}`)
 	tg.Must(t, "eve", "GET", "/_matrix/client/v3/account/whoami", "") // her device was seen
 	ca := tg.Must(t, "", "POST", "/ca/v1/login", `{"username":"alice","password":"a long password","device":"CA"}`)
-	tg.Heads["alice of ca"] = http.Header{"Authorization": {"Bearer " + text(ca, "token")}}
-	tg.Names["room"] = text(tg.Must(t, "alice", "POST", "/_matrix/client/v3/createRoom", `{"preset":"private_chat","invite":["@bob:hs1"]}`), "room_id")
+	tg.Heads["alice of ca"] = http.Header{"Authorization": {"Bearer " + attack.Text(t, ca, "token")}}
+	tg.Names["room"] = attack.Text(t, tg.Must(t, "alice", "POST", "/_matrix/client/v3/createRoom", `{"preset":"private_chat","invite":["@bob:hs1"]}`), "room_id")
 	tg.Must(t, "bob", "POST", "/_matrix/client/v3/join/{{room}}", `{}`)
-	tg.Names["event"] = text(tg.Must(t, "alice", "PUT", "/_matrix/client/v3/rooms/{{room}}/send/m.room.message/t1", `{"msgtype":"m.text","body":"hi"}`), "event_id")
-	tg.Names["filter"] = text(tg.Must(t, "alice", "POST", "/_matrix/client/v3/user/@alice:hs1/filter", `{"room":{"timeline":{"limit":1}}}`), "filter_id")
+	tg.Names["event"] = attack.Text(t, tg.Must(t, "alice", "PUT", "/_matrix/client/v3/rooms/{{room}}/send/m.room.message/t1", `{"msgtype":"m.text","body":"hi"}`), "event_id")
+	tg.Names["filter"] = attack.Text(t, tg.Must(t, "alice", "POST", "/_matrix/client/v3/user/@alice:hs1/filter", `{"room":{"timeline":{"limit":1}}}`), "filter_id")
 	tg.Must(t, "alice", "PUT", "/_matrix/client/v3/user/@alice:hs1/account_data/org.example", `{"a":1}`)
-	tg.Names["backup"] = text(tg.Must(t, "alice", "POST", "/_matrix/client/v3/room_keys/version", `{"algorithm":"m.megolm_backup.v1.curve25519-aes-sha2","auth_data":{"public_key":"abcdefg"}}`), "version")
-	tg.Names["media"] = strings.TrimPrefix(text(tg.Must(t, "alice", "POST", "/_matrix/media/v1/create", ``), "content_uri"), "mxc://hs1/")
+	tg.Names["backup"] = attack.Text(t, tg.Must(t, "alice", "POST", "/_matrix/client/v3/room_keys/version", `{"algorithm":"m.megolm_backup.v1.curve25519-aes-sha2","auth_data":{"public_key":"abcdefg"}}`), "version")
+	tg.Names["media"] = strings.TrimPrefix(attack.Text(t, tg.Must(t, "alice", "POST", "/_matrix/media/v1/create", ``), "content_uri"), "mxc://hs1/")
 	tg.Names["token"] = strings.TrimPrefix(tg.Heads["alice"].Get("Authorization"), "Bearer ")
 	return tg
-}
-
-// bomb is n zeros in gzip.
-func bomb(t *testing.T, n int) string {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 // TestAttack24Server: attacks of strangers, of users on what is not theirs, and
@@ -163,7 +140,7 @@ func TestAttack24Server(t *testing.T) {
 		{Tries: "an event of 100 KiB", As: "alice", Method: "PUT", Path: c + "/rooms/{{room}}/send/m.room.message/5", Body: `{"x":"` + strings.Repeat("x", 100<<10) + `"}`, Want: "413 M_TOO_LARGE"},
 		{Tries: "a body of 2 MiB", Raw: "POST " + c + "/createRoom HTTP/1.1\r\nHost: hs1\r\nAuthorization: Bearer {{token}}\r\nContent-Length: 2097152\r\n\r\n{", Want: "413 M_TOO_LARGE"},
 		{Tries: "a stranger's body of 128 KiB", Raw: "POST " + c + "/login HTTP/1.1\r\nHost: hs1\r\nContent-Length: 131072\r\n\r\n{", Want: "413 M_TOO_LARGE"},
-		{Tries: "a gzip bomb for a body", As: "alice", Method: "POST", Path: c + "/createRoom", Head: http.Header{"Content-Encoding": {"gzip"}}, Body: bomb(t, 50<<20), Want: "400 M_NOT_JSON"},
+		{Tries: "a gzip bomb for a body", As: "alice", Method: "POST", Path: c + "/createRoom", Head: http.Header{"Content-Encoding": {"gzip"}}, Body: attack.Bomb(t, 50<<20), Want: "400 M_NOT_JSON"},
 		{Tries: "an XML bomb for a body", As: "alice", Method: "POST", Path: c + "/createRoom", Head: http.Header{"Content-Type": {"application/xml"}}, Body: `<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>`, Want: "400 M_NOT_JSON"},
 		{Tries: "an event type of 300 letters", As: "alice", Method: "PUT", Path: c + "/rooms/{{room}}/send/" + strings.Repeat("a", 300) + "/6", Body: `{}`, Want: "413 M_TOO_LARGE"},
 		{Tries: "a claim of keys whose users are a list", As: "alice", Method: "POST", Path: c + "/keys/claim", Body: `{"one_time_keys":[]}`, Want: "400 M_BAD_JSON"},
