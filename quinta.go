@@ -98,7 +98,7 @@ type Relation struct {
 type File struct {
 	Name      string `json:"name"`
 	MediaType string `json:"media_type,omitempty"`
-	// Size is what the sender claims, in bytes; -1 if he does not.
+	// Size is what the sender claims, in bytes; -1 if they do not.
 	Size int64 `json:"size"`
 	// Ref says where the sealed bytes are and how to open them, in the form
 	// of the network. It holds a key: it is as secret as the message.

@@ -121,7 +121,7 @@ func (l *Loop[In, Req, Ans]) failed(ctx context.Context, name string, cause erro
 	f.until = now.Add(pause)
 	switch {
 	case quinta.KindOf(cause) == quinta.KindLimited:
-		// What is asked of one request is meant for all, but not for ever.
+		// What is asked of one request is meant for all, but not forever.
 		l.lanes.all.until = now.Add(min(pause, maxBackOff))
 	case l.lanes.suspect() && l.lanes.all.over(now):
 		l.lanes.all.wait = grown(l.lanes.all.wait)

@@ -156,12 +156,12 @@ func (r *Runner[In, Req, Ans]) AwaitRun(ctx context.Context, op string, within t
 }
 
 // maxCatchUp bounds how often Flush asks for more: a conversation in which
-// people talk without end must not keep it for ever.
+// people talk without end must not keep it forever.
 const maxCatchUp = 100
 
 // Flush receives until nothing more is there, and carries the outbox out, as
 // [Loop.Flush] does: of a request that cannot get through it returns the
-// cause, and does not wait for it for ever. It must not run together with Run.
+// cause, and does not wait for it forever. It must not run together with Run.
 func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {

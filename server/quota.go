@@ -124,7 +124,7 @@ func (c *Core) count(tx *db.Tx, limits quota.Limits) ([]quota.Sum, error) {
 }
 
 // Where an answer takes a round trip, a small addition to what is sent, which
-// happens often, is not held against its limit before the commit as long as
+// happens often, is not checked against its limit before the commit as long as
 // this node saw the sum far below: several nodes together can go beyond a limit
 // by one part in nearPart each.
 const nearPart = 16

@@ -54,7 +54,7 @@ const (
 // A Config is all that a core needs from outside.
 type Config struct {
 	// Name is the name of the server, as it appears in user ids, such as
-	// behind the colon on Matrix. A store belongs to one name for ever; empty
+	// behind the colon on Matrix. A store belongs to one name for good; empty
 	// means the one that the store has.
 	Name string
 	// NewName is the name of a new store if Name is empty.

@@ -31,7 +31,7 @@ func newP256() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256()
 func newRSA() (crypto.Signer, error)  { return rsa.GenerateKey(rand.Reader, 3072) }
 
 // newTown makes the authority, Alice, Bob, and further devices of Bob so that
-// he has most. These share one key: it takes long to make one, and to seal for
+// they have most. These share one key: it takes long to make one, and to seal for
 // them takes as long as for others.
 func newTown(newKey func() (crypto.Signer, error), most int) (*town, error) {
 	t := &town{now: time.Now()}

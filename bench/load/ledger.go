@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// A mark stands in every message, so that it is known again: the n-th message
+// A mark is in every message, so that it is recognized: the n-th message
 // of a client. Those to devices and those to rooms have letters of their own.
 type mark struct {
 	client int

@@ -82,7 +82,7 @@ func (m Message) Reply(text string) error {
 
 // Run runs a bot on a network until ctx ends or the bot is signed out. It
 // calls on for each text that somebody else writes, one after the other; an
-// error of on is logged and the bot goes on.
+// error of on is logged and the bot continues.
 //
 // Messages that cannot be read yet come when they open. What was written while
 // the bot was not running comes at its next start; what was written before its

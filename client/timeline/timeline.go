@@ -3,7 +3,7 @@
 //
 // [Apply] takes the events of a machine, in the transaction that brought
 // them; [Read] gives back a stretch of a room. A message that cannot be read
-// yet stands in its place with the reason, until it opens. What refers to a
+// yet is shown in its place with the reason, until it opens. What refers to a
 // message that has not come waits for it.
 //
 // An edit counts only if it is from the author of the message. A redaction

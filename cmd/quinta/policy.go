@@ -85,7 +85,7 @@ func listed(names []string) string {
 }
 
 // setPolicies puts an account under policies, in place of those that it is
-// under. Its store is locked meanwhile, so that no session goes on under the old ones.
+// under. Its store is locked meanwhile, so that no session continues under the old ones.
 func (a *app) setPolicies(ac *account, names []string) error {
 	var chosen policyFlag
 	for _, name := range names {

@@ -356,7 +356,7 @@ type Item struct {
 // An In is one page of the mailbox.
 type In struct {
 	// After is the position that the page was asked from ([Machine.Since]), and
-	// Next where to go on.
+	// Next where to continue.
 	After, Next quinta.Pos
 	Items       []Item
 }

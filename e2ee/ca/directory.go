@@ -295,7 +295,7 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 	case signed && sealed:
 		d.Sign, d.Encrypt = sign, enc
 		if d.New != nil {
-			d.New = nil // the line of the pinned keys goes on
+			d.New = nil // the line of the pinned keys continues
 		}
 	case self:
 		// This device knows its keys itself; another one in its name is

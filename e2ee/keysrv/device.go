@@ -28,7 +28,7 @@ type Device struct {
 	Signature []byte `json:"signature"`
 	// Approval is the word of an older device; the first has none.
 	Approval *Approval `json:"approval,omitempty"`
-	// Retired says, by the server's word alone, that the device was signed out.
+	// Retired says that the device was signed out, as the server alone claims.
 	// It stays listed, since it may have approved others.
 	Retired bool `json:"retired,omitempty"`
 }

@@ -332,7 +332,7 @@ func (w *work) dropWaiting() error {
 }
 
 // tellWaiting tells why the items that wait for an object cannot be read, unless
-// the user knows. They go on waiting.
+// the user knows. They keep waiting.
 func (w *work) tellWaiting(id string, why error) error {
 	reason := ReasonOf(why)
 	n, found, err := e2ee.Load[needRecord](w.tx, needKey(id))

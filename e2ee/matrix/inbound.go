@@ -22,7 +22,7 @@ type source int
 // The sources, the better the greater.
 const (
 	fromImport  source = iota // export file or backup: nothing proves the owner
-	fromForward               // an own verified device says whose it is
+	fromForward               // a verified device of the user's own says whose it is
 	fromOlm                   // the owner sent it
 )
 

@@ -153,7 +153,7 @@ func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	defer clear(raw)
 	right := map[string]bool{
 		nameMaster: isSeed(raw, u.Master), nameSelfSigning: isSeed(raw, u.SelfSigning), nameUserSigning: isSeed(raw, u.UserSigning),
-		nameBackup: true, // held against the auth_data by the code that uses it
+		nameBackup: true, // compared with the auth_data by the code that uses it
 	}
 	if !right[r.Name] {
 		return nil

@@ -20,7 +20,7 @@ import "errors"
 
 // Errors of the forms. None of them repeats what was read.
 var (
-	// ErrMalformed: the text has not the form that it should have, or is over
+	// ErrMalformed: the text does not have the form that it should have, or exceeds
 	// a bound.
 	ErrMalformed = errors.New("rocketchat: malformed")
 	// ErrUnsupported: an algorithm that this package does not read, or one that

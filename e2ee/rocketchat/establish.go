@@ -77,7 +77,7 @@ func (w *work) doneSetRoomKey(req Req, ans Ans) error {
 // doneOwnRoomKey has this user's own copy stored again if it was not.
 func (w *work) doneOwnRoomKey(_ Req, ans Ans) error {
 	if ans.Code != "" {
-		w.trouble("storing the own copy of a room key", ans)
+		w.trouble("storing this user's copy of a room key", ans)
 	}
 	return nil
 }

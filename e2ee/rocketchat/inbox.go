@@ -238,7 +238,7 @@ func (w *work) show(r *room, m *Message, edit bool) error {
 	if have, err := w.tx.Get("cipher/" + m.hash()); err != nil {
 		return err
 	} else if string(have) == pendingAt(m.Room, w.m.self.ID) && m.User.ID == w.m.self.ID {
-		return w.remember(m, m.User) // the own message, which comes as EventSent
+		return w.remember(m, m.User) // the user's own message, which comes as EventSent
 	} else if have != nil && string(have) != at {
 		w.cannotRead(m, quinta.ReasonReplayed, "this ciphertext was in another message")
 		return nil

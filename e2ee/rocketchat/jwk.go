@@ -158,7 +158,7 @@ func GeneratePrivateKey(rand io.Reader) (PrivateKey, error) {
 	return PrivateKey{secret: redact.Seal(k)}, nil
 }
 
-// ParsePrivateKey reads the string of a JWK, as it stands in the opened key
+// ParsePrivateKey reads the string of a JWK, as found in the opened key
 // blob. The numbers must fit together.
 func ParsePrivateKey(text string) (PrivateKey, error) {
 	k, err := parseJWK(text)

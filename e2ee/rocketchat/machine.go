@@ -137,7 +137,7 @@ func (w *work) flush() error {
 
 func (w *work) emit(e e2ee.Event) { w.events = append(w.events, e) }
 
-// trouble tells that something does not go on, and why.
+// trouble reports that something is stuck, and why.
 func (w *work) trouble(what string, ans Ans) {
 	for _, s := range []string{ans.Code, ans.Detail} {
 		if s != "" {

@@ -215,7 +215,7 @@ func (w *work) doneSetKeys(_ Req, ans Ans) error {
 	return nil
 }
 
-// opened goes on with all that waited for the private key.
+// opened continues with everything that waited for the private key.
 func (w *work) opened() error {
 	w.meta.OfferAfter = 0
 	if err := w.ask(Req{Kind: ReqRequestKeys}); err != nil {

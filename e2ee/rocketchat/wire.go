@@ -105,7 +105,7 @@ type RoomState struct {
 	Type  string        `json:"type"` // "d" direct, "p" private group, "c" channel
 	Name  string        `json:"name,omitempty"`
 	Topic string        `json:"topic,omitempty"`
-	// Encrypted is what the server claims; once true it counts for ever.
+	// Encrypted is what the server claims; once true, it stays true.
 	Encrypted bool `json:"encrypted,omitempty"`
 	// KeyID is the id of the room's key, "" before there is one.
 	KeyID string `json:"keyId,omitempty"`

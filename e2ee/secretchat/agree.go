@@ -82,7 +82,7 @@ func (w *work) askParameters(c *chat) error {
 	return err
 }
 
-// parameters takes the answer to MethodDHConfig and goes on with the agreement.
+// parameters takes the answer to MethodDHConfig and continues the agreement.
 func (w *work) parameters(c *chat, ans Ans) error {
 	if c.State != StateAsking && c.State != StateAccepting || c.Secret != nil {
 		return nil

@@ -299,7 +299,7 @@ func (m *Machine) Verify(tx e2ee.Tx, room quinta.RoomID, equal bool) ([]e2ee.Eve
 	})
 }
 
-// Restored closes every chat: the state is an old copy, and to go on with it
+// Restored closes every chat: the state is an old copy, and continuing with it
 // could seal another message under a number that was used.
 func (m *Machine) Restored(tx e2ee.Tx) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {

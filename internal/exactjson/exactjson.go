@@ -207,7 +207,7 @@ func (w *walker) skip() {
 			w.at++
 		case '}', ']':
 			if depth == 0 {
-				return // the end of what a number stands in
+				return // the end of what contains the number
 			}
 			depth--
 			w.at++

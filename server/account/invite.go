@@ -14,7 +14,7 @@ import (
 type Invite struct {
 	// Uses is how many registrations it is good for; 0 means any number.
 	Uses int64
-	// Expires is until when, in Unix milliseconds; 0 means for ever.
+	// Expires is until when, in Unix milliseconds; 0 means forever.
 	Expires int64
 }
 

@@ -8,7 +8,7 @@
 // it.
 //
 // A crash at any point loses nothing that was acknowledged and leaves nothing
-// behind for ever: the key of the bytes is in the table of loose bytes
+// behind forever: the key of the bytes is in the table of loose bytes
 // before the first of them is written, leaves it in the transaction that
 // refers to them, and comes back in the one that ceases to. [Blobs.Sweep],
 // which runs at the start and then every ten minutes, removes the bytes whose

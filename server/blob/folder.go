@@ -96,7 +96,7 @@ func (f *folder) name(key string) error {
 	return f.syncDir(dir)
 }
 
-// makeDir makes one of the 256 folders. Nobody goes on before its own name is
+// makeDir makes one of the 256 folders. No caller continues before its own name is
 // synced, also not who finds it made by another.
 func (f *folder) makeDir(dir string) error {
 	f.mu.Lock()
@@ -146,7 +146,7 @@ func (f *folder) open(_ context.Context, key string, off, n int64) (io.ReadClose
 }
 
 // remove syncs what it did: the key leaves the table of loose bytes after it,
-// and a file that came back with a power cut would stay for ever.
+// and a file that came back with a power cut would stay forever.
 func (f *folder) remove(_ context.Context, key string) error {
 	var errs []error
 	for _, p := range []string{f.temp(key), f.path(key)} {

@@ -19,7 +19,7 @@ type request struct {
 }
 
 // maxBatch bounds how many requests share one commit, so that the first of
-// them does not wait for ever.
+// them does not wait forever.
 const maxBatch = 256
 
 // batchTime bounds how long a batch may collect requests.

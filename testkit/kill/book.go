@@ -208,7 +208,7 @@ type page struct {
 }
 
 // checkRoom reads the room's log from its beginning: every acknowledged
-// message stands in it once, under its id, in its sender's order, and nothing
+// message is in it once, under its id, in its sender's order, and nothing
 // else does.
 func (l *Load) checkRoom(ctx context.Context) {
 	l.tb.Helper()

@@ -6,7 +6,7 @@
 //
 // The clients speak plain HTTP. They behave as real ones do: a request
 // without an answer is repeated with the same transaction id and body until
-// it is answered, a sync goes on from the last token that arrived whole.
+// it is answered, a sync continues from the last token that arrived whole.
 // [Start] begins the load, [Load.Stop] ends it and [Load.Check] compares the
 // book with what the server then holds.
 package kill

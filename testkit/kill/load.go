@@ -50,7 +50,7 @@ type Load struct {
 
 // Start makes the accounts and a room with all of them on the server at the
 // urls, which are its nodes, and sets them to work, the users spread over the
-// nodes. The load goes on through everything that happens to the server until
+// nodes. The load continues through everything that happens to the server until
 // Stop.
 func Start(tb testing.TB, urls ...string) *Load {
 	tb.Helper()

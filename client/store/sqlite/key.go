@@ -59,7 +59,7 @@ func NewKey(rand io.Reader) (Key, error) {
 	return Key{k: &k}, nil
 }
 
-// ParseKey reads a key as base64 of 32 bytes, as it stands in a key file or an
+// ParseKey reads a key as base64 of 32 bytes, as written in a key file or an
 // environment variable. White space around it is allowed.
 func ParseKey(text string) (Key, error) {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))

@@ -17,7 +17,7 @@ import (
 const maxTold = 1000
 
 // tell says to the owner's other devices, and to all who share a conversation
-// with them, that a key has changed. So an owner hears of a key that he did not
+// with them, that a key has changed. So owners hear of a key that they did not
 // enrol, and senders do not keep using an old one.
 func (s *caServer) tell(tx *db.Tx, k *key, change string) error {
 	body, err := json.Marshal(wire.KeyChange{Username: k.User, Device: k.Device, KeyID: k.ID, Use: k.Usage, Profile: k.Profile, Change: change, Approved: k.Approver != nil})

@@ -38,7 +38,7 @@ type (
 	Item = ca.Item
 	// A History is the answer of PathHistory.
 	History = ca.History
-	// A Conversation has members and one profile for ever.
+	// A Conversation has members and one profile that never changes.
 	Conversation = ca.Conversation
 	// A Backup is a sealed backup of keys.
 	Backup = ca.Backup

@@ -103,7 +103,7 @@ func ReadAll(r io.Reader, max int64) ([]byte, error) {
 }
 
 // CheckBase checks an address of a server and returns it without a slash at
-// its end. A password never travels in clear: plain HTTP is for the own
+// its end. A password never travels in clear: plain HTTP is for the local
 // machine only.
 func CheckBase(s string) (string, error) {
 	const op = "reading the server's address"
@@ -123,7 +123,7 @@ func CheckBase(s string) (string, error) {
 	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
 }
 
-// Loopback reports whether a host is the own machine.
+// Loopback reports whether a host is the local machine.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

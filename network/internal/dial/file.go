@@ -28,7 +28,7 @@ func NewWatch(ctx context.Context) (context.Context, *Watch) {
 	return ctx, &Watch{time.AfterFunc(StallWithin, func() { end(ErrStalled) }), end}
 }
 
-// Rest ends the watching; the context goes on.
+// Rest ends the watching; the context continues.
 func (w *Watch) Rest() { w.timer.Stop() }
 
 // Stop ends the watching and the context.

@@ -149,11 +149,11 @@ func (s *Session) mayReplaceStorage(ctx context.Context, v *wire.BackupVersion, 
 const keyNewBackup = "link/newbackup"
 
 // ownBackup returns the key of the backup that this device uses, and makes one
-// if there is none or anew is set. The key is kept before the server hears of
+// if there is none or fresh is set. The key is kept before the server hears of
 // it, so that no backup is ever made whose key nobody has.
-func (s *Session) ownBackup(ctx context.Context, v *wire.BackupVersion, anew bool) (key.BackupPrivate, error) {
+func (s *Session) ownBackup(ctx context.Context, v *wire.BackupVersion, fresh bool) (key.BackupPrivate, error) {
 	const op = "making a key backup"
-	if v != nil && !anew {
+	if v != nil && !fresh {
 		k, err := s.backupKey(ctx, v)
 		if err != nil || k.IsZero() {
 			return k, err

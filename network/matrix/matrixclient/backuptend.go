@@ -113,7 +113,7 @@ func (s *Session) tendOnce(ctx context.Context) error {
 }
 
 // adoptBackup begins to use the backup whose key another own device gave. The
-// key counts only if the own identity, or this device, signed the backup that
+// key counts only if the user's own identity, or this device, signed the backup that
 // it opens: anybody can make a backup and its key.
 func (s *Session) adoptBackup(ctx context.Context) error {
 	v, err := s.backup(ctx)
@@ -137,7 +137,7 @@ func (s *Session) adoptBackup(ctx context.Context) error {
 	return s.useBackup(ctx, k, v.Version)
 }
 
-// signedBackup reports whether the own master key, which this device knows to
+// signedBackup reports whether the user's own master key, which this device knows to
 // be the right one, signed a backup.
 func (s *Session) signedBackup(ctx context.Context, v *wire.BackupVersion) (bool, error) {
 	auth, err := keybackup.ParseAuthData(v.Auth)

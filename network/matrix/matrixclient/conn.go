@@ -81,7 +81,7 @@ func (a answer) decode(op string, v any) error {
 // and wraps a *wire.Error if the server gave one.
 func (c *conn) call(ctx context.Context, op string, q request) (answer, error) {
 	if !q.open {
-		// Which paths the server knows stands in its versions.
+		// Its versions say which paths the server knows.
 		if _, err := c.features(ctx); err != nil {
 			return answer{}, err
 		}

@@ -56,7 +56,7 @@ func (s *Session) ResetIdentity(ctx context.Context, password client.Secret) err
 
 // publishIdentity has keys made and uploaded, and returns when this device is
 // signed with them. The request for them is in the store: what is interrupted
-// goes on when the session runs.
+// continues when the session runs.
 func (s *Session) publishIdentity(ctx context.Context, op string, password client.Secret, create func(tx e2ee.Tx) error) error {
 	f, err := s.link.features(ctx)
 	if err != nil {

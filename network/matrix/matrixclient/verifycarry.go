@@ -46,7 +46,7 @@ type course struct {
 func (s *Session) carry(ctx context.Context, f *flow, m *sas.Flow, by client.Comparison) (err error) {
 	defer func() {
 		if err != nil && m.State() != sas.StateCancelled && m.State() != sas.StateDone {
-			// The other side is told that it is over, even if ctx has ended.
+			// The other side is told that it has ended, even if ctx has ended.
 			tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			err = errors.Join(err, s.post(tell, f, m, m.Cancel()))

@@ -38,7 +38,7 @@ type crossSigningKey struct {
 	signed []byte
 }
 
-// pub returns the public key as it stands in the name.
+// pub returns the public key that the name contains.
 func (k *crossSigningKey) pub() string { return strings.TrimPrefix(k.name, "ed25519:") }
 
 func errSignature(text string) error {

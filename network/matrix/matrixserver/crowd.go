@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/server/mailbox"
 )
 
-// A device that never comes back must not gather messages for ever, and what
+// A device that never comes back must not gather messages forever, and what
 // it misses must not be lost in silence. So a sender with too much in one
 // mailbox is told to wait, and a device that has been away for long and is so
 // full is logged out: it hears that when it comes, its owner sees that it is

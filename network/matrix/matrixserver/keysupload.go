@@ -101,7 +101,7 @@ func (c *call) parseUpload(ms []canonicaljson.Member) (*keyUpload, error) {
 // storeUpload writes a checked upload and returns the counts of one-time keys.
 func (s *homeserver) storeUpload(tx *db.Tx, user quinta.UserID, dev quinta.DeviceID, u *keyUpload) (map[string]int64, error) {
 	// The device may have been removed since its token was looked at; keys of
-	// a device that is not there would stay for ever.
+	// a device that is not there would stay forever.
 	if _, err := device.Get(tx, network, user, dev); err != nil {
 		return nil, err
 	}

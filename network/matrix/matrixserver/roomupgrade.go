@@ -231,7 +231,7 @@ func (c *call) copyBans(old, next *roomWriter) error {
 	return nil
 }
 
-// raiseLevels makes it hard to go on talking in a room that was replaced, if
+// raiseLevels makes it hard to keep talking in a room that was replaced, if
 // the upgrader may change its power levels.
 func raiseLevels(old *roomWriter, user quinta.UserID) error {
 	may, err := old.maySet(user, eventauth.TypePowerLevels)

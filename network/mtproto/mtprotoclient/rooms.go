@@ -130,7 +130,7 @@ func (s *Session) find(ctx context.Context, user string) (secretchat.Person, err
 	return secretchat.Person{}, quinta.E(quinta.KindMalformed, op, "the server's answer names no user")
 }
 
-// Invite implements client.Talker. A chat has two people for ever.
+// Invite implements client.Talker. A chat always has two people.
 func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
 	return quinta.E(quinta.KindInvalid, "inviting", "a secret chat is with one other user")
 }

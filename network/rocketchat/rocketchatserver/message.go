@@ -92,7 +92,7 @@ func checkBody(r *roomRow, kind, msg string, content json.RawMessage) error {
 	case kind != "":
 		return invalid("clients send messages without a type, or of the type e2e")
 	case len(content) > 0 && string(content) != "null":
-		return invalid("content stands in encrypted messages only")
+		return invalid("content is for encrypted messages only")
 	case msg == "" || len(msg) > 4*maxText:
 		return refused("error-message-size-exceeded", "a message has 1 to 5000 characters")
 	}

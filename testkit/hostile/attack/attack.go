@@ -53,7 +53,7 @@ type Row struct {
 // A Target is a server with what the rows speak of.
 type Target struct {
 	*quintatest.Server
-	// Names are what stands in double braces.
+	// Names are the values of names in double braces.
 	Names map[string]string
 	// Heads are the headers of each user.
 	Heads map[string]http.Header

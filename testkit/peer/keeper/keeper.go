@@ -56,7 +56,7 @@ func (k *Keeper) Say(line string) error {
 	return err
 }
 
-// Release lets the script go on now and returns when it has ended.
+// Release lets the script continue now and returns when it has ended.
 func (k *Keeper) Release() error {
 	err := k.life.Close()
 	<-k.gone

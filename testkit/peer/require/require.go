@@ -15,7 +15,7 @@ import (
 // failure. Any value but the empty one counts.
 const Env = "QUINTA_REQUIRE_PEERS"
 
-// Peer goes on if err is nil. Otherwise the peer called name is missing for
+// Peer continues if err is nil. Otherwise the peer called name is missing for
 // the reason err, and the test ends: failed if [Env] is set, skipped if not.
 func Peer(tb testing.TB, name string, err error) {
 	tb.Helper()

@@ -36,7 +36,7 @@ func (j *judge) checkPowerLevels() error {
 			return reject(rule, "the sender's power level is too low to change that of "+user)
 		}
 		if c.has && c.new > level {
-			return reject(rule, "the sender gives "+user+" more than his own power level")
+			return reject(rule, "the sender gives "+user+" more than their own power level")
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ const (
 // ErrUnknownVersion means that a room version is not one of those known.
 var ErrUnknownVersion = errors.New("eventauth: unknown room version")
 
-// ParseVersion reads a room version as it stands in room_version of
+// ParseVersion reads a room version as written in room_version of
 // m.room.create: a decimal number without sign or leading zero.
 func ParseVersion(s string) (Version, error) {
 	n, err := strconv.Atoi(s)
@@ -62,7 +62,7 @@ func ParseVersion(s string) (Version, error) {
 	return Version(n), nil
 }
 
-// String returns v as it stands in room_version of m.room.create.
+// String returns v as written in room_version of m.room.create.
 func (v Version) String() string { return strconv.Itoa(int(v)) }
 
 // CreatorInContent reports whether m.room.create of version v must carry

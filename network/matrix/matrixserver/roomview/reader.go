@@ -115,7 +115,7 @@ func (s *Sight) Visible(list []*room.Event) []*room.Event {
 	return out
 }
 
-// relations gathers what stands in relation to an event (client-server API,
+// relations gathers what relates to an event (client-server API,
 // "Server-side aggregation of relationships").
 func (r *Reader) relations(tx *db.Tx, e *room.Event) (map[string]any, error) {
 	out := map[string]any{}

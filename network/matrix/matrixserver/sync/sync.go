@@ -75,7 +75,7 @@ type Query struct {
 }
 
 // Sync returns the answer to a query, as soon as there is something in it. It
-// ends with an empty one when the time is over, the server closes, or ctx ends.
+// ends with an empty one when the time is up, the server closes, or ctx ends.
 func (d *Device) Sync(ctx context.Context, q *Query) (json.RawMessage, error) {
 	w := &waiter{Device: d, until: time.Now().Add(q.Wait), keys: []string{feed.User(network, d.User), feed.Device(network, d.User, d.ID)}}
 	defer w.stop()

@@ -9,7 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
-// Token writes a position as it stands in next_batch, prev_batch, start, end,
+// Token writes a position as next_batch, prev_batch, start, end,
 // from, to, since and at. It is the place right after the event at pos.
 func Token(pos quinta.Pos) string { return "s" + strconv.FormatInt(int64(pos), 10) }
 

@@ -52,7 +52,7 @@ func (w *waiter) follow(rooms []quinta.RoomID) bool {
 }
 
 // sleep waits for a wake-up, from the rooms too, and reports whether to look
-// again; if not, the time is over.
+// again; if not, the time is up.
 func (w *waiter) sleep(ctx context.Context, rooms []quinta.RoomID, looked quinta.Pos) (bool, error) {
 	if w.follow(rooms) {
 		// Something may have happened in one of them since the look.

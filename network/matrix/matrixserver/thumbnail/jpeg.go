@@ -104,7 +104,7 @@ func frame(h *head, b []byte, progressive bool) error {
 		each = 5 // a coefficient has four bytes
 	}
 	h.memory = area(h.width, h.height, each) * int64(samples) / int64(most)
-	if b[5] == 4 { // CMYK is put together anew
+	if b[5] == 4 { // CMYK is assembled again
 		h.memory += area(h.width, h.height, 4)
 	}
 	return nil

@@ -52,7 +52,7 @@ func (d *Device) UntilPrivateKeys() {
 
 // UserStatus is what a client thinks of a user's identity.
 type UserStatus struct {
-	// Verified: verified by the own identity. Was: it once was. Changed: it
+	// Verified: verified by the user's own identity. Was: it once was. Changed: it
 	// has changed since and asks for the user's decision. Known: there is one.
 	Verified, Was, Changed, Known bool
 }
@@ -92,7 +92,7 @@ func (d *Device) UntilKnown(user quinta.UserID, devices ...quinta.DeviceID) {
 }
 
 // A Target says whom to verify: a user in a room, one device of a user, or,
-// with neither, the other devices of the own user.
+// with neither, the other devices of the same user.
 type Target struct {
 	User   quinta.UserID   `json:"user,omitempty"`
 	Device quinta.DeviceID `json:"device,omitempty"`
@@ -193,7 +193,7 @@ func (v *Verification) Emoji() (asker, asked []string) {
 	return a.Emoji, b.Emoji
 }
 
-// both lets both sides act at once: each needs the other to go on.
+// both lets both sides act at once: each needs the other to continue.
 func (v *Verification) both(asked, asker func() error) {
 	v.asker.tb.Helper()
 	done := make(chan error, 1)

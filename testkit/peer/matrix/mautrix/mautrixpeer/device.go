@@ -31,7 +31,7 @@ type device struct {
 	sync  mautrix.SyncStore
 
 	mu sync.Mutex
-	// changed is closed and made anew whenever something below changes.
+	// changed is closed and replaced whenever something below changes.
 	changed chan struct{}
 	syncs   int
 	syncErr error
@@ -70,7 +70,7 @@ func (d *device) change(f func()) {
 	d.changed = make(chan struct{})
 }
 
-// until runs check after every change until it is done or the time is over.
+// until runs check after every change until it is done or the time is up.
 // The check runs without the lock.
 func (d *device) until(ctx context.Context, check func() (bool, error)) error {
 	for {
