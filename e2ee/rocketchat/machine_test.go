@@ -366,3 +366,37 @@ func TestGone(t *testing.T) {
 		t.Errorf("got %v, want ErrUnknownRoom", err)
 	}
 }
+
+// TestKeyBeforeMessage: no message leaves under a key that the server does not hold
+// for every member with a public key, whether the key is the first of the room or
+// one that replaced it. A client that hears a message whose key it cannot fetch
+// might make a key of its own.
+func TestKeyBeforeMessage(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	c := s.login("carol", 3)
+	s.room("room2", "p", a.id, b.id, c.id)
+	a.settle()
+	sent := 0
+	s.bent = func(_ *device, q rocketchat.Req, _ *rocketchat.Ans) {
+		if q.Kind != rocketchat.ReqSend {
+			return
+		}
+		sent++
+		for id, sub := range s.rooms[q.Room].subs {
+			if id != a.id && sub.suggested == "" {
+				t.Errorf("%s left before %s had a key of %s", q.Message.ID, id, q.Room)
+			}
+		}
+	}
+	for _, id := range []quinta.RoomID{"room1", "room2"} {
+		a.send(id, "first "+string(id))
+	}
+	a.settle()
+	a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Rotate(tx, "room2") })
+	a.send("room2", "after the reset")
+	a.settle()
+	if sent != 3 {
+		t.Errorf("got %d messages, want 3", sent)
+	}
+}
