@@ -12,20 +12,20 @@ var createCommand = &command{
 	Name:  "create",
 	Args:  "[USER ...] [--flag ...]",
 	Short: "create an encrypted room",
-	Long: `Creates a room, encrypted from the beginning, and invites the users to it.
+	Long: `Creates a room that is encrypted from the beginning, and invites users to it.
 
 Example: quinta create --name garden @bob:example.org
 
   --name NAME    the name of the room
   --topic TEXT   the topic of the room
-  --direct       make it a conversation of two people
-  --clear        create it without encryption. A room in clear cannot become a
-                 secret one
+  --direct       make it a direct conversation with one user
+  --clear        create it without encryption. 'quinta encrypt' can switch it on
+                 later, on networks that allow this
   --legacy       use the old, weak profile of the network, if it has one.
-                 Messages in it are marked as weak. On a network where a
-                 conversation of two can have it, give one USER, or --direct;
-                 where both users must choose it, nothing is sent until the
-                 other user has done so as well
+                 Messages in it are marked as weak. On a network where direct
+                 conversations can use it, give one USER, or --direct; where
+                 both users must choose it, nothing is sent until the other
+                 user has done so too
 `,
 	Most: -1,
 	Prepare: func(fs *flag.FlagSet) run {

@@ -33,7 +33,7 @@ it. The passphrase is asked for, or taken from QUINTA_EXPORT_PASSPHRASE.
                    signed this device
   identity create  create one and sign this device. If the server wants your
                    password, it is asked for, or taken from QUINTA_PASSWORD
-  rotate ROOM      use a new key from the next message to a room on
+  rotate ROOM      use a new key for a room, starting with the next message
 
 Example: quinta keys export keys.txt
 
@@ -43,7 +43,7 @@ Example: quinta keys export keys.txt
                        backup as well; it is asked for, or taken from
                        QUINTA_BACKUP_PASSPHRASE
   --reset              discard what this device cannot open: the existing backup
-                       or identity. Your contacts are told that it changed
+                       or identity. Your contacts see that it has changed
 `,
 	Subs: []string{"export", "import", "backup", "identity", "rotate"},
 	Most: -1,

@@ -43,10 +43,10 @@ var loginFlagText = `  --device-name NAME   the name of this device in your list
                        network wants one
   --passphrase         protect the store of this device with a passphrase, asked
                        for at every use, instead of with a key file
-  --server-key FILE    the public key, in PEM, with which the server must prove
-                       itself, on a network whose servers have such a key. By
-                       default, it is the key that the server's web address
-                       names; it is remembered for later logins
+  --server-key FILE    a PEM file with the public key of the server, on networks
+                       whose servers prove who they are with a key. By default,
+                       the key is fetched from the server's web address. It is
+                       remembered for later logins
   --policy NAME        put this device under a policy of its network, until
                        'quinta policy' changes that; can be repeated. The
                        policies are:

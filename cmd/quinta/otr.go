@@ -15,15 +15,15 @@ var otrCommand = &command{
 	Args:  "USER | --wait",
 	Short: "talk to a user off the record",
 	Long: `Holds one conversation off the record: its keys exist only in the memory of
-both sides while it lasts, and nothing of it is stored by either device. The
-server removes the ciphertexts when it ends. The other user must be there, and
-accept within 10 seconds. Each line of the standard input is sent; the other
-user's lines are printed. The conversation ends when the other user ends it,
-when the command is interrupted, or at the end of the input of the user who
-invited.
+both sides while it lasts, and neither device stores any of it. The server
+removes the ciphertexts when it ends. The other user must be online and accept
+within 10 seconds. Each line of standard input is sent; the other user's lines
+are printed. The conversation ends when the other user ends it, when the
+command is interrupted, or when the input of the user who sent the invitation
+ends.
 
-Compare the safety number that is shown at the beginning with the other user,
-in person or by telephone: nothing else excludes that somebody is in between.
+At the beginning, a safety number is shown. Compare it with the other user, in
+person or by telephone: without that, someone in between could read along.
 
 Example: quinta otr bob
 

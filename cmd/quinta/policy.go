@@ -17,11 +17,11 @@ var policyCommand = &command{
 	Name:  "policy",
 	Args:  "[NAME ...] [--none]",
 	Short: "show or change the policies of this device",
-	Long: `Shows the policies that this device is under, and those that its network has.
+	Long: `Shows the policies that this device is under, and those that its network offers.
 With names, puts the device under these policies and no others; with --none,
-under none. No other quinta may be using the device meanwhile. The change
-applies to whatever is sent from then on; a policy about keys applies from the
-next key on.
+under none. No other quinta process may use the device at the same time. The
+change applies to everything that is sent afterwards; a policy about keys
+applies from the next key onwards.
 
 Example: quinta policy verified-only
 

@@ -19,7 +19,7 @@ var revokeCommand = &command{
 	Args:  "KEY [--reason WORD] [--force]",
 	Short: "revoke the certified key of a lost or stolen device",
 	Long: `Revokes a key of any of your devices, on networks where an authority certifies
-keys. Others stop encrypting for the key at once. A revoked key cannot be
+keys. From then on no one encrypts for the key. A revoked key cannot be
 restored: the device needs new keys, which another device approves, or a new
 login. KEY is a fingerprint or its first letters; 'quinta certificates' lists
 them.

@@ -135,6 +135,16 @@ func (p *program) say(what, text string) {
 	fmt.Fprintf(p.stderr, "quintad: %s: %s\n", what, strings.ReplaceAll(text, "\n", "; "))
 }
 
+// describe prints the help of the subcommand that args name.
+func (p *program) describe(args []string) error {
+	cmd, rest := cli.Find(p.commands, args)
+	if cmd == nil || len(rest) > 0 {
+		return cli.Unknown("quintad", p.commands, args)
+	}
+	fmt.Fprint(p.stdout, p.help(cmd))
+	return nil
+}
+
 // dispatch finds the subcommand, parses its flags and runs it.
 func (p *program) dispatch(ctx context.Context, args []string) error {
 	if len(args) == 0 {
@@ -143,6 +153,9 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
+		if len(args) > 1 {
+			return p.describe(args[1:])
+		}
 		fmt.Fprint(p.stdout, p.overview())
 		return nil
 	}

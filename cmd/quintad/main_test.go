@@ -28,6 +28,14 @@ func TestUsage(t *testing.T) {
 		if c.Short == "" || strings.ToUpper(c.Short[:1]) == c.Short[:1] || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("%s: the line %q is no short lower-case sentence", c.Name, c.Short)
 		}
+		if _, stdout, _ := runProgram(t, append([]string{"help"}, strings.Fields(c.Name)...)...); stdout != help {
+			t.Errorf("quintad help %s: got %q, want the help of the command", c.Name, stdout)
+		}
+		for line := range strings.Lines(help) {
+			if len(line) > 81 && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%s: a line of the help has %d characters: %q", c.Name, len(line), line)
+			}
+		}
 		fs := flag.NewFlagSet("test", flag.ContinueOnError)
 		c.Prepare(fs)
 		fs.VisitAll(func(f *flag.Flag) {
@@ -70,6 +78,9 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"version"}, done},
 		{[]string{"help"}, done},
 		{[]string{"user", "add", "--help"}, done},
+		{[]string{"help", "user", "add"}, done},
+		{[]string{"help", "user"}, misused},
+		{[]string{"help", "user", "add", "alice"}, misused},
 		{nil, misused},
 		{[]string{"user"}, misused},
 		{[]string{"serve", "--nothing"}, misused},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 
 	"github.com/quinta-chat/quinta/cmd/quintad/config"
 	"github.com/quinta-chat/quinta/server"
@@ -36,11 +37,13 @@ func networkCommands(networks []server.Network) (out []*command) {
 func networkCommand(nc server.Command) *command {
 	usage := nc.Usage
 	for _, f := range nc.Flags {
-		usage += fmt.Sprintf("\n    --%s VALUE\n        %s", f.Name, f.Help)
+		text := f.Help
 		if f.Default != "" {
-			usage += fmt.Sprintf(" (default %s)", f.Default)
+			text += " (default " + f.Default + ")"
 		}
-		usage += "\n"
+		var b strings.Builder
+		writeLines(&b, text)
+		usage += fmt.Sprintf("\n    --%s VALUE\n", f.Name) + b.String()
 	}
 	return &command{Name: nc.Name, Short: nc.Line, Long: usage, Least: nc.Args, Most: nc.Args,
 		Prepare: func(fs *flag.FlagSet) action {

@@ -27,7 +27,7 @@ Serve runs the server until it receives SIGTERM or SIGINT. By default it
 listens on loopback and stores all data in ./quinta-data.
 
     quintad serve
-    quintad serve --name chat.example.org --listen 127.0.0.1:8008 --public-url https://chat.example.org
+    quintad serve --name chat.example.org --public-url https://chat.example.org
 
 When the server is ready it prints "quintad: ready URL". Before that it prints
 "quintad: admin URL" if there is an admin listener, and "quintad: NETWORK

@@ -23,7 +23,7 @@ Commands:
 	for _, c := range p.commands {
 		fmt.Fprintf(&b, "    %-16s %s\n", c.Name, c.Short)
 	}
-	b.WriteString("\nFor details: quintad COMMAND --help\n")
+	b.WriteString("\n\"quintad help COMMAND\" describes a command and all settings, with an example.\n")
 	return b.String()
 }
 
@@ -40,11 +40,30 @@ Settings. Each can also be set in the configuration file, as in "listen =
         the configuration file, also QUINTA_CONFIG
 `)
 	for _, k := range p.settings.Keys() {
-		fmt.Fprintf(&b, "    --%s %s\n        %s", k.Name, k.Arg, k.Help)
+		text := k.Help
 		if k.Default != "" {
-			fmt.Fprintf(&b, " (default %s)", k.Default)
+			text += " (default " + k.Default + ")"
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "    --%s %s\n", k.Name, k.Arg)
+		writeLines(&b, text)
 	}
 	return b.String()
+}
+
+// writeLines writes text in indented lines of at most 80 characters, unless a
+// single word is longer.
+func writeLines(b *strings.Builder, text string) {
+	const indent = "        "
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(indent)+len(line)+len(word) >= 80 {
+			b.WriteString(indent + line + "\n")
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(indent + line + "\n")
 }

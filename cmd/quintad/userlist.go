@@ -23,10 +23,11 @@ and "closed" if it was removed.
 
     --usage
         also print how many bytes the server keeps for each account: files
-        (media), sealed key backups (backup), data and keys (data), what the
-        account has sent that its receivers have not fetched (queue), and its
-        messages in rooms and conversations (messages). The settings quota-media,
-        quota-backup, quota-data, quota-queue and quota-messages limit them
+        (media), sealed key backups (backup), data and keys (data), sent
+        messages that their recipients have not fetched yet (queue), and
+        messages in rooms and conversations (messages). The settings
+        quota-media, quota-backup, quota-data, quota-queue and quota-messages
+        limit them
 
     --json
         print one JSON object per line

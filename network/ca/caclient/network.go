@@ -51,9 +51,9 @@ func (n Network) Policies() []client.Policy {
 	reseal.Policy.Resealing = ca.ResealNever
 	return []client.Policy{
 		{Name: client.VerifiedOnly, Help: client.VerifiedOnlyHelp, Under: only},
-		{Name: "rsa", Help: "make the keys of the device RSA-3072 and not P-256", Under: rsa},
-		{Name: "sessions", Help: "send small packets in conversations of two", Under: sessions},
-		{Name: "no-resealing", Help: "never encrypt old messages again for a new device", Under: reseal},
+		{Name: "rsa", Help: "give the device RSA-3072 keys instead of P-256 keys", Under: rsa},
+		{Name: "sessions", Help: "send smaller messages in direct conversations", Under: sessions},
+		{Name: "no-resealing", Help: "never re-encrypt old messages for a new device", Under: reseal},
 	}
 }
 

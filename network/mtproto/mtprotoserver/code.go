@@ -66,7 +66,7 @@ func (s *secrets) askedFor(tx *db.Tx, phone string) (*asked, error) {
 	return &a, err
 }
 
-// fixedOf is the code that always holds for an account, "" if there is none.
+// fixedOf is the permanent code of an account, or "" if it has none.
 func (s *secrets) fixedOf(tx *db.Tx, who account.Name) (string, error) {
 	var sealed []byte
 	err := tx.Row(`SELECT sealed FROM mtproto_fixed WHERE account = $1`, who).Scan(&sealed)
@@ -169,7 +169,7 @@ func commandCode(ctx context.Context, s *mtprotoServer, in server.CommandInput) 
 	return out, err
 }
 
-// fix gives an account a code that always holds, or takes it away.
+// fix gives an account a permanent code, or removes it.
 func (s *mtprotoServer) fix(tx *db.Tx, sec *secrets, who account.Name, code string) (string, error) {
 	if code == "none" {
 		return "the fixed login code was removed\n", tx.Queue(`DELETE FROM mtproto_fixed WHERE account = $1`, who)
@@ -184,8 +184,8 @@ func (s *mtprotoServer) fix(tx *db.Tx, sec *secrets, who account.Name, code stri
 	return code + "\n", tx.Queue(`INSERT INTO mtproto_fixed (account, sealed) VALUES ($1, $2) ON CONFLICT (account) DO UPDATE SET sealed = excluded.sealed`, who, sealed)
 }
 
-// Run says which accounts have a code that always holds, since whoever knows
-// such a code can log in.
+// Run warns about accounts with a permanent code, since anyone who knows such a
+// code can log in.
 func (s *mtprotoServer) Run(ctx context.Context) error {
 	var names []string
 	if err := s.View(ctx, func(tx *db.Tx) error {
@@ -204,7 +204,7 @@ func (s *mtprotoServer) Run(ctx context.Context) error {
 		return err
 	}
 	for _, who := range names {
-		s.Log.Warn("mtproto: an account has a login code that always holds", "account", who)
+		s.Log.Warn("mtproto: an account has a permanent login code", "account", who)
 	}
 	<-ctx.Done()
 	return nil

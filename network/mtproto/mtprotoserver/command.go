@@ -18,32 +18,32 @@ var commands = []server.Command{
 	{
 		Name: "mtproto key", Line: "print the keys that clients of secret chats need",
 		Usage: `
-Mtproto key prints the public key of each of the server's keys in PEM form, its
-fingerprint as other clients write it, and its SHA-256, which Quinta shows when
-it logs in for the first time. Other clients need the key to connect to this server. Quinta
-needs it only for a tcp address: it fetches the key from a web address.
+Mtproto key prints the server's public keys: each in PEM form, with its
+fingerprint as other clients write it, and its SHA-256, which quinta shows at
+its first login. Other clients need a key to connect to this server. Quinta
+needs one only for a tcp address; from a web address, it fetches the key itself.
 
     quintad mtproto key > server.pem
 `,
 		Run: onServer(commandKey),
 	},
 	{
-		Name: "user code", Line: "show the login code that somebody asks for",
+		Name: "user code", Line: "show or set the login code of an account",
 		Usage: `
-User code prints the code with which somebody logs in to secret chats now. A
-client asks for it; it has five digits, is good for five minutes and five tries,
-and is also shown on the account's other devices. The server sends no text
-messages, so you read it out.
+User code prints the current login code of an account, for secret chats. A code
+is created when a client asks the server for one. It has five digits, is valid
+for five minutes and five attempts, and is also shown on the account's other
+devices. The server sends no text messages, so tell the user the code yourself.
 
-With --fix, you give the account a code that always holds, for a machine or a
-test: whoever knows it can log in as that account whenever they like. The server
-warns about it at every start. "--fix none" ends that.
+With --fix, you give the account a permanent code, for a bot or a test: anyone
+who knows it can log in as that account at any time. The server warns about it
+at every start. "--fix none" removes it.
 
     quintad user code alice
     quintad user code robot --fix 4711081547110815
 `,
 		Args:  1,
-		Flags: []server.CommandFlag{{Name: "fix", Help: "a code that always holds, 5 to 20 digits, or none"}},
+		Flags: []server.CommandFlag{{Name: "fix", Help: "a permanent code of 5 to 20 digits, or none"}},
 		Run:   onServer(commandCode),
 	},
 	{
@@ -64,17 +64,17 @@ Every account starts with a number of its own: +888 and eight digits. With
 		Name: "user two-step", Line: "show or remove the two-step password of an account",
 		Usage: `
 User two-step says whether an account has a two-step password, which its devices
-ask for after the login code of secret chats. Nobody can read the password.
+ask for after the login code of secret chats. No one can read the password.
 
-With --set none, you remove it, for a person who has forgotten it: from then on
-the login code is enough. Devices that are logged in stay so, and logins that
-were waiting for the password have to start again.
+With --set none, you remove the password if a user has forgotten it: from then
+on, the login code is enough. Devices that are logged in stay logged in; logins
+that were waiting for the password have to start again.
 
     quintad user two-step alice
     quintad user two-step alice --set none
 `,
 		Args:  1,
-		Flags: []server.CommandFlag{{Name: "set", Help: "none: remove the password"}},
+		Flags: []server.CommandFlag{{Name: "set", Help: "the only value is none, which removes the password"}},
 		Run:   onServer(commandTwoStep),
 	},
 }

@@ -40,7 +40,7 @@ var Network = server.Network{
 	Schemas: []db.Schema{schema},
 	Settings: []server.Setting{
 		{Name: settingListen, Arg: "HOST:PORT,...", Help: "the addresses at which clients of secret chats connect over TCP; by default there are none", Check: checkListen},
-		{Name: settingKey, Arg: "FILE,...", Help: "the RSA keys, 2048 bits in PEM, with which the server proves itself; by default one is created and stored encrypted", Check: checkKeys},
+		{Name: settingKey, Arg: "FILE,...", Help: "the RSA keys, 2048 bits in PEM, with which the server proves its identity; by default one is created and stored encrypted", Check: checkKeys},
 		{Name: settingDC, Default: "2", Arg: "N", Help: "the DC number, 1 to 5, of clients that do not name one", Check: checkDC},
 		{Name: settingAnnounce, Arg: "N=HOST:PORT,...", Help: "the address that clients are told for each DC; by default the one they connected to", Check: checkAnnounce},
 	},

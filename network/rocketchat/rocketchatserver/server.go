@@ -67,10 +67,10 @@ func with(gateway func(*server.Core) Gateway) server.Network {
 		Schemas: []db.Schema{db.ReadSchema("rocketchat", tables)},
 		Settings: []server.Setting{
 			{Name: settingVersion, Default: "8.5.1", Arg: "VERSION", Help: "the release of Rocket.Chat that the server announces to clients, such as 8.5.1; the stock apps refuse releases that their vendor no longer supports", Check: checkVersion},
-			server.Switch(settingForce, "off", "make every private group encrypted, and refuse those that are asked for in clear"),
-			server.Switch(settingOTR, "off", "let the two people of a direct conversation talk off the record: their messages pass through the server and are not stored"),
-			{Name: settingPush, Arg: "URL", Help: "the push gateway that tells the apps of devices of new messages, with the interface of Rocket.Chat's own gateway; empty for none", Check: checkPush},
-			{Name: settingPushContent, Default: pushIDOnly, Arg: "id-only|encrypted", Help: "what the push gateway gets: the ids of messages, which apps then fetch, or also the ciphertext of encrypted ones; never a text", Check: checkPushContent},
+			server.Switch(settingForce, "off", "make every private group encrypted, and refuse requests for unencrypted ones"),
+			server.Switch(settingOTR, "off", "let the two people in a direct conversation talk off the record: their messages pass through the server and are not stored"),
+			{Name: settingPush, Arg: "URL", Help: "the push gateway that notifies apps of new messages; it must have the interface of Rocket.Chat's own gateway; by default there is none", Check: checkPush},
+			{Name: settingPushContent, Default: pushIDOnly, Arg: "id-only|encrypted", Help: "what the push gateway gets: only the IDs of messages, which apps then fetch, or also the ciphertext of encrypted messages; never any text", Check: checkPushContent},
 		},
 		New: func(c *server.Core) (server.Front, error) { return newServer(c, gateway(c)), nil },
 		CheckAccount: func(_ *server.Core, local account.Name) error {
