@@ -28,6 +28,8 @@ const (
 	NSItems    = "http://jabber.org/protocol/disco#items"
 	NSInfo     = "http://jabber.org/protocol/disco#info"
 	NSPing     = "urn:xmpp:ping"
+	// NSManaged is that of stream management.
+	NSManaged = "urn:xmpp:sm:3"
 )
 
 // MaxStanza bounds a stanza in bytes: a payload in base64 and what is around it.
@@ -174,6 +176,22 @@ type Token struct {
 	Now     string `xml:"now,attr,omitempty"`
 	Value   string `xml:",chardata"`
 }
+
+// Managed is one of the elements of stream management (XEP-0198) as it comes.
+type Managed struct {
+	H      uint32 `xml:"h,attr"`
+	ID     string `xml:"id,attr"`
+	Resume bool   `xml:"resume,attr"`
+}
+
+// A Count says how many stanzas of a stream were handled.
+type Count struct {
+	XMLName xml.Name `xml:"urn:xmpp:sm:3 a"`
+	H       uint32   `xml:"h,attr"`
+}
+
+// NewCount acknowledges h stanzas.
+func NewCount(h uint32) *Count { return &Count{H: h} }
 
 // Info is an answer to disco#info (XEP-0030).
 type Info struct {

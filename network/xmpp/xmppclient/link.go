@@ -2,7 +2,6 @@ package xmppclient
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"net/http"
 	"sync"
@@ -16,9 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/key"
 	"github.com/quinta-chat/quinta/network/internal/dial"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
-	"mellium.im/xmlstream"
 	"mellium.im/xmpp/jid"
-	"mellium.im/xmpp/stanza"
 )
 
 // waitFor is how long Receive waits for something to come; the machine looks
@@ -48,9 +45,21 @@ func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, archive fu
 	return &link{account: a, env: env, keys: &keyServer{http: dial.NewClient(nil), env: env, sign: sign}, archive: archive}
 }
 
-// Connect implements client.Connected: it logs in at the XMPP server.
+// Connect implements client.Connected: it logs in at the XMPP server and resumes
+// the stream that was lost, if there is one.
 func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
-	c, err := connect(ctx, l.account, l.env.Rand)
+	var last *flow
+	l.mu.Lock()
+	if l.conn != nil {
+		last = l.conn.flow
+	}
+	l.mu.Unlock()
+	c, resumed, err := connect(ctx, l.account, last)
+	if err == nil && !resumed {
+		if err = c.greet(ctx, l.env.Rand); err != nil {
+			c.close()
+		}
+	}
 	if err != nil {
 		return nil, nil, dial.Passing(err)
 	}
@@ -137,25 +146,17 @@ func (l *link) call(ctx context.Context, c *connection, req *keysrv.Req) (ans ke
 
 // send sends a stanza and asks the server whether it is still there: a server
 // takes what comes on a stream in order, so the answer says that it has taken
-// the stanza. One that got no answer is sent again with the same id and bytes.
+// the stanza. One that got no answer is sent again with the same id and bytes,
+// unless the stream was resumed and the server has counted it.
 func (l *link) send(ctx context.Context, c *connection, req *keysrv.Req) (keysrv.Ans, error) {
 	to, err := jid.Parse(string(req.Room))
 	if err != nil {
 		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the recipient is not a JID"}, nil
 	}
-	if err := c.session.Encode(ctx, wire.NewSent(req.StanzaID, to, req.Packet)); err != nil {
-		return keysrv.Ans{}, dial.Passing(c.broken(ctx))
-	}
-	ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
-	err = c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
-	if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+	if err := c.deliver(ctx, l.env.Rand, req.StanzaID, wire.NewSent(req.StanzaID, to, req.Packet)); err != nil {
 		return keysrv.Ans{}, dial.Passing(err)
 	}
-	c.mu.Lock()
-	_, bounced := c.bounced[string(req.StanzaID)]
-	delete(c.bounced, string(req.StanzaID))
-	c.mu.Unlock()
-	if bounced {
+	if c.flow.done(req.StanzaID) {
 		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the XMPP server cannot deliver to this user"}, nil
 	}
 	return keysrv.Ans{}, nil
@@ -168,7 +169,11 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 	if err != nil {
 		return keysrv.In{}, err
 	}
-	if !c.caughtUp {
+	// Whatever was received before is committed by now.
+	if err := c.committed(ctx); err != nil {
+		return keysrv.In{}, dial.Passing(err)
+	}
+	if !c.flow.caughtUp {
 		var after string
 		if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
 			after, err = l.archive(tx)
@@ -180,7 +185,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		if err != nil {
 			return keysrv.In{}, dial.Passing(err)
 		}
-		c.caughtUp = done
+		c.flow.caughtUp = done
 		if !done || len(in.Items) > 0 {
 			return in, nil
 		}
@@ -198,14 +203,12 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 	case <-c.arrived:
 	case <-t.C:
 		// An idle stream is asked whether it is still there.
-		ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
-		err := c.ask(ctx, l.env.Rand, c.self.Domain(), stanza.GetIQ, ping, nil)
-		if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+		if err := c.ping(ctx, l.env.Rand); err != nil {
 			return keysrv.In{}, dial.Passing(err)
 		}
-		// A server may hand a stanza to a stream of this device that has just
-		// ended, where nobody takes it: the archive has it.
-		c.caughtUp = false
+		// A server that does not count stanzas may hand one to a stream of this
+		// device that has just ended, where nobody takes it: the archive has it.
+		c.flow.caughtUp = c.flow.isManaged()
 	}
 	return c.inputOf(c.pop(), l.account.Component), nil
 }

@@ -43,7 +43,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if a.Device, err = n.begin(ctx, st, env, a.User); err != nil {
 		return quinta.Device{}, err
 	}
-	c, err := connect(ctx, &a, env.Rand)
+	c, _, err := connect(ctx, &a, nil)
 	if err != nil {
 		return quinta.Device{}, err
 	}

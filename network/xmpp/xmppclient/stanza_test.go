@@ -26,7 +26,7 @@ const keyServerJID = "keys.test.example"
 
 // lone is a connection without a server, to look at what it makes of stanzas.
 func lone() *connection {
-	return &connection{self: jid.MustParse("juliet@test.example/a"), arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, bounced: map[string]string{}}
+	return newConnection(nil, jid.MustParse("juliet@test.example/a"))
 }
 
 // message reads a stanza.
@@ -37,6 +37,12 @@ func message(t *testing.T, text string) *wire.Message {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// of reads a stanza that came.
+func of(t *testing.T, text string) arrival {
+	t.Helper()
+	return arrival{Message: message(t, text)}
 }
 
 const packet = `<encrypted xmlns="jabber:encrypted" objectid="o">AAAA</encrypted>`
@@ -92,7 +98,7 @@ func TestAttack07ForgedCarbon(t *testing.T) {
 			t.Errorf("a hint from %s: got %+v, want nothing", from, in)
 		}
 		c.pages["q"] = nil
-		if err := c.take(message(t, `<message from="`+from+`"><result xmlns="urn:xmpp:mam:2" queryid="q" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.pages["q"]) != 0 {
+		if err := c.take(of(t, `<message from="`+from+`"><result xmlns="urn:xmpp:mam:2" queryid="q" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.pages["q"]) != 0 {
 			t.Errorf("a result from %s was taken: %v", from, err)
 		}
 		in = c.inputOf([]*wire.Message{message(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`<stanza-id xmlns="urn:xmpp:sid:0" id="77" by="`+from+`"/></message>`)}, keyServerJID)
@@ -105,7 +111,7 @@ func TestAttack07ForgedCarbon(t *testing.T) {
 		t.Errorf("got %+v, want the hint", in)
 	}
 	// A result of a query that nobody made.
-	if err := c.take(message(t, `<message><result xmlns="urn:xmpp:mam:2" queryid="other" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.inbox) != 0 {
+	if err := c.take(of(t, `<message><result xmlns="urn:xmpp:mam:2" queryid="other" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.inbox) != 0 {
 		t.Error("a result that nobody asked for was taken")
 	}
 }
@@ -116,11 +122,11 @@ func TestInboxIsBounded(t *testing.T) {
 	c := lone()
 	m := message(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`</message>`)
 	for range maxInbox {
-		if err := c.take(m); err != nil {
+		if err := c.take(arrival{m, 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.take(m); !errors.Is(err, errDropped) {
+	if err := c.take(arrival{m, 1}); !errors.Is(err, errDropped) {
 		t.Errorf("got %v, want the end of the connection", err)
 	}
 }
@@ -131,7 +137,6 @@ func speaking(t *testing.T, answer func(n int, id, query string) string) *connec
 	ours, theirs := net.Pipe()
 	c := lone()
 	c.conn = &wire.Bounded{Conn: ours}
-	c.ended, c.end = context.WithCancel(context.Background())
 	var err error
 	c.session, err = xmpp.NewSession(t.Context(), c.self.Domain(), c.self, c.conn, xmpp.Secure|xmpp.Authn|xmpp.Ready, func(context.Context, *stream.Info, *stream.Info, *xmpp.Session, any) (xmpp.SessionState, io.ReadWriter, any, error) {
 		return xmpp.Ready, nil, nil, nil

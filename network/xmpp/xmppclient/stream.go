@@ -37,66 +37,83 @@ type connection struct {
 	session *xmpp.Session
 	conn    *wire.Bounded
 	self    jid.JID
+	flow    *flow
 	// ended ends when the stream does.
 	ended context.Context
 	end   context.CancelFunc
 
-	mu sync.Mutex
-	// inbox are messages that came and were not taken; arrived wakes the one
-	// who takes them.
-	inbox   []*wire.Message
-	arrived chan struct{}
-	// pages collect the results of queries of the archive, by query id.
-	pages map[string][]*wire.Message
-	// bounced are the ids of stanzas that came back with an error.
-	bounced map[string]string
+	// out keeps the stanzas that leave in the order of their numbers.
+	out sync.Mutex
+	// answered ends when the server has said whether it manages the stream;
+	// settled ends it.
+	answered context.Context
+	settled  context.CancelFunc
 
-	// caughtUp says that the archive was read to its end since the stream
-	// began; only the one who receives uses it.
-	caughtUp bool
+	mu sync.Mutex
+	// inbox are messages that came and were not taken; arrived wakes the
+	// goroutine that takes them.
+	inbox   []arrival
+	arrived chan struct{}
+	// pages collect the results of queries of the archive, by query id, and
+	// asked the answers to requests, by id.
+	pages map[string][]*wire.Message
+	asked map[string]chan []xml.Token
+}
+
+// An arrival is a message with its number in the flow.
+type arrival struct {
+	*wire.Message
+	number uint32
+}
+
+func newConnection(conn *wire.Bounded, self jid.JID) *connection {
+	c := &connection{conn: conn, self: self, flow: newFlow(), arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, asked: map[string]chan []xml.Token{}}
+	c.ended, c.end = context.WithCancel(context.Background())
+	c.answered, c.settled = context.WithCancel(c.ended)
+	return c
 }
 
 var errDropped = quinta.E(quinta.KindUnavailable, "speaking to the XMPP server", "the connection ended")
 
-// connect logs in with a resource.
-func connect(ctx context.Context, a *account, random io.Reader) (*connection, error) {
+// connect logs in. last is the flow of the stream that was lost, which is
+// resumed if the server still has it; it may be nil.
+func connect(ctx context.Context, a *account, last *flow) (c *connection, resumed bool, err error) {
 	const op = "logging in at the XMPP server"
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	self, err := jid.Parse(string(a.User) + "/quinta-" + string(a.Device))
 	if err != nil {
-		return nil, quinta.E(quinta.KindInvalid, op, "the user is not a JID such as romeo@example.org")
+		return nil, false, quinta.E(quinta.KindInvalid, op, "the user is not a JID such as romeo@example.org")
 	}
 	raw, local, err := reach(ctx, a.Server)
 	if err != nil {
-		return nil, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server is not reached")}
+		return nil, false, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server is not reached")}
 	}
-	c := &connection{conn: &wire.Bounded{Conn: raw}, self: self, arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, bounced: map[string]string{}}
-	c.ended, c.end = context.WithCancel(context.Background())
+	c = newConnection(&wire.Bounded{Conn: raw}, self)
 	// Whatever the library waits for ends when the connection does.
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	if c.session, err = negotiate(ctx, a, self, c.conn, local); err != nil {
+	if c.session, err = negotiate(ctx, a, self, c.conn, local, bindOr(last, &resumed)); err != nil {
 		raw.Close()
-		return nil, loginError(op, err)
+		return nil, false, loginError(op, err)
 	}
 	c.self = c.session.LocalAddr()
+	if resumed {
+		c.flow, c.self = last, last.self
+	}
+	c.flow.self = c.self
 	if c.self.Bare().String() != string(a.User) {
 		raw.Close()
-		return nil, quinta.E(quinta.KindMalformed, op, "the server logged another user in")
+		return nil, false, quinta.E(quinta.KindMalformed, op, "the server logged another user in")
 	}
 	go c.serve()
-	if err := c.greet(ctx, random); err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
+	return c, resumed, nil
 }
 
 // negotiate logs in. TLS is required unless the server is on this machine, where
 // it is used if it is offered and its certificate is not verified; there the
 // password is never sent itself (SCRAM only).
-func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, local bool) (*xmpp.Session, error) {
+func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, local bool, bind xmpp.StreamFeature) (*xmpp.Session, error) {
 	conf := &tls.Config{ServerName: self.Domain().String(), MinVersion: tls.VersionTLS12, InsecureSkipVerify: local}
 	startTLS := xmpp.StartTLS(conf)
 	mechanisms := []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1, sasl.Plain}
@@ -108,7 +125,7 @@ func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, 
 		login.Necessary &^= xmpp.Secure
 	}
 	return xmpp.NewSession(ctx, self.Domain(), self, rw, 0, xmpp.NewNegotiator(func(*xmpp.Session, *xmpp.StreamConfig) xmpp.StreamConfig {
-		return xmpp.StreamConfig{Features: []xmpp.StreamFeature{startTLS, login, xmpp.BindResource()}}
+		return xmpp.StreamConfig{Features: []xmpp.StreamFeature{startTLS, login, bind}}
 	}))
 }
 
@@ -164,10 +181,13 @@ func saslCondition(err error) string {
 	}
 }
 
-// greet tells the server that the device is there, and asks for copies of what
-// other devices get and send.
+// greet has the server count stanzas, tells it that the device is there, and
+// asks for copies of what other devices get and send.
 func (c *connection) greet(ctx context.Context, random io.Reader) error {
-	if err := c.session.Send(ctx, stanza.Presence{}.Wrap(nil)); err != nil {
+	if err := c.manage(ctx); err != nil {
+		return err
+	}
+	if err := c.write(ctx, stanza.Presence{}.Wrap(nil)); err != nil {
 		return errDropped
 	}
 	// A server without carbons has the archive.
@@ -178,42 +198,122 @@ func (c *connection) greet(ctx context.Context, random io.Reader) error {
 	return nil
 }
 
+// write sends a stanza.
+func (c *connection) write(ctx context.Context, r xml.TokenReader) error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.flow.number()
+	return c.session.Send(ctx, r)
+}
+
+// deliver sends a message, unless the server has it already, and returns when
+// the server has taken it.
+func (c *connection) deliver(ctx context.Context, random io.Reader, id quinta.MessageID, m any) error {
+	if !c.flow.has(id) {
+		c.out.Lock()
+		c.flow.note(id, c.flow.number())
+		err := c.session.Encode(ctx, m)
+		c.out.Unlock()
+		if err != nil {
+			return c.broken(ctx)
+		}
+	}
+	return c.ping(ctx, random)
+}
+
+// ping returns when the server has taken everything that was sent.
+func (c *connection) ping(ctx context.Context, random io.Reader) error {
+	ping := xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: wire.NSPing, Local: "ping"}})
+	err := c.ask(ctx, random, c.self.Domain(), stanza.GetIQ, ping, nil)
+	if _, refused := errors.AsType[stanza.Error](err); refused {
+		return nil
+	}
+	return err
+}
+
 // serve reads the stream until it ends.
 func (c *connection) serve() {
 	defer c.end()
 	defer c.conn.Close()
 	_ = c.session.Serve(xmpp.HandlerFunc(func(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 		defer c.conn.Reset()
-		if start.Name.Local != "message" {
-			return nil
-		}
-		m := &wire.Message{}
-		if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(m); err != nil {
+		if ok, err := c.counts(t, start); ok {
 			return err
 		}
-		return c.take(m)
+		switch start.Name.Local {
+		case "message":
+			n := c.flow.came()
+			m := &wire.Message{}
+			if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(m); err != nil {
+				return err
+			}
+			return c.take(arrival{m, n})
+		case "iq":
+			c.flow.came()
+			return c.answer(t, start)
+		case "presence":
+			c.flow.came()
+		}
+		return nil
 	}))
 }
 
+// answer hands the answer to a request to whoever made it.
+func (c *connection) answer(t xml.TokenReader, start *xml.StartElement) error {
+	var id, kind string
+	for _, a := range start.Attr {
+		switch a.Name.Local {
+		case "id":
+			id = a.Value
+		case "type":
+			kind = a.Value
+		}
+	}
+	if kind != string(stanza.ResultIQ) && kind != string(stanza.ErrorIQ) {
+		c.flow.number() // the library refuses a request
+		return nil
+	}
+	c.mu.Lock()
+	got := c.asked[id]
+	delete(c.asked, id)
+	c.mu.Unlock()
+	if got == nil {
+		return nil
+	}
+	list := []xml.Token{start.Copy()}
+	for {
+		tok, err := t.Token()
+		if tok != nil {
+			list = append(list, xml.CopyToken(tok))
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			got <- list
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
 // take puts a message where it is waited for.
-func (c *connection) take(m *wire.Message) error {
+func (c *connection) take(m arrival) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case m.Result != nil:
 		// Only of a query of this stream, by this user's own archive.
 		if list, ok := c.pages[m.Result.QueryID]; ok && c.own(m.From) && len(list) <= pageOf {
-			c.pages[m.Result.QueryID] = append(list, m)
+			c.pages[m.Result.QueryID] = append(list, m.Message)
 		}
 		return nil
 	case m.Type == stanza.ErrorMessage:
-		if len(c.bounced) < maxInbox {
-			c.bounced[m.ID] = m.From
-		}
+		c.flow.bounce(m.ID)
 		return nil
 	case len(c.inbox) >= maxInbox:
 		return errDropped
 	}
+	c.flow.wait(m.number)
 	c.inbox = append(c.inbox, m)
 	select {
 	case c.arrived <- struct{}{}:
@@ -227,13 +327,28 @@ func (c *connection) own(from string) bool {
 	return from == "" || from == c.self.Bare().String()
 }
 
-// pop takes what came.
-func (c *connection) pop() []*wire.Message {
+// pop takes what came, for the machine to commit.
+func (c *connection) pop() (list []*wire.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := c.inbox
+	for _, m := range c.inbox {
+		list = append(list, m.Message)
+	}
 	c.inbox = nil
 	return list
+}
+
+// committed notes that the machine has committed what was taken, and tells the
+// server so.
+func (c *connection) committed(ctx context.Context) error {
+	c.mu.Lock()
+	next := uint32(0)
+	if len(c.inbox) > 0 {
+		next = c.inbox[0].number
+	}
+	c.flow.committed(next)
+	c.mu.Unlock()
+	return c.tell(ctx)
 }
 
 // alive reports whether the stream has not ended.
@@ -243,6 +358,7 @@ func (c *connection) alive() bool { return c.ended.Err() == nil }
 // it: what it hands to a connection that is gone can be lost.
 func (c *connection) close() {
 	if c.alive() && c.conn.SetWriteDeadline(time.Now().Add(closeWithin)) == nil && c.session.Close() == nil {
+		c.flow.end()
 		t := time.NewTimer(closeWithin)
 		defer t.Stop()
 		select {
@@ -264,23 +380,26 @@ func (c *connection) ask(ctx context.Context, random io.Reader, to jid.JID, kind
 	if err != nil {
 		return err
 	}
-	r, err := c.session.SendIQElement(ctx, payload, stanza.IQ{ID: id, Type: kind, To: to})
-	if err != nil {
+	got := make(chan []xml.Token, 1)
+	c.mu.Lock()
+	c.asked[id] = got
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.asked, id)
+		c.mu.Unlock()
+	}()
+	if err := c.write(ctx, stanza.IQ{ID: id, Type: kind, To: to}.Wrap(payload)); err != nil {
 		return c.broken(ctx)
 	}
-	defer r.Close()
-	d := xml.NewTokenDecoder(r)
-	var start xml.StartElement
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return c.broken(ctx)
-		}
-		if s, ok := tok.(xml.StartElement); ok {
-			start = s
-			break
-		}
+	var list []xml.Token
+	select {
+	case list = <-got:
+	case <-ctx.Done():
+		return c.broken(ctx)
 	}
+	start, _ := list[0].(xml.StartElement)
+	d := xml.NewTokenDecoder(tokens(list[1:]))
 	for _, a := range start.Attr {
 		if a.Name.Local == "type" && a.Value == string(stanza.ErrorIQ) {
 			return refusalIn(d)
@@ -301,6 +420,18 @@ func (c *connection) ask(ctx context.Context, random io.Reader, to jid.JID, kind
 			return nil
 		}
 	}
+}
+
+// tokens reads a list.
+func tokens(list []xml.Token) xml.TokenReader {
+	return xmlstream.ReaderFunc(func() (xml.Token, error) {
+		if len(list) == 0 {
+			return nil, io.EOF
+		}
+		tok := list[0]
+		list = list[1:]
+		return tok, nil
+	})
 }
 
 // refusalIn reads the error of an answer.

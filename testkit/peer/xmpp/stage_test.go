@@ -39,17 +39,26 @@ type stage struct {
 func each(t *testing.T, fn func(t *testing.T, s *stage)) {
 	t.Helper()
 	t.Parallel()
+	eachWith(t, nil, fn)
+}
+
+// eachWith is each with a change to the server before it runs.
+func eachWith(t *testing.T, change func(x *xmpphost.Server), fn func(t *testing.T, s *stage)) {
+	t.Helper()
 	for _, k := range xmpphost.Kinds {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
-			fn(t, newStage(t, k))
+			fn(t, newStage(t, k, change))
 		})
 	}
 }
 
-func newStage(t *testing.T, k xmpphost.Kind) *stage {
+func newStage(t *testing.T, k xmpphost.Kind, change func(x *xmpphost.Server)) *stage {
 	t.Helper()
 	s := &stage{t: t, xmpp: xmpphost.New(t, k)}
+	if change != nil {
+		change(s.xmpp)
+	}
 	s.keys = quintatest.StartNetworks(t, []server.Network{xmppserver.Network}, quintatest.Setting("xmpp-component", component+"@"+s.xmpp.Component))
 	lines, err := s.keys.Core.RunCommand(t.Context(), "xmpp setup", server.CommandInput{Args: []string{k.Name}, Flags: map[string]string{"component": component, "port": s.xmpp.ComponentPort(), "new": "off"}})
 	if err != nil {
@@ -84,7 +93,10 @@ func (s *stage) seat(name string) *seat {
 }
 
 // login makes a new device and lets it run.
-func (s *stage) login(name string) *seat {
+func (s *stage) login(name string) *seat { return s.loginAt(name, s.xmpp.Client) }
+
+// loginAt is login at an address of the server.
+func (s *stage) loginAt(name, address string) *seat {
 	s.t.Helper()
 	p := s.seat(name)
 	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
@@ -92,7 +104,7 @@ func (s *stage) login(name string) *seat {
 	var err error
 	// The component may still be connecting.
 	for range 100 {
-		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: "xmpp://" + s.xmpp.Client, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
+		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: "xmpp://" + address, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)

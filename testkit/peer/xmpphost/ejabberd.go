@@ -14,6 +14,13 @@ var ejabberd = Kind{
 	programs: []string{"erl", "ejabberdctl"},
 	file:     "ejabberd.yml",
 	config: func(s *Server) string {
+		kept := `  mod_mam:
+    default: always
+  mod_offline: {}
+`
+		if s.Forgets {
+			kept = ""
+		}
 		return fmt.Sprintf(`loglevel: info
 hosts:
   - %s
@@ -24,18 +31,16 @@ auth_password_format: scram
 modules:
   mod_carboncopy: {}
   mod_disco: {}
-  mod_mam:
-    default: always
-  mod_offline: {}
-  mod_ping: {}
+%s  mod_ping: {}
   mod_roster: {}
+  mod_stream_mgmt: {}
 listen:
   -
     port: %s
     ip: "127.0.0.1"
     module: ejabberd_c2s
     starttls_required: true
-`, Domain, s.file("both.pem"), port(s.Client))
+`, Domain, s.file("both.pem"), kept, port(s.Client))
 	},
 	run: func(s *Server) *exec.Cmd {
 		var users []string

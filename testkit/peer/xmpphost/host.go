@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,10 +53,13 @@ type Server struct {
 	dir  string
 	// Client and Component are the addresses of its ports.
 	Client, Component string
-	users             []string // of ejabberd: name and password in turn
-	cmd               *exec.Cmd
-	out               *bytes.Buffer
-	done              chan struct{}
+	// Forgets says that the server keeps no messages: it has neither an archive
+	// nor an offline storage. It counts from Configure on.
+	Forgets bool
+	users   []string // of ejabberd: name and password in turn
+	cmd     *exec.Cmd
+	out     *bytes.Buffer
+	done    chan struct{}
 }
 
 // New makes the folder and the certificate of a server; Start runs it.
@@ -75,14 +79,28 @@ func New(tb testing.TB, k Kind) *Server {
 	return s
 }
 
+// The ports that free chooses from: the system gives these to no connection
+// that goes out, so that one is still free when the server comes to take it.
+const firstPort, ports = 20000, 12000
+
+// free returns an address whose port nobody uses.
 func free(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range 100 {
+		n, err := rand.Int(rand.Reader, big.NewInt(ports))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.FormatInt(firstPort+n.Int64(), 10))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return addr
 	}
-	defer l.Close()
-	return l.Addr().String()
+	tb.Fatal("no port is free")
+	return ""
 }
 
 func port(addr string) string {

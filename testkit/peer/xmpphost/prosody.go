@@ -11,6 +11,10 @@ var prosody = Kind{
 	programs: []string{"prosody", "prosodyctl"},
 	file:     "prosody.cfg.lua",
 	config: func(s *Server) string {
+		kept := `, "mam", "offline"`
+		if s.Forgets {
+			kept = ""
+		}
 		return fmt.Sprintf(`run_as_root = true
 daemonize = false
 pidfile = %q
@@ -27,11 +31,11 @@ component_ports = { %s }
 component_interface = "127.0.0.1"
 authentication = "internal_hashed"
 storage = "internal"
-modules_enabled = { "disco", "roster", "saslauth", "tls", "carbons", "mam", "ping", "offline", "presence", "message", "iq", "c2s", "component" }
+modules_enabled = { "disco", "roster", "saslauth", "tls", "carbons", "ping", "smacks", "presence", "message", "iq", "c2s", "component"%s }
 modules_disabled = { "s2s" }
 log = { info = "*console" }
 VirtualHost %q
-`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Component), Domain)
+`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Component), kept, Domain)
 	},
 	run: func(s *Server) *exec.Cmd { return exec.Command("prosody", "--config", s.file("prosody.cfg.lua"), "-F") },
 	addUser: func(s *Server, name, password string) {
