@@ -17,10 +17,6 @@ const (
 	waitUser = "user:"
 )
 
-// maxWaiting bounds the items that wait. Of more, the oldest are given up here;
-// they are in the archive of the XMPP server.
-const maxWaiting = 10_000
-
 // A waitRecord is an item that cannot be opened yet.
 type waitRecord struct {
 	Item Item `json:"item"`
@@ -103,7 +99,7 @@ func (w *work) needAgain() error {
 			return err
 		}
 		if n.Value.After != 0 {
-			if err := e2ee.Store(w.tx, n.Key, &needRecord{Reason: n.Value.Reason}); err != nil {
+			if err := e2ee.Store(w.tx, n.Key, &needRecord{Reason: n.Value.Reason, Waits: n.Value.Waits}); err != nil {
 				return err
 			}
 		}
@@ -187,6 +183,9 @@ func (w *work) open(r *waitRecord, waiting string) error {
 	}
 	if waiting != "" {
 		w.meta.Waiting--
+		if err := w.waitingBound().Drop(waiting); err != nil {
+			return err
+		}
 		if err := w.tx.Delete(waiting); err != nil {
 			return err
 		}
@@ -196,7 +195,7 @@ func (w *work) open(r *waitRecord, waiting string) error {
 		}
 		if seen {
 			w.refuse(it, fmt.Errorf("%w: another message has this id", ErrReplayed))
-			return nil
+			return w.noteRefused(it, &p)
 		}
 	}
 	msg, err := w.openWith(it, k)
@@ -205,7 +204,7 @@ func (w *work) open(r *waitRecord, waiting string) error {
 			return err
 		}
 		w.refuse(it, err)
-		return w.tx.Put(itemKey(it, &p), []byte{1})
+		return w.noteRefused(it, &p)
 	}
 	if err := w.tx.Delete(itemKey(it, &p)); err != nil {
 		return err
@@ -292,8 +291,13 @@ func (w *work) trustOf(it *Item, k *keyRecord, claimed quinta.DeviceID) (quinta.
 
 // keep keeps an item until its key comes.
 func (w *work) keep(r *waitRecord, p *Packet) error {
-	if w.meta.Waiting >= maxWaiting {
-		if err := w.dropWaiting(); err != nil {
+	at := "wait/" + w.meta.Seq.Next()
+	evicted, err := w.waitingBound().Add(string(r.Item.From), at)
+	if err != nil {
+		return err
+	}
+	for _, old := range evicted {
+		if err := w.giveUp(old); err != nil {
 			return err
 		}
 	}
@@ -309,47 +313,57 @@ func (w *work) keep(r *waitRecord, p *Packet) error {
 	if err := w.tx.Put(itemKey(&r.Item, p), []byte{1}); err != nil {
 		return err
 	}
-	return e2ee.Store(w.tx, "wait/"+w.meta.Seq.Next(), r)
+	return e2ee.Store(w.tx, at, r)
 }
 
-// dropWaiting gives up the oldest item that waits.
-func (w *work) dropWaiting() error {
-	for r, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
-		if err != nil {
-			return err
-		}
-		w.meta.Waiting--
-		if err := w.tx.Delete(r.Key); err != nil {
-			return err
-		}
-		p, err := ParsePacket(r.Value.Item.ObjectID, r.Value.Item.Text)
-		if err != nil {
-			return e2ee.Damaged(r.Key)
-		}
-		return w.tx.Delete(itemKey(&r.Value.Item, &p))
-	}
-	return nil
-}
-
-// tellWaiting tells why the items that wait for an object cannot be read, unless
-// the user knows. They keep waiting.
-func (w *work) tellWaiting(id string, why error) error {
-	reason := ReasonOf(why)
-	n, found, err := e2ee.Load[needRecord](w.tx, needKey(id))
+// giveUp forgets an item that waits, and its key object if no other item waits
+// for it.
+func (w *work) giveUp(at string) error {
+	r, found, err := e2ee.Load[waitRecord](w.tx, at)
 	if err != nil {
 		return err
 	}
-	if found && n.Reason != reason {
-		n.Reason = reason
-		if err := e2ee.Store(w.tx, needKey(id), &n); err != nil {
+	p, err := ParsePacket(r.Item.ObjectID, r.Item.Text)
+	if err != nil || !found {
+		return e2ee.Damaged(at)
+	}
+	w.meta.Waiting--
+	if err := w.needLess(r.Item.ObjectID); err != nil {
+		return err
+	}
+	if err := w.tx.Delete(at); err != nil {
+		return err
+	}
+	return w.tx.Delete(itemKey(&r.Item, &p))
+}
+
+// tellWaiting tells why the items that wait for objects cannot be read, unless
+// the user knows. They keep waiting. It looks at the items once, however many
+// objects there are.
+func (w *work) tellWaiting(why error, ids ...string) error {
+	reason := ReasonOf(why)
+	of := map[string]bool{}
+	for _, id := range ids {
+		of[id] = true
+		n, found, err := e2ee.Load[needRecord](w.tx, needKey(id))
+		if err != nil {
 			return err
 		}
+		if found && n.Reason != reason {
+			n.Reason = reason
+			if err := e2ee.Store(w.tx, needKey(id), &n); err != nil {
+				return err
+			}
+		}
+	}
+	if len(of) == 0 {
+		return nil
 	}
 	for r, err := range e2ee.Records[waitRecord](w.tx, "wait/") {
 		if err != nil {
 			return err
 		}
-		if r.Value.Item.ObjectID != id || r.Value.Told == reason {
+		if !of[r.Value.Item.ObjectID] || r.Value.Told == reason {
 			continue
 		}
 		r.Value.Told = reason

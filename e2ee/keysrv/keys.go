@@ -68,6 +68,8 @@ type needRecord struct {
 	Wait  int64 `json:"wait,omitempty"`
 	// Reason is why it did not come last time.
 	Reason quinta.Reason `json:"reason,omitempty"`
+	// Waits is how many items wait for it; stores of older versions have none.
+	Waits int `json:"waits,omitempty"`
 }
 
 func needKey(id string) string { return "need/" + id }
@@ -76,10 +78,27 @@ func needKey(id string) string { return "need/" + id }
 // did not come before, if it was asked for.
 func (w *work) need(id string) (quinta.Reason, error) {
 	have, found, err := e2ee.Load[needRecord](w.tx, needKey(id))
-	if err != nil || found {
-		return have.Reason, err
+	if err != nil {
+		return "", err
 	}
-	return "", e2ee.Store(w.tx, needKey(id), &needRecord{})
+	if found && have.Waits == 0 {
+		return have.Reason, nil // of a store that did not count
+	}
+	have.Waits++
+	return have.Reason, e2ee.Store(w.tx, needKey(id), &have)
+}
+
+// needLess notes that an item no longer waits for a key object. One that no item
+// waits for is not asked for again.
+func (w *work) needLess(id string) error {
+	have, found, err := e2ee.Load[needRecord](w.tx, needKey(id))
+	if err != nil || !found || have.Waits == 0 {
+		return err
+	}
+	if have.Waits--; have.Waits == 0 {
+		return w.tx.Delete(needKey(id))
+	}
+	return e2ee.Store(w.tx, needKey(id), &have)
 }
 
 // planObjects asks for the key objects that items wait for.
@@ -135,14 +154,13 @@ func (w *work) doneObjects(r *reqRecord, ans Ans) error {
 			return err
 		}
 	}
+	var refused []string
 	for _, id := range ans.Refused {
 		if slices.Contains(r.Req.IDs, id) {
-			if err := w.tellWaiting(id, ErrNotPermitted); err != nil {
-				return err
-			}
+			refused = append(refused, id)
 		}
 	}
-	return nil
+	return w.tellWaiting(ErrNotPermitted, refused...)
 }
 
 // takeObject takes a key object that items wait for, and tells of those items
@@ -160,7 +178,7 @@ func (w *work) takeObject(o *Object) error {
 	case !isReason(err):
 		return err // the store failed
 	}
-	return w.tellWaiting(o.ID, err)
+	return w.tellWaiting(err, o.ID)
 }
 
 // errLater: the object is asked for again when its creator is known.
@@ -293,9 +311,6 @@ func (w *work) planWants() error {
 // wantsEvery is how often wants are asked for without a hint.
 const wantsEvery = time.Minute
 
-// maxWants bounds the wants that are kept.
-const maxWants = 1000
-
 // doneWants keeps the wants that this device can serve.
 func (w *work) doneWants(_ *reqRecord, ans Ans) error {
 	w.meta.WantsAfter = w.in(wantsEvery)
@@ -313,6 +328,9 @@ func (w *work) doneWants(_ *reqRecord, ans Ans) error {
 		}
 		if k == nil || k.Mode != ModeSealed || !slices.Contains(w.members(k.Room), want.User) {
 			continue
+		}
+		if err := w.hold(w.wantsBound(), want.User, wantKey(&want)); err != nil {
+			return err
 		}
 		if err := e2ee.Store(w.tx, wantKey(&want), &wantRecord{Want: want}); err != nil {
 			return err
@@ -367,6 +385,9 @@ func (w *work) serveWants() error {
 			continue
 		case u.Outdated:
 			continue
+		}
+		if err := w.wantsBound().Drop(r.Key); err != nil {
+			return err
 		}
 		if err := w.tx.Delete(r.Key); err != nil {
 			return err

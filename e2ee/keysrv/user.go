@@ -199,6 +199,7 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list []Device) error
 	}
 	w.sign(u)
 	w.compare(id, u, listed)
+	u.forgetGone()
 	w.retry(waitUser + string(id))
 	return w.wakeOutbox(id)
 }
