@@ -29,7 +29,7 @@ const (
 
 var faults = []fault{
 	{name: "Olm: the MAC is not checked", file: "e2ee/olm/message.go", old: "if !k.Verify(m.raw[:signed], m.raw[signed:]) {", new: "if k.Verify(m.raw[:signed], m.raw[signed:]) && false {", test: "."},
-	{name: "Olm: a chain index is used again", file: "e2ee/olm/chain.go", old: "c.index++", new: "c.index += 0", test: "."},
+	{name: "Olm: a chain index is used again", file: "e2ee/olm/chain.go", old: "c.index++", new: "c.index += 0", test: "TestOutOfOrder"},
 	{name: "Megolm: the MAC is not checked", file: "e2ee/megolm/message.go", old: "if !k.Verify(m.raw[:n], m.raw[n:n+aessha2.MACSize]) {", new: "if k.Verify(m.raw[:n], m.raw[n:n+aessha2.MACSize]) && false {", test: "."},
 	{name: "Megolm: the signature is not checked", file: "e2ee/megolm/inbound.go", old: "if !st.public.Verify(m.signed()) {", new: "if st.public.Verify(m.signed()) && false {", test: "."},
 	{name: "Megolm: a session key need not be signed", file: "e2ee/megolm/inbound.go", old: "if !public.Verify(sessionKey[:ExportSize], sessionKey[ExportSize:]) {", new: "if public.Verify(sessionKey[:ExportSize], sessionKey[ExportSize:]) && false {", test: "."},
@@ -138,7 +138,7 @@ func (f *fault) run(t *testing.T, root, overlay string) (string, error) {
 	if f.test == "." {
 		pattern = "."
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=120s", "-overlay="+overlay, "-run="+pattern, "./"+pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=60s", "-overlay="+overlay, "-run="+pattern, "./"+pkg)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	return string(out), err
