@@ -19,7 +19,6 @@ import (
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/testkit/peer/matrix/driver"
-	"github.com/quinta-chat/quinta/testkit/peer/matrix/jssdk"
 	"github.com/quinta-chat/quinta/testkit/peer/program"
 	"github.com/quinta-chat/quinta/testkit/peer/quintad"
 )
@@ -32,7 +31,7 @@ func cottage(t *testing.T) *house {
 	t.Helper()
 	t.Parallel()
 	s := quintad.Start(t, quintad.Config{})
-	return &house{t, s, s, jssdk.Start(t)}
+	return &house{t, s, s, clients.Start(t)}
 }
 
 // A seat is one device of a user with the program quinta, in a home of its

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -30,8 +31,16 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", sideBySide); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := clients.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
+
+// clients are the processes of the SDK, each of one test at a time.
+var clients jssdk.Pool
 
 // A house is what a story happens in: one server or two nodes of one, and the
 // clients.
@@ -49,18 +58,18 @@ func each(t *testing.T, story func(t *testing.T, h *house)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		s := quintad.Start(t, quintad.Config{})
-		story(t, &house{t, s, s, jssdk.Start(t)})
+		story(t, &house{t, s, s, clients.Start(t)})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		s := quintad.Start(t, quintad.Config{Database: postgres.URL(t)})
-		story(t, &house{t, s, s, jssdk.Start(t)})
+		story(t, &house{t, s, s, clients.Start(t)})
 	})
 	t.Run("two nodes", func(t *testing.T) {
 		t.Parallel()
 		c := quintad.Config{Database: postgres.URL(t), Media: t.TempDir()}
 		near := quintad.Start(t, c)
-		story(t, &house{t, near, quintad.Start(t, c), jssdk.Start(t)})
+		story(t, &house{t, near, quintad.Start(t, c), clients.Start(t)})
 	})
 }
 

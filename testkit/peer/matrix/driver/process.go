@@ -61,6 +61,10 @@ type Process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	log *tail
+	// read is closed after the last line of the program was read.
+	read chan struct{}
+	// result is what Wait returned.
+	result error
 
 	mu      sync.Mutex
 	last    int64
@@ -92,47 +96,68 @@ type request struct {
 // test's log.
 func Start(tb testing.TB, cmd *exec.Cmd) *Process {
 	tb.Helper()
-	p := &Process{cmd: cmd, log: &tail{}, pending: map[int64]chan<- answer{}}
-	in, err := cmd.StdinPipe()
+	p, err := Open(cmd)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	out, w, err := os.Pipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p.in, cmd.Stdout, cmd.Stderr = in, w, p.log
-	// A child of the program could hold standard error open; its end is not
-	// waited for.
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		tb.Fatalf("starting a peer: %v", err)
-	}
-	if err := w.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		defer out.Close()
-		p.read(out)
-	}()
 	tb.Cleanup(func() {
-		in.Close()
-		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			tb.Errorf("killing a peer: %v", err)
-		}
-		err := cmd.Wait()
-		<-read
+		err := p.Close()
 		if tb.Failed() {
-			tb.Logf("the peer ended with %v; it wrote:\n%s", err, p.log)
+			p.Tell(tb)
+		}
+		if err != nil {
+			tb.Error(err)
 		}
 	})
 	return p
 }
 
-// read hands each line of the program to the call that waits for it.
-func (p *Process) read(out io.Reader) {
+// Open starts cmd, which runs until Close.
+func Open(cmd *exec.Cmd) (*Process, error) {
+	p := &Process{cmd: cmd, log: &tail{}, pending: map[int64]chan<- answer{}, read: make(chan struct{})}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a peer: %w", err)
+	}
+	out, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a peer: %w", err)
+	}
+	defer w.Close()
+	p.in, cmd.Stdout, cmd.Stderr = in, w, p.log
+	// A child of the program could hold standard error open; its end is not
+	// waited for.
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		out.Close()
+		return nil, fmt.Errorf("starting a peer: %w", err)
+	}
+	go func() {
+		defer close(p.read)
+		defer out.Close()
+		p.listen(out)
+	}()
+	return p, nil
+}
+
+// Close kills the program and waits for its end.
+func (p *Process) Close() error {
+	p.in.Close()
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing a peer: %w", err)
+	}
+	p.result = p.cmd.Wait()
+	<-p.read
+	return nil
+}
+
+// Tell writes the end of the program's log to the log of a test.
+func (p *Process) Tell(tb testing.TB) {
+	tb.Logf("the peer (ended: %v) wrote:\n%s", p.result, p.log)
+}
+
+// listen hands each line of the program to the call that waits for it.
+func (p *Process) listen(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(make([]byte, 64<<10), longestLine)
 	for lines.Scan() {

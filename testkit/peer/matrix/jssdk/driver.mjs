@@ -2,7 +2,7 @@
 //
 // Each line in is one call, a JSON object {id, device, call, args, timeout}:
 // device names a client of this process (made by register or login), timeout
-// is in milliseconds. Each line out answers one call, in any order: {id, ok:
+// is in milliseconds. The call forget has no device: it ends all clients. Each line out answers one call, in any order: {id, ok:
 // true, result} or {id, ok: false, error, errcode?, status?}. Calls run side
 // by side. What the SDK warns of goes to standard error, all that it logs if
 // QUINTA_PEER_LOG is set. The process ends when its input does.
@@ -14,7 +14,17 @@ await import("fake-indexeddb/auto");
 const { Device } = await import("./device.mjs");
 const { createInterface } = await import("node:readline");
 
+const { IDBFactory } = await import("fake-indexeddb");
+
 const devices = new Map();
+
+/** Ends all clients as killing their program does, and forgets their stores. */
+async function forget() {
+    const all = [...devices.values()];
+    devices.clear();
+    await Promise.all(all.map((d) => d.client && d.stop({ save: false })));
+    globalThis.indexedDB = new IDBFactory();
+}
 
 function answer(message) {
     process.stdout.write(JSON.stringify(message) + "\n");
@@ -24,6 +34,11 @@ function answer(message) {
 async function serve({ id, device, call, args = {}, timeout = 30000 }) {
     let timer, target, fail;
     try {
+        if (call === "forget") {
+            await forget();
+            answer({ id, ok: true, result: {} });
+            return;
+        }
         if (!devices.has(device)) devices.set(device, new Device(device));
         target = devices.get(device);
         if (!Device.calls.has(call)) throw new Error(`no call ${call}`);

@@ -13,7 +13,13 @@ import (
 // TestStart checks the protocol against the real program, without a server.
 func TestStart(t *testing.T) {
 	t.Parallel()
-	p := jssdk.Start(t)
+	var pool jssdk.Pool
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := pool.Start(t)
 	for _, c := range []struct {
 		name, call string
 		args       any
