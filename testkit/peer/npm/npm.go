@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"github.com/quinta-chat/quinta/testkit/peer/program"
 )
 
 // oldest is the first major version of Node that runs the peers.
@@ -21,8 +23,11 @@ func Folder(name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("the folder of the peer is not known")
 	}
-	dir := filepath.Dir(file)
-	_, err := os.Stat(filepath.Join(dir, "node_modules", filepath.FromSlash(name), "package.json"))
+	dir, err := program.Folder(file)
+	if err != nil {
+		return "", err
+	}
+	_, err = os.Stat(filepath.Join(dir, "node_modules", filepath.FromSlash(name), "package.json"))
 	return dir, err
 }
 

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
-	"runtime"
+	"strings"
 
 	"github.com/quinta-chat/quinta/testkit/peer/keeper"
 )
@@ -19,13 +21,42 @@ const remove = `read -r _
 rm -rf "$1"
 `
 
-// Root returns the folder of this module.
+// module is the path of this module.
+const module = "github.com/quinta-chat/quinta"
+
+// Root returns the folder of this module: the nearest one above the working
+// directory whose go.mod names it. A program that was built with -trimpath does
+// not know where its sources are.
 func Root() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("the folder of the module is not known")
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
 	}
-	return filepath.Abs(filepath.Join(filepath.Dir(file), "..", "..", ".."))
+	for {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if bytes.HasPrefix(mod, []byte("module "+module+"\n")) {
+			return dir, nil
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return "", errors.New("the working directory is not in the module " + module)
+		}
+		dir = above
+	}
+}
+
+// Folder returns the folder of a source file of this module, given as
+// runtime.Caller returns it. With -trimpath, that is the path of its package.
+func Folder(file string) (string, error) {
+	rest, trimmed := strings.CutPrefix(file, module+"/")
+	if !trimmed {
+		return filepath.Dir(file), nil
+	}
+	root, err := Root()
+	return filepath.Join(root, filepath.FromSlash(path.Dir(rest))), err
 }
 
 // Own builds the program of this module with a name, quinta or quintad, as make
@@ -51,12 +82,12 @@ func Build(dir, pkg, name string, args ...string) (string, error) {
 	if _, err := keeper.Start(nil, nil, remove, out); err != nil {
 		return "", errors.Join(err, os.RemoveAll(out))
 	}
-	path := filepath.Join(out, name)
-	cmd := exec.Command("go", append(append([]string{"build", "-o", path}, args...), pkg)...)
+	program := filepath.Join(out, name)
+	cmd := exec.Command("go", append(append([]string{"build", "-o", program}, args...), pkg)...)
 	cmd.Dir = filepath.Join(root, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", name, err, bytes.TrimSpace(said))
 	}
-	return path, nil
+	return program, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -20,6 +21,24 @@ func TestRoot(t *testing.T) {
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil || !strings.HasPrefix(string(mod), "module github.com/quinta-chat/quinta\n") {
 		t.Errorf("got %q, %v at %s, want the module's go.mod", mod, err, root)
+	}
+}
+
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	root, err := program.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(root, "testkit", "peer", "program")
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		t.Fatal("the caller is not known")
+	}
+	for _, file := range []string{here, "github.com/quinta-chat/quinta/testkit/peer/program/program.go", filepath.Join(want, "program.go")} {
+		if got, err := program.Folder(file); got != want || err != nil {
+			t.Errorf("got %q, %v for %s, want %s", got, err, file, want)
+		}
 	}
 }
 
