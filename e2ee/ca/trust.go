@@ -60,12 +60,16 @@ func (w *work) admits(id quinta.UserID, d *deviceRecord) bool {
 	return t != quinta.TrustRejected && (t == quinta.TrustVerified || !w.m.policy.VerifiedOnly)
 }
 
+// A DeviceFingerprint names both keys of a device, as 64 hexadecimal digits: it
+// is what users see and compare. A cert.Fingerprint names one key.
+type DeviceFingerprint string
+
 // deviceFingerprint names both keys of a device.
-func deviceFingerprint(sign, enc *pin) string {
+func deviceFingerprint(sign, enc *pin) DeviceFingerprint {
 	if sign == nil || enc == nil {
 		return ""
 	}
-	return sumOf([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID))
+	return DeviceFingerprint(sumOf([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID)))
 }
 
 // A DeviceInfo is what is known of one device.
@@ -73,7 +77,7 @@ type DeviceInfo struct {
 	quinta.Device
 	// Fingerprint names both keys, to show and to compare; Sign and Encrypt are
 	// the ids of the keys.
-	Fingerprint   string
+	Fingerprint   DeviceFingerprint
 	Sign, Encrypt cert.Fingerprint
 	Trust         quinta.Trust
 	Decision      Decision
@@ -165,7 +169,7 @@ func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) 
 // fingerprint: a device with another one is ErrMismatch. A rejected device
 // gets nothing from then on; for an accepted one, what waited for it to be
 // accepted continues.
-func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint string, decision Decision) ([]e2ee.Event, error) {
+func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint DeviceFingerprint, decision Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if decision < Skip || decision > Reject {
 			return cert.ErrMalformed

@@ -39,7 +39,7 @@ func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.Dev
 		if own && d.ID == s.account.Device {
 			trust = quinta.TrustVerified // a device knows its own keys
 		}
-		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: trust, Fingerprint: printable.Grouped(d.Fingerprint),
+		out = append(out, client.DeviceInfo{Device: quinta.Device{User: user, ID: d.ID}, Trust: trust, Fingerprint: printable.Grouped(string(d.Fingerprint)),
 			Own: own, Self: own && d.ID == s.account.Device})
 	}
 	if !own {
