@@ -68,6 +68,35 @@ func (w *work) audience(users []quinta.UserID) (*audience, error) {
 	return a, nil
 }
 
+// stillFor reports whether a delivery that is on its way may leave, or leave
+// again: it is sealed for this device and for those devices of some users that
+// the authority lists and that admit lets have it, and for no other.
+func (w *work) stillFor(d *Deliver, users []quinta.UserID, admit func(quinta.UserID, *deviceRecord) bool) (bool, error) {
+	own, err := w.ownKeys()
+	if err != nil {
+		return false, err
+	}
+	may := map[cert.Fingerprint]bool{}
+	for _, k := range own {
+		may[k.ID] = true
+	}
+	for _, id := range append([]quinta.UserID{w.m.user}, users...) {
+		u, err := w.user(id)
+		if err != nil {
+			return false, err
+		}
+		for _, d := range u.Devices {
+			if d.New == nil && d.Encrypt != nil && d.Encrypt.Listed && admit(id, d) {
+				may[d.Encrypt.ID] = true
+			}
+		}
+		for _, k := range u.newestLegacy(w.now) {
+			may[k.ID] = true
+		}
+	}
+	return !slices.ContainsFunc(d.Keys, func(id cert.Fingerprint) bool { return !may[id] }), nil
+}
+
 // admitDevice adds one device to an audience.
 func (w *work) admitDevice(a *audience, v *cert.Verifier, id quinta.UserID, device quinta.DeviceID, d *deviceRecord) error {
 	if id == w.m.user && device == w.m.device {

@@ -28,10 +28,6 @@ const (
 	waitTurn    = "turn:" // what came before it of the same device
 )
 
-// maxWaiting bounds the items that wait. If there are more, the oldest are given up here;
-// the server's history still has them.
-const maxWaiting = 10_000
-
 // A waitRecord is an item that cannot be opened yet.
 type waitRecord struct {
 	Item Item `json:"item"`
@@ -174,7 +170,7 @@ func (w *work) wait(r *waitRecord, key, what string, why error) error {
 	}
 	if key == "" {
 		key = fmt.Sprintf("wait/%016x-%s", uint64(r.Item.Pos), w.next())
-		if err := w.boundWaiting(); err != nil {
+		if err := w.holdWaiting(r.Item.From, key); err != nil {
 			return err
 		}
 		w.meta.Waiting++
@@ -251,27 +247,14 @@ func (w *work) unwait(r *waitRecord, key string) error {
 		return err
 	}
 	w.meta.Waiting--
+	if err := w.waitingBound().Drop(key); err != nil {
+		return err
+	}
 	return w.tx.Delete(key)
 }
 
 func waitIDKey(conv quinta.RoomID, id quinta.MessageID) string {
 	return "waitid/" + string(conv) + "\x00" + string(id)
-}
-
-// boundWaiting makes room for one more item.
-func (w *work) boundWaiting() error {
-	if w.meta.Waiting < maxWaiting {
-		return nil
-	}
-	entries, err := e2ee.Entries(w.tx, "wait/")
-	if err != nil || len(entries) == 0 {
-		return err
-	}
-	var r waitRecord
-	if err := exactjson.Unmarshal(entries[0].Value, &r); err != nil {
-		return e2ee.Damaged("wait/")
-	}
-	return w.unwait(&r, entries[0].Key)
 }
 
 // anyWaiting reports whether items wait that an old key may be needed for.
@@ -477,7 +460,11 @@ func (w *work) accept(r *waitRecord, o *seal.Opened, late bool) (wait string, er
 	if r.Late {
 		seen.Sum = sumOf(it.Body)
 	}
-	if err := w.mem.numbered(c, seen, line, late); err != nil {
+	count := w.mem.numbered
+	if it.Kind != KindMessage {
+		count = w.mem.counted // what is not shown has no id that comes again
+	}
+	if err := count(c, seen, line, late); err != nil {
 		return "", err
 	}
 	switch it.Kind {

@@ -257,7 +257,7 @@ func (w *work) openLegacy(r *waitRecord) (wait string, err error) {
 		return "", err
 	}
 	if secret != nil {
-		if err := w.keepLegacy(it.Conv, secret); err != nil {
+		if err := w.keepLegacy(it, secret); err != nil {
 			return "", err
 		}
 	}
@@ -270,9 +270,12 @@ func (w *work) openLegacy(r *waitRecord) (wait string, err error) {
 
 // keepLegacy keeps a symmetric key that the peer announced. One that is known
 // stays as it is.
-func (w *work) keepLegacy(conv quinta.RoomID, s *seal.LegacySecret) error {
-	key := legacyKeyOf(conv, s.KID())
+func (w *work) keepLegacy(it *Item, s *seal.LegacySecret) error {
+	key := legacyKeyOf(it.Conv, s.KID())
 	if have, err := w.tx.Get(key); err != nil || have != nil {
+		return err
+	}
+	if err := w.hold(w.sessionsBound(), it.From, key); err != nil {
 		return err
 	}
 	return e2ee.Store(w.tx, key, &legacySecretRecord{Key: s.Bytes(), Time: w.now.UnixMilli()})

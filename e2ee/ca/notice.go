@@ -40,7 +40,7 @@ func (w *work) planTasks() error {
 			return err
 		}
 		t := e.Value
-		there, err := w.reqs.any(func(r *reqRecord) bool { return r.Job == e.Key })
+		there, err := w.taskLeaves(e.Key, &t)
 		if err != nil {
 			return err
 		}
@@ -52,6 +52,35 @@ func (w *work) planTasks() error {
 		}
 	}
 	return nil
+}
+
+// taskLeaves reports whether a task is sealed and on its way, and takes back what
+// is for a device that is not to get it any more.
+func (w *work) taskLeaves(key string, t *taskRecord) (bool, error) {
+	fits := func(r *reqRecord) bool { return r.Job == key }
+	sealed, err := w.reqs.find(fits)
+	if err != nil || sealed == nil {
+		return false, err
+	}
+	ok, err := w.stillFor(sealed.Req.Deliver, []quinta.UserID{t.To}, func(id quinta.UserID, d *deviceRecord) bool {
+		switch t.Kind {
+		case KindReseal:
+			return w.admits(id, d) && w.reseals(d)
+		case KindApproval:
+			return d.takesKeys()
+		}
+		return w.admits(id, d)
+	})
+	if err != nil || ok {
+		return true, err
+	}
+	return false, w.reqs.drop(fits)
+}
+
+// takesKeys reports whether a device of this user may be given the keys that
+// this one has.
+func (d *deviceRecord) takesKeys() bool {
+	return d.trust() == quinta.TrustVerified && d.New == nil
 }
 
 // planTask seals one thing that is to be said.
@@ -120,6 +149,9 @@ func (w *work) taskAudience(t *taskRecord) (a *audience, over bool, err error) {
 		}
 		if t.Kind == KindReseal && !w.reseals(d) {
 			return nil, d.trust() == quinta.TrustRejected || w.m.policy.Resealing == ResealNever, nil
+		}
+		if t.Kind == KindApproval && !d.takesKeys() {
+			return nil, true, nil // it did when the user gave them
 		}
 		if err := w.admitDevice(a, v, t.To, device, d); err != nil {
 			return nil, false, err
@@ -333,7 +365,7 @@ func (m *Machine) GiveKeys(tx e2ee.Tx, device quinta.DeviceID) error {
 		if d == nil || device == w.m.device {
 			return ErrUnknownDevice
 		}
-		if d.trust() != quinta.TrustVerified || d.New != nil {
+		if !d.takesKeys() {
 			return fmt.Errorf("%w: the device must be verified first", cert.ErrUntrusted)
 		}
 		return e2ee.Store(w.tx, "task/"+w.next(), &taskRecord{Kind: KindApproval, Conv: conv, To: w.m.user, Device: device})

@@ -142,12 +142,12 @@ func (w *work) planOutbox() error {
 
 // planMessage seals one message if all that it needs is at hand.
 func (w *work) planMessage(key string, o *outEntry) error {
-	there, err := w.reqs.any(func(r *reqRecord) bool { return r.Out == key })
+	sealed, err := w.reqs.find(func(r *reqRecord) bool { return r.Out == key })
 	if err != nil {
 		return err
 	}
-	if there {
-		return w.renewSeal(key, o)
+	if sealed != nil {
+		return w.renewSeal(key, o, sealed.Req.Deliver)
 	}
 	if w.early(o.After, again) {
 		return nil
@@ -168,10 +168,20 @@ func (w *work) planMessage(key string, o *outEntry) error {
 }
 
 // renewSeal takes a seal back that was repeated for so long that nobody would
-// believe its time any more. Whether it was taken in, the server says: then the
-// new one is a conflict.
-func (w *work) renewSeal(key string, o *outEntry) error {
-	if w.now.Sub(time.UnixMilli(o.Time)) < staleSeal {
+// believe its time any more, or that is for a device which is to get nothing any
+// more. Whether it was taken in, the server says: then the new one is a conflict.
+func (w *work) renewSeal(key string, o *outEntry, d *Deliver) error {
+	c, err := w.conv(o.Conv)
+	if err != nil {
+		return err
+	}
+	good := c != nil && !c.Left && d != nil && w.now.Sub(time.UnixMilli(o.Time)) < staleSeal
+	if good {
+		if good, err = w.stillFor(d, c.Members, w.admits); err != nil {
+			return err
+		}
+	}
+	if good {
 		return nil
 	}
 	if err := w.reqs.drop(func(r *reqRecord) bool { return r.Out == key }); err != nil {

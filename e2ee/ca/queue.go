@@ -47,15 +47,21 @@ func (q requests) once(r reqRecord) error {
 
 // any reports whether a request that fits is on its way.
 func (q requests) any(fits func(*reqRecord) bool) (bool, error) {
+	r, err := q.find(fits)
+	return r != nil, err
+}
+
+// find returns the first request that fits, or nil.
+func (q requests) find(fits func(*reqRecord) bool) (*reqRecord, error) {
 	for r, err := range q.q.All() {
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if fits(&r.Value) {
-			return true, nil
+			return &r.Value, nil
 		}
 	}
-	return false, nil
+	return nil, nil
 }
 
 // drop removes the requests that fit.

@@ -113,6 +113,15 @@ func (m replays) numbered(c *seal.Content, r midRecord, line string, late bool) 
 		}
 		return err
 	}
+	if err := m.counted(c, r, line, late); err != nil {
+		return err
+	}
+	return m.message(c.Conv, c.ID, r)
+}
+
+// counted notes the number of what is no message as seen, or returns
+// ErrReplayed.
+func (m replays) counted(c *seal.Content, r midRecord, line string, late bool) error {
 	key := "line/" + string(c.Conv) + "\x00" + string(r.From) + " " + string(r.Device) + " " + line
 	l, _, err := e2ee.Load[lineRecord](m.tx, key)
 	if err != nil {
@@ -121,10 +130,7 @@ func (m replays) numbered(c *seal.Content, r midRecord, line string, late bool) 
 	if !l.take(c.Seq, late) {
 		return fmt.Errorf("%w: number %d of the sender came before", cert.ErrReplayed, c.Seq)
 	}
-	if err := e2ee.Store(m.tx, key, &l); err != nil {
-		return err
-	}
-	return m.message(c.Conv, c.ID, r)
+	return e2ee.Store(m.tx, key, &l)
 }
 
 // expected reports whether an item with a sum is the one that the history has

@@ -109,8 +109,8 @@ func TestMemoryForgets(t *testing.T) {
 	})
 }
 
-// TestWaitingIsBounded: of more items than maxWaiting the oldest are given up,
-// with all that was noted of them.
+// TestWaitingIsBounded: of more items than maxWaiting, from senders none of whom
+// has too many, the oldest are given up, with all that was noted of them.
 func TestWaitingIsBounded(t *testing.T) {
 	t.Parallel()
 	const more = 3
@@ -121,7 +121,7 @@ func TestWaitingIsBounded(t *testing.T) {
 		}
 		_, err := m.run(tx, func(w *work) error {
 			for i := range maxWaiting + more {
-				it := Item{Pos: quinta.Pos(i + 1), Kind: KindMessage, Form: FormCMS, Conv: "g_0123456789abcdef", ID: id(i), From: "alice@hs1", Device: "A"}
+				it := Item{Pos: quinta.Pos(i + 1), Kind: KindMessage, Form: FormCMS, Conv: "g_0123456789abcdef", ID: id(i), From: quinta.UserID(rune('a'+i/(maxWaitingOfOne-1))) + "@hs1", Device: "A"}
 				if err := w.wait(&waitRecord{Item: it}, "", waitStatus, nil); err != nil {
 					return err
 				}

@@ -227,6 +227,9 @@ func (w *work) takeOffer(c *seal.Content, o *sessionOffer) error {
 	if have, err := w.tx.Get(key); err != nil || have != nil {
 		return err
 	}
+	if err := w.hold(w.sessionsBound(), c.From, key); err != nil {
+		return err
+	}
 	keys := slices.Clone(o.Keys)
 	slices.Sort(keys)
 	w.retry(waitSession + o.KID)
