@@ -7,8 +7,9 @@
 .PHONY: build test lint bench sim fuzz
 
 # Tests with these programs run real servers and clients as processes of
-# their own, where the race detector of the test sees nothing.
-PROCESSES = ./cmd/... ./test/... ./testkit/...
+# their own, where the race detector of the test sees nothing; those of
+# network/all make every call of every network, one after the other.
+PROCESSES = ./cmd/... ./test/... ./testkit/... ./network/all/...
 
 # The race detector looks at everything but SQLite, which is a program translated
 # to Go of which each connection has a memory of its own, and the arithmetic of
