@@ -12,6 +12,7 @@ import (
 	"github.com/gotd/td/tg/e2e"
 
 	"github.com/quinta-chat/quinta"
+	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
@@ -473,6 +474,24 @@ func TestRestored(t *testing.T) {
 	p.live()
 	p.a.wantClosed(room, whyRestored)
 	p.b.wantClosed(room, whyPeer)
+}
+
+// TestRestoredFromBefore: a store that was put back to a copy from before a
+// chat does not know it. Its peer learns that nobody reads there, once.
+func TestRestoredFromBefore(t *testing.T) {
+	p := newPlay(t, 15)
+	room := p.open()
+	p.a.store = memory.New()
+	p.a.boot(p.a.m.env.Rand)
+	p.a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return p.a.m.Restored(tx) })
+	p.b.says(room, "into the void")
+	p.b.says(room, "and again")
+	p.live()
+	p.a.wantRead()
+	p.b.wantClosed(room, whyPeer)
+	if n := len(p.a.due()); n != 0 {
+		t.Errorf("got %d more calls, want none", n)
+	}
 }
 
 // TestNegativeIDs: ids of other clients have all 32 and 64 bits, and their names

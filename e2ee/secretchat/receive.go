@@ -37,8 +37,14 @@ func (w *work) unreadable(c *chat, p *Packet, reason quinta.Reason, detail strin
 // seal, then the object, then its place in the order.
 func (w *work) packet(p *Packet) error {
 	c, err := w.chat(p.Chat)
-	if err != nil || c == nil || c.Key == nil {
+	if err != nil {
 		return err
+	}
+	if c == nil || c.State == StateClosed {
+		return w.dead(p.Chat)
+	}
+	if c.Key == nil {
+		return nil
 	}
 	under, err := Under(p.Data)
 	if err != nil {
@@ -62,6 +68,23 @@ func (w *work) packet(p *Packet) error {
 		return err
 	}
 	return w.place(c, p, heldRecord{Body: body, ID: p.RandomID, Date: p.Date, File: p.File, Under: under})
+}
+
+// dead tells the server, and by it the peer, that a chat in which the peer
+// still writes has no key on this device: it was closed here, or the files of
+// the device were put back to a copy from before it. Otherwise the peer would
+// never learn that nobody reads its messages.
+func (w *work) dead(id ChatID) error {
+	for r, err := range w.queue.All() {
+		if err != nil {
+			return err
+		}
+		if r.Value.Method == MethodDiscard && r.Value.Chat == id {
+			return nil
+		}
+	}
+	_, err := w.queue.Put(Req{Method: MethodDiscard, Chat: id})
+	return err
 }
 
 // unseal opens a packet with the one of the chat's keys that it names.

@@ -25,6 +25,7 @@ type fault struct {
 const (
 	machine = "e2ee/matrix/"
 	ca      = "e2ee/ca/"
+	chats   = "e2ee/secretchat/"
 )
 
 var faults = []fault{
@@ -74,6 +75,28 @@ var faults = []fault{
 	{name: "CA: a revocation list may be old", file: ca + "cert/verify.go", old: "if s == nil || now.After(s.next) {", new: "if s == nil {", test: "TestMachineAttack22StaleList", pkg: "e2ee/ca"},
 	{name: "CA: another key follows without a proof", file: ca + "directory.go", old: "k.Renewal.Proves(cert.Identity{User: id, Device: k.Device, Use: cert.Use(k.Use)}, keys[i].cert.PublicKey, k.cert.PublicKey) != nil", new: "k.Renewal == nil", test: "TestForgedRenewal"},
 	{name: "CA: a changed key of a verified user holds nothing back", file: ca + "outbox.go", old: `blocked != "" && c.Profile == cert.ProfileSecure`, new: `blocked != "" && false`, test: "TestAttack10KeySwapped"},
+	{name: "secret chats: msg_key is not checked", file: chats + "packet.go", old: "return data, subtle.ConstantTimeCompare(want[:], msgKey), nil", new: "return data, subtle.ConstantTimeCompare(want[:], msgKey) | 1, nil", test: "TestAttack07Malleability"},
+	{name: "secret chats: the side is not in the key", file: chats + "packet.go", old: "func (s Side) x() int { return int(s) * 8 }", new: "func (s Side) x() int { return 0 }", test: "TestVectorsMessages"},
+	{name: "secret chats: the length is not checked", file: chats + "packet.go", old: "within(rest, minPadding, maxPadding)", new: "1", test: "TestVectorsMessages"},
+	{name: "secret chats: public values may be anything", file: chats + "prime.go", old: "v.Cmp(g.low) < 0 || v.Cmp(g.high) > 0", new: "v.Sign() == 0", test: "TestAttack02BadPublicValues"},
+	{name: "secret chats: a prime need not be safe", file: chats + "prime.go", old: "!q.ProbablyPrime(0)", new: "q == nil", test: "TestVectorsGroups"},
+	{name: "secret chats: the generator is not checked", file: chats + "prime.go", old: "if generates(g, p) {", new: "if generates(g, p) || true {", test: "TestVectorsGroups"},
+	{name: "secret chats: the server's randomness is used alone", file: chats + "key.go", old: "subtle.XORBytes(e[:], e[:], server)", new: "subtle.XORBytes(e[:], server, make([]byte, Size))", test: "TestAttack04ServerRandomness"},
+	{name: "secret chats: a key with another fingerprint is used", file: chats + "agree.go", old: "if key.Fingerprint() != u.Fingerprint {", new: "if false {", test: "TestAttack05Fingerprint"},
+	{name: "secret chats: a double is shown", file: chats + "receive.go", old: "\tcase n < c.In:\n\t\treturn nil // a double, not looked into\n\tcase n == c.In:", new: "\tcase n <= c.In:", test: "TestAttack10Replay"},
+	{name: "secret chats: a gap is passed over", file: chats + "receive.go", old: "\tcase n == c.In:\n\t\tif err", new: "\tcase n >= c.In:\n\t\tc.In = n\n\t\tif err", test: "TestGap"},
+	{name: "secret chats: parity is not checked", file: chats + "receive.go", old: "head.OutSeq != c.outSeq(from, n) || head.InSeq%2 != int(from) || ", new: "", test: "TestAttack09Reflection"},
+	{name: "secret chats: in_seq_no may fall", file: chats + "receive.go", old: "have < c.Have || have > c.Out {", new: "have > c.Out {", test: "TestAttack1.*"},
+	{name: "secret chats: a message sent again keeps its random_id", file: chats + "action.go", old: "RandomID: id, Data: s.Data", new: "RandomID: s.RandomID, Data: s.Data", test: "TestGap"},
+	{name: "secret chats: the old key is used on", file: chats + "rekey.go", old: "c.Old, c.Key = c.Key, key.Bytes()", new: "c.Old = key.Bytes()", test: "TestRekey"},
+	{name: "secret chats: the old key is never dropped", file: chats + "rekey.go", old: "\told := c.Old\n\tc.Old = nil\n", new: "\told := append([]byte(nil), c.Old...)\n", test: "TestRekey"},
+	{name: "secret chats: both sides' exchanges win", file: chats + "rekey.go", old: "case own.ID > a.ExchangeID:", new: "case false:", test: "TestRekeyBoth"},
+	{name: "secret chats: the layer falls", file: chats + "action.go", old: "if a.Layer > c.Remote {", new: "if true {", test: "TestAttack13Downgrade"},
+	{name: "secret chats: a message that was deleted is sent again", file: chats + "send.go", old: "if r.Value.RandomID == id {", new: "if r.Value.RandomID == id && false {", test: "TestDeleteUnacknowledged"},
+	{name: "secret chats: a timer begins again", file: chats + "timer.go", old: "if t.Due != 0 || !match", new: "if !match", test: "TestTimers"},
+	{name: "secret chats: a restored chat seals on", file: chats + "chat.go", old: "if c.State == StateRequested {\n\t\t\t\tcontinue", new: "if true {\n\t\t\t\tcontinue", test: "TestRestored"},
+	{name: "secret chats: a dead chat is silent", file: chats + "receive.go", old: "return w.dead(p.Chat)", new: "return nil", test: "TestRestoredFromBefore"},
+	{name: "secret chats: a file's fingerprint is not checked", file: chats + "file.go", old: "if fingerprint != k.Fingerprint() {", new: "if false {", test: "TestAttack16WrongFile"},
 }
 
 // TestFaultsAreCaught plants each fault and runs the test that must see it.

@@ -225,7 +225,7 @@ func TestScripts(t *testing.T) {
 			seen[st.Op] = true
 		}
 	}
-	for op := sim.OpSay; op <= sim.OpRestore; op++ {
+	for op := sim.OpSay; op <= sim.OpDeed; op++ {
 		if !seen[op] {
 			t.Errorf("no script has %v", sim.Step{Op: op})
 		}

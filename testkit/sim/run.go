@@ -26,7 +26,9 @@ type run[In, Req, Ans any] struct {
 	uses    map[string]string
 	old     []copied[Req]
 	trace   bool
-	result  *Result
+	// pairs: the world is a Pairing.
+	pairs  bool
+	result *Result
 }
 
 // A device is one program with its store.
@@ -78,6 +80,9 @@ func newRun[In, Req, Ans any](s Script, trace bool, world func(Outside) World[In
 		byTxn: map[quinta.TxnID]*sent{}, byText: map[string]*sent{}, uses: map[string]string{},
 	}
 	r.world = world(Outside{r.now, r.random()})
+	if _, r.pairs = r.world.(Pairing); r.pairs {
+		r.script.Joined = 2
+	}
 	return r
 }
 
@@ -162,11 +167,13 @@ func (r *run[In, Req, Ans]) step(s Step) {
 			r.login(d.seat.User)
 		}
 	case OpLogout:
-		if len(all) > 2 {
+		if len(all) > 2 && !(r.pairs && r.only(d)) {
 			r.logout(d)
 		}
 	case OpJoin:
-		r.join(room, d.seat.User)
+		if !r.pairs {
+			r.join(room, d.seat.User)
+		}
 	case OpLeave:
 		r.leave(room, d.seat.User)
 	case OpRenew:
@@ -175,7 +182,21 @@ func (r *run[In, Req, Ans]) step(s Step) {
 		d.backup = d.store.clone()
 	case OpRestore:
 		r.restore(d)
+	case OpDeed:
+		if w, ok := r.world.(Doer[In, Req, Ans]); ok {
+			r.update(d, "deed", func(tx e2ee.Tx) ([]e2ee.Event, error) { return w.Deed(d.m, tx, d.seat, room, luck) })
+		}
 	}
+}
+
+// only reports whether a device is the only one of its user.
+func (r *run[In, Req, Ans]) only(d *device[In, Req, Ans]) bool {
+	for _, o := range r.active() {
+		if o != d && o.seat.User == d.seat.User {
+			return false
+		}
+	}
+	return true
 }
 
 // wait lets time pass: mostly hours, sometimes days, and sometimes the clock
@@ -222,7 +243,9 @@ func (r *run[In, Req, Ans]) join(room quinta.RoomID, u quinta.UserID) {
 
 func (r *run[In, Req, Ans]) leave(room quinta.RoomID, u quinta.UserID) {
 	if r.members[room][u] && len(r.members[room]) > 1 {
-		delete(r.members[room], u)
+		if !r.pairs {
+			delete(r.members[room], u)
+		}
 		r.world.Leave(room, u)
 		r.tell("  %s leaves %s", u, room)
 	}

@@ -26,12 +26,13 @@ const (
 	OpRenew             // take new keys
 	OpBackup            // copy the store
 	OpRestore           // put the store back to the copy
+	OpDeed              // something that only this network knows
 	ops
 )
 
-var opNames = [ops]string{"say", "send", "receive", "late", "crash", "restart", "wait", "login", "logout", "join", "leave", "renew", "backup", "restore"}
+var opNames = [ops]string{"say", "send", "receive", "late", "crash", "restart", "wait", "login", "logout", "join", "leave", "renew", "backup", "restore", "deed"}
 
-// weights say how often an operation is drawn.
+// weights say how often an operation is drawn. Deeds are drawn apart.
 var weights = [ops]int{OpSay: 18, OpSend: 28, OpReceive: 28, OpLate: 3, OpCrash: 6, OpRestart: 2, OpWait: 5, OpLogin: 2, OpLogout: 1, OpJoin: 3, OpLeave: 1, OpRenew: 2, OpBackup: 2, OpRestore: 1}
 
 // A Step is one thing that happens. Who chooses among the devices that exist
@@ -65,6 +66,9 @@ const MaxDevices = 8
 // steps is how long a script is.
 const steps = 90
 
+// deeds is how many deeds are put into a script.
+const deeds = 12
+
 // Generate returns the script of a seed.
 func Generate(seed uint64) Script {
 	r := rand.New(rand.NewPCG(seed, 0x51b))
@@ -88,6 +92,11 @@ func Generate(seed uint64) Script {
 			op++
 		}
 		s.Steps = append(s.Steps, Step{op, r.IntN(1 << 16), r.Uint64()})
+	}
+	// Drawn apart too: a network without deeds passes over them.
+	r = rand.New(rand.NewPCG(seed, 0x51d))
+	for range deeds {
+		s.Steps = slices.Insert(s.Steps, r.IntN(len(s.Steps)), Step{OpDeed, r.IntN(1 << 16), r.Uint64()})
 	}
 	return s
 }

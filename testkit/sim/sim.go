@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/quinta-chat/quinta"
@@ -113,6 +114,21 @@ func (PairJudge[In, Req, Ans]) Listed(Machine[In, Req, Ans], e2ee.Tx, quinta.Use
 
 // Published returns nothing.
 func (PairJudge[In, Req, Ans]) Published(quinta.UserID) []string { return nil }
+
+// A Pairing is a World whose conversations are between two users, who stay.
+// A user who leaves one ends what there is between the two, and may begin
+// again; every user keeps one device at least.
+type Pairing interface {
+	// Pairs does nothing.
+	Pairs()
+}
+
+// A Doer is a World with deeds of its own.
+type Doer[In, Req, Ans any] interface {
+	// Deed has a device do something in a conversation, or its line something
+	// to it, that only this network knows; luck chooses.
+	Deed(m Machine[In, Req, Ans], tx e2ee.Tx, s Seat, room quinta.RoomID, luck *rand.Rand) ([]e2ee.Event, error)
+}
 
 // A Machine is a machine of a world.
 type Machine[In, Req, Ans any] = e2ee.Machine[In, Req, Ans]
