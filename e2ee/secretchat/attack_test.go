@@ -356,6 +356,32 @@ func TestAttack20Sizes(t *testing.T) {
 	}
 }
 
+// TestAttack08Padding: authentic packets whose length leaves too little or too
+// much padding, or is none, are refused as any other. The seal is right in all
+// of them.
+func TestAttack08Padding(t *testing.T) {
+	k, _ := sealed(t, Other)
+	for length, want := range map[int]error{32: nil, 48: nil, 52: ErrTampered, 60: ErrTampered, 64: ErrTampered, 30: ErrTampered, -4: ErrTampered, 1 << 30: ErrTampered} {
+		data := make([]byte, 64)
+		binary.LittleEndian.PutUint32(data, uint32(length))
+		packet, err := SealPadded(k, Other, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(k, Other, packet); !errors.Is(err, want) {
+			t.Errorf("length %d: got %v, want %v", length, err, want)
+		}
+	}
+	data := make([]byte, 2048)
+	packet, err := SealPadded(k, Other, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(k, Other, packet); !errors.Is(err, ErrTampered) {
+		t.Errorf("%d bytes of padding: got %v, want %v", len(data)-4, err, ErrTampered)
+	}
+}
+
 // sealV1 is the writing half of MTProto 1.0, which the package does not have.
 func sealV1(t *testing.T, k *Key, plain []byte, padding int) []byte {
 	t.Helper()
