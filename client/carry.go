@@ -20,27 +20,27 @@ const (
 
 // A lane is the requests of one lane that are due, in their order; while the
 // lane is busy the first is on its way.
-type lane[Req any] struct {
+type lane struct {
 	name string
-	due  []Req
+	due  []any
 }
 
 // A reply is what came of one request.
-type reply[Req, Ans any] struct {
+type reply struct {
 	lane string
-	req  Req
-	ans  Ans
+	req  any
+	ans  any
 	err  error
 }
 
 // A shift carries requests out for as long as one Run, Flush or Push lasts.
-type shift[In, Req, Ans any] struct {
-	l *Loop[In, Req, Ans]
+type shift struct {
+	l *Loop
 	// lanes are those that the machine named when it was last asked, those
 	// left out that were busy then; busy are those with a request on its way.
-	lanes []*lane[Req]
+	lanes []*lane
 	busy  map[string]bool
-	came  chan reply[Req, Ans]
+	came  chan reply
 	// looked is when the machine was asked what is due, and stale says that
 	// more may be since.
 	looked time.Time
@@ -72,9 +72,9 @@ func (s standing) stuck(long time.Duration) bool {
 // nothing more can leave at once it asks enough whether to stop, and again at
 // the time that enough returns, if that is not zero. What is on its way at the
 // end is given up, and remains due.
-func (l *Loop[In, Req, Ans]) carry(ctx context.Context, only func(Req) bool, enough func(standing) (stop bool, again time.Time)) error {
+func (l *Loop) carry(ctx context.Context, only func(req any) bool, enough func(standing) (stop bool, again time.Time)) error {
 	flight, cancel := context.WithCancel(ctx)
-	s := &shift[In, Req, Ans]{l: l, busy: map[string]bool{}, came: make(chan reply[Req, Ans]), passed: time.Now()}
+	s := &shift{l: l, busy: map[string]bool{}, came: make(chan reply), passed: time.Now()}
 	defer func() {
 		cancel()
 		for range s.busy {
@@ -111,14 +111,14 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // look asks the machine what is due.
-func (s *shift[In, Req, Ans]) look(ctx context.Context, only func(Req) bool) error {
+func (s *shift) look(ctx context.Context, only func(req any) bool) error {
 	due, err := s.l.due(ctx)
 	if err != nil {
 		return err
 	}
 	s.looked, s.stale = time.Now(), false
 	s.lanes = nil
-	named, names := map[string]*lane[Req]{}, map[string]bool{}
+	named, names := map[string]*lane{}, map[string]bool{}
 	for _, req := range due {
 		if only != nil && !only(req) {
 			continue
@@ -129,7 +129,7 @@ func (s *shift[In, Req, Ans]) look(ctx context.Context, only func(Req) bool) err
 			continue // what follows the request on its way is asked for again when that was answered
 		}
 		if named[name] == nil {
-			named[name] = &lane[Req]{name: name}
+			named[name] = &lane{name: name}
 			s.lanes = append(s.lanes, named[name])
 		}
 		named[name].due = append(named[name].due, req)
@@ -139,11 +139,11 @@ func (s *shift[In, Req, Ans]) look(ctx context.Context, only func(Req) bool) err
 }
 
 // begin sends the first request of as many lanes as may leave now.
-func (s *shift[In, Req, Ans]) begin(ctx context.Context) standing {
+func (s *shift) begin(ctx context.Context) standing {
 	now := time.Now()
 	all := &s.l.lanes.all
 	at := standing{passed: s.passed}
-	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane[Req]) bool { return len(l.due) == 0 })
+	s.lanes = slices.DeleteFunc(s.lanes, func(l *lane) bool { return len(l.due) == 0 })
 	resting := false
 	for _, l := range s.lanes {
 		if s.busy[l.name] {
@@ -166,7 +166,7 @@ func (s *shift[In, Req, Ans]) begin(ctx context.Context) standing {
 		at.left--
 		go func() {
 			ans, err := s.l.parts.Link.Do(ctx, req)
-			s.came <- reply[Req, Ans]{l.name, req, ans, err}
+			s.came <- reply{l.name, req, ans, err}
 		}()
 	}
 	at.busy = len(s.busy)
@@ -179,7 +179,7 @@ func (s *shift[In, Req, Ans]) begin(ctx context.Context) standing {
 
 // wait returns when something was answered, or something else may have become
 // due, or at a time, which may be zero for never.
-func (s *shift[In, Req, Ans]) wait(ctx context.Context, until time.Time) error {
+func (s *shift) wait(ctx context.Context, until time.Time) error {
 	var due <-chan time.Time
 	if !until.IsZero() {
 		t := time.NewTimer(time.Until(until))
@@ -207,7 +207,7 @@ func (s *shift[In, Req, Ans]) wait(ctx context.Context, until time.Time) error {
 }
 
 // answered takes the first request out of its lane.
-func (s *shift[In, Req, Ans]) answered(name string) {
+func (s *shift) answered(name string) {
 	for _, l := range s.lanes {
 		if l.name == name {
 			l.due = l.due[1:]

@@ -39,8 +39,8 @@ const (
 )
 
 // A held link is a link over a connection, as far as the link has one.
-type held[In, Req, Ans any] struct {
-	Link[In, Req, Ans]
+type held struct {
+	Link[any, any, any]
 	dial   Connected // nil: the link holds no connection
 	jitter func(time.Duration) (time.Duration, error)
 
@@ -58,25 +58,20 @@ type held[In, Req, Ans any] struct {
 	since time.Time       // when it was dialled
 }
 
-func hold[In, Req, Ans any](l Link[In, Req, Ans], jitter func(time.Duration) (time.Duration, error)) *held[In, Req, Ans] {
-	dial, _ := l.(Connected)
-	return &held[In, Req, Ans]{Link: l, dial: dial, jitter: jitter, dialing: make(chan struct{}, 1)}
-}
-
 // Do implements Link.
-func (h *held[In, Req, Ans]) Do(ctx context.Context, req Req) (ans Ans, err error) {
+func (h *held) Do(ctx context.Context, req any) (ans any, err error) {
 	err = h.over(ctx, func(ctx context.Context) (err error) { ans, err = h.Link.Do(ctx, req); return err })
 	return ans, err
 }
 
 // Receive implements Link.
-func (h *held[In, Req, Ans]) Receive(ctx context.Context, st Store) (in In, err error) {
+func (h *held) Receive(ctx context.Context, st Store) (in any, err error) {
 	err = h.over(ctx, func(ctx context.Context) (err error) { in, err = h.Link.Receive(ctx, st); return err })
 	return in, err
 }
 
 // over runs fn while there is a connection.
-func (h *held[In, Req, Ans]) over(ctx context.Context, fn func(ctx context.Context) error) error {
+func (h *held) over(ctx context.Context, fn func(ctx context.Context) error) error {
 	if h.dial == nil {
 		return fn(ctx)
 	}
@@ -104,14 +99,14 @@ func lost(cause, err error) error {
 }
 
 // keep has the connection, once there is one, kept until release is called.
-func (h *held[In, Req, Ans]) keep() (release func()) {
+func (h *held) keep() (release func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.users++
 	return h.release
 }
 
-func (h *held[In, Req, Ans]) release() {
+func (h *held) release() {
 	h.mu.Lock()
 	var end func()
 	if h.users--; h.users == 0 {
@@ -125,7 +120,7 @@ func (h *held[In, Req, Ans]) release() {
 
 // connect returns a context that ends with ctx and with the connection, which
 // is dialled if there is none and kept until release is called.
-func (h *held[In, Req, Ans]) connect(ctx context.Context) (live context.Context, release func(), err error) {
+func (h *held) connect(ctx context.Context) (live context.Context, release func(), err error) {
 	keep := h.keep()
 	conn, err := h.ready(ctx)
 	if err != nil {
@@ -139,7 +134,7 @@ func (h *held[In, Req, Ans]) connect(ctx context.Context) (live context.Context,
 
 // ready returns the context of the connection, which it dials if there is
 // none.
-func (h *held[In, Req, Ans]) ready(ctx context.Context) (context.Context, error) {
+func (h *held) ready(ctx context.Context) (context.Context, error) {
 	select {
 	case h.dialing <- struct{}{}:
 		defer func() { <-h.dialing }()
@@ -185,7 +180,7 @@ func (h *held[In, Req, Ans]) ready(ctx context.Context) (context.Context, error)
 }
 
 // failed makes the next dial wait.
-func (h *held[In, Req, Ans]) failed(now time.Time) error {
+func (h *held) failed(now time.Time) error {
 	h.delay.wait = grown(h.delay.wait)
 	pause, err := h.jitter(h.delay.wait)
 	h.delay.until = now.Add(pause)

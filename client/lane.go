@@ -104,7 +104,7 @@ func (s *lanes) width() int {
 // failed makes a lane wait after a failed try, and the whole loop if the
 // server asked for it or seems to be in trouble. It returns the error if that
 // is no reason to try again.
-func (l *Loop[In, Req, Ans]) failed(ctx context.Context, name string, cause error) error {
+func (l *Loop) failed(ctx context.Context, name string, cause error) error {
 	now := time.Now()
 	f := l.lanes.failing[name]
 	if f == nil {

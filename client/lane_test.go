@@ -64,7 +64,7 @@ func (w *slipWire) Do(ctx context.Context, req slip) (string, error) {
 }
 
 type (
-	slipLoop  = client.Loop[string, slip, string]
+	slipLoop  = client.Loop
 	slipParts = client.Parts[string, slip, string]
 )
 

@@ -32,16 +32,18 @@ type Parts[In, Req, Ans any] struct {
 
 // A Loop runs one device until its context ends. A request that fails is tried
 // again for as long as it is due; see [Laned] for what leaves meanwhile.
-type Loop[In, Req, Ans any] struct {
-	parts  Parts[In, Req, Ans]
+type Loop struct {
+	parts  Parts[any, any, any]
 	wake   chan struct{}
 	events chan struct{} // a lock for the steps and their events
 	lanes  lanes         // of the one that sends: Run, Flush or Push
 }
 
 // NewLoop makes a loop.
-func NewLoop[In, Req, Ans any](p Parts[In, Req, Ans]) *Loop[In, Req, Ans] {
-	return &Loop[In, Req, Ans]{parts: p, wake: make(chan struct{}, 1), events: make(chan struct{}, 1)}
+func NewLoop[In, Req, Ans any](p Parts[In, Req, Ans]) *Loop { return newLoop(p.untyped()) }
+
+func newLoop(p Parts[any, any, any]) *Loop {
+	return &Loop{parts: p, wake: make(chan struct{}, 1), events: make(chan struct{}, 1)}
 }
 
 // The bounds of the wait between two tries.
@@ -65,7 +67,7 @@ func (e *RetryError) Error() string { return e.Err.Error() }
 func (e *RetryError) Unwrap() error { return e.Err }
 
 // Wake tells the loop that something may be due.
-func (l *Loop[In, Req, Ans]) Wake() {
+func (l *Loop) Wake() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -74,7 +76,7 @@ func (l *Loop[In, Req, Ans]) Wake() {
 
 // Send hands a message to the machine. When Send returns, the message is in
 // the outbox and survives a crash; Run carries it out.
-func (l *Loop[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
+func (l *Loop) Send(ctx context.Context, m quinta.Message) error {
 	if err := l.parts.Store.Update(ctx, func(tx e2ee.Tx) error { return l.parts.Machine.Send(tx, m) }); err != nil {
 		return err
 	}
@@ -84,19 +86,19 @@ func (l *Loop[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
 
 // Do runs fn on the machine's state and hands on what it reports. It is the
 // way in for all that is not a message: verification, trust, key import.
-func (l *Loop[In, Req, Ans]) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+func (l *Loop) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
 	return l.step(ctx, fn)
 }
 
 // Run sends and receives until ctx ends or the link says that there is no use
 // in continuing. It returns nil only if ctx ended.
-func (l *Loop[In, Req, Ans]) Run(ctx context.Context) error {
+func (l *Loop) Run(ctx context.Context) error {
 	return l.run(ctx, nil)
 }
 
 // run is Run. If enough is not nil it first sends what can be sent, and then
 // asks whether to receive at all.
-func (l *Loop[In, Req, Ans]) run(ctx context.Context, enough func() (bool, error)) error {
+func (l *Loop) run(ctx context.Context, enough func() (bool, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done, sent := make(chan struct{}), make(chan struct{})
@@ -133,7 +135,7 @@ func (l *Loop[In, Req, Ans]) run(ctx context.Context, enough func() (bool, error
 // receiving. If nothing gets through for a minute it returns an error of
 // KindUnavailable with the cause; what is left is still due. It is for programs
 // that send and end, and must not run together with Run or Push.
-func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
+func (l *Loop) Flush(ctx context.Context) error {
 	var err error
 	cerr := l.carry(ctx, nil, func(at standing) (bool, time.Time) {
 		if time.Since(at.passed) >= flushFor {
@@ -146,7 +148,7 @@ func (l *Loop[In, Req, Ans]) Flush(ctx context.Context) error {
 }
 
 // cause returns what kept the requests that are left from getting through.
-func (l *Loop[In, Req, Ans]) cause() error {
+func (l *Loop) cause() error {
 	if len(l.lanes.failing) == 0 {
 		return errSlow // no answer at all
 	}
@@ -156,14 +158,14 @@ func (l *Loop[In, Req, Ans]) cause() error {
 // Push is Flush for callers that must not block: what fails for some seconds
 // stays due, which is no error. If only is not nil it carries out the requests
 // for which it holds.
-func (l *Loop[In, Req, Ans]) Push(ctx context.Context, only func(Req) bool) error {
+func (l *Loop) Push(ctx context.Context, only func(req any) bool) error {
 	return l.carry(ctx, only, func(at standing) (bool, time.Time) { return at.busy == 0 && at.stuck(pushFor), time.Time{} })
 }
 
 // send carries out what is due, whenever something is, until ctx ends.
 // stuck, if not nil, is called when nothing gets through, or nothing is left,
 // for the first time.
-func (l *Loop[In, Req, Ans]) send(ctx context.Context, stuck func()) error {
+func (l *Loop) send(ctx context.Context, stuck func()) error {
 	return l.unlessOver(ctx, l.carry(ctx, nil, func(at standing) (bool, time.Time) {
 		if stuck != nil && at.stuck(pushFor) {
 			stuck()
@@ -177,8 +179,8 @@ func (l *Loop[In, Req, Ans]) send(ctx context.Context, stuck func()) error {
 }
 
 // due asks the machine what is due.
-func (l *Loop[In, Req, Ans]) due(ctx context.Context) ([]Req, error) {
-	var due []Req
+func (l *Loop) due(ctx context.Context) ([]any, error) {
+	var due []any
 	if err := l.parts.Store.Update(ctx, func(tx e2ee.Tx) (err error) { due, err = l.parts.Machine.Outgoing(tx); return err }); err != nil {
 		return nil, fmt.Errorf("asking what is due: %w", err)
 	}
@@ -186,7 +188,7 @@ func (l *Loop[In, Req, Ans]) due(ctx context.Context) ([]Req, error) {
 }
 
 // receive takes in what comes.
-func (l *Loop[In, Req, Ans]) receive(ctx context.Context) error {
+func (l *Loop) receive(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if _, err := l.Receive(ctx); err != nil {
 			return l.unlessOver(ctx, err)
@@ -197,15 +199,15 @@ func (l *Loop[In, Req, Ans]) receive(ctx context.Context) error {
 
 // Receive waits for what comes next, takes it in once, and returns it. It is
 // for programs that catch up and end; it must not run together with Run.
-func (l *Loop[In, Req, Ans]) Receive(ctx context.Context) (In, error) {
-	var in In
+func (l *Loop) Receive(ctx context.Context) (any, error) {
+	var in any
 	if err := l.retry(ctx, func() (err error) { in, err = l.parts.Link.Receive(ctx, l.parts.Store); return err }); err != nil {
 		return in, err
 	}
 	return in, l.step(ctx, func(tx e2ee.Tx) ([]e2ee.Event, error) { return l.parts.Machine.Receive(tx, in) })
 }
 
-func (l *Loop[In, Req, Ans]) unlessOver(ctx context.Context, err error) error {
+func (l *Loop) unlessOver(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -214,7 +216,7 @@ func (l *Loop[In, Req, Ans]) unlessOver(ctx context.Context, err error) error {
 
 // step runs one step of the machine, commits it with what it means for the
 // user, and then tells the user. Steps and their events keep their order.
-func (l *Loop[In, Req, Ans]) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.Event, error)) error {
+func (l *Loop) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.Event, error)) error {
 	l.events <- struct{}{}
 	defer func() { <-l.events }()
 	var events []e2ee.Event
@@ -238,7 +240,7 @@ func (l *Loop[In, Req, Ans]) step(ctx context.Context, fn func(e2ee.Tx) ([]e2ee.
 }
 
 // retry tries until there is an answer, with growing waits between the tries.
-func (l *Loop[In, Req, Ans]) retry(ctx context.Context, try func() error) error {
+func (l *Loop) retry(ctx context.Context, try func() error) error {
 	var wait time.Duration
 	for {
 		err := try()
@@ -260,7 +262,7 @@ func (l *Loop[In, Req, Ans]) retry(ctx context.Context, try func() error) error 
 
 // pause returns how long to wait before the next try; wait grows with each.
 // It returns the cause if that is no reason to try again.
-func (l *Loop[In, Req, Ans]) pause(ctx context.Context, cause error, wait *time.Duration) (time.Duration, error) {
+func (l *Loop) pause(ctx context.Context, cause error, wait *time.Duration) (time.Duration, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
@@ -291,7 +293,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // jitter returns a random time between half of d and d, so that clients that
 // lost one server do not come back in step.
-func (l *Loop[In, Req, Ans]) jitter(d time.Duration) (time.Duration, error) {
+func (l *Loop) jitter(d time.Duration) (time.Duration, error) {
 	var b [4]byte
 	if _, err := io.ReadFull(l.parts.Env.Rand, b[:]); err != nil {
 		return 0, fmt.Errorf("reading randomness: %w", err)

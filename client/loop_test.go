@@ -83,7 +83,7 @@ func (w *wire) Receive(ctx context.Context, _ client.Store) (string, error) {
 }
 
 type (
-	loop  = client.Loop[string, string, string]
+	loop  = client.Loop
 	parts = client.Parts[string, string, string]
 )
 

@@ -36,11 +36,11 @@ type Hooks[In any] struct {
 // A Runner is what a session needs around a Loop: one receiver at a time,
 // events that are handed out in order, waits for something to become true of
 // what is committed, and the connection of a link that is [Connected].
-type Runner[In, Req, Ans any] struct {
-	loop  *Loop[In, Req, Ans]
-	link  *held[In, Req, Ans]
+type Runner struct {
+	loop  *Loop
+	link  *held
 	st    Store
-	hooks Hooks[In]
+	hooks Hooks[any]
 
 	running atomic.Bool   // Run, Flush or Push is going on, or about to
 	held    chan struct{} // full while somebody receives
@@ -58,40 +58,45 @@ type Runner[In, Req, Ans any] struct {
 
 // NewRunner makes a runner. Events and Trouble of the parts are its own and
 // are not set by the caller.
-func NewRunner[In, Req, Ans any](p Parts[In, Req, Ans], h Hooks[In]) *Runner[In, Req, Ans] {
-	r := &Runner[In, Req, Ans]{hooks: h, held: make(chan struct{}, 1), changed: make(chan struct{}), arrived: make(chan struct{}, 1)}
+func NewRunner[In, Req, Ans any](p Parts[In, Req, Ans], h Hooks[In]) *Runner {
+	dial, _ := p.Link.(Connected)
+	return newRunner(p.untyped(), h.untyped(), dial)
+}
+
+func newRunner(p Parts[any, any, any], h Hooks[any], dial Connected) *Runner {
+	r := &Runner{hooks: h, held: make(chan struct{}, 1), changed: make(chan struct{}), arrived: make(chan struct{}, 1)}
 	r.st = telling{p.Store, r.committed}
-	r.link = hold(p.Link, func(d time.Duration) (time.Duration, error) { return r.loop.jitter(d) })
+	r.link = &held{Link: p.Link, dial: dial, jitter: func(d time.Duration) (time.Duration, error) { return r.loop.jitter(d) }, dialing: make(chan struct{}, 1)}
 	p.Store, p.Events, p.Trouble, p.Link = r.st, r.deliver, r.Troubled, r.link
-	r.loop = NewLoop(p)
+	r.loop = newLoop(p)
 	return r
 }
 
 // Store returns the store; what is committed to it wakes those who wait.
-func (r *Runner[In, Req, Ans]) Store() Store { return r.st }
+func (r *Runner) Store() Store { return r.st }
 
 // Look runs fn over what is committed.
-func (r *Runner[In, Req, Ans]) Look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
+func (r *Runner) Look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
 	return r.st.View(ctx, fn)
 }
 
 // Do runs one step of the machine and hands on what it reports.
-func (r *Runner[In, Req, Ans]) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
+func (r *Runner) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
 	return r.loop.Do(ctx, fn)
 }
 
 // Send hands a message to the machine, as [Loop.Send] does.
-func (r *Runner[In, Req, Ans]) Send(ctx context.Context, m quinta.Message) error {
+func (r *Runner) Send(ctx context.Context, m quinta.Message) error {
 	return r.loop.Send(ctx, m)
 }
 
 // Wake tells the runner that something may be due.
-func (r *Runner[In, Req, Ans]) Wake() { r.loop.Wake() }
+func (r *Runner) Wake() { r.loop.Wake() }
 
 // Connect has a link that is [Connected] connected until release is called,
 // for calls that are not the machine's. The context that it returns ends with
 // ctx and with the connection. Of another link it returns ctx.
-func (r *Runner[In, Req, Ans]) Connect(ctx context.Context) (live context.Context, release func(), err error) {
+func (r *Runner) Connect(ctx context.Context) (live context.Context, release func(), err error) {
 	if r.link.dial == nil {
 		return ctx, func() {}, nil
 	}
@@ -102,7 +107,7 @@ var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is run
 
 // Run sends and receives until ctx ends, and calls on with each event from one
 // goroutine.
-func (r *Runner[In, Req, Ans]) Run(ctx context.Context, on func(e2ee.Event)) error {
+func (r *Runner) Run(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -126,7 +131,7 @@ func (r *Runner[In, Req, Ans]) Run(ctx context.Context, on func(e2ee.Event)) err
 	return err
 }
 
-func (r *Runner[In, Req, Ans]) runs(live bool) {
+func (r *Runner) runs(live bool) {
 	r.mu.Lock()
 	r.live = live
 	r.mu.Unlock()
@@ -135,7 +140,7 @@ func (r *Runner[In, Req, Ans]) runs(live bool) {
 
 // AwaitRun returns when Run is going on, or an error of KindConflict if it is
 // not within the time.
-func (r *Runner[In, Req, Ans]) AwaitRun(ctx context.Context, op string, within time.Duration) error {
+func (r *Runner) AwaitRun(ctx context.Context, op string, within time.Duration) error {
 	end := time.NewTimer(within)
 	defer end.Stop()
 	for {
@@ -162,7 +167,7 @@ const maxCatchUp = 100
 // Flush receives until nothing more is there, and carries the outbox out, as
 // [Loop.Flush] does: of a request that cannot get through it returns the
 // cause, and does not wait for it forever. It must not run together with Run.
-func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event)) error {
+func (r *Runner) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {
 		return err
@@ -191,7 +196,7 @@ func (r *Runner[In, Req, Ans]) Flush(ctx context.Context, on func(e2ee.Event)) e
 // fails for some seconds stays due. If only is not nil it carries out the
 // requests for which it holds. It must not run together with Run, and hands no
 // events out: they wait for Run or Flush.
-func (r *Runner[In, Req, Ans]) Push(ctx context.Context, only func(Req) bool) error {
+func (r *Runner) Push(ctx context.Context, only func(req any) bool) error {
 	end, err := r.begin(ctx)
 	if err != nil {
 		return err
@@ -200,7 +205,7 @@ func (r *Runner[In, Req, Ans]) Push(ctx context.Context, only func(Req) bool) er
 	return r.explain(r.loop.Push(ctx, only))
 }
 
-func (r *Runner[In, Req, Ans]) waits(may bool) {
+func (r *Runner) waits(may bool) {
 	if r.hooks.Waits != nil {
 		r.hooks.Waits(may)
 	}
@@ -208,7 +213,7 @@ func (r *Runner[In, Req, Ans]) waits(may bool) {
 
 // begin makes this the one that sends and receives. A caller that only waits
 // for something yields.
-func (r *Runner[In, Req, Ans]) begin(ctx context.Context) (end func(), err error) {
+func (r *Runner) begin(ctx context.Context) (end func(), err error) {
 	if !r.running.CompareAndSwap(false, true) {
 		return nil, errRunning
 	}
@@ -235,7 +240,7 @@ func (r *Runner[In, Req, Ans]) begin(ctx context.Context) (end func(), err error
 }
 
 // explain adds to the end of a context what stood in the way until then.
-func (r *Runner[In, Req, Ans]) explain(err error) error {
+func (r *Runner) explain(err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -248,7 +253,7 @@ func (r *Runner[In, Req, Ans]) explain(err error) error {
 }
 
 // Troubled tells the user of a try that failed and is made again after wait.
-func (r *Runner[In, Req, Ans]) Troubled(err error, wait time.Duration) {
+func (r *Runner) Troubled(err error, wait time.Duration) {
 	r.mu.Lock()
 	r.trouble, r.troubled = err, time.Now()
 	r.mu.Unlock()
@@ -256,7 +261,7 @@ func (r *Runner[In, Req, Ans]) Troubled(err error, wait time.Duration) {
 }
 
 // deliver gets the events of a step after they are durable.
-func (r *Runner[In, Req, Ans]) deliver(events []e2ee.Event) {
+func (r *Runner) deliver(events []e2ee.Event) {
 	if r.hooks.Filter != nil {
 		events = r.hooks.Filter(events)
 	}
@@ -269,7 +274,7 @@ const maxInbox = 100_000
 
 // Give puts events into the inbox. They wait there also while nobody takes
 // from it.
-func (r *Runner[In, Req, Ans]) Give(events []e2ee.Event) {
+func (r *Runner) Give(events []e2ee.Event) {
 	if len(events) == 0 {
 		return
 	}
@@ -287,7 +292,7 @@ func (r *Runner[In, Req, Ans]) Give(events []e2ee.Event) {
 
 // handOut calls on with each event that comes, until stop is called; stop
 // hands out the rest and returns when on has returned.
-func (r *Runner[In, Req, Ans]) handOut(on func(e2ee.Event)) (stop func()) {
+func (r *Runner) handOut(on func(e2ee.Event)) (stop func()) {
 	end, done := make(chan struct{}), make(chan struct{})
 	take := func() []e2ee.Event {
 		r.mu.Lock()
@@ -325,7 +330,7 @@ func (r *Runner[In, Req, Ans]) handOut(on func(e2ee.Event)) (stop func()) {
 }
 
 // committed wakes those who wait for something to change.
-func (r *Runner[In, Req, Ans]) committed() {
+func (r *Runner) committed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.changed)

@@ -12,7 +12,7 @@ import (
 )
 
 type (
-	runner = client.Runner[string, string, string]
+	runner = client.Runner
 	hooks  = client.Hooks[string]
 )
 

@@ -16,7 +16,7 @@ import (
 )
 
 // slips is a runner over requests in lanes.
-func slips(w *slipWire, h client.Hooks[string]) *client.Runner[string, slip, string] {
+func slips(w *slipWire, h client.Hooks[string]) *client.Runner {
 	return client.NewRunner(slipParts{Machine: &counter{}, Link: w, Store: memory.New(), Env: env}, h)
 }
 
@@ -108,9 +108,9 @@ func TestWaitPassesWhatFails(t *testing.T) {
 func TestTimeOutSaysWhy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for name, fn := range map[string]func(ctx context.Context, r *client.Runner[string, slip, string]) error{
-			"Flush": func(ctx context.Context, r *client.Runner[string, slip, string]) error { return r.Flush(ctx, nil) },
-			"Wait": func(ctx context.Context, r *client.Runner[string, slip, string]) error {
+		for name, fn := range map[string]func(ctx context.Context, r *client.Runner) error{
+			"Flush": func(ctx context.Context, r *client.Runner) error { return r.Flush(ctx, nil) },
+			"Wait": func(ctx context.Context, r *client.Runner) error {
 				return r.Wait(ctx, "waiting", holds("never"))
 			},
 		} {

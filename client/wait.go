@@ -22,7 +22,7 @@ var errSlow = errors.New("the server did not answer in time")
 // waited for, and then both at a time, so that a request that cannot get
 // through does not keep it from receiving. It yields to Run, Flush and Push.
 // op names the wait in its error.
-func (r *Runner[In, Req, Ans]) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (bool, error)) error {
+func (r *Runner) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errSlow})
 	defer cancel()
 	// Both this goroutine and the one that receives ask; callers note in cond
@@ -69,7 +69,7 @@ func (r *Runner[In, Req, Ans]) Wait(ctx context.Context, op string, cond func(tx
 // runFor begins to send and receive for a wait, if nobody else does. What it
 // returns gets the error, or nil if cond holds or it yielded; it is nil if
 // somebody else does.
-func (r *Runner[In, Req, Ans]) runFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) <-chan error {
+func (r *Runner) runFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) <-chan error {
 	if r.running.Load() {
 		return nil
 	}
@@ -107,7 +107,7 @@ func (r *Runner[In, Req, Ans]) runFor(ctx context.Context, cond func(tx e2ee.Tx)
 
 // orCause returns why ctx ended instead of that it did, with what stood in the
 // way until then.
-func (r *Runner[In, Req, Ans]) orCause(ctx context.Context, err error) error {
+func (r *Runner) orCause(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type crowd struct {
 	dir     string
 	st      client.Store
 	m       *matrix.Machine
-	loop    *client.Loop[matrix.In, inTurn, matrix.Ans]
+	loop    *client.Loop
 	members []*member
 	named   map[quinta.UserID]map[quinta.DeviceID]*member
 	own     json.RawMessage

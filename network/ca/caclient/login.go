@@ -149,6 +149,8 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs. What brings messages is
 	// left to that session, which has somebody to tell.
-	_ = s.runner.Push(ctx, func(r ca.Req) bool { return slices.Contains([]ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}, r.Kind) })
+	_ = s.runner.Push(ctx, func(req any) bool {
+		return slices.Contains([]ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}, req.(ca.Req).Kind)
+	})
 	return d, nil
 }

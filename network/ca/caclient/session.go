@@ -20,7 +20,7 @@ type Session struct {
 	account seat.Account
 	link    *link
 	machine *ca.Machine
-	runner  *client.Runner[ca.In, ca.Req, ca.Ans]
+	runner  *client.Runner
 
 	errands errands
 	// quiet: the messages of the step that is being committed are history;

@@ -22,7 +22,7 @@ type Session struct {
 	account seat.Account
 	link    *link
 	machine *machine
-	runner  *client.Runner[matrix.In, matrix.Req, matrix.Ans]
+	runner  *client.Runner
 
 	// quiet: the messages of the step that is being committed are history;
 	// under the loop's lock.

@@ -22,7 +22,7 @@ type Session struct {
 	account account
 	link    *link
 	machine *secretchat.Machine
-	runner  *client.Runner[secretchat.In, secretchat.Req, secretchat.Ans]
+	runner  *client.Runner
 }
 
 var _ client.Session = (*Session)(nil)

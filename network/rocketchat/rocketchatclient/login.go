@@ -113,7 +113,10 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	// in the store of this device, and offered again when the session runs.
 	kctx, cancel := context.WithTimeout(ctx, keysWithin)
 	defer cancel()
-	_ = s.runner.Push(kctx, func(r rocketchat.Req) bool { return r.Kind == rocketchat.ReqKeys || r.Kind == rocketchat.ReqSetKeys })
+	_ = s.runner.Push(kctx, func(req any) bool {
+		kind := req.(rocketchat.Req).Kind
+		return kind == rocketchat.ReqKeys || kind == rocketchat.ReqSetKeys
+	})
 	return s.Self(), s.openKeys(ctx, in)
 }
 

@@ -18,7 +18,7 @@ type Session struct {
 	account account
 	link    *link
 	machine *rocketchat.Machine
-	runner  *client.Runner[rocketchat.In, rocketchat.Req, rocketchat.Ans]
+	runner  *client.Runner
 	// quiet: the messages of the step that is being committed are history; under
 	// the loop's lock.
 	quiet bool

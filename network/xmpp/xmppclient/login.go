@@ -63,7 +63,10 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	defer cancel()
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs.
-	_ = s.runner.Push(within, func(r keysrv.Req) bool { return r.Kind == keysrv.ReqDevice || r.Kind == keysrv.ReqDevices })
+	_ = s.runner.Push(within, func(req any) bool {
+		kind := req.(keysrv.Req).Kind
+		return kind == keysrv.ReqDevice || kind == keysrv.ReqDevices
+	})
 	return s.Self(), nil
 }
 

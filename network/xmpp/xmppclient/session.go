@@ -22,7 +22,7 @@ type Session struct {
 	account account
 	link    *link
 	machine *keysrv.Machine
-	runner  *client.Runner[keysrv.In, keysrv.Req, keysrv.Ans]
+	runner  *client.Runner
 }
 
 var _ client.Session = (*Session)(nil)

@@ -83,7 +83,7 @@ func (Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (client.
 
 // A session is one logged-in device. Run and Flush are the runner's.
 type session struct {
-	*client.Runner[[]sixth.Mail, sixth.Post, sixth.Receipt]
+	*client.Runner
 	env     e2ee.Env
 	account seat.Account
 	link    *link
