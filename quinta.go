@@ -244,7 +244,7 @@ var Reasons = []Reason{
 // ReasonText gives, for every Reason, a sentence for people and one thing to
 // do about it.
 var ReasonText = map[Reason]struct{ Sentence, Remedy string }{
-	ReasonNoKeyYet:         {"the key for this message has not arrived yet", "wait: the key has been requested, and the message will open once it arrives"},
+	ReasonNoKeyYet:         {"the key for this message has not arrived yet", "wait: the key has been requested, and the message will become readable once it arrives"},
 	ReasonBeforeThisDevice: {"the message was sent before this device existed", "import keys from an older device, or connect a key backup"},
 	ReasonBackupLocked:     {"the key is in the key backup, which this device cannot open", "unlock the backup with its recovery key"},
 	ReasonNotAMemberThen:   {"this account was not in the conversation when the message was sent", "ask the sender to share it again"},
@@ -253,7 +253,7 @@ var ReasonText = map[Reason]struct{ Sentence, Remedy string }{
 	ReasonNotPermitted:     {"the key server or certificate authority refuses this account", "ask its administrator for permission"},
 	ReasonExpired:          {"the key or certificate was not valid at that time", "ask the sender to renew it and to send the message again"},
 	ReasonTampered:         {"the message is not what the sender wrote", "do not trust it; ask the sender over another channel"},
-	ReasonReplayed:         {"the message was seen before, in another place or out of order", "do not trust it; somebody may be repeating old messages"},
+	ReasonReplayed:         {"the message was seen before, in another place or out of order", "do not trust it; someone may be repeating old messages"},
 	ReasonSenderMismatch:   {"the key does not belong to the claimed sender, room or device", "do not trust it; ask the sender over another channel"},
 	ReasonUnsupported:      {"this version cannot read the format of the message", "update, or ask the sender to use a supported format"},
 	ReasonMalformed:        {"this is not a valid message", "ask the sender which program wrote it"},

@@ -139,7 +139,7 @@ func (l *Loop) Flush(ctx context.Context) error {
 	var err error
 	cerr := l.carry(ctx, nil, func(at standing) (bool, time.Time) {
 		if time.Since(at.passed) >= flushFor {
-			err = &quinta.Error{Kind: quinta.KindUnavailable, Op: "carrying out what is due", Err: l.cause()}
+			err = &quinta.Error{Kind: quinta.KindUnavailable, Op: "carrying out due requests", Err: l.cause()}
 			return true, time.Time{}
 		}
 		return at.left == 0, at.passed.Add(flushFor)

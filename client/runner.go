@@ -103,7 +103,7 @@ func (r *Runner) Connect(ctx context.Context) (live context.Context, release fun
 	return r.link.connect(ctx)
 }
 
-var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is running already")
+var errRunning = quinta.E(quinta.KindConflict, "running the session", "it is already running")
 
 // Run sends and receives until ctx ends, and calls on with each event from one
 // goroutine.

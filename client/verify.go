@@ -21,7 +21,7 @@ type Verifier interface {
 
 // ErrMismatch is wrapped by the error of a verification in which the two sides
 // do not have the same keys: somebody may be listening in between.
-var ErrMismatch = errors.New("the two sides do not match")
+var ErrMismatch = errors.New("the strings of the two sides do not match")
 
 // ShortStrings are what two people compare.
 type ShortStrings struct {

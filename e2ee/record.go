@@ -9,7 +9,7 @@ import (
 
 // ErrDamaged: a record of the store cannot be read as what it should be. The
 // error that wraps it names the key, never the value.
-var ErrDamaged = errors.New("e2ee: a record of the store is damaged")
+var ErrDamaged = errors.New("e2ee: a record in the store is damaged")
 
 // Damaged returns the ErrDamaged of the record at key. Machines use it for
 // records that are well-formed JSON and still not what they should be.

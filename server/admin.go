@@ -37,7 +37,7 @@ func (c *Core) Admin(hosts ...string) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !calledBy(r.Host, hosts) {
-			http.Error(w, "this listener is not called by that name: see the setting admin-hosts", http.StatusMisdirectedRequest)
+			http.Error(w, "this listener does not answer to that name: see the setting admin-hosts", http.StatusMisdirectedRequest)
 			return
 		}
 		mux.ServeHTTP(w, r)

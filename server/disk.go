@@ -41,14 +41,14 @@ func (d *disk) check() error {
 		d.asked = now
 		free, err := d.free()
 		if err != nil {
-			d.log.Warn("server: cannot tell how much disk is free", "err", err)
+			d.log.Warn("server: cannot find out how much disk space is free", "err", err)
 		}
 		low := err == nil && free < d.min
 		if low != d.low {
 			if low {
-				d.log.Error("server: little disk is free: nothing but acknowledgements and removals is written", "free", free, "min", d.min)
+				d.log.Error("server: disk space is low: only acknowledgements and removals are accepted", "free", free, "min", d.min)
 			} else {
-				d.log.Info("server: there is enough free disk again", "free", free)
+				d.log.Info("server: there is enough free disk space again", "free", free)
 			}
 		}
 		d.low = low

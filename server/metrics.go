@@ -33,10 +33,10 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 30},
 		}, []string{"method", "route"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "quinta_connections", Help: "Open connections: those that speak HTTP, and by network those that are raw or were taken over from HTTP.",
+			Name: "quinta_connections", Help: "Open connections: HTTP connections, and by network the raw ones and those taken over from HTTP.",
 		}, []string{"network"}),
 		crowded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "quinta_connections_refused_total", Help: "Connections that were refused since there were too many.",
+			Name: "quinta_connections_refused_total", Help: "Connections that were refused because there were too many.",
 		}, []string{"network"}),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.open, m.crowded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -52,9 +52,9 @@ func (m *Metrics) of(c *Core) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(get()) }))
 	}
 	counter("quinta_store_commits_total", "Committed transactions of the store.", func() int64 { return c.Stats().Commits })
-	counter("quinta_store_writes_total", "Writes that the transactions held.", func() int64 { return c.Stats().Requests })
-	counter("quinta_store_syncs_total", "Syncs of the files of an embedded store.", func() int64 { return c.Stats().Syncs })
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "quinta_waiters", Help: "Requests that wait for something to happen."},
+	counter("quinta_store_writes_total", "Writes in these transactions.", func() int64 { return c.Stats().Requests })
+	counter("quinta_store_syncs_total", "File syncs of an embedded store.", func() int64 { return c.Stats().Syncs })
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "quinta_waiters", Help: "Requests that are waiting for an event."},
 		func() float64 { return float64(c.Hub.Waiting()) }))
 }
 

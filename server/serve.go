@@ -118,7 +118,7 @@ func (c *Core) drain(s *http.Server, failed <-chan error, end time.Time, cut fun
 	defer cancel()
 	err := s.Shutdown(soon)
 	if errors.Is(err, context.DeadlineExceeded) {
-		c.Log.Warn("server: requests still running at the end of the stop were cut off")
+		c.Log.Warn("server: requests that were still running when the time for stopping ended were cut off")
 		err = s.Close()
 	}
 	if serr := <-failed; !errors.Is(serr, http.ErrServerClosed) {
@@ -127,7 +127,7 @@ func (c *Core) drain(s *http.Server, failed <-chan error, end time.Time, cut fun
 	select {
 	case <-quiet:
 	case <-soon.Done():
-		c.Log.Warn("server: connections still open at the end of the stop were cut off", "connections", c.conns.cut())
+		c.Log.Warn("server: connections that were still open when the time for stopping ended were cut off", "connections", c.conns.cut())
 	}
 	cut()
 	last, cancel := context.WithDeadline(context.Background(), end)
@@ -136,7 +136,7 @@ func (c *Core) drain(s *http.Server, failed <-chan error, end time.Time, cut fun
 		select {
 		case <-done:
 		case <-last.Done():
-			c.Log.Error("server: the store closes under what did not end in time", "what", what)
+			c.Log.Error("server: the store is being closed although some work did not end in time", "what", what)
 		}
 	}
 	return err

@@ -363,7 +363,7 @@ func (c *Core) claimName(ctx context.Context) error {
 		case name == "":
 			name = have
 		case have != name:
-			return fmt.Errorf("the store belongs to the server name %q, not to %q: every user id holds the name, so it cannot change", have, name)
+			return fmt.Errorf("the store belongs to the server name %q, not to %q: the name is part of every user id, so it cannot change", have, name)
 		}
 		return nil
 	})

@@ -102,7 +102,7 @@ func Run(ctx context.Context, n client.Network, cfg Config, on func(m Message) e
 // Open opens the session in cfg.Dir, or logs in if there is none.
 func Open(ctx context.Context, n client.Network, cfg Config) (client.Session, error) {
 	if cfg.Dir == "" {
-		return nil, quinta.E(quinta.KindInvalid, "opening the bot", "no folder was named")
+		return nil, quinta.E(quinta.KindInvalid, "opening the bot", "no folder was given")
 	}
 	n, err := client.Under(n, cfg.Policies...)
 	if err != nil {

@@ -26,7 +26,7 @@ Example: quinta approve JDK6EIEYAF37 3f0c91aa...
 }
 
 func runApprove(ctx context.Context, a *app, args []string) error {
-	return with(ctx, a, "devices that approve each other", func(ctx context.Context, s client.Approver, ac *account) error {
+	return with(ctx, a, "approving devices", func(ctx context.Context, s client.Approver, ac *account) error {
 		ctx, cancel := a.limited(ctx)
 		defer cancel()
 		if err := s.Flush(ctx, func(e2ee.Event) {}); err != nil {

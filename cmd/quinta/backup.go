@@ -69,7 +69,7 @@ func (f *keysFlags) backup(ctx context.Context, a *app, args []string) error {
 		case !info.Exists:
 			a.say("there is no backup; create one with 'quinta keys backup create'")
 		case !info.Unlocked:
-			a.say("there is a backup of %s, and this device cannot open it; unlock it with 'quinta keys backup unlock'", plural(info.Keys, "key", "keys"))
+			a.say("there is a backup of %s, but this device cannot open it; unlock it with 'quinta keys backup unlock'", plural(info.Keys, "key", "keys"))
 		default:
 			a.say("there is a backup of %s, and this device uses it", plural(info.Keys, "key", "keys"))
 		}
@@ -82,7 +82,7 @@ func (f *keysFlags) create(ctx context.Context, a *app, s client.BackupKeeper) (
 	r, ok := client.As[client.RecoveryKeeper](s)
 	if !ok {
 		if f.reset || f.passphrase {
-			return client.Secret{}, misused("on this network a backup has a recovery key and no passphrase, and cannot be reset")
+			return client.Secret{}, misused("on this network, a backup has a recovery key but no passphrase, and cannot be reset")
 		}
 		return s.CreateBackup(ctx)
 	}

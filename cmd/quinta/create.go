@@ -70,7 +70,7 @@ const weakNote = "warning: this conversation is weak: doc/security.md says what 
 // openLegacy opens a conversation of two in the weak profile.
 func (f *createFlags) openLegacy(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 || f.name != "" || f.topic != "" || f.clear {
-		return misused("a conversation of two with --legacy takes one USER, and none of --name, --topic and --clear")
+		return misused("a direct conversation with --legacy takes one USER, and none of --name, --topic and --clear")
 	}
 	return a.caughtUp(ctx, func(ctx context.Context, s client.Talker, ac *account) error {
 		p, ok := client.As[client.Profiled](s)

@@ -53,7 +53,7 @@ func (f *keysFlags) createIdentity(ctx context.Context, a *app, s client.Identit
 	}
 	if id.Exists && !f.reset {
 		return failed(exitFailed, "verify this device with 'quinta verify "+oneLine(string(ac.User))+"', or unlock the identity with 'quinta keys backup unlock'; if both are impossible, replace it with 'quinta keys identity create --reset'",
-			quinta.E(quinta.KindExists, "creating an identity", "the account has one already"))
+			quinta.E(quinta.KindExists, "creating an identity", "the account already has one"))
 	}
 	if id.Exists {
 		a.note("warning: the account gets a new identity: everyone who verified the old one is told that it changed, and your other devices must be verified again")

@@ -288,6 +288,6 @@ func (a *app) tell(account quinta.UserID, e e2ee.Event) {
 	case e2ee.EventUnread:
 		a.note("%s could not read your message %s", oneLine(string(e.User)), oneLine(string(e.Message.ID)))
 	case e2ee.EventSecret:
-		a.note("device %s shared a secret with this one: %s", oneLine(string(e.Device)), oneLine(e.Detail))
+		a.note("device %s shared a secret with this device: %s", oneLine(string(e.Device)), oneLine(e.Detail))
 	}
 }

@@ -44,7 +44,7 @@ func (a *app) newPins(n client.Network, file string) (*pins, error) {
 	}
 	k, ok := n.(client.Keyed)
 	if !ok {
-		return nil, misused("the servers of %s have no key of their own: log in without --server-key", n.Name())
+		return nil, misused("servers of %s do not have a key: log in without --server-key", n.Name())
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -81,12 +81,12 @@ func (p *pins) pin(server, fingerprint string) error {
 	case known.Fingerprint == fingerprint:
 		return nil
 	case known.Fingerprint != "" && p.given == "":
-		return failed(exitNotTrusted, "somebody may be between you and the server: ask its operator for the key, and log in with --server-key FILE only if the key was replaced",
+		return failed(exitNotTrusted, "someone may be between you and the server: ask its operator for the key, and log in with --server-key FILE only if the key was replaced",
 			fmt.Errorf("THE KEY OF THE SERVER HAS CHANGED: it was %s and is now %s", oneLine(known.Fingerprint), fingerprint))
 	case known.Fingerprint != "":
 		p.a.note("the key of the server has changed from " + oneLine(known.Fingerprint) + " to the one that you gave, " + fingerprint)
 	case p.given != "":
-		p.a.note("the server has proved to have the key that you gave, SHA-256 " + fingerprint)
+		p.a.note("the server has proved that it has the key that you gave, SHA-256 " + fingerprint)
 	default:
 		p.a.note("this is the first login at " + oneLine(server) + "; its key has the SHA-256 " + fingerprint + ". Compare it with what the operator says")
 	}

@@ -41,7 +41,7 @@ The policies are:
 // policy shows the policies of the chosen account, or changes them.
 func (a *app) policy(names []string, none bool) error {
 	if none && len(names) > 0 {
-		return misused("give names or --none, and not both")
+		return misused("give names or --none, but not both")
 	}
 	ac, err := a.chosen()
 	if err != nil {

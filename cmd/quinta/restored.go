@@ -22,7 +22,7 @@ Example: quinta restored --account @alice:example.org
 }
 
 func runRestored(ctx context.Context, a *app, args []string) error {
-	return with(ctx, a, "restoring from an old copy", func(ctx context.Context, s client.Restorer, ac *account) error {
+	return with(ctx, a, "restored stores", func(ctx context.Context, s client.Restorer, ac *account) error {
 		if err := s.Restored(ctx); err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func keyMeant(ctx context.Context, s client.CertificateHolder, want string) (cli
 	case len(found) == 0:
 		return client.KeyInfo{}, failed(exitNotFound, "'quinta certificates' lists the keys", errors.New("this account has no such key"))
 	case len(found) > 1:
-		return client.KeyInfo{}, misused("%d keys begin with these letters: give more of the fingerprint", len(found))
+		return client.KeyInfo{}, misused("%d keys begin with these letters: give more letters of the fingerprint", len(found))
 	}
 	return found[0], nil
 }

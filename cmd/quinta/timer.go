@@ -37,7 +37,7 @@ func runTimer(ctx context.Context, a *app, args []string) error {
 	if args[1] != "off" {
 		var err error
 		if d, err = time.ParseDuration(args[1]); err != nil || d <= 0 {
-			return quinta.E(quinta.KindInvalid, "timer", "a time is such as 30s, 5m or 24h, or off")
+			return quinta.E(quinta.KindInvalid, "timer", "the time must be like 30s, 5m or 24h, or off")
 		}
 	}
 	return a.inRoom(ctx, args[0], func(ctx context.Context, s client.Talker, ac *account, room quinta.RoomID) error {

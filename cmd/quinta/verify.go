@@ -148,7 +148,7 @@ const maxCode = 8 << 10
 
 // scanCode reads the content of a code from one line of standard input.
 func (a *app) scanCode() ([]byte, error) {
-	a.note("enter the content of the other side's code, in base64:")
+	a.note("enter the content of the other side's code in base64:")
 	line, err := bufio.NewReader(io.LimitReader(a.in, maxCode)).ReadString('\n')
 	if err != nil && line == "" {
 		return nil, errors.New("no code was read")

@@ -20,7 +20,7 @@ func serveAdmin(ctx context.Context, p *program, c *config.Config, core *server.
 		return nil, err
 	}
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		core.Log.Warn("the admin listener is not on loopback and has no login: see that strangers cannot reach it", "address", a.String())
+		core.Log.Warn("the admin listener is not on loopback and has no login: make sure that strangers cannot reach it", "address", a.String())
 	}
 	fmt.Fprintf(p.stdout, "quintad: admin http://%s\n", l.Addr())
 	hosts := c.AdminHosts

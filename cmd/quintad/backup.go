@@ -54,7 +54,7 @@ func backup(ctx context.Context, p *program, c *config.Config, args []string) er
 				}
 				_, err = io.Copy(w, body)
 				if err != nil {
-					err = fmt.Errorf("the server broke the backup off: its log says why: %w", err)
+					err = fmt.Errorf("the server aborted the backup; its log says why: %w", err)
 				}
 				return errors.Join(err, body.Close())
 			})
@@ -127,7 +127,7 @@ func serveBackup(c *config.Config) controlHandler {
 			case out.n == 0:
 				refuse(w, err)
 			default:
-				log.Error("control: the backup broke off", "err", err)
+				log.Error("control: the backup was interrupted", "err", err)
 				panic(http.ErrAbortHandler)
 			}
 		}

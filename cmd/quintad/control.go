@@ -68,7 +68,7 @@ func handle[Q, A any](op operation[Q, A]) controlHandler {
 			log.Info("control: done", "operation", op.name)
 			w.Header().Set("Content-Type", "application/json")
 			if err := json.NewEncoder(w).Encode(a); err != nil {
-				log.Warn("control: the answer was not taken", "operation", op.name)
+				log.Warn("control: the answer could not be delivered", "operation", op.name)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func socketPath(dir string) (path string, release func(), err error) {
 }
 
 // errNoServer says that nobody listens on the socket.
-var errNoServer = errors.New("no server listens")
+var errNoServer = errors.New("no server is listening")
 
 // ask sends one order to the server that has the folder and returns the body
 // of its answer.

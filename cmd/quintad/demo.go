@@ -96,7 +96,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	d.say("A server runs at %s, for the length of this demo.", url)
+	d.say("A server runs at %s while this demo lasts.", url)
 
 	cast := map[string]*player{}
 	for _, name := range []string{"alice", "bob"} {
@@ -202,7 +202,7 @@ func (d *demo) player(ctx context.Context, url, name string) (*player, error) {
 		}()
 		return p, nil
 	}
-	return nil, errors.New("no network has accounts that can be made")
+	return nil, errors.New("no network lets clients create accounts")
 }
 
 // next waits for a message.

@@ -26,7 +26,7 @@ type passwordSource struct {
 
 func (s *passwordSource) flags(fs *flag.FlagSet) {
 	fs.IntVar(&s.fd, "password-fd", -1, "read the password from this file descriptor")
-	fs.BoolVar(&s.generate, "generate", false, "make a password up and print it")
+	fs.BoolVar(&s.generate, "generate", false, "generate a password and print it")
 }
 
 // passwordUsage is the part of the usage texts about these flags.
@@ -52,9 +52,9 @@ func (s *passwordSource) read(p *program) (password string, made bool, err error
 		password, err = makeUp()
 		return password, true, err
 	case p.stdin == nil || !term.IsTerminal(int(p.stdin.Fd())):
-		return "", false, &cli.Misuse{Text: "there is no terminal to ask for the password", Hint: "give --generate, or --password-fd 0 to read it from the standard input"}
+		return "", false, &cli.Misuse{Text: "there is no terminal to ask for the password", Hint: "use --generate, or --password-fd 0 to read it from standard input"}
 	}
-	first, err := p.prompt("Password (empty to have one made up): ")
+	first, err := p.prompt("Password (leave empty to generate one): ")
 	if err != nil {
 		return "", false, err
 	}
@@ -62,7 +62,7 @@ func (s *passwordSource) read(p *program) (password string, made bool, err error
 		password, err = makeUp()
 		return password, true, err
 	}
-	second, err := p.prompt("The same again: ")
+	second, err := p.prompt("Repeat the password: ")
 	if err != nil {
 		return "", false, err
 	}

@@ -37,7 +37,7 @@ are not restored, so that none is handed out twice; clients upload new ones.
 
 func restore(ctx context.Context, p *program, c *config.Config, args []string) (err error) {
 	if c.Database != "" {
-		return &hinted{errors.New("a backup is restored into the embedded store, and a database is set"), "use pg_restore for PostgreSQL"}
+		return &hinted{errors.New("a backup can be restored only into the embedded store, but a database is set"), "for PostgreSQL, use pg_restore"}
 	}
 	if err := mustBeEmpty(c.Data); err != nil {
 		return err
@@ -79,7 +79,7 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	// An empty folder gives way to a renamed one, a full one does not; the
 	// rename of package os would refuse both.
 	if err := syscall.Rename(dir, target); err != nil {
-		return &hinted{fmt.Errorf("putting the folder into its place %s: %w", target, err), "a folder on which a disk is mounted cannot give way: restore into a folder below it"}
+		return &hinted{fmt.Errorf("moving the folder to its place %s: %w", target, err), "a folder on which a disk is mounted cannot be replaced: restore into a folder inside it"}
 	}
 	if err := durable.Sync(parent); err != nil {
 		return err

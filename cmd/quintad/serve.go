@@ -47,7 +47,7 @@ func serve(ctx context.Context, p *program, c *config.Config, _ []string) error 
 		}
 	}
 	if c.Database != "" && c.Blobs == "" {
-		p.say("hint", "media are stored in the data folder of this node, where other nodes cannot read them: set blobs if there are several nodes")
+		p.say("hint", "media are stored in the data folder of this node, where other nodes cannot read them: if there are several nodes, set blobs")
 	}
 	cert, err := loadTLS(c)
 	if err != nil {
@@ -125,7 +125,7 @@ func listen(addr, flag string) (net.Listener, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, &hinted{fmt.Errorf("the address %s is in use by another program", addr), "stop that program, or choose another address with " + flag}
 	case errors.Is(err, os.ErrPermission):
-		return nil, &hinted{fmt.Errorf("this user is not allowed to listen on %s", addr), "use a port above 1023 with " + flag}
+		return nil, &hinted{fmt.Errorf("the server's user is not allowed to listen on %s", addr), "use a port above 1023 with " + flag}
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}

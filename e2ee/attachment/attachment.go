@@ -49,7 +49,7 @@ var (
 	// ErrTooLarge: the ciphertext exceeds the caller's limit.
 	ErrTooLarge = errors.New("attachment: the file is too large")
 	// ErrUnfinished: the description was asked for before the end of the file.
-	ErrUnfinished = errors.New("attachment: the file is not read to its end")
+	ErrUnfinished = errors.New("attachment: the file was not read to its end")
 )
 
 // A File is an EncryptedFile: where the ciphertext is, its hash, and the key

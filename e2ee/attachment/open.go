@@ -91,7 +91,7 @@ func (f *File) reader(h hash.Hash, src io.ReaderAt, size int64) (*Reader, error)
 	// The counter is 64 bits wide for some implementations and 128 for others.
 	// They agree as long as it does not run over, which no writer lets happen.
 	if first := binary.BigEndian.Uint64(f.iv[8:]); first > math.MaxUint64-uint64(size)/16-1 {
-		return nil, fmt.Errorf("%w: the counter runs over", ErrFormat)
+		return nil, fmt.Errorf("%w: the counter overflows", ErrFormat)
 	}
 	h.Reset()
 	return &Reader{src: io.NewSectionReader(src, 0, size), stream: f.stream(), hash: h, want: f.hash}, nil

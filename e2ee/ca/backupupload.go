@@ -100,7 +100,7 @@ func (w *work) doneBackup(_ *reqRecord, ans Ans) error {
 		// Another device has made one with another secret, or the server has
 		// changed it: this one does not write over it.
 		b.Enabled = false
-		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the backup has another secret, or was changed: unlock it again"})
+		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the backup has a different secret, or was changed: unlock it again"})
 		return w.tx.Delete(secretKey)
 	}
 	return nil

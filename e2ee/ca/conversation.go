@@ -246,7 +246,7 @@ func sameUsers(a, b []quinta.UserID) bool {
 func (w *work) checkConversation(n *Conversation) error {
 	switch {
 	case !CheckConv(n.Conv) || len(n.Members) > maxMembers || !slices.Contains(n.Members, w.m.user):
-		return fmt.Errorf("%w: the server's word of a conversation", cert.ErrMalformed)
+		return fmt.Errorf("%w: the server's description of a conversation", cert.ErrMalformed)
 	case n.Profile != cert.ProfileSecure && n.Profile != cert.ProfileLegacy:
 		return fmt.Errorf("%w: the profile of a conversation", cert.ErrUnsupported)
 	case n.Profile == cert.ProfileLegacy && !IsDirect(n.Conv):
@@ -348,7 +348,7 @@ func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error
 			return ErrUnknownConversation
 		}
 		if IsDirect(id) || c.Profile != cert.ProfileSecure {
-			return fmt.Errorf("%w: a conversation of two stays one of two", cert.ErrUnsupported)
+			return fmt.Errorf("%w: a direct conversation cannot become a group", cert.ErrUnsupported)
 		}
 		for _, u := range users {
 			if err := (cert.Identity{User: u, Device: "x", Use: cert.UseSign}).Check(); err != nil {

@@ -300,14 +300,14 @@ func (w *work) takeDevice(id quinta.UserID, device quinta.DeviceID, u *userRecor
 	case self:
 		// This device knows its keys itself; another one in its name is
 		// what its owner must hear of.
-		w.warn(id, device, d, sign, enc, "the authority lists a key of this device that it did not make")
+		w.warn(id, device, d, sign, enc, "the authority lists a key for this device that the device did not make")
 	case d.rolledBack(sign) || d.rolledBack(enc):
-		w.warn(id, device, d, sign, enc, "an older key was put back; it is not used")
+		w.warn(id, device, d, sign, enc, "an older key was presented again; it is not used")
 	case d.Decision == Accept:
 		d.New = &deviceKeys{Sign: sign, Encrypt: enc}
-		w.warn(id, device, d, sign, enc, "a verified key changed; nothing is sent until it is acknowledged")
+		w.warn(id, device, d, sign, enc, "a verified key has changed; nothing is sent until you acknowledge it")
 	default:
-		w.warn(id, device, d, sign, enc, "the key changed and was not renewed with the old one")
+		w.warn(id, device, d, sign, enc, "the key has changed without being renewed with the old one")
 		d.pastPins()
 		d.Sign, d.Encrypt = sign, enc
 	}

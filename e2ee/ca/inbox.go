@@ -363,7 +363,7 @@ const maxItem = 4 << 20
 func (it *Item) check() error {
 	switch {
 	case !CheckConv(it.Conv) || it.ID == "" || len(it.ID) > 255 || len(it.Body) == 0 || len(it.Body) > maxItem:
-		return fmt.Errorf("%w: the outside of a message", cert.ErrMalformed)
+		return fmt.Errorf("%w: the unencrypted part of a message", cert.ErrMalformed)
 	case (cert.Identity{User: it.From, Device: it.Device, Use: cert.UseSign}).Check() != nil:
 		return fmt.Errorf("%w: the sender's name", cert.ErrMalformed)
 	case it.Kind != KindMessage && it.Kind != KindNotice && it.Kind != KindReseal && it.Kind != KindApproval:
@@ -371,7 +371,7 @@ func (it *Item) check() error {
 	case it.Form != FormCMS && it.Form != FormSession && it.Form != FormLegacy:
 		return fmt.Errorf("%w: the form %.20q", cert.ErrUnsupported, it.Form)
 	case it.Form != FormCMS && it.Kind != KindMessage:
-		return fmt.Errorf("%w: only a message has another form than cms", cert.ErrMalformed)
+		return fmt.Errorf("%w: only a message can have a format other than cms", cert.ErrMalformed)
 	}
 	return nil
 }
@@ -385,7 +385,7 @@ func (c *convRecord) admits(it *Item, self quinta.UserID) error {
 	case c.Profile == cert.ProfileLegacy && !c.Chose:
 		return fmt.Errorf("%w: this user did not choose the legacy profile", ErrDowngrade)
 	case c.Profile == cert.ProfileLegacy && it.Form != FormLegacy:
-		return fmt.Errorf("%w: another form in a legacy conversation", cert.ErrMismatch)
+		return fmt.Errorf("%w: a message in another format in a legacy conversation", cert.ErrMismatch)
 	case direct && it.Conv != Direct(self, it.From, c.Profile) && it.From != self:
 		return fmt.Errorf("%w: the sender is not in this conversation of two", cert.ErrMismatch)
 	}
@@ -454,7 +454,7 @@ func (w *work) accept(r *waitRecord, o *seal.Opened, late bool) (wait string, er
 	}
 	want := map[Kind]bool{KindMessage: spoken[b.Kind], KindNotice: b.Kind == bodyUnread, KindApproval: b.Kind == bodyKeys}
 	if !want[it.Kind] {
-		return "", fmt.Errorf("%w: the content is not one of this kind of delivery", cert.ErrMismatch)
+		return "", fmt.Errorf("%w: the content does not fit this kind of delivery", cert.ErrMismatch)
 	}
 	seen := midRecord{From: c.From, Device: o.Device, Time: c.Time}
 	if r.Late {

@@ -214,7 +214,7 @@ func (w *work) doneTask(r *reqRecord, ans Ans) error {
 		return w.tx.Delete(r.Job)
 	}
 	if t.Tries++; t.Tries > maxTries {
-		w.trouble("a "+string(t.Kind)+" for "+string(t.To)+" is not delivered", ans)
+		w.trouble("a "+string(t.Kind)+" for "+string(t.To)+" could not be delivered", ans)
 		return w.tx.Delete(r.Job)
 	}
 	t.After = w.now.Add(again).UnixMilli()
@@ -323,7 +323,7 @@ func (w *work) openReseal(r *waitRecord, o *seal.Opened) (wait string, err error
 	if key == nil {
 		seen, err := w.mem.seen(c.Conv, c.ID)
 		if err == nil && !seen {
-			err = fmt.Errorf("%w: it was sealed again, and nothing of it waits", cert.ErrMismatch)
+			err = fmt.Errorf("%w: it was sealed again, and none of it is waiting", cert.ErrMismatch)
 		}
 		return "", err
 	}
@@ -336,7 +336,7 @@ func (w *work) openReseal(r *waitRecord, o *seal.Opened) (wait string, err error
 		first = r.Item.Received // it was signed now
 	}
 	if p.Item.From != c.From || p.Item.Device != o.Device || p.Item.Conv != c.Conv {
-		return "", fmt.Errorf("%w: it is not of the sender of the first delivery", cert.ErrMismatch)
+		return "", fmt.Errorf("%w: it is not from the sender of the first delivery", cert.ErrMismatch)
 	}
 	if err := seal.SentNear(messageTime(c.Time), first); err != nil {
 		return "", err

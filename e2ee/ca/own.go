@@ -223,7 +223,7 @@ func newP256(rand io.Reader) (*ecdsa.PrivateKey, error) {
 			return k, nil
 		}
 	}
-	return nil, errors.New("the source of randomness gives no number below the order of the curve")
+	return nil, errors.New("the source of randomness gives no number that is less than the order of the curve")
 }
 
 // makeKey makes and stores a key of this device.
@@ -381,14 +381,14 @@ func (w *work) adopt(k *ownKey, info *KeyInfo) (bool, error) {
 
 func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 	if info == nil || info.ID != k.ID || info.User != w.m.user || info.Device != w.m.device || info.Profile != k.Profile {
-		return fmt.Errorf("%w: it is for another key or device", cert.ErrMismatch)
+		return fmt.Errorf("%w: it belongs to another key or device", cert.ErrMismatch)
 	}
 	if k.Profile == cert.ProfileLegacy {
 		return nil
 	}
 	c, err := foreign.Certificate(info.Cert)
 	if err != nil || cert.KeyID(c) != k.ID {
-		return fmt.Errorf("%w: it is for another key", cert.ErrMismatch)
+		return fmt.Errorf("%w: it belongs to another key", cert.ErrMismatch)
 	}
 	v, err := w.verifier()
 	if err != nil {

@@ -90,7 +90,7 @@ func (m replays) seen(conv quinta.RoomID, id quinta.MessageID) (bool, error) {
 	return b != nil, err
 }
 
-var errSeenID = fmt.Errorf("%w: there was a message of this id", cert.ErrReplayed)
+var errSeenID = fmt.Errorf("%w: a message with this id already exists", cert.ErrReplayed)
 
 // message notes the id of a message as seen, or returns ErrReplayed.
 func (m replays) message(conv quinta.RoomID, id quinta.MessageID, r midRecord) error {
@@ -128,7 +128,7 @@ func (m replays) counted(c *seal.Content, r midRecord, line string, late bool) e
 		return err
 	}
 	if !l.take(c.Seq, late) {
-		return fmt.Errorf("%w: number %d of the sender came before", cert.ErrReplayed, c.Seq)
+		return fmt.Errorf("%w: number %d of the sender was used before", cert.ErrReplayed, c.Seq)
 	}
 	return e2ee.Store(m.tx, key, &l)
 }
@@ -158,7 +158,7 @@ func packetKey(conv quinta.RoomID, body []byte) string {
 func (m replays) packet(conv quinta.RoomID, body []byte) error {
 	seen, err := m.tx.Get(packetKey(conv, body))
 	if err == nil && seen != nil {
-		err = fmt.Errorf("%w: the same packet came before", cert.ErrReplayed)
+		err = fmt.Errorf("%w: the same packet arrived before", cert.ErrReplayed)
 	}
 	return err
 }

@@ -156,11 +156,11 @@ func (w *work) doneRoots(_ *reqRecord, ans Ans) error {
 		return nil
 	}
 	if id := (cert.Identity{User: w.m.user, Device: w.m.device, Use: cert.UseSign}); !bytes.HasSuffix([]byte(id.User), []byte("@"+ans.Roots.Domain)) {
-		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the authority is one of another domain"})
+		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the authority belongs to another domain"})
 		return nil
 	}
 	if found && (have.Domain != ans.Roots.Domain || !slices.EqualFunc(have.Roots, ans.Roots.Roots, bytes.Equal)) {
-		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Detail: "the server gives another root of its authority; it is not believed"})
+		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, Detail: "the server presents another root for its authority; it is not accepted"})
 		return nil
 	}
 	if found && slices.EqualFunc(have.Intermediates, ans.Roots.Intermediates, bytes.Equal) {
@@ -208,7 +208,7 @@ func (w *work) doneCRL(_ *reqRecord, ans Ans) error {
 	}
 	w.meta.CRLDue = false
 	if w.now.After(v.StatusUntil()) {
-		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the revocation list is out of date, or the clock of this device is wrong: nothing is sent or opened before there is a newer one"})
+		w.emit(e2ee.Event{Kind: e2ee.EventTrouble, Detail: "the revocation list is out of date, or the clock of this device is wrong: nothing is sent or opened until there is a newer list"})
 	}
 	w.v = nil
 	w.retry(waitStatus)

@@ -265,7 +265,7 @@ func (p *post) store(d *device, k *keyRow) ca.Ans {
 func (p *post) renew(d *device, r ca.Req) ca.Ans {
 	old := p.key(r.Key)
 	if old == nil || old.Device != d.id || old.User != d.user {
-		return refuse("forbidden", "the key is not of this device")
+		return refuse("forbidden", "the key does not belong to this device")
 	}
 	if old.Profile == cert.ProfileLegacy {
 		if p.state(old) != "active" || cert.CheckLegacyRenewal(r.Renew.PublicKey, r.Renew.Signature, must(cert.ParseLegacyKey(old.PublicKey))) != nil {
@@ -410,11 +410,11 @@ func (p *post) deliver(d *device, r ca.Req) ca.Ans {
 		return ca.Ans{Delivered: &ca.Delivered{Received: p.now}}
 	}
 	if c.Profile == cert.ProfileLegacy && len(c.Chosen) != 2 {
-		return refuse(ca.CodeNotChosen, "not both members chose the legacy profile")
+		return refuse(ca.CodeNotChosen, "the members have not both chosen the legacy profile")
 	}
 	if r.Deliver.Form == ca.FormCMS {
 		if n, err := cms.Recipients(r.Deliver.Body); err != nil || n != len(r.Deliver.Keys) {
-			return refuse("invalid", "the body is not sealed for as many keys as are named")
+			return refuse("invalid", "the number of keys that the body is sealed for differs from the number of named keys")
 		}
 	}
 	targets, ans := p.targets(d, c, r.Deliver)

@@ -217,7 +217,7 @@ func (w *work) takeOffer(c *seal.Content, o *sessionOffer) error {
 	}
 	peer, two := w.peerOf(c.Conv, conv)
 	if !two || len(o.Keys) > maxKeys {
-		return fmt.Errorf("%w: a session in a conversation of several", cert.ErrMalformed)
+		return fmt.Errorf("%w: a session in a group", cert.ErrMalformed)
 	}
 	s, err := seal.NewSession(o.Offer, c.Conv, w.m.user, w.m.device, peer, time.UnixMilli(c.Time))
 	if err != nil {
@@ -247,7 +247,7 @@ func (w *work) openPacket(it *Item) (wait string, err error) {
 		return "", err
 	}
 	if !found {
-		return waitSession + kid, fmt.Errorf("%w: its session is not known", seal.ErrNotRecipient)
+		return waitSession + kid, fmt.Errorf("%w: its session is unknown", seal.ErrNotRecipient)
 	}
 	small, err := s.Session.Open(it.Body, it.From, it.Device, it.Received)
 	if err != nil {

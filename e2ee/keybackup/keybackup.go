@@ -54,7 +54,7 @@ var (
 	// ErrMismatch: the session inside is not that of the entry's id and room.
 	ErrMismatch = errors.New("keybackup: the entry holds another session")
 	// ErrUntrusted: the public key of the backup is not proven to be the user's own.
-	ErrUntrusted = errors.New("keybackup: the backup is not one's own")
+	ErrUntrusted = errors.New("keybackup: the backup is not the account's own")
 )
 
 // A Session is an inbound Megolm session as it is backed up.

@@ -67,13 +67,13 @@ func decodeSessions(plain []byte) ([]Session, int, error) {
 		case errors.Is(err, sessiondata.ErrAlgorithm):
 			skipped++
 		case err != nil || s.SessionID == "" || s.RoomID == "":
-			return nil, 0, fmt.Errorf("%w: session %d has another shape", ErrFormat, len(sessions)+skipped)
+			return nil, 0, fmt.Errorf("%w: session %d has the wrong shape", ErrFormat, len(sessions)+skipped)
 		default:
 			sessions = append(sessions, s)
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, 0, fmt.Errorf("%w: the list of sessions does not end", ErrFormat)
+		return nil, 0, fmt.Errorf("%w: the list of sessions is endless", ErrFormat)
 	}
 	return sessions, skipped, nil
 }

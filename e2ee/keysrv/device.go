@@ -74,7 +74,7 @@ func (d *Device) Check() error {
 	case d.Signing.IsZero() || d.Agreement.IsZero() || d.Created <= 0:
 		return fmt.Errorf("%w: the record of a device", ErrMalformed)
 	case d.ID != DeviceID(d.Signing):
-		return fmt.Errorf("%w: the id of a device is not that of its key", ErrMismatch)
+		return fmt.Errorf("%w: the id of the device does not belong to its key", ErrMismatch)
 	case !d.Signing.Verify(d.bytes(), d.Signature):
 		return fmt.Errorf("%w: the record of a device", ErrTampered)
 	case d.Approval != nil && (!isDeviceID(d.Approval.By) || d.Approval.Time <= 0 || len(d.Approval.Signature) != key.SignatureSize || d.Approval.By == d.ID):

@@ -59,7 +59,7 @@ var (
 	// sender, device or conversation.
 	ErrMismatch = errors.New("keysrv: the key does not belong to this sender, device or conversation")
 	// ErrNotPermitted: the key server does not give this key to this account.
-	ErrNotPermitted = errors.New("keysrv: the key server does not give this key")
+	ErrNotPermitted = errors.New("keysrv: the key server does not give out this key")
 	// ErrNoKey: no copy of the key was made for this device yet.
 	ErrNoKey = errors.New("keysrv: there is no copy of the key for this device yet")
 	// ErrExpired: the key object had expired when the message was sent.

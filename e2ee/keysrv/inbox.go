@@ -227,7 +227,7 @@ func (w *work) open(r *waitRecord, waiting string) error {
 // openWith opens an item with a key.
 func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 	if k.Room != it.Room {
-		return nil, fmt.Errorf("%w: the key is of another conversation", ErrMismatch)
+		return nil, fmt.Errorf("%w: the key belongs to another conversation", ErrMismatch)
 	}
 	// A sealed key is that of one device, whose user alone seals under it.
 	if k.Mode == ModeSealed && k.Statement.Creator != it.From {

@@ -182,7 +182,7 @@ func (w *work) takeObject(o *Object) error {
 }
 
 // errLater: the object is asked for again when its creator is known.
-var errLater = errors.New("keysrv: the creator of a key is looked up")
+var errLater = errors.New("keysrv: the creator of the key is being looked up")
 
 // roomOf returns the conversation in which items wait for an object, which must
 // be the object's own; waits is false if none does.
@@ -203,7 +203,7 @@ func (w *work) roomOf(o *Object) (room quinta.RoomID, waits bool, err error) {
 		}
 	}
 	if waits {
-		err = fmt.Errorf("%w: the key object is of another conversation", ErrMismatch)
+		err = fmt.Errorf("%w: the key object belongs to another conversation", ErrMismatch)
 	}
 	return "", waits, err
 }
@@ -211,7 +211,7 @@ func (w *work) roomOf(o *Object) (room quinta.RoomID, waits bool, err error) {
 // openObject takes the key out of an object.
 func (w *work) openObject(o *Object, room quinta.RoomID) error {
 	if !slices.Contains(w.members(room), o.Creator) {
-		return fmt.Errorf("%w: the key was made by somebody else", ErrMismatch)
+		return fmt.Errorf("%w: the key was made by someone else", ErrMismatch)
 	}
 	c, err := w.conv(room)
 	if err != nil {
@@ -315,7 +315,7 @@ const wantsEvery = time.Minute
 func (w *work) doneWants(_ *reqRecord, ans Ans) error {
 	w.meta.WantsAfter = w.in(wantsEvery)
 	if ans.Code != "" {
-		w.trouble("the wants of other devices", ans)
+		w.trouble("the copies that other devices wait for", ans)
 		return nil
 	}
 	for _, want := range ans.Wants[:min(len(ans.Wants), maxWants)] {

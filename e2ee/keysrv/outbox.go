@@ -151,7 +151,7 @@ func (w *work) audience(room quinta.RoomID, name string, o *outRecord) (*audienc
 			return nil, err
 		}
 		if u.blocked() {
-			return nil, w.waits(name, o, "the user "+string(id)+" has a device that nothing vouches for: judge it first")
+			return nil, w.waits(name, o, "the user "+string(id)+" has a device that nothing vouches for: accept or reject it first")
 		}
 		n := 0
 		for _, device := range slices.Sorted(maps.Keys(u.Devices)) {
@@ -163,7 +163,7 @@ func (w *work) audience(room quinta.RoomID, name string, o *outRecord) (*audienc
 			}
 		}
 		if n == 0 {
-			return nil, w.waits(name, o, "the user "+string(id)+" has no device that is given keys")
+			return nil, w.waits(name, o, "the user "+string(id)+" has no device that may get keys")
 		}
 	}
 	return a, nil

@@ -96,7 +96,7 @@ func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID) error {
 			return ErrUnknownDevice
 		}
 		if !w.meta.Approved {
-			return fmt.Errorf("%w: this device is not approved itself", ErrUntrusted)
+			return fmt.Errorf("%w: this device itself is not approved", ErrUntrusted)
 		}
 		k, err := w.signing()
 		if err != nil {

@@ -100,23 +100,23 @@ func NewProof(rand io.Reader, k key.DeviceSigningPrivate, method, url, token str
 func ParseProof(text string) (*Proof, error) {
 	parts := strings.Split(text, ".")
 	if len(text) > maxProof || len(parts) != 3 {
-		return nil, fmt.Errorf("%w: its form", ErrProof)
+		return nil, fmt.Errorf("%w: its format", ErrProof)
 	}
 	var raw [3][]byte
 	for i, p := range parts {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(p)
 		if err != nil {
-			return nil, fmt.Errorf("%w: its form", ErrProof)
+			return nil, fmt.Errorf("%w: its format", ErrProof)
 		}
 		raw[i] = b
 	}
 	var h proofHeader
 	var c proofClaims
 	if decode(raw[0], maxProof, &h) != nil || decode(raw[1], maxProof, &c) != nil {
-		return nil, fmt.Errorf("%w: its form", ErrProof)
+		return nil, fmt.Errorf("%w: its format", ErrProof)
 	}
 	if h.Type != "dpop+jwt" || h.Algorithm != "EdDSA" || h.Key == nil || h.Key.Curve != "Ed25519" || h.Key.Kind != "OKP" || h.Key.D != nil {
-		return nil, fmt.Errorf("%w: its key is not a public Ed25519 one", ErrProof)
+		return nil, fmt.Errorf("%w: its key is not an Ed25519 public key", ErrProof)
 	}
 	x, err := base64.RawURLEncoding.Strict().DecodeString(h.Key.X)
 	if err != nil {
@@ -139,11 +139,11 @@ func (p *Proof) Check(method, url, token, thumbprint string, now time.Time) erro
 	age := now.Sub(p.Issued)
 	switch {
 	case p.Method != method || p.URL != url:
-		return fmt.Errorf("%w: it is for another request", ErrProof)
+		return fmt.Errorf("%w: it belongs to another request", ErrProof)
 	case age > ProofAge || age < -ProofAge:
 		return fmt.Errorf("%w: it is too old or too early", ErrProof)
 	case subtle.ConstantTimeCompare([]byte(p.TokenHash), []byte(TokenHash(token))) != 1:
-		return fmt.Errorf("%w: it is for another token", ErrProof)
+		return fmt.Errorf("%w: it belongs to another token", ErrProof)
 	case subtle.ConstantTimeCompare([]byte(Thumbprint(p.Key)), []byte(thumbprint)) != 1:
 		return fmt.Errorf("%w: the token is bound to another key", ErrProof)
 	}

@@ -160,7 +160,7 @@ func (c *Cipher) sealCBC(rand io.Reader, plain []byte) ([]byte, error) {
 // with the padding.
 func (c *Cipher) openCBC(payload []byte) ([]byte, error) {
 	if len(payload) < 2*aes.BlockSize || len(payload)%aes.BlockSize != 0 {
-		return nil, fmt.Errorf("%w: the payload is not a vector and whole blocks", ErrMalformed)
+		return nil, fmt.Errorf("%w: the payload is not a vector and a whole number of blocks", ErrMalformed)
 	}
 	plain, err := cbc.Open(c.block, payload[:aes.BlockSize], payload[aes.BlockSize:])
 	if err != nil {

@@ -173,7 +173,7 @@ func (w *work) takeDevices(id quinta.UserID, u *userRecord, list []Device) error
 	for i := range list {
 		d := &list[i]
 		if d.Check() != nil || d.User != id {
-			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: d.ID, Detail: "the server lists a device whose record is not its own"})
+			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: d.ID, Detail: "the server lists a device whose record belongs to another device"})
 			continue
 		}
 		have := u.Devices[d.ID]
@@ -250,7 +250,7 @@ func (w *work) compare(id quinta.UserID, u *userRecord, listed map[quinta.Device
 			}
 		case !d.known() && d.Decision == DecideNone && !d.Told && !d.Gone:
 			d.Told, d.Seen = true, false
-			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: name, Detail: "no known device of the user vouches for this one: it is given no key"})
+			w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Device: name, Detail: "no known device of the user vouches for this one: it gets no key"})
 		}
 	}
 }

@@ -86,7 +86,7 @@ func Unwrap(s *Statement, w *Wrapped, user quinta.UserID, device quinta.DeviceID
 	defer clear(raw)
 	k, err := key.NewSymmetric[key.Conversation](raw)
 	if err != nil || !s.Holds(k) {
-		return none, fmt.Errorf("%w: the wrapped key is not that of the statement", ErrTampered)
+		return none, fmt.Errorf("%w: the wrapped key does not match the statement", ErrTampered)
 	}
 	return k, nil
 }

@@ -289,7 +289,7 @@ func TestAttack09SessionOfAnother(t *testing.T) {
 	eve.sends(bob, "m.room_key", m.key(), nil)
 	s.hs.event("!r:x", "@alice:x", "m.room.encrypted", nil, m.event("!r:x", "as alice"))
 	turn(bob)
-	bob.wantReads("! sender-mismatch: session of another user")
+	bob.wantReads("! sender-mismatch: a session of another user")
 }
 
 // TestAttack09OwnerStays has Mallory, who has Eve's session from an earlier
@@ -354,7 +354,7 @@ func TestAttack13RoomMove(t *testing.T) {
 	eve.sends(bob, "m.room_key", n.key(), nil)
 	s.hs.event("!other:x", "@eve:x", "m.room.encrypted", nil, n.event("!r:x", "moved"))
 	turn(bob)
-	bob.wantReads("! sender-mismatch: message of another room")
+	bob.wantReads("! sender-mismatch: a message of another room")
 }
 
 // TestAttack14OneTimeKeyReuse sends the same pre-key message twice, and a new

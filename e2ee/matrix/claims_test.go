@@ -154,10 +154,10 @@ func TestAttack09OwnerOfImports(t *testing.T) {
 	t.Parallel()
 	for i, c := range []struct{ device, sender, want string }{
 		{"eve", "@eve:x", "@eve: hi (key-source)"},
-		{"eve", "@mallory:x", "! sender-mismatch: session of another user"},
+		{"eve", "@mallory:x", "! sender-mismatch: a session of another user"},
 		{"nobody", "@eve:x", "@eve: hi (unknown-device)"},
 		{"eve", "@eve:x", "@eve: hi (key-source)"},
-		{"eve", "@mallory:x", "! sender-mismatch: session of another user"},
+		{"eve", "@mallory:x", "! sender-mismatch: a session of another user"},
 		{"nobody", "@eve:x", "@eve: hi (unknown-device)"},
 	} {
 		s, bob, eve := withEve(t)

@@ -217,13 +217,13 @@ func render(m quinta.Message) (typ string, content []byte, err error) {
 		c = renderFile(m)
 	case quinta.MessageReaction:
 		if m.Relation.To == "" || m.Relation.Key == "" {
-			return "", nil, fmt.Errorf("%w: reaction to nothing", ErrMalformed)
+			return "", nil, fmt.Errorf("%w: a reaction without a target", ErrMalformed)
 		}
 		c.Relates = &relatesTo{Type: "m.annotation", Event: m.Relation.To, Key: m.Relation.Key}
 		return typeReaction, e2ee.JSON(c), nil
 	case quinta.MessageRedaction:
 		if m.Relation.To == "" {
-			return "", nil, fmt.Errorf("%w: redaction of nothing", ErrMalformed)
+			return "", nil, fmt.Errorf("%w: a redaction without a target", ErrMalformed)
 		}
 		out := map[string]string{}
 		if m.Text != "" {

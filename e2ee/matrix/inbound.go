@@ -180,7 +180,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 	}
 	if len(claims) == 0 {
 		// The sender's own claim may still come.
-		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "session of another user", kept: true}, nil
+		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "a session of another user", kept: true}, nil
 	}
 	text, under, err := openUnder(claims, m)
 	switch {
@@ -200,7 +200,7 @@ func (w *work) decrypt(room quinta.RoomID, e roomEvent) (quinta.Message, *failur
 		return msg, &failure{reason: quinta.ReasonMalformed}, nil
 	}
 	if p.Room != room {
-		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "message of another room"}, nil
+		return msg, &failure{reason: quinta.ReasonSenderMismatch, detail: "a message of another room"}, nil
 	}
 	use, err := w.firstUse(under.replay(c.SessionID), m.Index, e)
 	if err != nil {

@@ -67,7 +67,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 		}
 		if i.Type == typeRedaction {
 			if msg.Relation.To == "" {
-				return fmt.Errorf("%w: redaction of nothing", ErrMalformed)
+				return fmt.Errorf("%w: a redaction without a target", ErrMalformed)
 			}
 			return w.reqs.add(&record{
 				Kind: ReqRoomSend, Method: "PUT", Path: path("rooms", string(i.Room), "redact", string(msg.Relation.To), string(i.Txn)),

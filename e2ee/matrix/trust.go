@@ -74,7 +74,7 @@ func (w *work) takeIdentity(id quinta.UserID, u *userRecord, master, selfSigning
 	if changed && !u.Changed {
 		detail := "identity changed"
 		if w.identityVerified(id, u) {
-			detail = "verified identity changed"
+			detail = "a verified identity has changed"
 			u.Verified = true // whoever vouched for it, it was verified
 		}
 		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: id, Detail: detail})

@@ -265,7 +265,7 @@ func TestAttack21IdentityChanged(t *testing.T) {
 		}
 		want := "@bob:x identity changed"
 		if verified {
-			want = "@bob:x verified identity changed"
+			want = "@bob:x a verified identity has changed"
 		}
 		if loud != want {
 			t.Errorf("verified %v: got %q, want %q", verified, loud, want)

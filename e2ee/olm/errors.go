@@ -28,7 +28,7 @@ var (
 	ErrUsedUp = errors.New("olm: message to a fallback key that is used up")
 	// ErrSenderMismatch is returned for a pre-key message that holds another
 	// identity key than its sender's.
-	ErrSenderMismatch = errors.New("olm: message is of another identity key")
+	ErrSenderMismatch = errors.New("olm: message is from another identity key")
 	// ErrExhausted is returned when a chain has no index left.
 	ErrExhausted = errors.New("olm: chain is exhausted")
 	// ErrBadState is returned for bytes that Encode did not write.

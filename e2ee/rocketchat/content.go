@@ -175,7 +175,7 @@ func OpenString(k RoomKey, text string) ([]byte, error) {
 	}
 	raw, err := decode64(base64.StdEncoding, rest)
 	if err != nil || len(raw) < 2*aes.BlockSize || len(raw)%aes.BlockSize != 0 {
-		return nil, fmt.Errorf("%w: a ciphertext that is not whole blocks", ErrMalformed)
+		return nil, fmt.Errorf("%w: a ciphertext that is not a whole number of blocks", ErrMalformed)
 	}
 	return openCBC(k.secret(), raw[:aes.BlockSize], raw[aes.BlockSize:])
 }

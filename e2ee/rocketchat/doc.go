@@ -25,7 +25,7 @@ var (
 	ErrMalformed = errors.New("rocketchat: malformed")
 	// ErrUnsupported: an algorithm that this package does not read, or one that
 	// does not belong to the key.
-	ErrUnsupported = errors.New("rocketchat: unsupported algorithm or form")
+	ErrUnsupported = errors.New("rocketchat: unsupported algorithm or format")
 	// ErrTampered: the authentication failed, or the padding of a form that has
 	// no authentication.
 	ErrTampered = errors.New("rocketchat: the message is not authentic")

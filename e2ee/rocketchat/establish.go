@@ -350,7 +350,7 @@ func (w *work) doneReset(req Req, ans Ans) error {
 	case CodeNotAllowed, CodeUnauthorized:
 		// Another member has to do it: until then the key stays as it is.
 		r.Pending, r.Rotate = nil, ""
-		w.trouble("the key of "+string(req.Room)+" stays the same, since this account may not replace it", ans)
+		w.trouble("the key of "+string(req.Room)+" stays the same, because this account may not replace it", ans)
 		return nil
 	}
 	// Another reset is under way, or it failed: the room says which key counts.

@@ -128,7 +128,7 @@ func sealExport(rand io.Reader, plain []byte, passphrase string) ([]byte, error)
 func openExport(file []byte, passphrase string) (all exported, err error) {
 	var f exportFile
 	if len(file) > maxExport || exactjson.Unmarshal(file, &f) != nil || f.Form != exportForm || len(f.Salt) != saltSize || len(f.IV) != gcmIV {
-		return all, fmt.Errorf("%w: this is no key file of this network", ErrMalformed)
+		return all, fmt.Errorf("%w: this is not a key file of this network", ErrMalformed)
 	}
 	if f.Iterations < exportRounds || f.Iterations > maxIterations {
 		return all, fmt.Errorf("%w: a key file of %d rounds", ErrWeak, f.Iterations)

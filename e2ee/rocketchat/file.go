@@ -216,7 +216,7 @@ func OpenFile(w io.Writer, k FileKey, sealed io.Reader) error {
 		}
 	}
 	if subtle.ConstantTimeCompare(h.Sum(nil), s.sum[:]) != 1 {
-		return fmt.Errorf("%w: the hash of a file is not that of the message", ErrTampered)
+		return fmt.Errorf("%w: the hash of the file is not the hash in the message", ErrTampered)
 	}
 	return nil
 }

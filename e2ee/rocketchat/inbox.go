@@ -153,7 +153,7 @@ func (w *work) takeMessage(m *Message) error {
 			return err
 		}
 	case seen.User != m.User.ID:
-		w.cannotRead(m, quinta.ReasonSenderMismatch, "the server names another sender than before")
+		w.cannotRead(m, quinta.ReasonSenderMismatch, "the server names a different sender than before")
 		return nil
 	case seen.Hash != hash && (m.Type == TypeE2E || m.Edited != 0):
 		// What left in clear may come back in another spelling, without an edit.
@@ -269,7 +269,7 @@ func isForm(err error) bool {
 }
 
 // errWait: the key of a message is not here.
-var errWait = fmt.Errorf("%w: and its key is not here yet", ErrOtherKey)
+var errWait = fmt.Errorf("%w: its key has not arrived yet", ErrOtherKey)
 
 // open opens a message with the room key that it names, never with another.
 func (w *work) open(r *room, m *Message) ([]byte, Form, error) {

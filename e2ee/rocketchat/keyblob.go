@@ -132,7 +132,7 @@ func parseBlob(text, user string) (*blob, error) {
 		return bad("without an IV")
 	}
 	if b.sealed, err = decode64(base64.StdEncoding, m.text("ciphertext")); err != nil || len(b.sealed) < minBlobText {
-		return bad("that was cut")
+		return bad("that was cut off")
 	}
 	if b.salt == "" || len(b.salt) > maxSalt {
 		return bad("without a salt")

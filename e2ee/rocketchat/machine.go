@@ -18,12 +18,12 @@ var (
 	// ErrUnknownRoom: this user is in no such room.
 	ErrUnknownRoom = errors.New("rocketchat: unknown room")
 	// ErrUnknownUser: no key of that user was seen.
-	ErrUnknownUser = errors.New("rocketchat: no key of this user was seen")
+	ErrUnknownUser = errors.New("rocketchat: no key of this user has been seen")
 	// ErrNotEncrypted: the room is in clear and the caller has not allowed that.
 	ErrNotEncrypted = errors.New("rocketchat: the room is not encrypted")
 	// ErrClear: what is to be sent has only a form in clear and the caller has
 	// not allowed that.
-	ErrClear = errors.New("rocketchat: this leaves in clear on this network")
+	ErrClear = errors.New("rocketchat: this can only be sent in clear on this network")
 	// ErrKeyChanged: a verified key of a member changed and nobody acknowledged
 	// it; nothing is sent to the room until then.
 	ErrKeyChanged = errors.New("rocketchat: a verified key changed")
@@ -32,7 +32,7 @@ var (
 	// ErrKeysExist: the user has a key pair already.
 	ErrKeysExist = errors.New("rocketchat: the account has E2E keys already")
 	// ErrOldServer: other clients of this server's release read no v2.
-	ErrOldServer = errors.New("rocketchat: clients of this server's release cannot read the newest form")
+	ErrOldServer = errors.New("rocketchat: clients of this server's release cannot read the current format")
 )
 
 // again is how long to wait before something is asked for once more.

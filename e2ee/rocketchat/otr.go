@@ -82,11 +82,11 @@ func parseOTRKey(text string) (*ecdh.PublicKey, error) {
 	}
 	x, y := k.bytes("x"), k.bytes("y")
 	if k.text("kty") != "EC" || k.text("crv") != "P-256" || len(x) != p256Size || len(y) != p256Size {
-		return nil, fmt.Errorf("%w: a key that is not of P-256", ErrUnsupported)
+		return nil, fmt.Errorf("%w: a key that is not on P-256", ErrUnsupported)
 	}
 	p, err := ecdh.P256().NewPublicKey(slices.Concat([]byte{4}, x, y))
 	if err != nil {
-		return nil, fmt.Errorf("%w: a key that is no point of P-256", ErrMalformed)
+		return nil, fmt.Errorf("%w: a key that is not a point on P-256", ErrMalformed)
 	}
 	return p, nil
 }
@@ -128,7 +128,7 @@ func NewOTR(k OTRKey, peerKey string, self, peer quinta.UserID) (*OTR, error) {
 	}
 	shared, err := k.secret().ECDH(p)
 	if err != nil {
-		return nil, fmt.Errorf("%w: a key that agrees on nothing", ErrMalformed)
+		return nil, fmt.Errorf("%w: an unusable key", ErrMalformed)
 	}
 	sum := sha256.Sum256(shared)
 	clear(shared)
@@ -204,7 +204,7 @@ func CheckOTR(msg string) error {
 }
 
 func parseOTR(msg string) ([]byte, error) {
-	bad := fmt.Errorf("%w: a message off the record", ErrMalformed)
+	bad := fmt.Errorf("%w: a malformed message off the record", ErrMalformed)
 	if len(msg) > maxOTR {
 		return nil, bad
 	}
@@ -231,7 +231,7 @@ func (s *OTR) open(msg string) ([]byte, error) {
 	}
 	name := sha256.Sum256(raw)
 	if s.seen[name] {
-		return nil, fmt.Errorf("%w: a message off the record came twice", ErrTampered)
+		return nil, fmt.Errorf("%w: a message off the record arrived twice", ErrTampered)
 	}
 	if len(s.seen) >= maxOTRSeen {
 		return nil, ErrOTREnd
@@ -253,7 +253,7 @@ func (s *OTR) Open(id quinta.MessageID, msg string) (OTRBody, error) {
 	}
 	var w wireOTR
 	if exactjson.Unmarshal(plain, &w) != nil || w.TS == nil {
-		return OTRBody{}, fmt.Errorf("%w: a message off the record", ErrMalformed)
+		return OTRBody{}, fmt.Errorf("%w: a malformed message off the record", ErrMalformed)
 	}
 	if w.User != s.peer || w.ID != id {
 		return OTRBody{}, fmt.Errorf("%w: the sealed message names another id or sender", ErrTampered)
@@ -264,7 +264,7 @@ func (s *OTR) Open(id quinta.MessageID, msg string) (OTRBody, error) {
 			Binary string `json:"$binary"`
 		}
 		if exactjson.Unmarshal(w.Ack, &bytes) != nil {
-			return OTRBody{}, fmt.Errorf("%w: a message off the record", ErrMalformed)
+			return OTRBody{}, fmt.Errorf("%w: a malformed message off the record", ErrMalformed)
 		}
 		b.Ack = bytes.Binary
 	}
@@ -281,7 +281,7 @@ func (s *OTR) OpenAck(msg string) (ack string, err error) {
 		Text string `json:"text"`
 	}
 	if exactjson.Unmarshal(plain, &w) != nil {
-		return "", fmt.Errorf("%w: an acknowledgement", ErrMalformed)
+		return "", fmt.Errorf("%w: a malformed acknowledgement", ErrMalformed)
 	}
 	return w.Text, nil
 }

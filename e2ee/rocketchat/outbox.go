@@ -95,7 +95,7 @@ func (m *Machine) Put(tx e2ee.Tx, o Outgoing) error {
 func (w *work) mayPut(r *room, o Outgoing) error {
 	if o.Relation.Kind == quinta.RelationReaction {
 		if !o.Clear {
-			return fmt.Errorf("%w: reactions have no other form", ErrClear)
+			return fmt.Errorf("%w: reactions have no encrypted form", ErrClear)
 		}
 		return nil
 	}
@@ -178,7 +178,7 @@ func (w *work) planMessage(name string, e *outEntry) error {
 		return err
 	}
 	if r == nil || r.Left {
-		return w.fail(name, e, "this account is not in the room any more")
+		return w.fail(name, e, "this account is no longer in the room")
 	}
 	req, wait, err := w.render(r, e)
 	switch {
@@ -244,14 +244,14 @@ func (w *work) render(r *room, e *outEntry) (req Req, wait string, err error) {
 		return req, "", nil
 	}
 	if who, err := w.blocked(r); err != nil || who != "" {
-		return req, "a verified key of " + string(who) + " changed: accept it first", err
+		return req, "a verified key of " + string(who) + " has changed: accept it first", err
 	}
 	if r.Rotate != "" {
 		return req, "the room gets a new key first", nil
 	}
 	k, err := w.establish(r)
 	if err != nil || k.IsZero() {
-		wait = "the room's key is not here yet"
+		wait = "the room's key has not arrived yet"
 		if !w.ready() {
 			wait = "the E2E keys of this account are not open on this device"
 		}

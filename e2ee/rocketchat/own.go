@@ -155,7 +155,7 @@ func (w *work) takeKeys(public, blob string) error {
 			return w.opened()
 		}
 		// Another device was faster, or has made new keys.
-		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.name(w.m.self.ID), Detail: "the E2E keys of this account are not those of this device any more"})
+		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.name(w.m.self.ID), Detail: "the E2E keys of this account are no longer the keys on this device"})
 	}
 	*k = keyState{Phase: PhaseLocked, Public: public, Blob: blob}
 	w.private = PrivateKey{}
@@ -302,7 +302,7 @@ func (m *Machine) Unlock(tx e2ee.Tx, password string) ([]e2ee.Event, error) {
 		}
 		pub, err := ParsePublicKey(k.Public)
 		if err != nil || !pair.Public().Equal(pub) {
-			return fmt.Errorf("%w: the server's public key is not that of the private one", ErrTampered)
+			return fmt.Errorf("%w: the server's public key does not belong to the private key", ErrTampered)
 		}
 		k.Private, w.private, k.Phase = pair.Secret(), pair, PhaseOpen
 		if form == V1 && CheckPassword(password) == nil && !w.oldServer() {

@@ -83,7 +83,7 @@ func (w *work) pin(u Waiting) (PublicKey, bool, error) {
 			return PublicKey{}, false, err
 		}
 		w.emit(e2ee.Event{Kind: e2ee.EventKeyChanged, User: w.name(u.User), Device: quinta.DeviceID(shown.Fingerprint()),
-			Detail: "the public key changed: no room key is given to it until it is accepted"})
+			Detail: "the public key has changed: it gets no room key until you accept it"})
 	}
 	return PublicKey{}, false, nil
 }
@@ -240,7 +240,7 @@ func (m *Machine) Verified(tx e2ee.Tx, user quinta.UserID, fingerprint string) e
 		return err
 	}
 	if pin.Fingerprint != fingerprint || pin.New != "" {
-		return fmt.Errorf("%w: while it was compared", ErrKeyChanged)
+		return fmt.Errorf("%w: it changed while it was being compared", ErrKeyChanged)
 	}
 	return m.Judge(tx, user, quinta.TrustVerified)
 }

@@ -58,7 +58,7 @@ func (w *work) preview(r *room, m *Message) error {
 		return nil
 	}
 	if r.Left {
-		w.cannotRead(m, quinta.ReasonNotAMemberThen, "this account is not in the room any more")
+		w.cannotRead(m, quinta.ReasonNotAMemberThen, "this account is no longer in the room")
 		return nil
 	}
 	have, err := w.tx.Get("cipher/" + m.hash())

@@ -30,7 +30,7 @@ func (m *Machine) Restored(tx e2ee.Tx) error {
 			}
 			switch rec.Value.Message.Relation.Kind {
 			case quinta.RelationReplace, quinta.RelationRedaction, quinta.RelationReaction:
-				if err := w.fail(rec.Name, &rec.Value, "the store was restored from an old copy, in which this was not sent yet: do it again if it is still wanted"); err != nil {
+				if err := w.fail(rec.Name, &rec.Value, "the store was restored from an old copy, in which this had not been sent yet: send it again if you still want to"); err != nil {
 					return err
 				}
 			}

@@ -355,7 +355,7 @@ func (w *work) gone(id quinta.RoomID) error {
 		return err
 	}
 	r.Left = true
-	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: "this account is not in the room any more"})
+	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: "this account is no longer in the room"})
 	return nil
 }
 

@@ -31,19 +31,19 @@ func (d *Date) UnmarshalJSON(b []byte) error {
 	case len(b) > 0 && b[0] == '{':
 		var e ejsonDate
 		if err := exactjson.Unmarshal(b, &e); err != nil {
-			return fmt.Errorf("%w: a date", ErrMalformed)
+			return fmt.Errorf("%w: malformed date", ErrMalformed)
 		}
 		*d = Date(e.Date)
 	case len(b) > 0 && b[0] == '"':
 		t, err := time.Parse(`"`+time.RFC3339Nano+`"`, string(b))
 		if err != nil {
-			return fmt.Errorf("%w: a date", ErrMalformed)
+			return fmt.Errorf("%w: malformed date", ErrMalformed)
 		}
 		*d = DateOf(t)
 	default:
 		var ms float64
 		if err := exactjson.Unmarshal(b, &ms); err != nil || ms != ms || ms < -1e15 || ms > 1e15 {
-			return fmt.Errorf("%w: a date", ErrMalformed)
+			return fmt.Errorf("%w: malformed date", ErrMalformed)
 		}
 		*d = Date(ms)
 	}

@@ -103,7 +103,7 @@ func parseContent(raw []byte) (content, error) {
 		return c, err
 	}
 	if err := exactjson.Unmarshal(raw, &c); err != nil {
-		return c, fmt.Errorf("sas: message of another shape")
+		return c, fmt.Errorf("sas: message of the wrong shape")
 	}
 	for _, n := range []int{len(c.Methods), len(c.Agreements), len(c.Hashes), len(c.MACs), len(c.Strings), len(c.MAC)} {
 		if n > maxList {

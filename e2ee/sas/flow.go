@@ -34,7 +34,7 @@ var (
 	// a cross-signing key, which somebody does to have the wrong key verified.
 	ErrIdentity = errors.New("sas: unusable identity")
 	// ErrMismatch: the scanned code shows other keys than those known here.
-	ErrMismatch = errors.New("sas: the code shows other keys")
+	ErrMismatch = errors.New("sas: the code contains other keys")
 )
 
 // A State says what a flow waits for.

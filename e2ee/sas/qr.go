@@ -65,7 +65,7 @@ func ParseQR(b []byte) (QR, error) {
 	n := int(binary.BigEndian.Uint16(b[fixed-2:]))
 	b = b[fixed:]
 	if n == 0 || len(b) < n+2*key.Size+minSecret || !utf8.Valid(b[:n]) {
-		return QR{}, fmt.Errorf("%w: cut", ErrQR)
+		return QR{}, fmt.Errorf("%w: cut off", ErrQR)
 	}
 	q.ID, b = string(b[:n]), b[n:]
 	q.First = [key.Size]byte(b)

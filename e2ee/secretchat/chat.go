@@ -36,10 +36,10 @@ const (
 	whyPublic   = "a public value of the key agreement is not safe"
 	whyPrint    = "the two sides have different keys; do not trust this server"
 	whySequence = "the order of the messages was broken; start another chat"
-	whyRekey    = "the other side broke the exchange of a new key; start another chat"
+	whyRekey    = "the other side broke the key exchange; start another chat"
 	whyResend   = "the other side asked for messages that are gone; start another chat"
 	whyRefused  = "the server refused the chat"
-	whyRestored = "the files of this device were put back to an old copy; start another chat"
+	whyRestored = "the files of this device were restored from an old copy; start another chat"
 )
 
 // chat is the record of one chat.

@@ -40,7 +40,7 @@ func render(m *quinta.Message, remote, ttl int) (e2e.DecryptedMessageClass, erro
 	case quinta.RelationReply, quinta.RelationRedaction:
 		id, ok := randomID(m.Relation.To)
 		if !ok {
-			return nil, fmt.Errorf("%w: it refers to a message that is not of this network", ErrNoSuchForm)
+			return nil, fmt.Errorf("%w: it refers to a message of another network", ErrNoSuchForm)
 		}
 		if m.Relation.Kind == quinta.RelationRedaction {
 			return &e2e.DecryptedMessageService{Action: &e2e.DecryptedMessageActionDeleteMessages{RandomIDs: []int64{id}}}, nil
@@ -77,7 +77,7 @@ func document(m *quinta.Message, remote int) (e2e.DecryptedMessageMediaClass, er
 		return &e2e.DecryptedMessageMediaDocument{MimeType: m.File.MediaType, Size: ref.Size, Key: ref.Key, Iv: ref.IV, Attributes: attributes, Caption: m.Text}, nil
 	}
 	if ref.Size > math.MaxInt32 {
-		return nil, fmt.Errorf("%w: the other side reads no file of that size", ErrNoSuchForm)
+		return nil, fmt.Errorf("%w: the other side cannot read a file of this size", ErrNoSuchForm)
 	}
 	return &e2e.DecryptedMessageMediaDocument46{MimeType: m.File.MediaType, Size: int(ref.Size), Key: ref.Key, Iv: ref.IV, Attributes: attributes, Caption: m.Text}, nil
 }

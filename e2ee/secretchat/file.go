@@ -16,9 +16,9 @@ import (
 // Errors of files.
 var (
 	// ErrFileKey: the key is not the one whose fingerprint came with the file.
-	ErrFileKey = errors.New("secretchat: another key than that of the file")
+	ErrFileKey = errors.New("secretchat: the key does not belong to the file")
 	// ErrFileSize: the file is shorter or longer than its message says.
-	ErrFileSize = errors.New("secretchat: the file has another size")
+	ErrFileSize = errors.New("secretchat: the file has the wrong size")
 )
 
 // FileKeySize is the length of a FileKey's bytes: key and initialization

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrKeySize is returned for a key or an exponent that is not 256 bytes long.
-var ErrKeySize = errors.New("secretchat: a key has another length")
+var ErrKeySize = errors.New("secretchat: a key has the wrong length")
 
 // A Secret is the exponent of one side of a key agreement.
 type Secret struct {

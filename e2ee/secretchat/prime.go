@@ -23,7 +23,7 @@ var (
 	// its subgroup of prime order.
 	ErrWeakGroup = errors.New("secretchat: the prime or the generator is not safe")
 	// ErrWeakPublic: a public value is outside of 2^1984 to p - 2^1984.
-	ErrWeakPublic = errors.New("secretchat: a public value is out of its range")
+	ErrWeakPublic = errors.New("secretchat: a public value is out of range")
 )
 
 // A Group is a checked prime with a checked generator.

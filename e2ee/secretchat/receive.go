@@ -239,7 +239,7 @@ func (w *work) take(c *chat, h heldRecord) error {
 	case *e2e.DecryptedMessageService8:
 		return w.act(c, p, m.RandomID, m.Action, h.Resent)
 	default:
-		w.unreadable(c, p, quinta.ReasonUnsupported, "an object of before layer 46")
+		w.unreadable(c, p, quinta.ReasonUnsupported, "an object from before layer 46")
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func signatures(raw []byte) (map[string]map[string]string, error) {
 	}
 	var sigs map[string]map[string]string
 	if err := json.Unmarshal(text, &sigs); err != nil {
-		return nil, fmt.Errorf("%w: the signatures have another shape", ErrNoSignature)
+		return nil, fmt.Errorf("%w: the signatures have the wrong shape", ErrNoSignature)
 	}
 	return sigs, nil
 }
@@ -113,7 +113,7 @@ func signature(raw []byte, entity, keyID string) (string, error) {
 			return "", ErrNoSignature
 		}
 		if text, err = Get(text, name); err != nil {
-			return "", fmt.Errorf("%w: the signatures have another shape", ErrNoSignature)
+			return "", fmt.Errorf("%w: the signatures have the wrong shape", ErrNoSignature)
 		}
 	}
 	var sig string

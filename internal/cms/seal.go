@@ -168,7 +168,7 @@ func ephemeral(rand io.Reader) (*ecdh.PrivateKey, error) {
 			return k, nil
 		}
 	}
-	return nil, fmt.Errorf("cms: the randomness gives no key")
+	return nil, fmt.Errorf("cms: no key could be made from the randomness")
 }
 
 // setOf joins encodings in the order that DER's SET OF asks for.

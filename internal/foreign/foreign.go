@@ -32,7 +32,7 @@ const maxDER = 64 << 10
 // The reasons for a refusal.
 var (
 	ErrMalformed = errors.New("foreign: it cannot be parsed")
-	ErrKey       = fmt.Errorf("foreign: a key is RSA with %d to %d bits and the exponent %d, or P-256", MinRSA, MaxRSA, exponent)
+	ErrKey       = fmt.Errorf("foreign: a key must be RSA with %d to %d bits and the exponent %d, or P-256", MinRSA, MaxRSA, exponent)
 )
 
 // Certificate parses one certificate in DER.

@@ -148,7 +148,7 @@ func (b *Blobs) Write(ctx context.Context, r io.Reader, max int64) (Bytes, error
 	in := &meter{r: r, left: max, sum: sha256.New()}
 	if err := b.store.put(ctx, key, in); err != nil {
 		if cerr := b.Discard(ctx, Bytes{Key: key}); cerr != nil {
-			b.cfg.Log.Warn("media store: the rest of a failed upload stays until the next sweep", "err", cerr)
+			b.cfg.Log.Warn("media store: the rest of a failed upload remains until the next sweep", "err", cerr)
 		}
 		switch {
 		case in.over:
@@ -185,7 +185,7 @@ func (b *Blobs) Discard(ctx context.Context, w Bytes) error {
 func (b *Blobs) Open(ctx context.Context, w Bytes, off, n int64) (io.ReadCloser, error) {
 	r, err := b.store.open(ctx, w.Key, off, n)
 	if errors.Is(err, errNoBytes) {
-		b.cfg.Log.Error("media store: bytes are missing that the store refers to", "key", w.Key)
+		b.cfg.Log.Error("media store: bytes that the store refers to are missing", "key", w.Key)
 		return nil, quinta.E(quinta.KindUnavailable, "", "the file is missing on the media store")
 	}
 	if err != nil {

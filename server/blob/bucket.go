@@ -45,7 +45,7 @@ func openBucket(ctx context.Context, u *url.URL) (*bucket, error) {
 	defer cancel()
 	ok, err := b.IsAccessible(ctx)
 	if err == nil && !ok {
-		err = errors.New("there is no such bucket, or it may not be read")
+		err = errors.New("there is no such bucket, or it cannot be read")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the media store's bucket %q: %w", u.Host, err), b.Close())

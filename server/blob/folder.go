@@ -32,7 +32,7 @@ const incoming = "incoming"
 func openFolder(dir string, faults func(op string) error) (*folder, error) {
 	f := &folder{dir: filepath.Clean(dir), faults: faults, durable: map[string]bool{}}
 	if err := os.MkdirAll(filepath.Join(f.dir, incoming), 0o700); err != nil {
-		return nil, fmt.Errorf("the media store's folder cannot be made: %w", err)
+		return nil, fmt.Errorf("the media store's folder cannot be created: %w", err)
 	}
 	for _, d := range []string{f.dir, filepath.Dir(f.dir)} {
 		if err := f.syncDir(d); err != nil {

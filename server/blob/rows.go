@@ -31,7 +31,7 @@ var (
 	// ErrOwner: the id was reserved by another user.
 	ErrOwner = quinta.E(quinta.KindForbidden, "", "the id belongs to another user")
 	// ErrFilled: the file is there already.
-	ErrFilled = quinta.E(quinta.KindExists, "", "the file was uploaded already")
+	ErrFilled = quinta.E(quinta.KindExists, "", "the file was already uploaded")
 )
 
 // errLate is the error of a transaction that refers to expired bytes.

@@ -50,7 +50,7 @@ func openStore(ctx context.Context, cfg Config) (store, error) {
 	case "s3":
 		return openBucket(ctx, u)
 	}
-	return nil, fmt.Errorf("the media store %q is of no known kind: give file:///folder or s3://bucket", u.Scheme+"://")
+	return nil, fmt.Errorf("the media store %q is of an unknown kind: give file:///folder or s3://bucket", u.Scheme+"://")
 }
 
 // unavailable is what callers see of a media store that fails; the cause is
@@ -60,9 +60,9 @@ func (b *Blobs) unavailable(op string, err error) error {
 		return err
 	}
 	if full(err) {
-		b.cfg.Log.Error("media store: no space is left", "op", op)
+		b.cfg.Log.Error("media store: no space left", "op", op)
 		return quinta.E(quinta.KindFull, "", "the media store is full")
 	}
-	b.cfg.Log.Error("media store: it fails", "op", op, "err", err)
+	b.cfg.Log.Error("media store: operation failed", "op", op, "err", err)
 	return quinta.E(quinta.KindUnavailable, "", "the media store does not answer")
 }

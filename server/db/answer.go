@@ -34,7 +34,7 @@ func (tx *Tx) Ask(sql string, args ...any) (*Answer, error) {
 	return a, tx.failed(tx.conn.later(sql, args, a))
 }
 
-var errNoAnswer = errors.New("db: the answer of a transaction that was not kept")
+var errNoAnswer = errors.New("db: the answer of a transaction that was rolled back")
 
 func (a *Answer) wait() error {
 	if a.known {

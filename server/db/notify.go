@@ -101,7 +101,7 @@ func (p *postgresDB) keep(ctx context.Context, what string, fn func(*pgx.Conn) e
 		if ctx.Err() != nil {
 			return
 		}
-		p.d.cfg.Log.Warn("store: a wake-up connection was lost; readers look by themselves until it is back", "connection", what, "err", err)
+		p.d.cfg.Log.Warn("store: a wake-up connection was lost; readers poll until it is back", "connection", what, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

@@ -84,7 +84,7 @@ func (p *postgresDB) prove() error {
 		return explainPostgres(p.cfg, err)
 	}
 	if fsync != "on" {
-		return errors.New("the database runs with fsync off, so an acknowledged message could be lost: switch it on")
+		return errors.New("the database runs with fsync off, so acknowledged messages could be lost: switch it on")
 	}
 	if encoding != "UTF8" {
 		return fmt.Errorf("the database has the encoding %s: create it with encoding UTF8", encoding)
@@ -207,9 +207,9 @@ func (p *postgresDB) tables(ctx context.Context, schemas []Schema) (err error) {
 	if upgrades(todo) {
 		name, err := p.keepCopy(c, todo)
 		if err != nil {
-			return fmt.Errorf("copying tables before their change: %w", err)
+			return fmt.Errorf("copying tables before the migration: %w", err)
 		}
-		p.d.cfg.Log.Info("store: kept a copy before the change of its tables", "schema", name)
+		p.d.cfg.Log.Info("store: kept a copy before the migration", "schema", name)
 	}
 	if err := apply(c, todo); err != nil {
 		return err

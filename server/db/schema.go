@@ -163,9 +163,9 @@ func (s *sqliteDB) migrate(ctx context.Context, schemas []Schema) (err error) {
 		}
 		copyPath := fmt.Sprintf("%s.before-%d", s.path, s.d.cfg.Now().UnixMilli())
 		if err := s.backup(ctx, copyPath); err != nil {
-			return fmt.Errorf("copying the store before the change of its tables: %w", err)
+			return fmt.Errorf("copying the store before the migration: %w", err)
 		}
-		s.d.cfg.Log.Info("store: kept a copy before the change of its tables", "copy", copyPath)
+		s.d.cfg.Log.Info("store: kept a copy before the migration", "copy", copyPath)
 		if err := s.w.run("BEGIN IMMEDIATE"); err != nil {
 			return fail(err)
 		}

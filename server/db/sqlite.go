@@ -116,7 +116,7 @@ func (s *sqliteDB) prove() error {
 			return err
 		}
 		if got != want {
-			return fmt.Errorf("the store's %s is %q, and %q is needed for durable writes; is its file system able to lock and map files?", pragma, got, want)
+			return fmt.Errorf("the store's %s is %q, but durable writes need %q; can its file system lock and map files?", pragma, got, want)
 		}
 	}
 	return nil

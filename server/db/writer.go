@@ -144,8 +144,8 @@ func (r *request) answer(err error) {
 // unavailable logs the cause and returns what callers see of it.
 func (d *DB) unavailable(op string, err error) error {
 	kind := d.kindOf(err)
-	d.cfg.Log.Error("store: a write failed; nothing of it was kept", "op", op, "kind", kind.String(), "err", err)
-	return &quinta.Error{Kind: kind, Op: "store", Err: fmt.Errorf("the write was not kept: %s", kind)}
+	d.cfg.Log.Error("store: a write failed and was rolled back", "op", op, "kind", kind.String(), "err", err)
+	return &quinta.Error{Kind: kind, Op: "store", Err: fmt.Errorf("the write was rolled back: %s", kind)}
 }
 
 // run calls fn and turns a panic into an error, so that one request cannot

@@ -42,7 +42,7 @@ type Owner struct {
 }
 
 // ErrNoToken says that a token is not known on the network, or not any more.
-var ErrNoToken = &quinta.Error{Kind: quinta.KindUnauthenticated, Op: "login", Err: errors.New("the access token is not known")}
+var ErrNoToken = &quinta.Error{Kind: quinta.KindUnauthenticated, Op: "login", Err: errors.New("the access token is unknown")}
 
 // ByToken finds the owner of a token of the network, or returns ErrNoToken.
 // Tokens are looked up by a hash, so the time of the look-up tells nothing about

@@ -48,7 +48,7 @@ func (l *Lease) Hold(ctx context.Context, work func(ctx context.Context) error) 
 				if lost, err := l.working(ctx, until, t, work); !lost {
 					return err
 				}
-				l.Log.Warn("server: a lease was lost, and is waited for", "lease", l.Name)
+				l.Log.Warn("server: a lease was lost; waiting for it", "lease", l.Name)
 			}
 		}
 		select {
@@ -70,7 +70,7 @@ func (l *Lease) free(ctx context.Context) bool {
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		l.Log.Warn("server: a lease could not be read, and is tried again", "lease", l.Name, "err", err)
+		l.Log.Warn("server: a lease could not be read; trying again", "lease", l.Name, "err", err)
 	}
 	return err == nil && (node == "" || node == l.Node)
 }
@@ -87,7 +87,7 @@ func (l *Lease) take(ctx context.Context) (until time.Time, held bool) {
 	})
 	if err != nil {
 		if ctx.Err() == nil {
-			l.Log.Warn("server: a lease could not be taken, and is tried again", "lease", l.Name, "err", err)
+			l.Log.Warn("server: a lease could not be taken; trying again", "lease", l.Name, "err", err)
 		}
 		return began, false
 	}
@@ -144,6 +144,6 @@ func (l *Lease) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if err := l.DB.Update(ctx, func(tx *db.Tx) error { return Release(tx, l.Name, l.Node) }); err != nil {
-		l.Log.Info("server: a lease was not released, and ends by itself", "lease", l.Name, "err", err)
+		l.Log.Info("server: a lease could not be released, and will expire", "lease", l.Name, "err", err)
 	}
 }

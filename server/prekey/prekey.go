@@ -38,7 +38,7 @@ type Key struct {
 
 // ErrDiffers is returned by Put for an id under which the device has uploaded
 // another key that is still there.
-var ErrDiffers = quinta.E(quinta.KindConflict, "one-time keys", "a one-time key of this id was uploaded before, with other content")
+var ErrDiffers = quinta.E(quinta.KindConflict, "one-time keys", "a one-time key with this id was uploaded before, with different content")
 
 // ErrFull says that a device has more than MaxKeys keys.
 var ErrFull = quinta.E(quinta.KindTooLarge, "one-time keys", "the device has too many one-time keys")

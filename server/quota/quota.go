@@ -96,7 +96,7 @@ func (s Sum) Check(l Limits) error {
 // allowed.
 func Exceeded(class db.Class, most int64) error {
 	if class == db.ClassQueue {
-		return quinta.E(quinta.KindLimited, "quota", "too much of what the account has sent waits to be received")
+		return quinta.E(quinta.KindLimited, "quota", "too many messages from the account are waiting to be received")
 	}
 	return quinta.E(quinta.KindQuota, "quota", fmt.Sprintf("the account's quota of %s for %s is used up: remove something first", size(most), class))
 }

@@ -59,7 +59,7 @@ func Create(tx *db.Tx, r Room) error {
 	n, err := tx.Exec(`INSERT INTO room (id, version, creator, created, listed, joined, invited) VALUES ($1, $2, $3, $4, $5, 0, 0)
 		ON CONFLICT (id) DO NOTHING`, r.ID, r.Version, r.Creator, tx.Millis(), r.Listed)
 	if err == nil && n == 0 {
-		err = quinta.E(quinta.KindExists, "room", "the room exists")
+		err = quinta.E(quinta.KindExists, "room", "the room already exists")
 	}
 	return err
 }

@@ -34,7 +34,7 @@ import (
 
 // ErrOpen says that a secret cannot be opened: its key is another one, or not
 // there.
-var ErrOpen = &quinta.Error{Kind: quinta.KindUnavailable, Op: "secrets", Err: errors.New("a secret of the server cannot be opened: its key is missing or another one")}
+var ErrOpen = &quinta.Error{Kind: quinta.KindUnavailable, Op: "secrets", Err: errors.New("a secret of the server cannot be opened: its key is missing or has changed")}
 
 // A Keeper seals and opens. It is safe for concurrent use.
 type Keeper struct {
@@ -72,10 +72,10 @@ func Open(ctx context.Context, where string, rand io.Reader) (*Keeper, error) {
 			return nil, errors.New("secrets: a key of AWS is named as awskms:///KEY?region=REGION, where KEY is an id, an ARN or an alias")
 		}
 		if k.keeper, err = secrets.OpenKeeper(ctx, where); err != nil {
-			err = errors.New("secrets: the awskms URL has a parameter that is not known, or the environment of AWS is not in order")
+			err = errors.New("secrets: the awskms URL has an unknown parameter, or the AWS environment is not set up correctly")
 		}
 	default:
-		return nil, errors.New("secrets: the URL begins with none of file:, hashivault:, awskms:, base64key: as it must")
+		return nil, errors.New("secrets: the URL must begin with file:, hashivault:, awskms: or base64key:")
 	}
 	return k, err
 }

@@ -248,7 +248,7 @@ func endedContext(t *testing.T, s client.Store) {
 	cancel()
 	ran := false
 	if err := s.Update(ctx, func(e2ee.Tx) error { ran = true; return nil }); !errors.Is(err, context.Canceled) || ran {
-		t.Errorf("got %v, ran %v, want that nothing ran", err, ran)
+		t.Errorf("got %v, ran %v, want nothing to have run", err, ran)
 	}
 }
 

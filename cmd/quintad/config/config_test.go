@@ -149,7 +149,7 @@ func TestRefused(t *testing.T) {
 		{"log-level = loud", "none of debug", ""},
 		{"log-format = xml", "none of text, json", ""},
 		{"tls-key = k.pem", "tls-key is set and tls-cert is not", ""},
-		{"name = \xff", "not a text in UTF-8", ""},
+		{"name = \xff", "not text in UTF-8", ""},
 		{strings.Repeat("# much\n", 200_000), "larger than", ""},
 	} {
 		_, err := load(t, tc.text, nil)

@@ -24,7 +24,7 @@ func parse(name string, text []byte) ([]line, error) {
 		return nil, &Error{Where: name, Text: fmt.Sprintf("larger than %d bytes", maxFile)}
 	}
 	if !utf8.Valid(text) {
-		return nil, &Error{Where: name, Text: "not a text in UTF-8"}
+		return nil, &Error{Where: name, Text: "not text in UTF-8"}
 	}
 	var out []line
 	for i, l := range strings.Split(string(text), "\n") {
@@ -34,7 +34,7 @@ func parse(name string, text []byte) ([]line, error) {
 		key, value, ok := strings.Cut(l, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		if !ok || key == "" {
-			return nil, &Error{Where: fmt.Sprintf("%s line %d", name, i+1), Text: "not a setting: a line looks like: listen = 127.0.0.1:8008"}
+			return nil, &Error{Where: fmt.Sprintf("%s line %d", name, i+1), Text: "not a setting: a line must look like: listen = 127.0.0.1:8008"}
 		}
 		if strings.HasPrefix(value, `"`) {
 			v, err := strconv.Unquote(value)

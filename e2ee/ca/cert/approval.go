@@ -65,10 +65,10 @@ func (a *Approval) Check(want ApprovalStatement, pub any, now time.Time) error {
 		return ErrMalformed
 	}
 	if string(canonical) != string(given) {
-		return fmt.Errorf("%w: the statement does not say what is asked for", ErrMismatch)
+		return fmt.Errorf("%w: the statement does not cover this request", ErrMismatch)
 	}
 	if d := now.Sub(time.UnixMilli(st.Time)); d > renewalWindow || d < -renewalWindow {
-		return fmt.Errorf("%w: the statement's time is out of the window", ErrReplayed)
+		return fmt.Errorf("%w: the statement's time is too far from the server's", ErrReplayed)
 	}
 	if !verifyStatement(given, a.Signature, pub) {
 		return ErrPossession

@@ -25,7 +25,7 @@ var (
 	// ErrUnsupported: well formed, in a form or strength that is not read.
 	ErrUnsupported = errors.New("ca: unsupported form, algorithm or key")
 	// ErrReplayed: seen before, or older than what came since.
-	ErrReplayed = errors.New("ca: the message was seen before or is out of its order")
+	ErrReplayed = errors.New("ca: the message was seen before or is out of order")
 	// ErrMismatch: the keys do not belong to the claimed sender, recipient or
 	// conversation.
 	ErrMismatch = errors.New("ca: the message does not belong to this sender, recipient or conversation")
@@ -33,11 +33,11 @@ var (
 	ErrExpired = errors.New("ca: a certificate was not valid at that time")
 	// ErrUntrusted: a certificate does not come from a known authority, or
 	// not for this use or name.
-	ErrUntrusted = errors.New("ca: the certificate does not come from a known authority, or not for this use")
+	ErrUntrusted = errors.New("ca: the certificate is not from a known authority, or not for this use")
 	// ErrPossession: the proof that the private key is held is missing or wrong.
 	ErrPossession = errors.New("ca: the proof of possession is wrong")
 	// ErrNoStatus: nothing recent says whether the certificate is revoked.
-	ErrNoStatus = errors.New("ca: it is not known whether the certificate is revoked")
+	ErrNoStatus = errors.New("ca: whether the certificate is revoked is unknown")
 )
 
 // The profiles of keys, conversations and messages.

@@ -41,7 +41,7 @@ func (id Identity) Check() error {
 		return fmt.Errorf("%w: a device is 1 to 64 letters, digits, _ and -", ErrMalformed)
 	}
 	if id.Use != UseSign && id.Use != UseEncrypt {
-		return fmt.Errorf("%w: a certificate is to sign or to encrypt", ErrMalformed)
+		return fmt.Errorf("%w: a certificate is for signing or for encryption", ErrMalformed)
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func identityOf(exts []pkix.Extension) (Identity, error) {
 		!other.ReadASN1(&value, der.Tag(0).ContextSpecific().Constructed()) || !other.Empty() ||
 		!value.ReadASN1(&text, der.UTF8String) || !value.Empty() ||
 		!names.ReadASN1(&mail, der.Tag(1).ContextSpecific()) || !names.ReadASN1(&uri, der.Tag(6).ContextSpecific()) || !names.Empty() {
-		return Identity{}, fmt.Errorf("%w: the alternative names are not those of a device", ErrMalformed)
+		return Identity{}, fmt.Errorf("%w: the alternative names are not the names of a device", ErrMalformed)
 	}
 	if !oid.Equal(oidXMPPAddr) || string(text) != string(mail) {
 		return Identity{}, fmt.Errorf("%w: the alternative names do not agree", ErrMalformed)

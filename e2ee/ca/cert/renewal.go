@@ -80,10 +80,10 @@ func (r *Renewal) Check(want RenewalStatement, oldKey, newKey any, now time.Time
 		return "", ErrMalformed
 	}
 	if string(canonical) != string(given) {
-		return "", fmt.Errorf("%w: the statement does not say what is asked for", ErrMismatch)
+		return "", fmt.Errorf("%w: the statement does not cover this request", ErrMismatch)
 	}
 	if d := now.Sub(time.UnixMilli(st.Time)); d > renewalWindow || d < -renewalWindow {
-		return "", fmt.Errorf("%w: the statement's time is out of the window", ErrReplayed)
+		return "", fmt.Errorf("%w: the statement's time is too far from the server's", ErrReplayed)
 	}
 	if !verifyStatement(given, r.OldSignature, oldKey) || !verifyStatement(given, r.NewSignature, newKey) {
 		return "", ErrPossession

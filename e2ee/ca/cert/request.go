@@ -113,7 +113,7 @@ func ParseRequest(raw []byte, def Identity) (*Request, error) {
 	}
 	if !named {
 		if err := def.Check(); err != nil {
-			return nil, fmt.Errorf("%w: the request names nobody", ErrMalformed)
+			return nil, fmt.Errorf("%w: the request names no user", ErrMalformed)
 		}
 		return r, nil
 	}

@@ -32,7 +32,7 @@ func ParseCRL(raw []byte, issuer *x509.Certificate) (*Status, error) {
 		return nil, fmt.Errorf("%w: the revocation list cannot be parsed", ErrMalformed)
 	}
 	if !bytes.Equal(l.RawIssuer, issuer.RawSubject) || l.CheckSignatureFrom(issuer) != nil {
-		return nil, fmt.Errorf("%w: the revocation list is of another issuer", ErrUntrusted)
+		return nil, fmt.Errorf("%w: the revocation list is from another issuer", ErrUntrusted)
 	}
 	if len(l.RevokedCertificateEntries) > maxRevoked {
 		return nil, ErrMalformed
@@ -214,7 +214,7 @@ func (v *Verifier) chain(c *x509.Certificate, at time.Time) (verified, error) {
 		return verified{}, err
 	}
 	if v.domain != "" && !bytes.HasSuffix([]byte(id.User), []byte("@"+v.domain)) {
-		return verified{}, fmt.Errorf("%w: it is of another domain", ErrUntrusted)
+		return verified{}, fmt.Errorf("%w: it belongs to another domain", ErrUntrusted)
 	}
 	// The time of the certificate itself is judged on each use; here the
 	// chain is to hold at some time within it.

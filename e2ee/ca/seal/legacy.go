@@ -144,7 +144,7 @@ func ParseLegacyMessage(raw []byte) (*LegacyMessage, error) {
 	case m.From == "" || m.To == "" || len(e.KID) != 16 || (len(e.EK) == 0) != (len(e.Sig) == 0):
 		return nil, fmt.Errorf("%w: a member of the message is missing", cert.ErrMalformed)
 	case len(m.Body) < 2*aes.BlockSize || len(m.Body)%aes.BlockSize != 0:
-		return nil, fmt.Errorf("%w: the body is not whole blocks", cert.ErrMalformed)
+		return nil, fmt.Errorf("%w: the body is not a whole number of blocks", cert.ErrMalformed)
 	}
 	return m, nil
 }
@@ -239,7 +239,7 @@ func (r *LegacyReader) Open(m *LegacyMessage, from quinta.UserID, sender *Legacy
 	if len(e.EK) == 0 {
 		s := r.Saved[e.KID]
 		if s == nil {
-			return nil, nil, fmt.Errorf("%w: its symmetric key is not here", ErrNotRecipient)
+			return nil, nil, fmt.Errorf("%w: its symmetric key is not on this device", ErrNotRecipient)
 		}
 		plain, ok := s.open(m.Body)
 		if ok != 1 {

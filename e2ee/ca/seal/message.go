@@ -96,7 +96,7 @@ func Sign(rand io.Reader, self *Self, c Content) ([]byte, error) {
 func SealSigned(rand io.Reader, signed []byte, recipients []*x509.Certificate) ([]byte, error) {
 	for _, r := range recipients {
 		if id, err := cert.IdentityOf(r); err != nil || id.Use != cert.UseEncrypt || cert.CheckKey(r.PublicKey) != nil {
-			return nil, fmt.Errorf("%w: a recipient's certificate is not one to encrypt to", cert.ErrUntrusted)
+			return nil, fmt.Errorf("%w: a recipient's certificate is not for encryption", cert.ErrUntrusted)
 		}
 	}
 	return cms.Seal(rand, signed, recipients)
@@ -213,7 +213,7 @@ func (c *Content) matches(id cert.Identity, key cert.Fingerprint, x Expect) erro
 	case !slices.Contains(c.To, x.Self) && c.From != x.Self:
 		return fmt.Errorf("%w: it is not addressed to this user", cert.ErrMismatch)
 	case at.After(x.Now.Add(cert.MaxAhead)) || at.Before(x.Now.Add(-MaxAge)):
-		return fmt.Errorf("%w: its time is out of the window", cert.ErrReplayed)
+		return fmt.Errorf("%w: its time is too far from the server's", cert.ErrReplayed)
 	}
 	return SentNear(at, x.Received)
 }
@@ -222,7 +222,7 @@ func (c *Content) matches(id cert.Identity, key cert.Fingerprint, x Expect) erro
 // that is known.
 func SentNear(at, received time.Time) error {
 	if !received.IsZero() && (at.After(received.Add(cert.MaxAhead)) || at.Before(received.Add(-MaxBackdate))) {
-		return fmt.Errorf("%w: its time is not that at which it was sent", cert.ErrReplayed)
+		return fmt.Errorf("%w: its time is not the time at which it was sent", cert.ErrReplayed)
 	}
 	return nil
 }

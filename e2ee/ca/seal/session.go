@@ -35,7 +35,7 @@ const (
 )
 
 // ErrSessionOver says that a session has reached its limit: offer a new one.
-var ErrSessionOver = errors.New("ca: the session is over: negotiate a new one")
+var ErrSessionOver = errors.New("ca: the session has ended: negotiate a new one")
 
 // An Offer is what the content of a message carries to begin a session. It is
 // a secret: it appears only inside of what is signed and sealed.
@@ -180,7 +180,7 @@ func (s *Session) Open(raw []byte, from quinta.UserID, dev quinta.DeviceID, rece
 	}
 	n := packetFixed + int(raw[packetFixed-1])
 	if len(raw) < n+16 {
-		return nil, fmt.Errorf("%w: the packet is cut", cert.ErrMalformed)
+		return nil, fmt.Errorf("%w: the packet is cut off", cert.ErrMalformed)
 	}
 	to := s.Self
 	if from == s.Self {
@@ -208,9 +208,9 @@ func (s *Session) Open(raw []byte, from quinta.UserID, dev quinta.DeviceID, rece
 	at, who := time.UnixMilli(m.Time), string(from)+" "+string(dev)
 	switch {
 	case counter == 0 || counter > SessionMessages || m.Time-s.Began >= SessionLife.Milliseconds() || m.Time < s.Began-cert.MaxAhead.Milliseconds():
-		return nil, fmt.Errorf("%w: the session was over", cert.ErrReplayed)
+		return nil, fmt.Errorf("%w: the session had ended", cert.ErrReplayed)
 	case !received.IsZero() && (at.After(received.Add(cert.MaxAhead)) || at.Before(received.Add(-MaxBackdate))):
-		return nil, fmt.Errorf("%w: its time is not that at which it was sent", cert.ErrReplayed)
+		return nil, fmt.Errorf("%w: its time is not the time at which it was sent", cert.ErrReplayed)
 	case counter <= s.Seen[who]:
 		return nil, cert.ErrReplayed
 	case len(s.Seen) >= 1000 && s.Seen[who] == 0:

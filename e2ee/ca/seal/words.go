@@ -49,7 +49,7 @@ func ParseRecovery(text string) ([32]byte, error) {
 	for i, w := range list {
 		n := words.Number(w)
 		if n < 0 {
-			return k, fmt.Errorf("%w: word %d of the recovery key is no such word", cert.ErrMalformed, i+1)
+			return k, fmt.Errorf("%w: word %d of the recovery key is not in the word list", cert.ErrMalformed, i+1)
 		}
 		for j := range 11 {
 			bit := i*11 + j

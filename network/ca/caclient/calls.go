@@ -105,7 +105,7 @@ func as[T any](take func(v *T, a *ca.Ans)) func(b []byte, a *ca.Ans) error {
 	}
 }
 
-var errAnswer = errors.New("the answer is not the JSON of this call")
+var errAnswer = errors.New("the answer is not the JSON that this call returns")
 
 var (
 	keyAnswer          = as(func(v *ca.KeyInfo, a *ca.Ans) { a.Key = v })

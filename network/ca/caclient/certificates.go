@@ -66,7 +66,7 @@ func (s *Session) Renew(ctx context.Context) ([]client.KeyInfo, error) {
 			return err
 		}
 		if len(old) == 0 {
-			return quinta.E(quinta.KindForbidden, op, "this device has no valid key: another device of the account must approve new ones, or log in as a new device")
+			return quinta.E(quinta.KindForbidden, op, "this device has no valid key: let another device of the account approve new keys, or log in as a new device")
 		}
 		return s.machine.Renew(tx)
 	}); err != nil {

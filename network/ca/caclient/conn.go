@@ -75,7 +75,7 @@ func (c *conn) ask(ctx context.Context, op string, q request, in, out any) error
 		return err
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return quinta.E(quinta.KindMalformed, op, "the server's answer is not the JSON of this network")
+		return quinta.E(quinta.KindMalformed, op, "the server's answer is not JSON of this network")
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (s *Session) device(ctx context.Context, op string, user quinta.UserID, id 
 		user = s.account.User
 	}
 	if user == s.account.User && id == s.account.Device {
-		return ca.DeviceInfo{}, quinta.E(quinta.KindInvalid, op, "this is the device itself")
+		return ca.DeviceInfo{}, quinta.E(quinta.KindInvalid, op, "this is your own device")
 	}
 	list, err := s.known(ctx, user, id)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *Session) Rename(context.Context, quinta.DeviceID, string) error {
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
 	const op = "signing a device out"
 	if id == s.account.Device {
-		return quinta.E(quinta.KindInvalid, op, "this is the device itself: log it out")
+		return quinta.E(quinta.KindInvalid, op, "this is your own device: log out instead")
 	}
 	if (cert.Identity{User: s.account.User, Device: id, Use: cert.UseSign}).Check() != nil {
 		return errorOf(op, ca.ErrUnknownDevice)
@@ -179,7 +179,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 		quinta.TrustVerified: ca.Accept, quinta.TrustRejected: ca.Reject, quinta.TrustUnknown: ca.Skip,
 	}[t]
 	if !ok {
-		return quinta.E(quinta.KindInvalid, op, "a device is accepted, rejected, or neither")
+		return quinta.E(quinta.KindInvalid, op, "a device can be accepted, rejected, or neither")
 	}
 	if id == "" {
 		return quinta.E(quinta.KindInvalid, op, "no device was named")
@@ -227,5 +227,5 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 
 // AwaitVerify implements client.Verifier. On this network no request comes.
 func (s *Session) AwaitVerify(context.Context, func(quinta.Device) bool, func(context.Context, client.ShortStrings) (bool, error)) error {
-	return quinta.E(quinta.KindInvalid, "verifying", "on this network nobody asks: verify the other device by its name, while the other side does the same")
+	return quinta.E(quinta.KindInvalid, "verifying", "on this network there are no requests: verify the other device by name while the other side does the same")
 }

@@ -60,7 +60,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 			return out, ctx.Err()
 		}
 		if err != nil {
-			found.OK, found.Text, found.Remedy = false, err.Error(), "try again; if it stays, tell the administrator of the server"
+			found.OK, found.Text, found.Remedy = false, err.Error(), "try again; if the problem persists, tell the administrator of the server"
 		}
 		out = append(out, found)
 	}
@@ -77,10 +77,10 @@ func (s *Session) clock(h http.Header) client.Finding {
 	const name = "clock"
 	at, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
-		return good(name, "the server does not tell its time")
+		return good(name, "the server does not report its time")
 	}
 	if skew := at.Sub(s.env.Now()).Abs(); skew > maxSkew {
-		return bad(name, fmt.Sprintf("the clocks of this machine and of the server are %s apart", skew.Round(time.Second)), "set the clock: certificates and messages go by it")
+		return bad(name, fmt.Sprintf("the clocks of this machine and of the server are %s apart", skew.Round(time.Second)), "set the clock: certificates and messages depend on it")
 	}
 	return good(name, "it agrees with the server's")
 }
@@ -99,11 +99,11 @@ func (s *Session) examineRevocations(ctx context.Context) (client.Finding, error
 	until, err := r.ListUntil(raw)
 	switch {
 	case err != nil:
-		return bad(name, "the revocation list was not issued by the authority: "+err.Error(), "tell the administrator of the server: without it nothing is sent or opened"), nil
+		return bad(name, "the revocation list was not issued by the authority: "+err.Error(), "tell the administrator of the server: without a valid list, nothing is sent or opened"), nil
 	case s.env.Now().After(until):
-		return bad(name, "the revocation list is out of date", "check the clock of this machine; else tell the administrator of the server"), nil
+		return bad(name, "the revocation list is out of date", "check the clock of this machine; if it is right, tell the administrator of the server"), nil
 	}
-	return good(name, "the list is good until "+until.UTC().Format(time.RFC3339)), nil
+	return good(name, "the list is valid until "+until.UTC().Format(time.RFC3339)), nil
 }
 
 // examineKeys holds the server's list of this device's keys against the store.
@@ -134,11 +134,11 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	}
 	for _, k := range listed {
 		if _, ok := here[cert.Fingerprint(k.ID)]; k.Self && k.State == string(wire.StateActive) && !ok {
-			return bad(name, "the server lists a valid key for this device that is not here: either this store is an old copy, or the server lies", "do not use this store any more; log in again as a new device"), nil
+			return bad(name, "the server lists a valid key for this device that is not in this store: either the store is an old copy, or the server is dishonest", "stop using this store; log in again as a new device"), nil
 		}
 	}
 	if !uses[cert.UseSign] || !uses[cert.UseEncrypt] {
-		return bad(name, "this device has no valid keys: it can neither send nor be written to", "run it once: it enrols new ones, or says which device must approve them"), nil
+		return bad(name, "this device has no valid keys: it can neither send nor receive messages", "run this once: it enrols new keys, or says which device must approve them"), nil
 	}
 	return good(name, "the keys of this device are valid until "+first.UTC().Format(time.RFC3339)), nil
 }
@@ -159,7 +159,7 @@ func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	if len(unknown) > 0 {
 		return bad(name, "not verified: "+strings.Join(unknown[:min(len(unknown), 10)], ", "), "verify each, or sign out those that are not yours"), nil
 	}
-	return good(name, fmt.Sprintf("%d, and none is unknown", len(devices))), nil
+	return good(name, fmt.Sprintf("%d, and all of them are known", len(devices))), nil
 }
 
 // examineUnread counts what waits to be opened.
@@ -170,9 +170,9 @@ func (s *Session) examineUnread(ctx context.Context) (client.Finding, error) {
 		return client.Finding{Name: name}, err
 	}
 	if n > 0 {
-		return bad(name, fmt.Sprintf("%d messages cannot be opened here", n), "unlock the backup with its recovery key, or ask the senders to seal them again"), nil
+		return bad(name, fmt.Sprintf("%d messages cannot be opened on this device", n), "unlock the backup with its recovery key, or ask the senders to encrypt them again"), nil
 	}
-	return good(name, "nothing waits to be opened"), nil
+	return good(name, "no message is waiting to be opened"), nil
 }
 
 // examineBackup looks at the key backup.
@@ -183,9 +183,9 @@ func (s *Session) examineBackup(ctx context.Context) (client.Finding, error) {
 	case err != nil:
 		return client.Finding{Name: name}, err
 	case !b.Exists:
-		return bad(name, "there is none: if the last device is lost, so are all keys", "make a backup, and keep its recovery key"), nil
+		return bad(name, "there is none: if the last device is lost, all keys are lost", "make a backup, and keep its recovery key"), nil
 	case !b.Unlocked:
-		return bad(name, "there is one which this device cannot open", "unlock it with its recovery key"), nil
+		return bad(name, "there is one, but this device cannot open it", "unlock it with its recovery key"), nil
 	}
-	return good(name, fmt.Sprintf("%d keys are in it", b.Keys)), nil
+	return good(name, fmt.Sprintf("it has %d keys", b.Keys)), nil
 }

@@ -59,7 +59,7 @@ func (l *link) Do(ctx context.Context, req ca.Req) (ca.Ans, error) {
 	if err == nil {
 		var ans ca.Ans
 		if err := c.answer(b, &ans); err != nil {
-			return ca.Ans{}, quinta.E(quinta.KindUnavailable, op, "the server's answer is not what this call gives")
+			return ca.Ans{}, quinta.E(quinta.KindUnavailable, op, "the server's answer is not what this call returns")
 		}
 		l.came(&req, ans)
 		return ans, nil

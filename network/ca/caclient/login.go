@@ -109,7 +109,7 @@ func (c *conn) roots(ctx context.Context) (*ca.Roots, error) {
 		return nil, err
 	}
 	if len(r.Anchors.Roots) == 0 || r.Domain == "" {
-		return nil, quinta.E(quinta.KindMalformed, op, "this is not a server of the CA network: it names no authority")
+		return nil, quinta.E(quinta.KindMalformed, op, "this is not a server of the CA network: it announces no authority")
 	}
 	return &r.Anchors, nil
 }

@@ -49,11 +49,11 @@ func (s *Session) upload(ctx context.Context, u *client.Upload) (*quinta.File, e
 	}
 	// The reader of the sealed file must have seen its end.
 	if n, err := io.Copy(io.Discard, seal); err != nil || n > 0 {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	desc, err := seal.File(fileURN + info.File)
 	if err != nil {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	defer desc.Wipe()
 	if sum := desc.Hash(); !bytes.Equal(sum[:], info.SHA256) || info.Size != size {

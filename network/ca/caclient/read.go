@@ -64,7 +64,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 		return 0, false, err
 	}
 	if own.Before != 0 && h.Before >= own.Before || len(h.Items) > wire.MaxLimit {
-		return 0, false, quinta.E(quinta.KindMalformed, op, "the server's page of history does not go back")
+		return 0, false, quinta.E(quinta.KindMalformed, op, "the server's page of history does not go further back")
 	}
 	for i := range h.Items {
 		h.Items[i].Conv = room

@@ -113,9 +113,9 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 	}
 	switch {
 	case in.Clear:
-		return "", quinta.E(quinta.KindInvalid, op, "this network has no conversations in clear")
+		return "", quinta.E(quinta.KindInvalid, op, "this network has no unencrypted conversations")
 	case in.Direct && len(in.Invite) != 1:
-		return "", quinta.E(quinta.KindInvalid, op, "a conversation of two is with one other user")
+		return "", quinta.E(quinta.KindInvalid, op, "a direct conversation has exactly one other user")
 	}
 	return s.make(ctx, op, func(tx e2ee.Tx) (id quinta.RoomID, err error) {
 		if in.Direct {

@@ -31,7 +31,7 @@ func (c *call) putApproval() (any, error) {
 	}
 	var st cert.ApprovalStatement
 	if err := wire.Decode(q.Statement, &st); err != nil {
-		return nil, invalid("the statement is not one of an approval")
+		return nil, invalid("the statement is not an approval")
 	}
 	if st.Device == c.device {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "a device cannot approve its own key")

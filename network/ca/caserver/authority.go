@@ -47,8 +47,8 @@ type certificates struct {
 // Errors of an authority.
 var (
 	errNoAuthority = quinta.E(quinta.KindNotFound, "ca", "there is no authority yet: it is created when the first client needs it, or by \"ca init\"")
-	errAuthority   = quinta.E(quinta.KindExists, "ca", "there is an authority already: what it has certified depends on it")
-	errNoKeeper    = quinta.E(quinta.KindUnavailable, "ca", "no key is configured to seal the key of the authority with: set secrets")
+	errAuthority   = quinta.E(quinta.KindExists, "ca", "there is already an authority, and the certificates that it has issued depend on it")
+	errNoKeeper    = quinta.E(quinta.KindUnavailable, "ca", "no key is configured to seal the key of the authority: set secrets")
 )
 
 // read returns the certificates from the store.
@@ -102,14 +102,14 @@ func (a *authority) get(ctx context.Context) (*cert.Issuer, error) {
 	}
 	raw, err := a.s.Secrets.Unseal(ctx, k.key)
 	if err != nil {
-		a.s.Log.Error("ca: the key of the authority cannot be opened: nothing is certified or revoked until the key file, or the key that secrets names, is back", "err", err)
-		return nil, quinta.E(quinta.KindUnavailable, "ca", "the authority cannot use its key now: its operator must put the key of the server's secrets back")
+		a.s.Log.Error("ca: the key of the authority cannot be opened: nothing can be certified or revoked until the key file, or the key that secrets names, is restored", "err", err)
+		return nil, quinta.E(quinta.KindUnavailable, "ca", "the authority cannot use its key now: the operator must restore the key of the server's secrets")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(raw)
 	clear(raw)
 	signer, ok := key.(crypto.Signer)
 	if err != nil || !ok {
-		return nil, errors.New("ca: the key of the authority is not a key")
+		return nil, errors.New("ca: the stored key of the authority is not a key")
 	}
 	i := &cert.Issuer{Root: k.root, Cert: k.cert, Key: signer, Rand: a.s.Rand}
 	if u := strings.TrimSuffix(a.s.PublicURL, "/"); u != "" {
@@ -125,7 +125,7 @@ func (a *authority) create(ctx context.Context, kind string) error {
 		return errNoKeeper
 	}
 	if a.s.domain == "" {
-		return quinta.E(quinta.KindUnavailable, "ca", "the name of the server gives no domain for user names")
+		return quinta.E(quinta.KindUnavailable, "ca", "the name of the server contains no domain for user names")
 	}
 	now := a.s.Now()
 	rootKey, err := newAuthorityKey(a.s.Rand, kind)
@@ -169,7 +169,7 @@ func (a *authority) create(ctx context.Context, kind string) error {
 		return nil
 	})
 	if err == nil {
-		a.s.Log.Info("ca: an authority was made", "domain", a.s.domain, "key", kind, "root", cert.KeyID(root))
+		a.s.Log.Info("ca: an authority was created", "domain", a.s.domain, "key", kind, "root", cert.KeyID(root))
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func (c *call) putBackup() (any, error) {
 			return err
 		}
 		if tag != q.Tag && tag != tagOf(q.Sealed) {
-			return wire.NewError(http.StatusConflict, wire.CodeConflict, "the backup was changed meanwhile: fetch it first")
+			return wire.NewError(http.StatusConflict, wire.CodeConflict, "the backup was changed in the meantime: fetch it first")
 		}
 		return vault.PutData(tx, network, c.user, backupScope, backupName, q.Sealed)
 	})

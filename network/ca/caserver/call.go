@@ -99,7 +99,7 @@ func (s *caServer) whole(method, path string, e endpoint) {
 	s.paths[path] = true
 	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		c := &call{caServer: s, w: w, r: r}
-		c.fail(wire.NewError(http.StatusMethodNotAllowed, wire.CodeMethod, "this path does not know the method "+r.Method))
+		c.fail(wire.NewError(http.StatusMethodNotAllowed, wire.CodeMethod, "this path does not support the method "+r.Method))
 	})
 }
 
@@ -255,7 +255,7 @@ func (c *call) translate(err error) *wire.Error {
 	row := wire.Kinds[kind]
 	if kind == quinta.KindInternal {
 		if c.ctx().Err() != nil {
-			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
+			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was abandoned before it was done")
 		}
 		c.Log.Error("ca: a call failed", "method", c.r.Method, "route", c.route, "err", err)
 	}

@@ -87,7 +87,7 @@ func commandInit(ctx context.Context, s *caServer, in server.CommandInput) (stri
 func commandShow(ctx context.Context, s *caServer, in server.CommandInput) (string, error) {
 	n, err := strconv.Atoi(in.Flags["audit"])
 	if err != nil || n < 0 || n > 10_000 {
-		return "", quinta.E(quinta.KindInvalid, "ca", "--audit is a number from 0 to 10000")
+		return "", quinta.E(quinta.KindInvalid, "ca", "--audit must be a number from 0 to 10000")
 	}
 	text, err := s.describe(ctx)
 	if err != nil {

@@ -173,7 +173,7 @@ func (c *call) membersOf(id quinta.RoomID, q *wire.ConversationRequest) ([]quint
 	case q.Profile == wire.ProfileLegacy && len(users) != 2:
 		return nil, invalid("a conversation of the legacy profile has two members")
 	case wire.IsDirect(id) && (len(users) > 2 || id != wire.Direct(users[0], users[len(users)-1], q.Profile)):
-		return nil, invalid("this id is one of a conversation of two others, or of another profile")
+		return nil, invalid("this id belongs to a conversation of two other users, or of another profile")
 	}
 	return users, nil
 }
@@ -200,7 +200,7 @@ func (c *call) newConversation(tx *db.Tx, id quinta.RoomID, profile string, user
 // addMember adds a user, who must be one of this server.
 func (c *call) addMember(tx *db.Tx, id quinta.RoomID, user quinta.UserID, chosen bool) error {
 	if there, err := account.Exists(tx, c.loginName(string(user))); err != nil || !there || c.userOf(c.loginName(string(user))) != user {
-		return errOr(err, notFound("a member is no user of this server"))
+		return errOr(err, notFound("a member is not a user of this server"))
 	}
 	role := ""
 	if chosen {
@@ -214,7 +214,7 @@ func (c *call) addMember(tx *db.Tx, id quinta.RoomID, user quinta.UserID, chosen
 // legacy profile, notes that the caller has chosen it too.
 func (c *call) choose(tx *db.Tx, conv *talk, profile string, users []quinta.UserID) error {
 	if _, ok := conv.of(c.user); !ok || conv.Profile != profile || !slices.Equal(conv.Members, users) {
-		return wire.NewError(http.StatusConflict, wire.CodeConflict, "there is a conversation of this id with other members or another profile")
+		return wire.NewError(http.StatusConflict, wire.CodeConflict, "there is already a conversation with this id, with other members or another profile")
 	}
 	if profile != wire.ProfileLegacy || slices.Contains(conv.Chosen, c.user) {
 		return nil
@@ -257,7 +257,7 @@ func (c *call) postMembers() (any, error) {
 			return err
 		}
 		if wire.IsDirect(conv.Conv) || conv.Profile == wire.ProfileLegacy {
-			return invalid("a conversation of two stays one of two")
+			return invalid("a direct conversation cannot become a group")
 		}
 		for _, u := range q.Add {
 			if err := c.addMember(tx, conv.Conv, u, false); err != nil {

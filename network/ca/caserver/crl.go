@@ -114,7 +114,7 @@ func revokedList(tx *db.Tx) ([]cert.Revoked, error) {
 	for _, k := range keys {
 		serial, ok := new(big.Int).SetString(*k.Serial, 16)
 		if !ok {
-			return nil, errors.New("ca: a serial number in the store is none")
+			return nil, errors.New("ca: a serial number in the store is malformed")
 		}
 		at, reason := k.outOfForce()
 		list = append(list, cert.Revoked{Serial: serial, At: utc(at), Reason: reason})

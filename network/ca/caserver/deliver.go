@@ -93,7 +93,7 @@ func (d *delivery) check() error {
 	case len(d.Body) > wire.MaxMessage:
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "the message is too large: send it as a file")
 	case len(d.Keys) > wire.MaxDevices || len(d.Only) > wire.MaxDevices || len(d.Withheld) > wire.MaxDevices:
-		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a message goes to at most 2000 devices")
+		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "a message can be sent to at most 2000 devices")
 	}
 	slices.Sort(d.Keys)
 	slices.Sort(d.Withheld)
@@ -109,7 +109,7 @@ func (d *delivery) check() error {
 		}
 	case wire.KindNotice, wire.KindReseal, wire.KindApproval:
 		if d.Form != wire.FormCMS {
-			return invalid("only a message has another form than cms")
+			return invalid("only a message can have a format other than cms")
 		}
 	default:
 		return wire.NewError(http.StatusBadRequest, wire.CodeUnsupported, "there is no such kind of delivery")
@@ -123,11 +123,11 @@ func (d *delivery) check() error {
 			return invalid("the body is not AuthEnvelopedData in DER")
 		}
 		if n != len(d.Keys) {
-			return invalid("the body is not sealed for as many keys as are named")
+			return invalid("the number of keys that the body is sealed for differs from the number of named keys")
 		}
 	case wire.FormSession, wire.FormLegacy:
 	default:
-		return wire.NewError(http.StatusBadRequest, wire.CodeUnsupported, "there is no such form")
+		return wire.NewError(http.StatusBadRequest, wire.CodeUnsupported, "there is no such format")
 	}
 	return nil
 }
@@ -142,11 +142,11 @@ func (d *delivery) store(tx *db.Tx) (*wire.Delivered, error) {
 		return a, err
 	}
 	if (conv.Profile == wire.ProfileLegacy) != (d.Form == wire.FormLegacy) {
-		return nil, wire.NewError(http.StatusConflict, wire.CodeUnsupported, "the form is not one of the profile of the conversation, which never changes")
+		return nil, wire.NewError(http.StatusConflict, wire.CodeUnsupported, "the format does not belong to the conversation's profile, which never changes")
 	}
 	if conv.Profile == wire.ProfileLegacy {
 		if len(conv.Chosen) != 2 {
-			return nil, wire.NewError(http.StatusConflict, wire.CodeNotChosen, "not both members chose the legacy profile")
+			return nil, wire.NewError(http.StatusConflict, wire.CodeNotChosen, "the members have not both chosen the legacy profile")
 		}
 	} else if _, err := activeKey(tx, d.user, d.device, wire.UseSign); err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (d *delivery) before(tx *db.Tx) (*wire.Delivered, error) {
 		return nil, err
 	}
 	if !bytes.Equal(m.Sum, d.sum) {
-		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "there is another message of this id in the conversation")
+		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "there is another message with this id in the conversation")
 	}
 	return &wire.Delivered{Pos: m.Pos, Received: utc(m.Time)}, nil
 }
@@ -255,7 +255,7 @@ func (d *delivery) pick(covered map[wire.Target]*key) ([]*key, error) {
 	var out []*key
 	for _, t := range d.Only {
 		if covered[t] == nil {
-			return nil, invalid("a device that the delivery is for is none that it is sealed for")
+			return nil, invalid("a device that the delivery is for is not among those that it is sealed for")
 		}
 	}
 	for t, k := range covered {

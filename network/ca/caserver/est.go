@@ -96,7 +96,7 @@ func (c *call) estBody() ([]byte, error) {
 		return nil, err
 	}
 	if mediaType, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || mediaType != wire.ESTRequestType {
-		return nil, wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body is application/pkcs10")
+		return nil, wire.NewError(http.StatusUnsupportedMediaType, wire.CodeUnsupported, "the body must be application/pkcs10")
 	}
 	if len(body) > 0 && body[0] == 0x30 { // DER begins so, and base64 does not
 		return body, nil
@@ -130,7 +130,7 @@ func (c *call) labelled(user quinta.UserID) (cert.Identity, error) {
 func (c *call) estEnroll() (any, error) {
 	login, password, ok := c.r.BasicAuth()
 	if !ok {
-		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "enrolment takes the name and the password of the account")
+		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated, "enrolment requires the name and the password of the account")
 	}
 	name := c.loginName(login)
 	if err := c.checkPassword(incoming.Stranger(c.addr()), name, password); err != nil {
@@ -194,7 +194,7 @@ func (c *call) estReenroll() (any, error) {
 		have, err = keyByID(tx, cert.KeyID(old))
 		return err
 	}); err != nil || !bytes.Equal(have.Cert, old.Raw) {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodePossession, "the old certificate is not one of this authority")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodePossession, "the old certificate is not from this authority")
 	}
 	id := cert.Identity{User: have.User, Device: have.Device, Use: cert.Use(have.Usage)}
 	r, err := cert.ParseRequest(raw, id)
@@ -219,7 +219,7 @@ func (c *call) estReenroll() (any, error) {
 func (c *call) clientCertificate() (*x509.Certificate, error) {
 	if c.r.TLS == nil || len(c.r.TLS.PeerCertificates) == 0 {
 		return nil, wire.NewError(http.StatusUnauthorized, wire.CodeUnauthenticated,
-			"reenrolment takes the old certificate in the TLS handshake")
+			"reenrolment requires the old certificate in the TLS handshake")
 	}
 	return c.r.TLS.PeerCertificates[0], nil
 }

@@ -38,7 +38,7 @@ func (c *call) postFile() (any, error) {
 	}
 	if err := c.Update(c.ctx(), func(tx *db.Tx) error { return blob.Put(tx, b) }); err != nil {
 		if derr := c.Blobs.Discard(c.ctx(), b.Bytes); derr != nil {
-			c.Log.Warn("ca: the bytes of a refused upload stay until the next sweep", "err", derr)
+			c.Log.Warn("ca: the bytes of a refused upload remain until the next sweep", "err", derr)
 		}
 		return nil, err
 	}

@@ -46,14 +46,14 @@ func (c *call) retireKey() (any, error) {
 			return nil
 		case wire.StateGrace:
 		default:
-			return wire.NewError(http.StatusConflict, wire.CodeState, "only a key in grace is retired: renew or revoke it")
+			return wire.NewError(http.StatusConflict, wire.CodeState, "only a key in grace can be retired: renew or revoke this one")
 		}
 		waits, err := undelivered(tx, k)
 		if err != nil {
 			return err
 		}
 		if waits {
-			return wire.NewError(http.StatusConflict, wire.CodeUndelivered, "messages that are sealed for the key were not delivered yet: fetch and acknowledge them first")
+			return wire.NewError(http.StatusConflict, wire.CodeUndelivered, "messages sealed for the key have not been delivered yet: fetch and acknowledge them first")
 		}
 		return c.retire(tx, k, "by device "+string(c.device))
 	})
@@ -150,7 +150,7 @@ func (s *caServer) endGrace(ctx context.Context, id cert.Fingerprint) error {
 		if waits, err := undelivered(tx, k); waits || err != nil {
 			return err
 		}
-		return s.retire(tx, k, "its grace was over")
+		return s.retire(tx, k, "its grace period had ended")
 	})
 }
 

@@ -97,7 +97,7 @@ func TestGraceEndsByItself(t *testing.T) {
 		if _, err := s.verifier().Verify(old.cert, cert.UseEncrypt, after, after); !errors.Is(err, cert.ErrExpired) {
 			t.Errorf("by the revocation list: got %v, want ErrExpired", err)
 		}
-		if want := "retired    bob@hs1 " + string(bob.Device) + " " + string(old.id()) + " its grace was over"; strings.Count(s.audit(), want) != 1 {
+		if want := "retired    bob@hs1 " + string(bob.Device) + " " + string(old.id()) + " its grace period had ended"; strings.Count(s.audit(), want) != 1 {
 			t.Errorf("the audit lacks %q:\n%s", want, s.audit())
 		}
 		if got := alice.changes(string(old.id()), 0); len(got) != 1 || got[0] != "retired" {
@@ -105,7 +105,7 @@ func TestGraceEndsByItself(t *testing.T) {
 		}
 		// Again nothing happens.
 		s.sweep()
-		if n := strings.Count(s.audit(), " its grace was over"); n != 1 {
+		if n := strings.Count(s.audit(), " its grace period had ended"); n != 1 {
 			t.Errorf("got %d retirements, want 1", n)
 		}
 		bob.delete("/keys/"+string(old.id()), nil).want(200)

@@ -233,7 +233,7 @@ func (c *call) postKeys() (any, error) {
 		return nil, err
 	}
 	if q.Username != "" && q.Username != c.user || q.Device != "" && q.Device != c.device {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "a device enrols its own keys only")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "a device can enrol only its own keys")
 	}
 	k, err := c.newKey(&q)
 	if err != nil {
@@ -260,7 +260,7 @@ func (c *call) newKey(q *wire.EnrolRequest) (*key, error) {
 	switch q.Profile {
 	case wire.ProfileSecure:
 		if len(q.Pop) == 0 {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodePossession, "a key is enrolled with the proof that its private key is held: a PKCS #10 request")
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodePossession, "enrolling a key requires a proof of possession of its private key: a PKCS #10 request")
 		}
 		id := cert.Identity{User: c.user, Device: c.device, Use: cert.Use(q.Use)}
 		if err := id.Check(); err != nil {
@@ -330,7 +330,7 @@ func (s *caServer) enrol(tx *db.Tx, k *key) (row *key, fresh bool, err error) {
 		if st, _ := have.state(tx.Millis()); st == wire.StateActive && have.User == k.User && have.Device == k.Device && have.Usage == k.Usage && have.Profile == k.Profile {
 			return have, false, nil
 		}
-		return nil, false, wire.NewError(http.StatusConflict, wire.CodeConflict, "this key was enrolled before: make a new one")
+		return nil, false, wire.NewError(http.StatusConflict, wire.CodeConflict, "this key was enrolled before: create a new one")
 	}
 	if !errors.Is(err, errNoKey) {
 		return nil, false, err
@@ -341,7 +341,7 @@ func (s *caServer) enrol(tx *db.Tx, k *key) (row *key, fresh bool, err error) {
 	}
 	for _, o := range old {
 		if st, _ := o.state(tx.Millis()); st == wire.StateActive {
-			return nil, false, wire.NewError(http.StatusConflict, wire.CodeState, "the device has a valid key for this use: renew it")
+			return nil, false, wire.NewError(http.StatusConflict, wire.CodeState, "the device already has a valid key for this use: renew it")
 		}
 	}
 	if len(old) > 0 {

@@ -22,7 +22,7 @@ func (c *call) postRegister() (any, error) {
 		return nil, err
 	}
 	if c.Registration == server.RegistrationClosed {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "accounts of this server are made by its operator")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "on this server, the operator creates accounts")
 	}
 	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr()), server.RateRegister, 1)); err != nil {
 		return nil, err

@@ -38,12 +38,12 @@ func (c *call) ownKey(tx *db.Tx) (*key, error) {
 	k, err := keyByID(tx, id)
 	if err == nil && (k.User != c.user || k.Device != c.device) {
 		// That it is somebody else's is no secret: keys can be looked up.
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the key is not of this device")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the key does not belong to this device")
 	}
 	return k, err
 }
 
-var errNotActive = wire.NewError(http.StatusConflict, wire.CodeState, "the key is not valid any more, so it cannot be renewed")
+var errNotActive = wire.NewError(http.StatusConflict, wire.CodeState, "the key is no longer valid, so it cannot be renewed")
 
 func nonceHash(nonce string) []byte {
 	h := sha256.Sum256([]byte("quinta ca nonce " + nonce))
@@ -86,7 +86,7 @@ func (c *call) postNonce() (any, error) {
 func useNonce(tx *db.Tx, nonce string, keyID cert.Fingerprint) error {
 	n, err := tx.Exec(`DELETE FROM ca_nonce WHERE hash = $1 AND key_id = $2 AND expires > $3`, nonceHash(nonce), keyID, tx.Millis())
 	if err == nil && n == 0 {
-		err = wire.NewError(http.StatusConflict, wire.CodeNonce, "the nonce was not given for this key, was used, or is too old")
+		err = wire.NewError(http.StatusConflict, wire.CodeNonce, "the nonce was not issued for this key, was already used, or is too old")
 	}
 	return err
 }
@@ -170,7 +170,7 @@ func (s *caServer) replace(tx *db.Tx, oldID cert.Fingerprint, k *key, check func
 		if have.isActiveRenewal(oldID, tx.Millis()) {
 			return have, nil
 		}
-		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "this key was enrolled before: make a new one")
+		return nil, wire.NewError(http.StatusConflict, wire.CodeConflict, "this key was enrolled before: create a new one")
 	} else if !errors.Is(err, errNoKey) {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (c *call) renewSecure(old *key, q *wire.RenewRequest) (*key, func(*db.Tx) e
 	}
 	var st cert.RenewalStatement
 	if err := wire.Decode(q.RenewalStatement, &st); err != nil {
-		return nil, nil, invalid("the statement is not one of a renewal")
+		return nil, nil, invalid("the statement is not a renewal")
 	}
 	pub, err := foreign.PublicKey(old.SPKI)
 	if err != nil {

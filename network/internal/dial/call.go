@@ -108,7 +108,7 @@ func RefusalBody(resp *http.Response, max int64) []byte {
 func Refusal(op string, resp *http.Response, kind quinta.Kind, says error, after time.Duration) error {
 	e := &quinta.Error{Kind: kind, Op: op, Err: says}
 	if resp.StatusCode/100 == 3 {
-		e.Err = fmt.Errorf("the server sends this request elsewhere (%d), which is not followed", resp.StatusCode)
+		e.Err = fmt.Errorf("the server redirects this request (%d), and redirects are not followed", resp.StatusCode)
 	}
 	if after > 0 && (kind == quinta.KindLimited || kind == quinta.KindUnavailable) {
 		return &client.RetryError{After: after, Err: e}

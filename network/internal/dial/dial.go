@@ -32,7 +32,7 @@ var (
 	// ErrLarge: the answer, or the file, exceeds its bound.
 	ErrLarge = errors.New("the server's answer is too large")
 	// ErrStalled: a transfer stood still.
-	ErrStalled = errors.New("the transfer of the file stood still")
+	ErrStalled = errors.New("the transfer of the file stalled")
 )
 
 // NewTransport returns the transport of a connection. Certificates are
@@ -116,7 +116,7 @@ func CheckBase(s string) (string, error) {
 	case u.Scheme == "https":
 	case u.Scheme == "http" && Loopback(u.Hostname()):
 	case u.Scheme == "http":
-		return "", quinta.E(quinta.KindInvalid, op, "plain http would show the password to everybody on the way: use https")
+		return "", quinta.E(quinta.KindInvalid, op, "plain http would show the password to everyone on the way: use https")
 	default:
 		return "", quinta.E(quinta.KindInvalid, op, "it does not begin with https://")
 	}

@@ -25,7 +25,7 @@ var (
 	// ErrNoToken: the request carries no bearer token.
 	ErrNoToken = errors.New("incoming: no token")
 	// ErrToken: the network does not know the token, or not any more.
-	ErrToken = errors.New("incoming: the token is not known")
+	ErrToken = errors.New("incoming: unknown token")
 	// ErrPassword: there is no such account, or the password is wrong.
 	ErrPassword = errors.New("incoming: the user name or the password is wrong")
 	// ErrCode: there is no such account, or the code is not its login code now.
@@ -36,7 +36,7 @@ var (
 	ErrCut = errors.New("incoming: the body could not be read to its end")
 	// ErrBusy: too many bodies are being read to take another large one. It is
 	// of KindUnavailable.
-	ErrBusy = quinta.E(quinta.KindUnavailable, "body", "the server is reading too many requests at once, try again later")
+	ErrBusy = quinta.E(quinta.KindUnavailable, "body", "the server is reading too many requests at once: try again later")
 )
 
 // Addr returns the address that a request came from, without the port.
@@ -135,6 +135,6 @@ func Write(w http.ResponseWriter, log *slog.Logger, status int, contentType stri
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
 	w.WriteHeader(status)
 	if _, err := w.Write(raw); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-		log.Debug("server: an answer was not taken", "err", err)
+		log.Debug("server: an answer could not be delivered", "err", err)
 	}
 }

@@ -45,7 +45,7 @@ func Rounds(ctx context.Context, c *server.Core, key string, round func(ctx cont
 	for ctx.Err() == nil {
 		next, err := round(ctx)
 		if err != nil && ctx.Err() == nil {
-			c.Log.Warn("telling gateways failed, and is tried again", "of", key, "err", err)
+			c.Log.Warn("notifying gateways failed, and will be tried again", "of", key, "err", err)
 		}
 		t := time.NewTimer(max(min(next, Idle), 50*time.Millisecond))
 		select {

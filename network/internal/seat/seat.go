@@ -71,7 +71,7 @@ func Open(ctx context.Context, st client.Store) (a Account, err error) {
 		return Account{}, err
 	}
 	if !found {
-		return Account{}, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
+		return Account{}, quinta.E(quinta.KindUnauthenticated, "opening the session", "no account is logged in here")
 	}
 	return a, nil
 }
@@ -84,7 +84,7 @@ func Begin(ctx context.Context, st client.Store, op, user string) (plan Intent, 
 	}
 	err = st.View(ctx, func(tx e2ee.Tx) error {
 		if b, err := tx.Get(KeyAccount); b != nil || err != nil {
-			return errors.Join(err, quinta.E(quinta.KindExists, op, "somebody is logged in here already"))
+			return errors.Join(err, quinta.E(quinta.KindExists, op, "an account is already logged in here"))
 		}
 		_, err := Load(tx, keyIntent, &plan)
 		return err

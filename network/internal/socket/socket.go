@@ -157,8 +157,8 @@ func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 func (c *Conn) Read() ([]byte, error) {
 	kind, p, err := c.ws.Read(c.ctx)
 	if err == nil && kind != c.kind {
-		c.Close(Unsupported, "messages of this kind are not spoken")
-		err = errors.New("socket: a message of the other kind")
+		c.Close(Unsupported, "messages of this kind are not supported")
+		err = errors.New("socket: a message of the wrong kind")
 	}
 	if err != nil {
 		c.end()

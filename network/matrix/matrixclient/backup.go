@@ -61,7 +61,7 @@ func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	return client.BackupInfo{Exists: true, Keys: int(v.Count), Unlocked: !k.IsZero()}, err
 }
 
-var errNotOurs = errors.New("the key backup is not the one whose key is here")
+var errNotOurs = errors.New("the key backup is not the one that this device has the key of")
 
 // backupKey returns the private key of a backup if this device has it. That
 // the key was typed in or made here is what makes the backup the right one.
@@ -126,7 +126,7 @@ func (s *Session) mayReplaceStorage(ctx context.Context, v *wire.BackupVersion, 
 	}
 	if v != nil {
 		if k, err := s.backupKey(ctx, v); errors.Is(err, errNotOurs) || err == nil && k.IsZero() {
-			return quinta.E(quinta.KindExists, op, "there is a key backup that this device cannot open: unlock it, or give it up by a reset")
+			return quinta.E(quinta.KindExists, op, "there is a key backup that this device cannot open: unlock it, or give it up with a reset")
 		} else if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (s *Session) mayReplaceStorage(ctx context.Context, v *wire.BackupVersion, 
 	if found, err := s.accountData(ctx, typeDefaultKey, &def); err != nil || !found || def.Key == "" {
 		return err
 	}
-	return quinta.E(quinta.KindExists, op, "secret storage holds the keys of the identity, and this device does not: unlock it or verify this device first, or give them up by a reset")
+	return quinta.E(quinta.KindExists, op, "secret storage has the keys of the identity, but this device does not: unlock it or verify this device first, or give the keys up with a reset")
 }
 
 // keyNewBackup is where the key of a backup is kept that the server may not
@@ -334,7 +334,7 @@ func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, prog
 			k, err = secretstorage.OpenBackup(storage.key, e, auth.PublicKey)
 		}
 		if errors.Is(err, secretstorage.ErrNotStored) {
-			return 0, quinta.E(quinta.KindNotFound, op, "the recovery key opens secret storage, and the key of the backup is not in it")
+			return 0, quinta.E(quinta.KindNotFound, op, "the recovery key opens secret storage, but the key of the backup is not in it")
 		}
 		if err != nil {
 			return 0, &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: err}

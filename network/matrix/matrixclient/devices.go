@@ -143,10 +143,10 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 		quinta.TrustVerified: matrix.Accept, quinta.TrustRejected: matrix.Reject, quinta.TrustUnknown: matrix.Skip,
 	}[t]
 	if !ok {
-		return quinta.E(quinta.KindInvalid, op, "a device is accepted, rejected, or neither")
+		return quinta.E(quinta.KindInvalid, op, "a device can be accepted, rejected, or neither")
 	}
 	if user == s.account.User && id == s.account.Device {
-		return quinta.E(quinta.KindInvalid, op, "this is the device itself")
+		return quinta.E(quinta.KindInvalid, op, "this is your own device")
 	}
 	return trustError(op, s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		devices, err := s.machine.Devices(tx, user)

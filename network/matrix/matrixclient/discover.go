@@ -52,7 +52,7 @@ func (c *conn) features(ctx context.Context) (*features, error) {
 		return nil, err
 	}
 	if len(v.Versions) == 0 {
-		return nil, quinta.E(quinta.KindMalformed, op, "this is not a Matrix homeserver: it names no version")
+		return nil, quinta.E(quinta.KindMalformed, op, "this is not a Matrix homeserver: it announces no versions")
 	}
 	f = &features{at: c.now(), versions: v.Versions, legacy: !since(v.Versions, 1), media: since(v.Versions, 11) || v.Unstable["org.matrix.msc3916.stable"]}
 	switch {
@@ -162,7 +162,7 @@ func wellKnown(ctx context.Context, rt http.RoundTripper, site string, now func(
 	defer c.close()
 	c.http.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		if len(via) > 5 || r.URL.Scheme != "https" {
-			return errors.New("too many redirects, or one to plain http")
+			return errors.New("too many redirects, or a redirect to plain http")
 		}
 		return nil
 	}

@@ -45,7 +45,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 			return out, ctx.Err()
 		}
 		if err != nil {
-			found.OK, found.Text, found.Remedy = false, err.Error(), "try again; if it stays, tell the administrator of the server"
+			found.OK, found.Text, found.Remedy = false, err.Error(), "try again; if the problem persists, tell the administrator of the server"
 		}
 		out = append(out, found)
 	}
@@ -61,7 +61,7 @@ func bad(name, text, remedy string) client.Finding {
 func (s *Session) clock(f *features) client.Finding {
 	const name = "clock"
 	if !f.hasDate {
-		return good(name, "the server does not tell its time")
+		return good(name, "the server does not report its time")
 	}
 	if f.skew.Abs() > maxSkew {
 		return bad(name, fmt.Sprintf("the clocks of this machine and of the server are %s apart", f.skew.Abs().Round(time.Second)), "set the clock: messages and verifications go by it")
@@ -130,9 +130,9 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	id := string(s.account.Device)
 	switch {
 	case !ok:
-		return bad(name, "the server does not list the keys of this device: nobody can write to it", "run it once: the keys are uploaded again"), nil
+		return bad(name, "the server does not list the keys of this device: no one can write to it", "run this once: it uploads the keys again"), nil
 	case strings.TrimRight(d.Keys["ed25519:"+id], "=") != own.Ed25519.String() || strings.TrimRight(d.Keys["curve25519:"+id], "=") != own.Curve.String():
-		return bad(name, "the server lists other keys for this device: either this store is an old copy, or the server lies", "do not use this store any more; log in again as a new device"), nil
+		return bad(name, "the server lists other keys for this device: either this store is an old copy, or the server is dishonest", "stop using this store; log in again as a new device"), nil
 	}
 	return good(name, "the server lists the keys of this device: "+printable.Grouped(own.Ed25519.String())), nil
 }
@@ -146,7 +146,7 @@ func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error
 	}
 	n := left.OneTime["signed_curve25519"]
 	if n == 0 {
-		return bad(name, "there are none: users who have never written to this device cannot start now", "run it once: new ones are uploaded"), nil
+		return bad(name, "there are none: users who have not written to this device before cannot start now", "run this once: it uploads new ones"), nil
 	}
 	return good(name, fmt.Sprintf("%d are left", n)), nil
 }
@@ -167,5 +167,5 @@ func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	if len(open) > 0 {
 		return bad(name, fmt.Sprintf("not verified: %s", strings.Join(open[:min(len(open), 10)], ", ")), "verify each, or sign out those that are not yours"), nil
 	}
-	return good(name, fmt.Sprintf("%d, and none is unknown", len(devices))), nil
+	return good(name, fmt.Sprintf("%d, and all of them are known", len(devices))), nil
 }

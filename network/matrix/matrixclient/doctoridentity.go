@@ -21,9 +21,9 @@ func (s *Session) examineIdentity(ctx context.Context) (client.Finding, error) {
 	}
 	switch {
 	case id.Changed:
-		return bad(name, "the account's own identity changed", "if you did not do that yourself, change the password; otherwise verify this device again"), nil
+		return bad(name, "the account's own identity changed", "if you did not change it yourself, change the password; otherwise verify this device again"), nil
 	case !id.Exists:
-		return bad(name, "the account has no cross-signing identity: others have to compare each of its devices", "make one: quinta keys identity create"), nil
+		return bad(name, "the account has no cross-signing identity: other users have to compare each of its devices", "make one: quinta keys identity create"), nil
 	case !id.Trusted:
 		return bad(name, "this device does not know whether the account's identity is the right one", "verify it with another device, or unlock the backup with the recovery key"), nil
 	case !id.Complete:
@@ -42,7 +42,7 @@ func (s *Session) examineSignature(ctx context.Context) (client.Finding, error) 
 	case !id.Exists:
 		return good(name, "there is no identity that could sign this device"), nil
 	case !id.SignsThis:
-		return bad(name, "the account's identity did not sign this device: others may send it no keys", "verify it with another device, or unlock the backup with the recovery key"), nil
+		return bad(name, "the account's identity has not signed this device: others may refuse to send it keys", "verify it with another device, or unlock the backup with the recovery key"), nil
 	}
 	return good(name, "the account's identity signed this device"), nil
 }
@@ -82,15 +82,15 @@ func (s *Session) examineBackup(ctx context.Context) (client.Finding, error) {
 	case err != nil:
 		return client.Finding{Name: name}, err
 	case !b.Exists:
-		return bad(name, "there is none: if the last device is lost, so are all keys", "make a backup, and keep its recovery key"), nil
+		return bad(name, "there is none: if the last device is lost, all keys are lost", "make a backup, and keep its recovery key"), nil
 	case !b.Unlocked:
-		return bad(name, fmt.Sprintf("there is one with %d keys, which this device cannot open", b.Keys), "unlock it with its recovery key"), nil
+		return bad(name, fmt.Sprintf("there is one with %d keys, but this device cannot open it", b.Keys), "unlock it with its recovery key"), nil
 	}
 	var unsaved []matrix.Backup
 	if err := s.look(ctx, func(tx e2ee.Tx) (err error) { unsaved, err = s.machine.Unsaved(tx, maxUnsaved); return err }); err != nil {
 		return client.Finding{Name: name}, err
 	}
-	return good(name, fmt.Sprintf("%d keys are in it, %d wait", b.Keys, len(unsaved))), nil
+	return good(name, fmt.Sprintf("it has %d keys, and %d more wait to be uploaded", b.Keys, len(unsaved))), nil
 }
 
 // maxUnsaved bounds how far keys that wait are counted.

@@ -73,7 +73,7 @@ func (s *Session) publishIdentity(ctx context.Context, op string, password clien
 	defer s.link.prove.Store(nil)
 	err = s.st.Update(ctx, create)
 	if errors.Is(err, matrix.ErrHaveIdentity) {
-		return quinta.E(quinta.KindExists, op, "the account has an identity already: verify this device or unlock secret storage")
+		return quinta.E(quinta.KindExists, op, "the account already has an identity: verify this device or unlock secret storage")
 	}
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func (c *conn) interact(ctx context.Context, op string, q interaction, out any) 
 			return err
 		}
 	}
-	return quinta.E(quinta.KindUnauthenticated, op, "the server does not come to an end of its questions")
+	return quinta.E(quinta.KindUnauthenticated, op, "the server keeps asking further questions")
 }
 
 // nextStage chooses a flow all of whose stages can be completed, and returns

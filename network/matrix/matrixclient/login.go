@@ -40,7 +40,7 @@ func (c *conn) login(ctx context.Context, in client.Credentials, plan seat.Inten
 		return wire.LoginAnswer{}, err
 	}
 	if !slices.Contains(flows.Flows, wire.LoginFlow{Type: wire.StagePassword}) {
-		return wire.LoginAnswer{}, quinta.E(quinta.KindInvalid, op, "the server does not take passwords")
+		return wire.LoginAnswer{}, quinta.E(quinta.KindInvalid, op, "the server does not accept passwords")
 	}
 	password, err := in.Answer(ctx, client.Question{Kind: client.AskPassword})
 	if err != nil {

@@ -64,11 +64,11 @@ func (s *Session) upload(ctx context.Context, u *client.Upload, sealed bool) (*q
 	}
 	// The reader of the sealed file must have seen its end.
 	if n, err := io.Copy(io.Discard, seal); err != nil || n > 0 {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	desc, err := seal.File(mxc)
 	if err != nil {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	defer desc.Wipe()
 	f.Ref = desc.Encode()
@@ -242,7 +242,7 @@ func (l *link) download(ctx context.Context, server, id string) (io.ReadCloser, 
 	for range mediaRedirects + 1 {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 		if err != nil {
-			return nil, quinta.E(quinta.KindMalformed, op, "the server sends the download to no valid address")
+			return nil, quinta.E(quinta.KindMalformed, op, "the server redirects the download to an invalid address")
 		}
 		resp, err := l.send(op, q, open)
 		if err != nil {
@@ -266,9 +266,9 @@ func (l *link) download(ctx context.Context, server, id string) (io.ReadCloser, 
 			open = true
 		}
 		if to.Scheme != "https" && to.Host != home.Host {
-			return nil, quinta.E(quinta.KindForbidden, op, "the server sends the download to an address that is not https")
+			return nil, quinta.E(quinta.KindForbidden, op, "the server redirects the download to an address that is not https")
 		}
 		at = to.String()
 	}
-	return nil, quinta.E(quinta.KindInvalid, op, "the server sends the download from one place to the next")
+	return nil, quinta.E(quinta.KindInvalid, op, "the server redirects the download too many times")
 }

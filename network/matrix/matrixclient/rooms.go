@@ -192,7 +192,7 @@ func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.Us
 func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
 	const op = "joining a room"
 	if room == "" || len(room) > wire.MaxID {
-		return "", quinta.E(quinta.KindInvalid, op, "a room has an id like !id:server or a name like #name:server")
+		return "", quinta.E(quinta.KindInvalid, op, "a room is named by an id such as !id:server or an address such as #name:server")
 	}
 	var out wire.RoomAnswer
 	if err := s.link.ask(ctx, op, http.MethodPost, path("join", room), struct{}{}, &out); err != nil {

@@ -42,7 +42,7 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 			return err
 		}
 		if encrypted && !sealed {
-			return quinta.E(quinta.KindConflict, op, "the room became encrypted while the file was on its way: send it again")
+			return quinta.E(quinta.KindConflict, op, "the room became encrypted while the file was being uploaded: send it again")
 		}
 		return s.machine.Send(tx, m)
 	})
@@ -69,7 +69,7 @@ func (s *Session) mayLeave(tx e2ee.Tx, room quinta.RoomID, clear bool) (sealed b
 	case r.Encrypted:
 		return true, nil
 	case own.Encrypted:
-		return false, quinta.E(quinta.KindForbidden, op, "the room was made encrypted, and the server denies it: nothing is sent")
+		return false, quinta.E(quinta.KindForbidden, op, "the room is encrypted, but the server denies it: nothing is sent")
 	case !clear:
 		return false, quinta.E(quinta.KindForbidden, op, "the room is not encrypted: allow it to leave in clear, or encrypt the room")
 	}

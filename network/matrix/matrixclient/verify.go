@@ -134,7 +134,7 @@ func (s *Session) AwaitVerifyBy(ctx context.Context, accept func(quinta.Device) 
 	}
 }
 
-var errTurnedDown = errors.New("the request was turned down")
+var errTurnedDown = errors.New("the request was declined")
 
 // answer carries out a verification that somebody else asked for.
 func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device) bool, by client.Comparison) error {

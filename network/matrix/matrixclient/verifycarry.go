@@ -145,7 +145,7 @@ func (c *course) ready() ([]sas.Message, error) {
 		return nil, nil
 	}
 	if !slices.Contains(common, sas.MethodSAS) {
-		return nil, quinta.E(quinta.KindConflict, op, "the two sides have no way of comparing in common, or one of them has no identity that a code could show")
+		return nil, quinta.E(quinta.KindConflict, op, "the two sides share no way to compare, or one of them has no identity that a code could contain")
 	}
 	out, err := c.m.StartSAS()
 	if err != nil {

@@ -146,7 +146,7 @@ func (s *Session) keep(f *flow) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flows[f.id] != nil || len(s.flows) >= maxFlows {
-		return quinta.E(quinta.KindLimited, "verifying", "too many verifications at a time")
+		return quinta.E(quinta.KindLimited, "verifying", "too many verifications at once")
 	}
 	s.flows[f.id] = f
 	return nil

@@ -37,7 +37,7 @@ func (c *call) backupInfo() (*wire.Backup, error) {
 	q := &wire.Backup{Auth: field(ms, "auth_data")}
 	var ok bool
 	if q.Algorithm, ok = text(field(ms, "algorithm")); !ok || q.Algorithm == "" || len(q.Algorithm) > wire.MaxID {
-		return nil, badJSON("algorithm must be a text")
+		return nil, badJSON("algorithm must be a string")
 	}
 	if kind(q.Auth) != '{' {
 		return nil, badJSON("auth_data must be a JSON object")
@@ -47,7 +47,7 @@ func (c *call) backupInfo() (*wire.Backup, error) {
 	}
 	if raw := field(ms, "version"); raw != nil {
 		if q.Version, ok = text(raw); !ok {
-			return nil, badJSON("version must be a text")
+			return nil, badJSON("version must be a string")
 		}
 	}
 	return q, nil
@@ -119,7 +119,7 @@ func (c *call) putBackup() (any, error) {
 		return nil, err
 	}
 	if q.Version != "" && q.Version != c.path("version") {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the version in the body is another one")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the version in the body is a different one")
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		b, err := vault.BackupOf(tx, network, c.user, version)
@@ -127,7 +127,7 @@ func (c *call) putBackup() (any, error) {
 			return err
 		}
 		if b.Algorithm != q.Algorithm {
-			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the algorithm of a backup does not change")
+			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the algorithm of a backup cannot change")
 		}
 		return vault.SetBackupAuth(tx, network, c.user, version, q.Auth)
 	})
@@ -160,7 +160,7 @@ func writable(tx *db.Tx, user quinta.UserID, version int64) error {
 func (c *call) backupOfParam() (int64, error) {
 	s := c.param("version")
 	if s == "" {
-		return 0, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which version of the backup?")
+		return 0, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "the version of the backup is missing")
 	}
 	version, err := backupVersion(s)
 	if errors.Is(err, vault.ErrNoBackup) && c.r.Method != http.MethodGet {

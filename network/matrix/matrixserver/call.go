@@ -65,7 +65,7 @@ func (c *call) run() (any, error) {
 	ep, vars, known := c.router.find(c.r.Method, c.r.URL.EscapedPath())
 	if ep == nil {
 		if known {
-			return nil, wire.NewError(http.StatusMethodNotAllowed, wire.CodeUnrecognized, "this path does not know the method "+c.r.Method)
+			return nil, wire.NewError(http.StatusMethodNotAllowed, wire.CodeUnrecognized, "this path does not support the method "+c.r.Method)
 		}
 		return nil, wire.NewError(http.StatusNotFound, wire.CodeUnrecognized, "there is no such call")
 	}
@@ -83,7 +83,7 @@ func (c *call) run() (any, error) {
 	}
 	for _, v := range vars {
 		if !utf8.ValidString(v) || strings.IndexByte(v, 0) >= 0 {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the path holds bytes that are not text")
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the path contains bytes that are not text")
 		}
 	}
 	if !ep.long {
@@ -103,7 +103,7 @@ func (c *call) givenUp(err error) error {
 	if _, ok := errors.AsType[*wire.Error](err); err == nil || ok || c.ctx().Err() == nil || quinta.KindOf(err) != quinta.KindInternal {
 		return err
 	}
-	return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnknown, "the call was given up before it was done")
+	return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnknown, "the call was abandoned before it was done")
 }
 
 // ctx returns the context of the request.
@@ -145,7 +145,7 @@ func (c *call) authenticate() error {
 	case errors.Is(err, incoming.ErrNoToken):
 		return wire.NewError(http.StatusUnauthorized, wire.CodeMissingToken, "the call needs an access token in the Authorization header")
 	case errors.Is(err, incoming.ErrToken):
-		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is not known, not any more, or not of this network").With("soft_logout", false)
+		return wire.NewError(http.StatusUnauthorized, wire.CodeUnknownToken, "the access token is unknown, no longer valid, or of another network").With("soft_logout", false)
 	}
 	c.user, c.device = o.User, o.Device
 	return err

@@ -58,7 +58,7 @@ func parseCrossSigningKey(raw []byte, user quinta.UserID, usage string) (*crossS
 		return nil, err
 	}
 	if got, ok := text(field(ms, "user_id")); !ok || got != string(user) {
-		return nil, badJSON("%s: user_id must be that of the login", where)
+		return nil, badJSON("%s: user_id must be the user of the login", where)
 	}
 	var uses []string
 	if raw := field(ms, "usage"); kind(raw) != '[' || decode(raw, &uses) != nil || !slices.Contains(uses, usage) {
@@ -74,7 +74,7 @@ func parseCrossSigningKey(raw []byte, user quinta.UserID, usage string) (*crossS
 	k := &crossSigningKey{usage: usage, name: keys[0].Name}
 	value, ok := text(keys[0].Value)
 	if !ok || !strings.HasPrefix(k.name, "ed25519:") || k.pub() != value {
-		return nil, badJSON("%s: the key must be named ed25519: and itself", where)
+		return nil, badJSON("%s: the key must be named ed25519: followed by itself", where)
 	}
 	pub, err := key.ParseSigningPublic[key.Master](value)
 	if err != nil {

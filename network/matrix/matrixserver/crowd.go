@@ -63,6 +63,6 @@ func (s *homeserver) endIfAway(tx *db.Tx, c mailbox.Crowd) error {
 	if err != nil || tx.Millis()-max(d.Seen, d.Created) < awayLong.Milliseconds() {
 		return err
 	}
-	s.Log.Info("matrix: a device was away for long and its mailbox is full; it was logged out", "user", c.User.ID(), "device", c.Device)
+	s.Log.Info("matrix: a device that was away for a long time has a full mailbox and was logged out", "user", c.User.ID(), "device", c.Device)
 	return s.removeDevice(tx, c.User.ID(), c.Device)
 }

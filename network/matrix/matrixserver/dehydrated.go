@@ -39,7 +39,7 @@ func (c *call) putDehydrated() (any, error) {
 	}
 	id, ok := text(field(ms, "device_id"))
 	if !ok || id == "" {
-		return nil, badJSON("device_id must be a text")
+		return nil, badJSON("device_id must be a string")
 	}
 	dev := quinta.DeviceID(id)
 	if err := checkDeviceID(dev); err != nil {
@@ -51,7 +51,7 @@ func (c *call) putDehydrated() (any, error) {
 		return nil, err
 	}
 	if _, ok := text(field(dms, "algorithm")); !ok {
-		return nil, badJSON("device_data: algorithm must be a text")
+		return nil, badJSON("device_data: algorithm must be a string")
 	}
 	raw := field(ms, "device_keys")
 	if raw == nil {
@@ -71,7 +71,7 @@ func (c *call) putDehydrated() (any, error) {
 	if raw := field(ms, "initial_device_display_name"); raw != nil {
 		s, ok := text(raw)
 		if !ok || len(s) > maxDeviceName {
-			return nil, badJSON("initial_device_display_name must be a short text")
+			return nil, badJSON("initial_device_display_name must be a short string")
 		}
 		name = &s
 	}
@@ -96,7 +96,7 @@ func (c *call) replaceDehydrated(tx *db.Tx, dev quinta.DeviceID, data []byte, na
 		return err
 	}
 	if !fresh {
-		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this device id is that of a device with a login")
+		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this device id belongs to a logged-in device")
 	}
 	if _, err := c.storeUpload(tx, c.user, dev, u); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (c *call) getFrozen() (any, error) {
 	if _, err := c.file(); err != nil {
 		return nil, err
 	}
-	return nil, wire.NewError(http.StatusNotFound, wire.CodeNotFound, "media is served only with an access token, under /_matrix/client/v1/media")
+	return nil, wire.NewError(http.StatusNotFound, wire.CodeNotFound, "media are served only with an access token, under /_matrix/client/v1/media")
 }
 
 // file finds the file of the path. If it was announced and has not come, it
@@ -175,13 +175,13 @@ func (c *call) serveFile(mediaType, name string, w blob.Bytes, r io.ReadSeeker) 
 	rc := http.NewResponseController(c.w)
 	bound := time.Minute + time.Duration(w.Size/slowest)*time.Second
 	if err := rc.SetWriteDeadline(time.Now().Add(bound)); err != nil {
-		c.Log.Debug("matrix: no deadline for a download", "err", err)
+		c.Log.Debug("matrix: a deadline could not be set for a download", "err", err)
 	}
 	http.ServeContent(c.w, c.r, "", time.Time{}, r)
 	c.done = true
 	// The connection may serve other calls after this one.
 	if err := errors.Join(rc.Flush(), rc.SetWriteDeadline(time.Time{})); err != nil {
-		c.Log.Debug("matrix: the client went away", "route", c.route())
+		c.Log.Debug("matrix: the client disconnected", "route", c.route())
 	}
 }
 

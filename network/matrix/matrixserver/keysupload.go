@@ -76,7 +76,7 @@ func (c *call) postKeysUpload() (any, error) {
 // postKeysUploadOf: the form of "POST /keys/upload" that names the device.
 func (c *call) postKeysUploadOf() (any, error) {
 	if c.path("deviceId") != string(c.device) {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "a device uploads its own keys only")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "a device can upload only its own keys")
 	}
 	return c.postKeysUpload()
 }
@@ -143,7 +143,7 @@ func parseKeys(raw []byte, where string, most int) ([]prekey.Key, error) {
 	for _, m := range ms {
 		alg, id, ok := strings.Cut(m.Name, ":")
 		if !ok || alg == "" || id == "" || len(m.Name) > wire.MaxID || len(m.Value) > maxKeyBody {
-			return nil, badJSON("%s: a key is named algorithm:id and has at most %d bytes", where, maxKeyBody)
+			return nil, badJSON("%s: a key must be named algorithm:id and have at most %d bytes", where, maxKeyBody)
 		}
 		if err := checkKeyObject(m.Value, where); err != nil {
 			return nil, err
@@ -168,7 +168,7 @@ func checkKeyObject(raw []byte, where string) error {
 		return err
 	}
 	if _, ok := text(field(ms, "key")); !ok {
-		return badJSON("%s: a key object needs the text \"key\"", where)
+		return badJSON("%s: a key object needs the string \"key\"", where)
 	}
 	return checkSignatures(field(ms, "signatures"), where)
 }
@@ -189,7 +189,7 @@ func checkSignatures(raw []byte, where string) error {
 		}
 		for _, sig := range sigs {
 			if kind(sig.Value) != '"' {
-				return badJSON("%s: a signature must be text", where)
+				return badJSON("%s: a signature must be a string", where)
 			}
 		}
 	}
@@ -214,14 +214,14 @@ func parseDeviceKeys(raw []byte, user quinta.UserID, dev quinta.DeviceID) (*devi
 		return nil, err
 	}
 	if got, ok := text(field(ms, "user_id")); !ok || got != string(user) {
-		return nil, badJSON("device_keys: user_id must be that of the login")
+		return nil, badJSON("device_keys: user_id must be the user of the login")
 	}
 	if got, ok := text(field(ms, "device_id")); !ok || got != string(dev) {
-		return nil, badJSON("device_keys: device_id must be that of the device")
+		return nil, badJSON("device_keys: device_id must be the device of the login")
 	}
 	var algorithms []string
 	if raw := field(ms, "algorithms"); kind(raw) != '[' || decode(raw, &algorithms) != nil {
-		return nil, badJSON("device_keys: algorithms must be a list of texts")
+		return nil, badJSON("device_keys: algorithms must be a list of strings")
 	}
 	keys, err := members(field(ms, "keys"), "device_keys: keys")
 	if err != nil {
@@ -229,7 +229,7 @@ func parseDeviceKeys(raw []byte, user quinta.UserID, dev quinta.DeviceID) (*devi
 	}
 	for _, k := range keys {
 		if kind(k.Value) != '"' || !strings.Contains(k.Name, ":") {
-			return nil, badJSON("device_keys: each of the keys is named algorithm:id and must be text")
+			return nil, badJSON("device_keys: each key must be named algorithm:id and be a string")
 		}
 	}
 	sigs := field(ms, "signatures")

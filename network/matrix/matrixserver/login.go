@@ -42,10 +42,10 @@ func (c *call) postLogin() (any, error) {
 	case q.Identifier.Type == "" && user == "":
 		user = q.User
 	case q.Identifier.Type != wire.IdentifierUser:
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of identifier is not known")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "this type of identifier is unknown")
 	}
 	if user == "" {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a login needs a user")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a login requires a user")
 	}
 	name := c.loginName(user)
 	if err := c.checkPassword(incoming.Stranger(c.addr()), name, q.Password); err != nil {
@@ -127,7 +127,7 @@ func checkDeviceID(id quinta.DeviceID) error {
 	}
 	for _, r := range id {
 		if r < 0x20 || r == 0x7f {
-			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the device id holds control characters")
+			return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the device id contains control characters")
 		}
 	}
 	return nil

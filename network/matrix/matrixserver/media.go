@@ -126,11 +126,11 @@ func (c *call) putUpload() (any, error) {
 func fillError(err error) error {
 	switch {
 	case errors.Is(err, blob.ErrFilled):
-		return wire.NewError(http.StatusConflict, wire.CodeCannotOverwrite, "the file was uploaded already")
+		return wire.NewError(http.StatusConflict, wire.CodeCannotOverwrite, "the file was already uploaded")
 	case errors.Is(err, blob.ErrOwner):
 		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "another user announced this file")
 	case errors.Is(err, blob.ErrUnknown):
-		return wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the media id was not announced, or too long ago")
+		return wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the media id was not announced, or was announced too long ago")
 	}
 	return err
 }
@@ -162,7 +162,7 @@ func (c *call) upload(prepare func(*blob.Blob) (func(*db.Tx) error, error)) (*bl
 	}
 	if err := c.Update(c.ctx(), commit); err != nil {
 		if derr := c.Blobs.Discard(c.ctx(), b.Bytes); derr != nil {
-			c.Log.Warn("matrix: the bytes of a refused upload stay until the next sweep", "err", derr)
+			c.Log.Warn("matrix: the bytes of a refused upload remain until the next sweep", "err", derr)
 		}
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (c *call) mediaID() (string, error) {
 		return "", wire.NewError(http.StatusNotFound, wire.CodeNotFound, "this is not a media id")
 	}
 	if host != c.Core.Name {
-		return "", wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the file is not on this server, and it asks no other")
+		return "", wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the file is not on this server, which does not ask others")
 	}
 	return id, nil
 }

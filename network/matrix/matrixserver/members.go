@@ -18,7 +18,7 @@ import (
 func members(raw []byte, where string) ([]canonicaljson.Member, error) {
 	ms, err := canonicaljson.Members(raw)
 	if err != nil {
-		return nil, badJSON("%s must be a JSON object without fractions and without a member twice", where)
+		return nil, badJSON("%s must be a JSON object without fractions and duplicate members", where)
 	}
 	return ms, nil
 }

@@ -44,7 +44,7 @@ func (c *call) putPresence() (any, error) {
 		return nil, err
 	}
 	if !slices.Contains([]string{"online", "offline", "unavailable"}, q.Presence) {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "presence is online, offline or unavailable")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "presence must be online, offline or unavailable")
 	}
 	return empty{}, nil
 }

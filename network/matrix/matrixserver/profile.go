@@ -96,14 +96,14 @@ func (c *call) getProfileField() (any, error) {
 // ownField returns the field of the path, if it is the caller's own.
 func (c *call) ownField() (string, error) {
 	if c.path("userId") != string(c.user) {
-		return "", wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this is the profile of somebody else")
+		return "", wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this is another user's profile")
 	}
 	field := c.path("field")
 	if field == "" || len(field) > maxProfileKey {
 		return "", wire.NewError(http.StatusBadRequest, "M_KEY_TOO_LARGE", "the name of the field is too long")
 	}
 	if field != fieldName && field != fieldAvatar && !profileKey.MatchString(field) {
-		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the name of a field is a namespaced identifier such as m.tz")
+		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the name of a field must be a namespaced identifier such as m.tz")
 	}
 	return field, nil
 }
@@ -150,7 +150,7 @@ func checkShown(field string, v json.RawMessage) (json.RawMessage, error) {
 		return nil, wire.NewError(http.StatusBadRequest, "M_PROFILE_TOO_LARGE", "the "+field+" is too long")
 	}
 	if field == fieldAvatar && !strings.HasPrefix(*s, "mxc://") {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "an avatar is an mxc:// address")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "an avatar must be an mxc:// address")
 	}
 	return wire.Encode(*s)
 }

@@ -151,7 +151,7 @@ func (c *call) putPushRuleEnabled() (any, error) {
 		return nil, err
 	}
 	if q.Enabled == nil {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "enabled or not?")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "enabled must be true or false")
 	}
 	return c.changeRules(func(s *pushrule.Set) error {
 		return s.SetEnabled(pushrule.Kind(c.path("kind")), c.path("ruleId"), *q.Enabled)

@@ -33,7 +33,7 @@ func (c *call) postRegister() (any, error) {
 		return nil, err
 	}
 	if c.param("kind") == "guest" {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "guests are not admitted here")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "guest access is not offered here")
 	}
 	if c.Registration == server.RegistrationClosed {
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "registration is closed: ask the administrator of this server for an account")
@@ -53,7 +53,7 @@ func (c *call) postRegister() (any, error) {
 		return nil, err
 	}
 	if q.Password == nil {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a registration needs a password")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a registration requires a password")
 	}
 	hash, err := c.Passwords.Hash(c.Rand, *q.Password)
 	if err != nil {
@@ -86,7 +86,7 @@ func errUserInUse() error {
 // server in it has at most wire.MaxID bytes.
 func checkAccount(c *server.Core, name account.Name) error {
 	if len(wire.UserID(string(name), c.Name)) > wire.MaxID {
-		return quinta.E(quinta.KindInvalid, "account", fmt.Sprintf("the name is too long: with the server name it has at most %d bytes", wire.MaxID))
+		return quinta.E(quinta.KindInvalid, "account", fmt.Sprintf("the name is too long: with the server name, it can have at most %d bytes", wire.MaxID))
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (c *call) getTokenValidity() (any, error) {
 		return nil, err
 	}
 	if c.Registration != server.RegistrationInvite {
-		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this server does not register by token")
+		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this server does not offer registration by token")
 	}
 	ok := false
 	err := c.View(c.ctx(), func(tx *db.Tx) (err error) {

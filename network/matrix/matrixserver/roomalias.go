@@ -29,7 +29,7 @@ func (s *homeserver) parseAlias(alias string) (string, error) {
 		return "", wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this is not a room alias")
 	}
 	if host != s.Core.Name {
-		return "", wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the alias is of another server, and this one does not federate")
+		return "", wire.NewError(http.StatusNotFound, wire.CodeNotFound, "the alias belongs to another server, and this one does not federate")
 	}
 	return local, nil
 }

@@ -99,7 +99,7 @@ func (c *call) checkCreation(q *wire.NewRoom) (eventauth.Version, preset, error)
 		q.Visibility = "private"
 	case "public", "private":
 	default:
-		return bad(wire.CodeInvalidParam, "visibility is public or private")
+		return bad(wire.CodeInvalidParam, "visibility must be public or private")
 	}
 	if q.Preset == "" {
 		q.Preset = q.Visibility + "_chat"
@@ -112,7 +112,7 @@ func (c *call) checkCreation(q *wire.NewRoom) (eventauth.Version, preset, error)
 		return bad(wire.CodeInvalidParam, "the server does not invite by e-mail address or telephone number")
 	}
 	if len(q.Initial) > maxInitialState || len(q.Invite) > maxInvites {
-		return bad(wire.CodeTooLarge, "too much for one creation")
+		return bad(wire.CodeTooLarge, "too many events for one room creation")
 	}
 	for i := range q.Initial {
 		e := &q.Initial[i]
@@ -152,7 +152,7 @@ func mergeObject(m map[string]any, over json.RawMessage) error {
 	}
 	var f map[string]json.RawMessage
 	if json.Unmarshal(over, &f) != nil {
-		return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "creation_content and power_level_content_override are objects")
+		return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "creation_content and power_level_content_override must be objects")
 	}
 	for k, v := range f {
 		m[k] = v

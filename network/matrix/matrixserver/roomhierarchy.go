@@ -106,7 +106,7 @@ func (c *call) hierarchyPage(walkID string) (int, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(s)
 	page, id, ok := strings.Cut(string(raw), " ")
 	if err != nil || !ok || id != walkID {
-		return 0, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "from is not a token that the server gave for this walk")
+		return 0, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "from is not a token that the server issued for this listing")
 	}
 	return parsePage(page)
 }

@@ -170,7 +170,7 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 			return m.Member, nil
 		}
 	}
-	return "", wire.NewError(http.StatusForbidden, wire.CodeUnableToGrantJoin, "nobody in the room can let you in")
+	return "", wire.NewError(http.StatusForbidden, wire.CodeUnableToGrantJoin, "no user in the room can let you in")
 }
 
 // allowedRooms lists the rooms of a restricted join rule.

@@ -219,7 +219,7 @@ func parsePage(s string) (int, error) {
 	digits, ok := strings.CutPrefix(string(raw), "p")
 	n, nerr := strconv.Atoi(digits)
 	if err != nil || !ok || nerr != nil || n < 0 || n > 1<<30 {
-		return 0, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this is not a token that the server gave")
+		return 0, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this is not a token that the server issued")
 	}
 	return n, nil
 }
@@ -248,7 +248,7 @@ func (c *call) putListed() (any, error) {
 	}
 	listed := q.Visibility == nil || *q.Visibility == "public"
 	if !listed && *q.Visibility != "private" {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "visibility is public or private")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "visibility must be public or private")
 	}
 	return empty{}, c.Update(c.ctx(), func(tx *db.Tx) error {
 		if _, err := room.Get(tx, c.roomID()); err != nil {
@@ -283,7 +283,7 @@ func (c *call) getRoomSummary() (any, error) {
 		}
 		out, err = c.accessible(tx, r)
 		if err == nil && out == nil {
-			err = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such room, or it is not yours to see")
+			err = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such room, or you may not see it")
 		}
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func turn(tx *db.Tx, id quinta.RoomID, s *roomview.Sight, f *filter.RoomEvents, 
 func (c *call) getMessages() (any, error) {
 	back := c.param("dir") == "b"
 	if !back && c.param("dir") != "f" {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir must be b or f")
 	}
 	limit, err := c.paramInt("limit", defaultPage, 0, maxPage)
 	if err != nil {
@@ -272,7 +272,7 @@ func (c *call) writeContext(tx *db.Tx, out map[string]any, v *roomview.Viewpoint
 func (c *call) getTimestampToEvent() (any, error) {
 	back := c.param("dir") == "b"
 	if !back && c.param("dir") != "f" {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir must be b or f")
 	}
 	if c.param("ts") == "" {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "which ts?")

@@ -33,14 +33,14 @@ func (c *call) postReceipt() (any, error) {
 	thread := ""
 	if raw, ok := wire.Member(body, "thread_id"); ok {
 		if json.Unmarshal(raw, &thread) != nil || thread == "" || len(thread) > wire.MaxID || !plain(thread) || string(raw) == "null" {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "thread_id is main or the id of an event")
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "thread_id must be main or the id of an event")
 		}
 	}
 	switch kind {
 	case wire.ReceiptRead, wire.ReceiptPrivate:
 	case wire.DataFullyRead:
 		if thread != "" {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "m.fully_read has no thread")
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "m.fully_read cannot have a thread")
 		}
 	default:
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "there is no such kind of receipt")
@@ -165,7 +165,7 @@ func (c *call) putTyping() (any, error) {
 		return nil, err
 	}
 	if q.Typing == nil {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "typing, or not?")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "typing must be true or false")
 	}
 	lasts := time.Duration(0)
 	if *q.Typing {
@@ -243,7 +243,7 @@ func (t *typingClock) end() {
 		return err
 	})
 	if err != nil && quinta.KindOf(err) != quinta.KindUnavailable && !errors.Is(err, context.DeadlineExceeded) {
-		t.s.Log.Warn("matrix: the end of somebody's typing was not noted", "err", err)
+		t.s.Log.Warn("matrix: the end of a typing notice was not stored", "err", err)
 	}
 }
 

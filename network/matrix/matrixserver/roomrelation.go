@@ -41,7 +41,7 @@ func (c *call) getRelations() (any, error) {
 	case "f":
 		q.Forward = true
 	default:
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir is b or f")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "dir must be b or f")
 	}
 	limit, err := c.paramInt("limit", defaultPage, 1, maxRelations)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *call) getThreads() (any, error) {
 	case "participated":
 		mine = true
 	default:
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "include is all or participated")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "include must be all or participated")
 	}
 	from, err := c.paramToken("from", 1<<62)
 	if err != nil {

@@ -139,7 +139,7 @@ func (w *roomWriter) checkThread(root quinta.MessageID) error {
 		return err
 	}
 	if e.RelType != "" {
-		return wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "a thread cannot begin at an event that is in relation to another")
+		return wire.NewError(http.StatusBadRequest, wire.CodeUnknown, "a thread cannot begin at an event that relates to another")
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (w *roomWriter) checkAnnotation(typ string, content json.RawMessage, to qui
 	}
 	for _, e := range list {
 		if annotationKey(e.Content) == key {
-			return wire.NewError(http.StatusBadRequest, wire.CodeDuplicateAnnotation, "you have annotated the event with this key already")
+			return wire.NewError(http.StatusBadRequest, wire.CodeDuplicateAnnotation, "you have already annotated the event with this key")
 		}
 	}
 	return nil
@@ -210,7 +210,7 @@ func (c *call) sendRedaction(p proposal, full json.RawMessage) (any, error) {
 			return err
 		}
 		if keepsContent(target) {
-			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this event is never redacted")
+			return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "this event cannot be redacted")
 		}
 		levels, err := roomview.Levels(w.tx, w.id, w.version)
 		if err != nil {

@@ -179,13 +179,13 @@ func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, conte
 	var aliases []string
 	if raw, ok := wire.Member(content, "alt_aliases"); ok && string(raw) != "null" {
 		if json.Unmarshal(raw, &aliases) != nil {
-			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alt_aliases is a list of aliases")
+			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alt_aliases must be a list of aliases")
 		}
 	}
 	if raw, ok := wire.Member(content, "alias"); ok && string(raw) != "null" {
 		var a string
 		if json.Unmarshal(raw, &a) != nil {
-			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alias is an alias")
+			return wire.NewError(http.StatusBadRequest, wire.CodeBadJSON, "alias must be an alias")
 		}
 		if a != "" {
 			aliases = append(aliases, a)
@@ -193,7 +193,7 @@ func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, conte
 	}
 	for _, a := range aliases {
 		if _, host, ok := wire.SplitAlias(a); ok && host != s.Core.Name {
-			return wire.NewError(http.StatusBadRequest, wire.CodeBadAlias, "an alias is of another server, and this one does not federate")
+			return wire.NewError(http.StatusBadRequest, wire.CodeBadAlias, "an alias belongs to another server, and this one does not federate")
 		}
 		if _, err := s.parseAlias(a); err != nil {
 			return err
@@ -203,7 +203,7 @@ func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, conte
 			return err
 		}
 		if err != nil || have.Room != id {
-			return wire.NewError(http.StatusBadRequest, wire.CodeBadAlias, "an alias does not lead to this room")
+			return wire.NewError(http.StatusBadRequest, wire.CodeBadAlias, "an alias does not refer to this room")
 		}
 	}
 	return nil

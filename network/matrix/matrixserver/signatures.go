@@ -19,7 +19,7 @@ func signaturesOf(body []byte) (signatureMap, error) {
 		return m, nil
 	}
 	if err := exactjson.Unmarshal(raw, &m); err != nil {
-		return nil, badJSON("signatures must be objects of texts")
+		return nil, badJSON("signatures must be objects of strings")
 	}
 	return m, nil
 }

@@ -161,7 +161,7 @@ func (o *signedObject) equal(stored []byte) error {
 		return err
 	}
 	if !bytes.Equal(signed, o.signed) {
-		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the object is not the one that is stored")
+		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the object differs from the stored one")
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (o *signedObject) equal(stored []byte) error {
 // by verifies the signature of the user by one of their cross-signing keys.
 func (o *signedObject) by(user quinta.UserID, k *crossSigningKey, stored []byte, usage string) ([]*newSignature, error) {
 	if k == nil {
-		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the user has no key to sign this with")
+		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the user has no key that could sign this")
 	}
 	if err := k.signs(user, o.raw); err != nil {
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the object has no valid signature by "+k.usage+"_key")
@@ -225,7 +225,7 @@ func (c *call) checkMaster(tx *db.Tx, o *signedObject, master *crossSigningKey) 
 			return nil, err
 		}
 		if keys == nil || !deviceSigns(keys, o.raw, c.user, id) {
-			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the object has a signature that is not one by a device of the user")
+			return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidSignature, "the object has a signature that is not by a device of the user")
 		}
 		out = append(out, &newSignature{object: o, stored: master.body, usage: usageMaster, signerID: id, signerBody: keys, signature: sig})
 	}

@@ -35,7 +35,7 @@ const (
 var (
 	errLost    = quinta.E(quinta.KindUnavailable, "speaking to the server", "the connection was lost")
 	errSlow    = quinta.E(quinta.KindUnavailable, "speaking to the server", "the server did not answer in time")
-	errUnknown = quinta.E(quinta.KindUnauthenticated, "speaking to the server", "the server does not know this device any more")
+	errUnknown = quinta.E(quinta.KindUnauthenticated, "speaking to the server", "the server no longer knows this device")
 )
 
 // A target is where a server is and how it proves itself.
@@ -157,11 +157,11 @@ func (d dialer) newKey(ctx context.Context, t target, server *rsa.PublicKey) (*s
 	r, err := exchange.NewExchanger(exchanging{f}, t.DC).WithRand(d.env.Rand).Client([]exchange.PublicKey{{RSA: server}}).Run(ctx)
 	switch {
 	case errors.Is(err, exchange.ErrKeyFingerprintNotFound):
-		return nil, quinta.E(quinta.KindForbidden, op, "the server has another key than the one that was given for it: it is another server, or somebody is in between")
+		return nil, quinta.E(quinta.KindForbidden, op, "the server has a different key from the one that was given: it is another server, or someone is in between")
 	case err != nil && ctx.Err() != nil:
 		return nil, errSlow
 	case err != nil:
-		return nil, quinta.E(quinta.KindUnavailable, op, "the exchange of keys failed")
+		return nil, quinta.E(quinta.KindUnavailable, op, "the key exchange failed")
 	}
 	return secretchat.ParseKey(r.AuthKey.Value[:])
 }
@@ -216,7 +216,7 @@ func (c *conn) fail(err error) {
 type callError struct{ *wire.RPCError }
 
 // Error implements error.
-func (e callError) Error() string { return fmt.Sprintf("the server answers %d %s", e.Code, e.Message) }
+func (e callError) Error() string { return fmt.Sprintf("the server answered %d %s", e.Code, e.Message) }
 
 // call makes one call and returns its result, or a callError.
 func (c *conn) call(ctx context.Context, req any) (any, error) {
@@ -275,7 +275,7 @@ func result(body []byte) (any, error) {
 		}
 	}
 	if err != nil {
-		return nil, quinta.E(quinta.KindUnavailable, "speaking to the server", "the server's answer is not what the call gives")
+		return nil, quinta.E(quinta.KindUnavailable, "speaking to the server", "the server's answer is not what this call returns")
 	}
 	if e, ok := o.(*wire.RPCError); ok {
 		return nil, callError{e}
@@ -321,7 +321,7 @@ func (c *conn) read() {
 			return
 		}
 		if err := c.packet(packet); err != nil {
-			c.fail(quinta.E(quinta.KindUnavailable, "speaking to the server", "what came is no message of this server"))
+			c.fail(quinta.E(quinta.KindUnavailable, "speaking to the server", "the received bytes are not a message of this server"))
 			return
 		}
 	}

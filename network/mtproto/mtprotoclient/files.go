@@ -56,7 +56,7 @@ func (s *Session) upload(ctx context.Context, u *client.Upload) (*quinta.File, e
 		return nil, err
 	}
 	if u.Size >= 0 && counted.n != u.Size || counted.n == 0 {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	up.Fingerprint = key.Fingerprint()
 	f := &quinta.File{Name: u.Name, MediaType: u.MediaType, Size: counted.n, Ref: e2ee.JSON(secretchat.FileRef{Key: key.Key(), IV: key.IV(), Size: counted.n, Upload: up})}
@@ -107,7 +107,7 @@ func (s *Session) store(ctx context.Context, r io.Reader, size int64) (*secretch
 			req = &wire.SaveBigFilePart{FileID: up.ID, FilePart: int32(up.Parts), FileTotalParts: total, Bytes: buf[:n]}
 		}
 		if up.Parts >= int(total) {
-			return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+			return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 		}
 		if _, err := s.link.call(live, req); err != nil {
 			return nil, errorOf(op, err)
@@ -189,7 +189,7 @@ func (r *ranges) Read(p []byte) (int, error) {
 		}
 		f, ok := o.(*wire.UploadFile)
 		if !ok || len(f.Bytes) > partSize {
-			return 0, quinta.E(quinta.KindUnavailable, "fetching a file", "the server's answer is not what the call gives")
+			return 0, quinta.E(quinta.KindUnavailable, "fetching a file", "the server's answer is not what this call returns")
 		}
 		r.have, r.end = f.Bytes, len(f.Bytes) < partSize
 		r.off += int64(len(f.Bytes))

@@ -117,7 +117,7 @@ func (l *link) Do(ctx context.Context, req secretchat.Req) (secretchat.Ans, erro
 	}
 	ans, ok := answerOf(o)
 	if !ok {
-		return secretchat.Ans{}, quinta.E(quinta.KindUnavailable, "speaking to the server", "the server's answer is not what the call gives")
+		return secretchat.Ans{}, quinta.E(quinta.KindUnavailable, "speaking to the server", "the server's answer is not what this call returns")
 	}
 	return ans, nil
 }
@@ -270,7 +270,7 @@ func inputOf(o any) (secretchat.In, error) {
 	}
 	st, ok := state.(*wire.State)
 	if !ok {
-		return secretchat.In{}, quinta.E(quinta.KindUnavailable, "asking for what is new", "the server's answer is not what the call gives")
+		return secretchat.In{}, quinta.E(quinta.KindUnavailable, "asking for what is new", "the server's answer is not what this call returns")
 	}
 	in := secretchat.In{Qts: int(st.Qts), Pts: int(st.Pts)}
 	for _, u := range users {

@@ -135,12 +135,12 @@ func (a account) self() quinta.Device {
 func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (intent, error) {
 	phone := digits(in.User)
 	if phone == "" {
-		return intent{}, quinta.E(quinta.KindInvalid, loggingIn, "the user of this network is a number, such as +88800000001")
+		return intent{}, quinta.E(quinta.KindInvalid, loggingIn, "on this network, give the user as a number, such as +88800000001")
 	}
 	var plan intent
 	if err := st.View(ctx, func(tx e2ee.Tx) error {
 		if b, err := tx.Get(keyAccount); b != nil || err != nil {
-			return errors.Join(err, quinta.E(quinta.KindExists, loggingIn, "somebody is logged in here already"))
+			return errors.Join(err, quinta.E(quinta.KindExists, loggingIn, "an account is already logged in here"))
 		}
 		var err error
 		plan, _, err = e2ee.Load[intent](tx, keyIntent)
@@ -203,7 +203,7 @@ func (n Network) find(ctx context.Context, in *client.Credentials) (target, erro
 			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "the address of the server is tcp://HOST:PORT, wss://HOST or https://HOST")
 		}
 		if len(in.ServerKey) == 0 {
-			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "a tcp address does not say the server's key: give the key as well (--server-key FILE), or the server's web address")
+			return target{}, quinta.E(quinta.KindInvalid, loggingIn, "a tcp address does not include the server's key: give the key as well (--server-key FILE), or the server's web address")
 		}
 		return target{Addr: addr, DC: dc, PublicKey: string(in.ServerKey)}, nil
 	}
@@ -249,7 +249,7 @@ func choose(base string, about *wire.About) (target, error) {
 	}
 	host, port, err := net.SplitHostPort(about.Addresses[0])
 	if p, perr := strconv.Atoi(port); err != nil || perr != nil || p < 1 || p > 65535 {
-		return t, quinta.E(quinta.KindMalformed, loggingIn, "the server names an address that is none")
+		return t, quinta.E(quinta.KindMalformed, loggingIn, "the server names an invalid address")
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		u, err := url.Parse(base)
@@ -281,7 +281,7 @@ func (n Network) about(ctx context.Context, base string) (*wire.About, error) {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAbout))
 	var about wire.About
 	if err != nil || resp.StatusCode != http.StatusOK || json.Unmarshal(b, &about) != nil || about.PublicKey == "" {
-		return nil, quinta.E(quinta.KindMalformed, loggingIn, "this is not a server of secret chats: it names no key")
+		return nil, quinta.E(quinta.KindMalformed, loggingIn, "this is not a server of secret chats: it announces no key")
 	}
 	return &about, nil
 }
@@ -293,7 +293,7 @@ func signIn(ctx context.Context, c *conn, rand io.Reader, phone string, in clien
 	if err == nil {
 		sent, ok := o.(*wire.SentCode)
 		if !ok {
-			return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what the call gives")
+			return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what this call returns")
 		}
 		code, aerr := in.Answer(ctx, client.Question{Kind: client.AskCode, Text: "the login code for +" + phone})
 		if aerr != nil {
@@ -312,7 +312,7 @@ func signIn(ctx context.Context, c *conn, rand io.Reader, phone string, in clien
 		case e.Message == wrongPassword:
 			text = "the second password is wrong"
 		case e.Message == expiredQuestion:
-			text = "the server does not wait for the second password any more"
+			text = "the server is no longer waiting for the second password"
 		}
 		return 0, &quinta.Error{Kind: quinta.KindUnauthenticated, Op: loggingIn, Err: fmt.Errorf("%s (%s)", text, printable.Line(e.Message))}
 	}
@@ -321,7 +321,7 @@ func signIn(ctx context.Context, c *conn, rand io.Reader, phone string, in clien
 	}
 	a, ok := o.(*wire.Authorization)
 	if !ok {
-		return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what the call gives")
+		return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what this call returns")
 	}
 	p, ok := personOf(a.User)
 	if !ok || p.ID == 0 {
@@ -341,7 +341,7 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 		return nil, err
 	}
 	if !found {
-		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "nobody is logged in here")
+		return nil, quinta.E(quinta.KindUnauthenticated, "opening the session", "no account is logged in here")
 	}
 	return n.newSession(st, env, a)
 }

@@ -39,7 +39,7 @@ func checkPassword(ctx context.Context, c *conn, rand io.Reader, in client.Crede
 		}
 		q, ok := o.(*wire.AccountPassword)
 		if !ok {
-			return nil, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what the call gives")
+			return nil, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what this call returns")
 		}
 		if try == 1 {
 			if password, err = askPassword(ctx, q.Hint, in); err != nil {
@@ -89,7 +89,7 @@ var errUnsafe = quinta.E(quinta.KindForbidden, "mtproto", "the server's question
 func srpOf(rand io.Reader, algo any, more []byte) (*wire.SRP, error) {
 	a, ok := algo.(*wire.PasswordKdfAlgo)
 	if !ok {
-		return nil, quinta.E(quinta.KindInvalid, "mtproto", "the server wants the second password in a form that is not known here: update Quinta")
+		return nil, quinta.E(quinta.KindInvalid, "mtproto", "the server wants the second password in an unknown form: update Quinta")
 	}
 	var verdicts secretchat.Verdicts
 	group, err := verdicts.Group(rand, int(a.G), a.P)
@@ -117,7 +117,7 @@ func (s *Session) SetSecondPassword(ctx context.Context, old, next client.Secret
 	}
 	q, ok := o.(*wire.AccountPassword)
 	if !ok {
-		return quinta.E(quinta.KindMalformed, op, "the server's answer is not what the call gives")
+		return quinta.E(quinta.KindMalformed, op, "the server's answer is not what this call returns")
 	}
 	req := &wire.UpdatePasswordSettings{Password: &wire.InputCheckPasswordEmpty{}}
 	if q.HasPassword {

@@ -42,7 +42,7 @@ func (s *Session) room(c secretchat.ChatInfo) client.RoomInfo {
 	switch c.State {
 	case secretchat.StateRequested:
 		info.Membership, info.Inviter = "invite", peer
-		info.Topic = "asks for a secret chat since " + c.Created.UTC().Format("2006-01-02 15:04 MST")
+		info.Topic = "has requested a secret chat since " + c.Created.UTC().Format("2006-01-02 15:04 MST")
 	case secretchat.StateAsking:
 		info.Topic = "waits for the other side to accept"
 	case secretchat.StateClosed:
@@ -70,13 +70,13 @@ func personName(p secretchat.Person) string {
 // is named by a number, "+888..."; or by a username, "@alice". What is sent
 // leaves when the other side has accepted.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
-	const op = "asking for a chat"
+	const op = "requesting a chat"
 	if err := client.RefuseLegacy(op, in); err != nil {
 		return "", err
 	}
 	switch {
 	case in.Clear:
-		return "", quinta.E(quinta.KindInvalid, op, "this network has no chats in clear")
+		return "", quinta.E(quinta.KindInvalid, op, "this network has no unencrypted chats")
 	case len(in.Invite) != 1:
 		return "", quinta.E(quinta.KindInvalid, op, "a secret chat is with one other user")
 	}
@@ -118,7 +118,7 @@ func (s *Session) find(ctx context.Context, user string) (secretchat.Person, err
 	}
 	o, err := s.call(ctx, req)
 	if e, ok := errors.AsType[callError](err); ok && strings.HasSuffix(e.Message, "_NOT_OCCUPIED") {
-		return secretchat.Person{}, quinta.E(quinta.KindNotFound, op, "nobody has this number or username")
+		return secretchat.Person{}, quinta.E(quinta.KindNotFound, op, "no account has this number or username")
 	} else if err != nil {
 		return secretchat.Person{}, err
 	}

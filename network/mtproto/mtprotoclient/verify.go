@@ -48,7 +48,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 		return err
 	}
 	if !same {
-		return &quinta.Error{Kind: quinta.KindForbidden, Op: op, Err: fmt.Errorf("%w: somebody may be between the two sides; close the chat", client.ErrMismatch)}
+		return &quinta.Error{Kind: quinta.KindForbidden, Op: op, Err: fmt.Errorf("%w: someone may be between the two sides; close the chat", client.ErrMismatch)}
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func picture(h secretchat.Hash) [][]uint8 {
 
 // AwaitVerify implements client.Verifier. On this network no request comes.
 func (s *Session) AwaitVerify(context.Context, func(quinta.Device) bool, func(context.Context, client.ShortStrings) (bool, error)) error {
-	return quinta.E(quinta.KindInvalid, "verifying", "nobody asks on this network: each side verifies the other one by its name")
+	return quinta.E(quinta.KindInvalid, "verifying", "this network has no requests: each side verifies the other by name")
 }
 
 // SetTimer implements client.TimerSetter.

@@ -106,7 +106,7 @@ func (c *call) askCode(phone string) error {
 		return err
 	}
 	for _, key := range keys {
-		if err := c.notify(key, fmt.Sprintf("Login code: %s. Somebody is logging in to your account on another device. If it is not you, do not give the code to anybody.", code)); err != nil {
+		if err := c.notify(key, fmt.Sprintf("Login code: %s. Someone is logging in to your account on another device. If it is not you, do not give the code to anyone.", code)); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func commandCode(ctx context.Context, s *mtprotoServer, in server.CommandInput) 
 			return err
 		}
 		if a == nil {
-			return quinta.E(quinta.KindNotFound, "mtproto", "no login code is asked for now: let the person log in first")
+			return quinta.E(quinta.KindNotFound, "mtproto", "no login code has been requested: let the user start the login first")
 		}
 		out = a.code + "\n"
 		return nil

@@ -110,7 +110,7 @@ func existing(tx *db.Tx, text string) (account.Name, error) {
 	}
 	there, err := account.Exists(tx, who)
 	if err == nil && !there {
-		err = quinta.E(quinta.KindNotFound, "mtproto", "there is no account of this name")
+		err = quinta.E(quinta.KindNotFound, "mtproto", "there is no account with this name")
 	}
 	return who, err
 }

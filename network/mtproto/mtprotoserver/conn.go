@@ -128,7 +128,7 @@ func (s *mtprotoServer) serve(ctx context.Context, raw net.Conn, accept func(net
 type closing int32
 
 // Error implements error.
-func (c closing) Error() string { return "mtproto: the connection is refused" }
+func (c closing) Error() string { return "mtproto: the connection was refused" }
 
 // packet works on one packet.
 func (c *conn) packet(ctx context.Context, packet []byte, ack bool) error {

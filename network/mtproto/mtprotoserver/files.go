@@ -94,7 +94,7 @@ func (c *conn) savePart(ctx context.Context, file int64, part int32, data []byte
 	})
 	if err != nil {
 		if derr := c.s.Blobs.Discard(ctx, b.Bytes); derr != nil {
-			c.s.Log.Warn("mtproto: the bytes of a refused part stay until the next sweep", "err", derr)
+			c.s.Log.Warn("mtproto: the bytes of a refused part remain until the next sweep", "err", derr)
 		}
 		return nil, err
 	}

@@ -34,7 +34,7 @@ const (
 
 var (
 	errManySessions = errors.New("mtproto: too many sessions over HTTP")
-	errOutbox       = errors.New("mtproto: a client over HTTP does not take what waits for it")
+	errOutbox       = errors.New("mtproto: a client over HTTP does not fetch what waits for it")
 )
 
 // polls are the sessions over HTTP.

@@ -19,7 +19,7 @@ import (
 // the algorithm SHA256SHA256PBKDF2HMACSHA512iter100000SHA256ModPow.
 
 // ErrSRP: a value of the password check is out of its range.
-var ErrSRP = errors.New("mtproto: a value of the password check is out of its range")
+var ErrSRP = errors.New("mtproto: a value of the password check is out of range")
 
 const (
 	// SRPProofLength is the length of M1 in bytes.

@@ -74,13 +74,13 @@ func (c *conn) call(ctx context.Context, op, method, path string, head http.Head
 		Success *bool `json:"success"`
 	}
 	if json.Unmarshal(raw, &done) != nil || done.Success != nil && !*done.Success {
-		return at, quinta.E(quinta.KindUnavailable, op, "the server's answer is not the JSON of this network")
+		return at, quinta.E(quinta.KindUnavailable, op, "the server's answer is not JSON of this network")
 	}
 	if out == nil {
 		return at, nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return at, quinta.E(quinta.KindUnavailable, op, "the server's answer is not what this call gives")
+		return at, quinta.E(quinta.KindUnavailable, op, "the server's answer is not what this call returns")
 	}
 	return at, nil
 }

@@ -75,7 +75,7 @@ func keyName(fingerprint string) quinta.DeviceID {
 
 // Rename implements client.DeviceJudge; the network has no names of devices.
 func (s *Session) Rename(context.Context, quinta.DeviceID, string) error {
-	return quinta.E(quinta.KindInvalid, "renaming", "this network has no names of devices")
+	return quinta.E(quinta.KindInvalid, "renaming", "this network has no device names")
 }
 
 // SignOut implements client.DeviceJudge; the network ends all other logins at once.
@@ -94,7 +94,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 		return errorOf(op, err)
 	}
 	if id != "" && id != keyName(pin.Fingerprint) {
-		return quinta.E(quinta.KindNotFound, op, "this is not the accepted key pair of the user: accept a changed one first")
+		return quinta.E(quinta.KindNotFound, op, "this is not the user's accepted key pair: accept the changed one first")
 	}
 	return s.change(ctx, op, func(tx e2ee.Tx) error { return s.machine.Judge(tx, pin.User, t) })
 }

@@ -38,7 +38,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	out := []client.Finding{good("server", s.link.base+" answers and announces release "+v)}
 	if err := s.link.get(ctx, "asking who is logged in", "me", nil, nil); err != nil {
 		if quinta.KindOf(err) == quinta.KindUnauthenticated {
-			return append(out, bad("login", "the server does not know this login any more", "log in again")), nil
+			return append(out, bad("login", "the server no longer knows this login", "log in again")), nil
 		}
 		return append(out, bad("login", err.Error(), "try again later")), nil
 	}
@@ -64,7 +64,7 @@ func (s *Session) oldRooms(ctx context.Context) ([]client.Finding, error) {
 		for _, r := range list {
 			if r.HasKey && r.Form == rocketchat.V1 && !r.Legacy && !r.Left {
 				name := printable.Line(r.Name)
-				out = append(out, bad("room", "the messages of "+name+" are sealed in the old form, which does not authenticate them", "give the room a key of the new form: quinta keys rotate "+name))
+				out = append(out, bad("room", "the messages of "+name+" are sealed in the old format, which does not authenticate them", "give the room a key in the new format: quinta keys rotate "+name))
 			}
 		}
 		return err
@@ -81,13 +81,13 @@ func keyFindings(info rocketchat.KeyInfo) []client.Finding {
 	case rocketchat.PhaseLocked:
 		return append(out, bad("keys", "the E2E keys are locked", "unlock them with the E2E password, or reset them"))
 	default:
-		return append(out, bad("keys", "the E2E keys are not stored on the server yet", "run it once, so that the server can answer"))
+		return append(out, bad("keys", "the E2E keys are not stored on the server yet", "run this once, so that the server can answer"))
 	}
 	if info.Untaken {
-		out = append(out, bad("password", "nobody has written the E2E password down yet: without it the messages are lost with this device", "show it: quinta keys backup create"))
+		out = append(out, bad("password", "the E2E password has not been written down yet: without it, the messages are lost with this device", "show it: quinta keys backup create"))
 	}
 	if info.Form == rocketchat.V1 {
-		out = append(out, bad("seal", "the private key is sealed on the server in the old form, which is quick to guess", "set an E2E password: quinta keys backup create"))
+		out = append(out, bad("seal", "the private key is sealed on the server in the old format, whose password can be guessed quickly", "set an E2E password: quinta keys backup create"))
 	}
 	return out
 }

@@ -53,5 +53,5 @@ func (s *Session) ImportKeys(ctx context.Context, r io.Reader, passphrase client
 
 // Restored implements client.Restorer.
 func (s *Session) Restored(ctx context.Context) error {
-	return s.change(ctx, "taking in that the store is an old copy", func(tx e2ee.Tx) error { return s.machine.Restored(tx) })
+	return s.change(ctx, "reporting that the store was restored", func(tx e2ee.Tx) error { return s.machine.Restored(tx) })
 }

@@ -58,7 +58,7 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	if err := st.View(ctx, func(tx e2ee.Tx) error {
 		b, err := tx.Get(keyAccount)
 		if err == nil && b != nil {
-			err = quinta.E(quinta.KindExists, op, "somebody is logged in here already")
+			err = quinta.E(quinta.KindExists, op, "an account is already logged in here")
 		}
 		return err
 	}); err != nil {
@@ -179,13 +179,13 @@ func (c *conn) signIn(ctx context.Context, op, user string, in client.Credential
 
 // version asks what the server is.
 func (c *conn) version(ctx context.Context) (string, error) {
-	const op = "asking the server what it is"
+	const op = "asking the server for its version"
 	var info wire.Info
 	if _, err := c.call(ctx, op, http.MethodGet, wire.PathInfo, nil, nil, &info); err != nil {
 		return "", err
 	}
 	if info.Version == "" {
-		return "", quinta.E(quinta.KindMalformed, op, "this is not a server of this network: it names no release")
+		return "", quinta.E(quinta.KindMalformed, op, "this is not a server of this network: it announces no release")
 	}
 	return info.Version, nil
 }

@@ -50,7 +50,7 @@ func (s *Session) upload(ctx context.Context, room quinta.RoomID, u *client.Uplo
 	defer dial.Discard(spool)
 	key, size, err := sealer.Key()
 	if err != nil || size != n || u.Size >= 0 && u.Size != size {
-		return nil, quinta.E(quinta.KindInvalid, op, "the file is not as long as was said")
+		return nil, quinta.E(quinta.KindInvalid, op, "the file does not have the announced length")
 	}
 	f := &rocketchat.UploadedFile{Name: u.Name, MediaType: u.MediaType, Size: size, Key: key}
 	if f.Name == "" {

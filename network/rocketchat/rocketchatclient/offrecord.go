@@ -123,7 +123,7 @@ func (o *offRecord) take(sig signal) bool {
 		return false
 	case wire.OTRHandshake:
 		if !sig.Refresh {
-			o.ended(ctx, "the other user began again")
+			o.ended(ctx, "the other user started again")
 			return false
 		}
 		return o.refreshed(ctx, sig)
@@ -226,7 +226,7 @@ func (o *offRecord) said(m wire.OTRMessage, raw json.RawMessage) {
 	_, err = o.stream.method(ctx, "updateOTRAck", map[string]any{"message": raw, "ack": ack})
 	// A server that has purged the message meanwhile refuses: it stays unread there.
 	if _, _, refused := codeOf(err); err != nil && !refused && o.over.Err() == nil {
-		o.tell(client.OffTrouble, "the other side was not told that a message was read")
+		o.tell(client.OffTrouble, "the other side could not be told that a message was read")
 	}
 }
 

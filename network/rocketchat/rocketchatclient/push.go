@@ -32,7 +32,7 @@ func (s *Session) OpenPush(ctx context.Context, payload []byte) (e2ee.Event, err
 			return e2ee.Event{}, err
 		}
 		if a.Data.Message == nil || a.Data.Message.ID != p.MessageID {
-			return e2ee.Event{}, quinta.E(quinta.KindUnavailable, op, "the server gave another message than the one that was asked for")
+			return e2ee.Event{}, quinta.E(quinta.KindUnavailable, op, "the server returned a different message from the one that was requested")
 		}
 		m = *a.Data.Message
 	}

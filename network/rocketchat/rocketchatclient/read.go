@@ -83,7 +83,7 @@ func (s *Session) page(ctx context.Context, id quinta.RoomID, limit int) (n int,
 	next := roomRecord{Before: own.Before, Begun: len(a.Messages) < limit}
 	for _, m := range a.Messages {
 		if m.Room != id || own.Before != 0 && m.TS > own.Before {
-			return 0, false, quinta.E(quinta.KindMalformed, op, "the server's page of history does not go back")
+			return 0, false, quinta.E(quinta.KindMalformed, op, "the server's page of history does not go further back")
 		}
 		if next.Before == 0 || m.TS < next.Before {
 			next.Before = m.TS

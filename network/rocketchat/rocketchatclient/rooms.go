@@ -73,7 +73,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 			return "", quinta.E(quinta.KindInvalid, op, "a direct conversation is with one other user, and encrypted")
 		}
 	} else if in.Legacy && in.Clear {
-		return "", quinta.E(quinta.KindInvalid, op, "a group in clear has no profile")
+		return "", quinta.E(quinta.KindInvalid, op, "an unencrypted group has no profile")
 	}
 	if err := s.mayEncrypt(ctx, op, in); err != nil {
 		return "", err
@@ -162,7 +162,7 @@ func (s *Session) Encrypt(ctx context.Context, id quinta.RoomID) error {
 		return err
 	}
 	if r, err = s.room(ctx, id); err == nil && !r.Encrypted {
-		return quinta.E(quinta.KindUnavailable, op, "the server has not switched it on")
+		return quinta.E(quinta.KindUnavailable, op, "the server has switched this off")
 	}
 	return errorOf(op, err)
 }
@@ -300,7 +300,7 @@ func (s *Session) Leave(ctx context.Context, id quinta.RoomID) error {
 		return errorOf(op, err)
 	}
 	if r.Type == "d" {
-		return quinta.E(quinta.KindInvalid, op, "a direct conversation is not left on this network")
+		return quinta.E(quinta.KindInvalid, op, "direct conversations cannot be left on this network")
 	}
 	if err := s.link.post(ctx, op, kindOfRoom(r)+"leave", object{"roomId": id}, nil); err != nil {
 		return err

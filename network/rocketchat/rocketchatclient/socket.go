@@ -49,7 +49,7 @@ func (c *conn) listen(ctx context.Context) (*stream, error) {
 	defer cancel()
 	ws, _, err := websocket.Dial(dctx, address, &websocket.DialOptions{HTTPClient: c.http})
 	if err != nil {
-		return nil, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server opens no websocket")}
+		return nil, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server did not open a websocket")}
 	}
 	ws.SetReadLimit(maxEvent)
 	sctx, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -21,12 +21,12 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	const op = "verifying"
 	user = quinta.UserID(strings.TrimPrefix(string(user), "@"))
 	if user == "" || user == s.Self().User {
-		return quinta.E(quinta.KindInvalid, op, "all devices of an account have the same key pair on this network: there is nothing to compare")
+		return quinta.E(quinta.KindInvalid, op, "on this network, all devices of an account have the same key pair: there is nothing to compare")
 	}
 	pin, err := s.pin(ctx, user)
 	if err != nil {
 		if errors.Is(err, rocketchat.ErrUnknownUser) {
-			return quinta.E(quinta.KindNotFound, op, "no key of this user was seen yet: exchange a message first")
+			return quinta.E(quinta.KindNotFound, op, "no key of this user has been seen yet: exchange a message first")
 		}
 		return errorOf(op, err)
 	}
@@ -54,5 +54,5 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 
 // AwaitVerify implements client.Verifier. On this network no request comes.
 func (s *Session) AwaitVerify(context.Context, func(quinta.Device) bool, func(context.Context, client.ShortStrings) (bool, error)) error {
-	return quinta.E(quinta.KindInvalid, "verifying", "on this network nobody asks: verify the other user by name, while they do the same")
+	return quinta.E(quinta.KindInvalid, "verifying", "on this network there are no requests: verify the other user by name while they do the same")
 }

@@ -179,7 +179,7 @@ func strict(raw []byte, v any) error {
 		return malformed("the body is not the JSON object that this call takes")
 	}
 	if d.More() {
-		return malformed("the body is more than one JSON object")
+		return malformed("the body contains more than one JSON object")
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (c *call) param(i int, v any) error {
 		return nil
 	}
 	if json.Unmarshal(c.params[i], v) != nil {
-		return invalid("parameter " + strconv.Itoa(i+1) + " has another type")
+		return invalid("parameter " + strconv.Itoa(i+1) + " has the wrong type")
 	}
 	return nil
 }
@@ -307,7 +307,7 @@ func (c *call) translate(err error) *wire.Error {
 	row := wire.Kinds[kind]
 	if kind == quinta.KindInternal {
 		if c.ctx.Err() != nil {
-			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
+			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was abandoned before it was done")
 		}
 		c.Log.Error("rocketchat: a call failed", "err", err)
 	}

@@ -73,7 +73,7 @@ func (g *httpGateway) Hand(ctx context.Context, p Parcel) (gone bool, err error)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)); err != nil {
-		return false, errors.New("the answer of the gateway was cut")
+		return false, errors.New("the answer of the gateway was cut off")
 	}
 	switch {
 	case resp.StatusCode == http.StatusNotAcceptable:
@@ -192,7 +192,7 @@ func (s *rcServer) hand(ctx context.Context, d *due) error {
 			return ctx.Err() // the claim ends by itself
 		}
 		if err != nil && d.tries+1 < outgoing.MaxTries {
-			s.Log.Info("rocketchat: the push gateway did not take a notification", "tries", d.tries+1, "err", err)
+			s.Log.Info("rocketchat: the push gateway did not accept a notification", "tries", d.tries+1, "err", err)
 			return s.UpdateAlways(ctx, func(tx *db.Tx) error {
 				return tx.Queue(`UPDATE rocketchat_push SET next_try = $1 WHERE user_id = $2 AND device = $3 AND message = $4`,
 					tx.Millis()+outgoing.Wait(d.tries).Milliseconds(), d.user, d.device, d.message)

@@ -402,7 +402,7 @@ func (c *ddpConn) subscribe(f *wire.Frame) error {
 	var params []json.RawMessage
 	var key string
 	if json.Unmarshal(f.Params, &params) != nil || len(params) == 0 || json.Unmarshal(params[0], &key) != nil || f.ID == "" || len(f.ID) > maxSubKey || len(key) > maxSubKey {
-		return invalid("a subscription has an id and the key of a stream")
+		return invalid("a subscription must have an id and the key of a stream")
 	}
 	if err := c.mayHear(f.Name, key); err != nil {
 		return err

@@ -47,7 +47,7 @@ func (c *call) postMedia() (any, error) {
 	server.LongBody(c.w)
 	form, err := c.r.MultipartReader()
 	if err != nil {
-		return nil, malformed("a file comes as multipart/form-data")
+		return nil, malformed("a file must be sent as multipart/form-data")
 	}
 	u, err := c.readForm(form)
 	if err == nil {
@@ -58,7 +58,7 @@ func (c *call) postMedia() (any, error) {
 	}
 	if u.found {
 		if derr := c.Blobs.Discard(c.ctx, u.bytes); derr != nil {
-			c.Log.Warn("rocketchat: the bytes of a refused upload stay until the next sweep", "err", derr)
+			c.Log.Warn("rocketchat: the bytes of a refused upload remain until the next sweep", "err", derr)
 		}
 	}
 	return nil, err
@@ -154,7 +154,7 @@ func (c *call) confirmMedia() (any, error) {
 		q.ID = quinta.MessageID(fresh)
 	}
 	if !idForm.MatchString(string(q.ID)) || q.Description != "" {
-		return nil, invalid("the id of a message has letters and digits, and a description is sealed with the content")
+		return nil, invalid("the id of a message must consist of letters and digits, and a description must be sealed with the content")
 	}
 	var m *rocketchat.Message
 	err := c.Update(c.ctx, func(tx *db.Tx) error {
@@ -175,7 +175,7 @@ func (c *call) confirmMedia() (any, error) {
 			return err
 		}
 		if len(q.Content) == 0 || checkBody(r, q.Type, q.Msg, q.Content) != nil {
-			return invalid("a file of an encrypted room comes with t:\"e2e\" and a sealed content")
+			return invalid("a file in an encrypted room needs t:\"e2e\" and a sealed content")
 		}
 		m = &rocketchat.Message{ID: q.ID, Room: r.ID, Type: q.Type, Msg: q.Msg, Content: q.Content, E2E: q.E2E, Thread: q.Thread}
 		if m, err = c.store(tx, r, m); err != nil {

@@ -150,7 +150,7 @@ func (c *call) resetPair() (any, error) {
 		return nil, err
 	}
 	if q.User != "" && q.User != c.me.ID || q.Username != "" && q.Username != string(c.me.Name) {
-		return nil, forbidden("nobody resets the keys of others on this server")
+		return nil, forbidden("users cannot reset the keys of others on this server")
 	}
 	if err := c.secondFactor(); err != nil {
 		return nil, err

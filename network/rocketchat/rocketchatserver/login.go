@@ -238,7 +238,7 @@ func (c *call) register() (any, error) {
 		return nil, err
 	}
 	if c.Registration == server.RegistrationClosed {
-		return nil, forbidden("accounts of this server are made by its operator")
+		return nil, forbidden("on this server, the operator creates accounts")
 	}
 	if err := limited(c.Limits.Allow("register", server.ByAddr(c.addr), server.RateRegister, 1)); err != nil {
 		return nil, err

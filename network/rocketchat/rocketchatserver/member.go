@@ -34,7 +34,7 @@ func (c *call) add(tx *db.Tx, id quinta.RoomID, users ...person) (*roomRow, erro
 		return nil, err
 	}
 	if r.Type == typeDirect || r.Type == typePrivate && s.Role == "" {
-		return nil, forbidden("an owner of the room adds members")
+		return nil, forbidden("only an owner of the room can add members")
 	}
 	for _, p := range users {
 		if _, err := getSub(tx, id, p.ID); err == nil {
@@ -158,7 +158,7 @@ func (c *call) kick() (any, error) {
 			return err
 		}
 		if r.Type == typeDirect || s.Role == "" {
-			return forbidden("an owner of the room removes members")
+			return forbidden("only an owner of the room can remove members")
 		}
 		return c.takeOut(tx, q.Room, p, c.me, rocketchat.TypeRemoved)
 	})
@@ -175,7 +175,7 @@ func (c *call) leave() (any, error) {
 			return err
 		}
 		if r.Type == typeDirect {
-			return forbidden("a direct conversation is not left")
+			return forbidden("a direct conversation cannot be left")
 		}
 		if s.Role == "owner" {
 			// Another member becomes the owner, so that somebody can replace the key.

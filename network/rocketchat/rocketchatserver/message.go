@@ -90,7 +90,7 @@ func checkBody(r *roomRow, kind, msg string, content json.RawMessage) error {
 	case kind == rocketchat.TypeE2E:
 		return checkSealed(msg, content)
 	case kind != "":
-		return invalid("clients send messages without a type, or of the type e2e")
+		return invalid("clients can send only messages without a type or with the type e2e")
 	case len(content) > 0 && string(content) != "null":
 		return invalid("content is for encrypted messages only")
 	case msg == "" || len(msg) > 4*maxText:
@@ -113,7 +113,7 @@ func (c *call) sendMessage(raw json.RawMessage) (*rocketchat.Message, error) {
 		d.ID = quinta.MessageID(id)
 	}
 	if !idForm.MatchString(string(d.ID)) || len(d.Mentions) > 4096 {
-		return nil, invalid("the id of a message has letters and digits")
+		return nil, invalid("the id of a message must consist of letters and digits")
 	}
 	if d.Type == rocketchat.TypeOTR {
 		return c.sendOTR(d)
@@ -140,7 +140,7 @@ func (c *call) store(tx *db.Tx, r *roomRow, m *rocketchat.Message) (*rocketchat.
 	have, haveSum, err := getMessage(tx, m.ID)
 	if err == nil {
 		if have.User.ID != c.me.ID || have.Room != m.Room || !bytes.Equal(haveSum, sum) {
-			return nil, refused("error-duplicate-message-id", "this id is of another message")
+			return nil, refused("error-duplicate-message-id", "this id belongs to another message")
 		}
 		return have, nil
 	}
@@ -149,7 +149,7 @@ func (c *call) store(tx *db.Tx, r *roomRow, m *rocketchat.Message) (*rocketchat.
 	}
 	if m.Thread != "" {
 		if of, _, err := getMessage(tx, m.Thread); err != nil || of.Room != m.Room {
-			return nil, invalid("the thread is of no message of this room")
+			return nil, invalid("the thread does not belong to a message in this room")
 		}
 	}
 	m.User, m.TS, m.Updated = c.me.author(), rocketchat.Date(tx.Millis()), rocketchat.Date(tx.Millis())
@@ -282,7 +282,7 @@ func (c *call) updateMessage() (any, error) {
 			return err
 		}
 		if have.Room != q.Room || have.User.ID != c.me.ID || have.Type != "" && have.Type != rocketchat.TypeE2E {
-			return refused(wire.CodeForbidden, "only the author changes a message")
+			return refused(wire.CodeForbidden, "only the author can change a message")
 		}
 		if have.Type == "" && r.Encrypted {
 			return refused(wire.CodeForbidden, "this room takes encrypted messages only")
@@ -314,7 +314,7 @@ func (c *call) deleteMessage() (any, error) {
 			return err
 		}
 		if m.Room != q.Room || m.User.ID != c.me.ID && (s.Role == "" || r.Type == typeDirect) {
-			return refused(wire.CodeForbidden, "the author or an owner of the room takes a message back")
+			return refused(wire.CodeForbidden, "only the author or an owner of the room can delete a message")
 		}
 		at = tx.Millis()
 		n, err := bodyBytes(tx, q.ID)
@@ -370,7 +370,7 @@ func (c *call) react() (any, error) {
 		q.Emoji = ":" + q.Emoji + ":"
 	}
 	if !emojiForm.MatchString(q.Emoji) {
-		return nil, refused("error-not-allowed", "a reaction is the name of an emoji, such as :wave:")
+		return nil, refused("error-not-allowed", "a reaction must be the name of an emoji, such as :wave:")
 	}
 	return answer{}, c.Update(c.ctx, func(tx *db.Tx) error {
 		_, _, m, sum, err := c.ours(tx, q.ID)

@@ -43,7 +43,7 @@ func (c *call) pairOf(tx *db.Tx, id quinta.RoomID) (r *roomRow, other string, er
 		return nil, "", err
 	}
 	if r.Type != typeDirect {
-		return nil, "", refused(wire.CodeForbidden, "this is no direct conversation")
+		return nil, "", refused(wire.CodeForbidden, "this is not a direct conversation")
 	}
 	members, err := membersOf(tx, id)
 	for _, m := range members {
@@ -52,7 +52,7 @@ func (c *call) pairOf(tx *db.Tx, id quinta.RoomID) (r *roomRow, other string, er
 		}
 	}
 	if err == nil && other == "" {
-		err = refused(wire.CodeForbidden, "nobody else is in this conversation")
+		err = refused(wire.CodeForbidden, "no one else is in this conversation")
 	}
 	return r, other, err
 }
@@ -79,7 +79,7 @@ func (c *call) publishUser() (any, error) {
 	case keyed && !c.otr():
 		return nil, errOTR
 	case keyed && rocketchat.CheckOTRKey(in.Public) != nil:
-		return nil, invalid("publicKey is not a key of P-256")
+		return nil, invalid("publicKey is not a P-256 key")
 	case !keyed:
 		in.Public, in.Refresh = "", false
 	}
@@ -159,7 +159,7 @@ func (c *ddpConn) endTalks() {
 		return nil
 	})
 	if err != nil {
-		c.Log.Warn("rocketchat: the other side was not told that a conversation off the record ended", "err", err)
+		c.Log.Warn("rocketchat: the other side could not be told that a conversation off the record ended", "err", err)
 	}
 }
 
@@ -182,7 +182,7 @@ func (c *call) sendOTR(d draft) (*rocketchat.Message, error) {
 			return err
 		}
 		if _, _, err := getMessage(tx, d.ID); err == nil {
-			return refused("error-duplicate-message-id", "this id is of another message")
+			return refused("error-duplicate-message-id", "this id belongs to another message")
 		} else if !errors.Is(err, errNoMessage) {
 			return err
 		}
@@ -224,7 +224,7 @@ func (c *call) ackOTR() (any, error) {
 			m.Ack = q.Ack
 			return keepEvent(tx, m.Room, scopeRoom(m.Room), "stream-room-messages", string(m.Room), []any{m})
 		}
-		return refused(wire.CodeNoMessage, "there is no such message of the other user's to acknowledge")
+		return refused(wire.CodeNoMessage, "the other user sent no such message to acknowledge")
 	})
 }
 
@@ -274,7 +274,7 @@ func (c *call) lineOTR() (any, error) {
 		return nil, errOTR
 	}
 	if !slices.Contains(otrLines, q.Type) {
-		return nil, invalid("type is not a line of a conversation off the record")
+		return nil, invalid("type is not a message type of a conversation off the record")
 	}
 	id, err := rocketchat.NewID(c.Rand)
 	if err != nil {

@@ -47,7 +47,7 @@ func (c *call) publishRoom() (any, error) {
 		}
 		for _, a := range activities {
 			if len(a) > 64 {
-				return nil, invalid("an activity is one word")
+				return nil, invalid("an activity must be one word")
 			}
 		}
 		arg = activities

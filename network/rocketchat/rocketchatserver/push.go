@@ -105,7 +105,7 @@ func (c *call) deleteToken() (any, error) {
 	return answer{}, c.UpdateAlways(c.ctx, func(tx *db.Tx) error {
 		n, err := tx.Exec(`DELETE FROM rocketchat_push_token WHERE token = $1 AND user_id = $2`, q.Token, c.me.ID)
 		if err == nil && n == 0 {
-			err = wire.NewError(404, wire.CodeNotFound, "there is no such token of yours")
+			err = wire.NewError(404, wire.CodeNotFound, "you have no such token")
 		}
 		return err
 	})

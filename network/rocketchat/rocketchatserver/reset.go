@@ -27,7 +27,7 @@ func (c *call) resetRoomKey() (any, error) {
 		return nil, err
 	}
 	if id, _, err := rocketchat.SplitWrapped(q.Key); err != nil || id != q.KeyID {
-		return nil, invalid("e2eKey is not a wrapped room key of that id")
+		return nil, invalid("e2eKey is not a wrapped room key with that id")
 	}
 	return answer{}, c.Update(c.ctx, func(tx *db.Tx) error {
 		r, own, err := c.mine(tx, q.Room)
@@ -39,13 +39,13 @@ func (c *call) resetRoomKey() (any, error) {
 			return err
 		}
 		if !r.Encrypted || p.Public == "" || !maySettings(r, own) {
-			return forbidden("an owner with keys replaces the key of an encrypted room")
+			return forbidden("only an owner who has keys can replace the key of an encrypted room")
 		}
 		if r.KeyID == q.KeyID {
 			return nil // the answer to the first one was lost
 		}
 		if now := tx.Millis(); now < r.ResetAt+resetLock.Milliseconds() && now >= r.ResetAt {
-			return refused(rocketchat.CodeResetRunning, "another reset of this room is under way")
+			return refused(rocketchat.CodeResetRunning, "another reset of this room is in progress")
 		}
 		return c.applyReset(tx, r, q.Key, q.KeyID)
 	})

@@ -53,7 +53,7 @@ func (c *call) postDirect() (any, error) {
 		q.Username = q.Usernames
 	}
 	if strings.Contains(q.Username, ",") {
-		return nil, invalid("a direct conversation of this server is of two people: make a group")
+		return nil, invalid("on this server, a direct conversation has two people: create a group instead")
 	}
 	var shown wire.Room
 	err := c.Update(c.ctx, func(tx *db.Tx) error {
@@ -146,7 +146,7 @@ func (c *call) postGroup(kind, member string) (any, error) {
 		return nil, refused("error-invalid-room-name", "a room's name has letters, digits and . _ -, and begins with a letter or a digit")
 	}
 	if len(q.Members) > maxMembers || len(q.Extra.Topic) > maxTopic || q.ReadOnly || q.ExcludeSelf || q.Extra.Broadcast || q.Extra.Federated {
-		return nil, invalid("this server makes no read-only, broadcast or federated rooms, and rooms of at most 1000 members")
+		return nil, invalid("this server has no read-only, broadcast or federated rooms, and its rooms have at most 1000 members")
 	}
 	// E2E_Enabled_Default_PrivateRooms: a private group is encrypted unless the
 	// caller says that it is not.
@@ -164,7 +164,7 @@ func (c *call) postGroup(kind, member string) (any, error) {
 			return err
 		}
 		if taken > 0 {
-			return refused("error-duplicate-channel-name", "a room of this name exists")
+			return refused("error-duplicate-channel-name", "a room with this name already exists")
 		}
 		id, err := rocketchat.NewID(c.Rand)
 		if err != nil {
@@ -204,9 +204,9 @@ func (c *call) encrypt(tx *db.Tx, id quinta.RoomID, on bool) (*roomRow, error) {
 	case r.Type == typeChannel:
 		return nil, refused(wire.CodeForbidden, "a public channel cannot be encrypted")
 	case !maySettings(r, s):
-		return nil, forbidden("an owner of the room switches encryption on")
+		return nil, forbidden("only an owner of the room can switch encryption on")
 	case r.Encrypted && !on:
-		return nil, refused(wire.CodeForbidden, "encryption is never switched off on this server")
+		return nil, refused(wire.CodeForbidden, "encryption cannot be switched off on this server")
 	case r.Encrypted == on:
 		return r, nil
 	}
@@ -268,7 +268,7 @@ func (c *call) saveSettings() (any, error) {
 		}
 		if q.Topic != nil {
 			if !maySettings(r, s) {
-				return forbidden("an owner of the room changes its topic")
+				return forbidden("only an owner of the room can change its topic")
 			}
 			if len(*q.Topic) > maxTopic {
 				return invalid("the topic is too long")

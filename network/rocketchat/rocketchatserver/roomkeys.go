@@ -99,7 +99,7 @@ func (c *call) usersWithoutKey(id quinta.RoomID) (any, error) {
 // one is refused, and adopts the other's key.
 func (c *call) setRoomKeyID(id quinta.RoomID, keyID string) error {
 	if rocketchat.CheckKeyID(keyID) != nil {
-		return invalid("keyID is not an id of a key")
+		return invalid("keyID is not the id of a key")
 	}
 	return c.Update(c.ctx, func(tx *db.Tx) error {
 		r, _, err := c.encryptedRoom(tx, id)
@@ -107,7 +107,7 @@ func (c *call) setRoomKeyID(id quinta.RoomID, keyID string) error {
 			return err
 		}
 		if r.KeyID != "" {
-			return refused(rocketchat.CodeRoomKeyExists, "the room has a key already")
+			return refused(rocketchat.CodeRoomKeyExists, "the room already has a key")
 		}
 		return c.nameKey(tx, r, keyID)
 	})

@@ -82,7 +82,7 @@ func with(gateway func(*server.Core) Gateway) server.Network {
 	}
 }
 
-var errName = quinta.E(quinta.KindInvalid, "account", "a user name of this network holds none of the characters = / +")
+var errName = quinta.E(quinta.KindInvalid, "account", "a user name on this network cannot contain the characters = / +")
 
 var versionForm = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)
 

@@ -77,7 +77,7 @@ func (c *call) publicSettings() (any, error) {
 		case json.Unmarshal(one.ID, &many) == nil:
 			want = append(want, many.In...)
 		default:
-			return nil, invalid("this query is not understood")
+			return nil, invalid("this query is not supported")
 		}
 	}
 	all := c.public()

@@ -7,7 +7,7 @@ import (
 )
 
 // ErrStanza: the other side sent a stanza that is too large.
-var ErrStanza = errors.New("xmpp: the server sent more than 1 MiB without the end of a stanza")
+var ErrStanza = errors.New("xmpp: the server sent more than 1 MiB without finishing a stanza")
 
 // maxUnread bounds what is read of one stanza. The reader buffers, so a stanza
 // of MaxStanza always passes.

@@ -52,7 +52,7 @@ func (c *connection) catchUp(ctx context.Context, random io.Reader, after string
 		in.Archive = m.Result.ID
 	}
 	if in.Archive == after && after != "" && !fin.Complete {
-		return keysrv.In{}, false, quinta.E(quinta.KindUnavailable, op, "the archive gives the same page again")
+		return keysrv.In{}, false, quinta.E(quinta.KindUnavailable, op, "the archive returned the same page again")
 	}
 	return in, fin.Complete || len(page) == 0, nil
 }

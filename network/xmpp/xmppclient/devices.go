@@ -67,7 +67,7 @@ func (s *Session) Rename(context.Context, quinta.DeviceID, string) error {
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, _ client.Secret) error {
 	const op = "signing a device out"
 	if id == s.account.Device {
-		return quinta.E(quinta.KindInvalid, op, "this is the device itself: log it out")
+		return quinta.E(quinta.KindInvalid, op, "this is your own device: log out instead")
 	}
 	return s.retire(ctx, op, id)
 }
@@ -91,7 +91,7 @@ func (s *Session) Judge(ctx context.Context, user quinta.UserID, id quinta.Devic
 	const op = "judging a device"
 	what, ok := map[quinta.Trust]keysrv.Decision{quinta.TrustVerified: keysrv.DecideVerified, quinta.TrustRejected: keysrv.DecideRejected, quinta.TrustUnknown: keysrv.DecideNone}[t]
 	if !ok {
-		return quinta.E(quinta.KindInvalid, op, "a device is accepted, rejected, or neither")
+		return quinta.E(quinta.KindInvalid, op, "a device can be accepted, rejected, or neither")
 	}
 	if user == "" {
 		user = s.account.User
@@ -139,7 +139,7 @@ func (s *Session) Retry(ctx context.Context) error {
 
 // Restored implements client.Restorer.
 func (s *Session) Restored(ctx context.Context) error {
-	return s.do(ctx, "taking in that the store is an old copy", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, s.machine.Restored(tx) })
+	return s.do(ctx, "reporting that the store was restored", func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, s.machine.Restored(tx) })
 }
 
 // Logout implements client.Leaver. The key server gives the device nothing any

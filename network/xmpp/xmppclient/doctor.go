@@ -20,7 +20,7 @@ var _ client.Doctor = (*Session)(nil)
 func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	live, release, err := s.runner.Connect(ctx)
 	if err != nil {
-		return []client.Finding{{Name: "connection", Text: err.Error(), Remedy: "look at the network and at the XMPP server"}}, nil
+		return []client.Finding{{Name: "connection", Text: err.Error(), Remedy: "check the network and the XMPP server"}}, nil
 	}
 	defer release()
 	c, err := s.link.current()
@@ -48,7 +48,7 @@ func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	out = append(out, f)
 	f = client.Finding{Name: "waiting", OK: waits == 0, Text: fmt.Sprintf("%d messages wait for their keys", waits)}
 	if waits > 0 {
-		f.Remedy = "let another device of the account, or of the peer, run for a while: it makes the copies"
+		f.Remedy = "let another device of the account or of the peer run for a while: it makes the copies"
 	}
 	return append(out, f), nil
 }
@@ -60,11 +60,11 @@ func (s *Session) offers(ctx context.Context, c *connection) []client.Finding {
 	errServer := c.askWith(ctx, s.env.Rand, c.self.Domain(), stanza.GetIQ, &wire.Info{}, &server)
 	archive := client.Finding{Name: "archive", OK: errOwn == nil && own.Has(wire.NSArchive), Text: "the server keeps an archive of the account"}
 	if !archive.OK {
-		archive.Text, archive.Remedy = "the server keeps no archive of the account: a device that was away for long misses messages", "ask the operator to switch message archiving (XEP-0313) on"
+		archive.Text, archive.Remedy = "the server keeps no archive of the account: a device that was away for a long time misses messages", "ask the operator to switch message archiving (XEP-0313) on"
 	}
-	carbons := client.Finding{Name: "carbons", OK: errServer == nil && server.Has(wire.NSCarbons), Text: "devices of the account see at once what the others send"}
+	carbons := client.Finding{Name: "carbons", OK: errServer == nil && server.Has(wire.NSCarbons), Text: "devices of the account immediately see what the others send"}
 	if !carbons.OK {
-		carbons.Text, carbons.Remedy = "the server makes no carbons: devices of the account see what the others send when they connect again", "ask the operator to switch carbons (XEP-0280) on"
+		carbons.Text, carbons.Remedy = "the server sends no carbons: devices of the account see what the others send only when they connect again", "ask the operator to switch carbons (XEP-0280) on"
 	}
 	return []client.Finding{archive, carbons}
 }
@@ -81,7 +81,7 @@ func (s *Session) keyServer(ctx context.Context, c *connection) []client.Finding
 	}
 	f := client.Finding{Name: "component", OK: err == nil, Text: "the key server " + s.account.Component + " answers"}
 	if err != nil {
-		f.Text, f.Remedy = "the key server "+s.account.Component+" does not answer over the XMPP server", "ask its operator: quintad shows whether its component is connected"
+		f.Text, f.Remedy = "the key server "+s.account.Component+" does not answer through the XMPP server", "ask its operator: quintad shows whether its component is connected"
 		if _, refused := errors.AsType[stanza.Error](err); !refused {
 			f.Text = err.Error()
 		}

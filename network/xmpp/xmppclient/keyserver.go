@@ -67,7 +67,7 @@ func (k *keyServer) session(ctx context.Context, c *connection, component string
 	expires, eerr := time.Parse(time.RFC3339, t.Expires)
 	theirs, nerr := time.Parse(time.RFC3339Nano, t.Now)
 	if base, err = dial.CheckBase(t.Href); err != nil || eerr != nil || nerr != nil || t.Value == "" || len(t.Value) > 4096 || strings.ContainsAny(t.Value, " \r\n\t") {
-		return "", "", now, quinta.E(quinta.KindUnavailable, op, "the key server's answer is not one: it needs an https address and a token")
+		return "", "", now, quinta.E(quinta.KindUnavailable, op, "the key server's answer is malformed: it must have an https address and a token")
 	}
 	k.token, k.base, k.expires, k.ahead = t.Value, base, expires, theirs.Sub(k.env.Now())
 	return k.token, k.base, k.env.Now().Add(k.ahead), nil
@@ -123,13 +123,13 @@ func (k *keyServer) call(ctx context.Context, c *connection, component, op, meth
 			continue
 		}
 		if quinta.KindOf(err) == quinta.KindUnauthenticated {
-			return quinta.E(quinta.KindUnavailable, op, "the key server does not take its own tokens: look at its address and at the clocks")
+			return quinta.E(quinta.KindUnavailable, op, "the key server does not accept its own tokens: check its address and the clocks")
 		}
 		if err != nil || out == nil {
 			return err
 		}
 		if err := wire.Decode(raw, out); err != nil {
-			return quinta.E(quinta.KindUnavailable, op, "the key server's answer is not the JSON of this call")
+			return quinta.E(quinta.KindUnavailable, op, "the key server's answer is not the JSON that this call returns")
 		}
 		return nil
 	}

@@ -26,7 +26,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	const op = "logging in"
 	user, err := jid.Parse(in.User)
 	if err != nil || user.Localpart() == "" || user.Resourcepart() != "" || keysrv.CheckJID(quinta.UserID(user.String())) != nil {
-		return quinta.Device{}, quinta.E(quinta.KindInvalid, op, "the user is a JID such as romeo@example.org")
+		return quinta.Device{}, quinta.E(quinta.KindInvalid, op, "give the user as a JID such as romeo@example.org")
 	}
 	a := account{Server: strings.TrimSpace(in.Server), User: quinta.UserID(user.String()), Name: in.DeviceName}
 	if a.Server == "" {
@@ -74,7 +74,7 @@ func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in cl
 func (n Network) begin(ctx context.Context, st client.Store, env e2ee.Env, user quinta.UserID) (id quinta.DeviceID, err error) {
 	err = st.Update(ctx, func(tx e2ee.Tx) error {
 		if b, err := tx.Get(keyAccount); b != nil || err != nil {
-			return errors.Join(err, quinta.E(quinta.KindExists, "logging in", "somebody is logged in here already"))
+			return errors.Join(err, quinta.E(quinta.KindExists, "logging in", "an account is already logged in here"))
 		}
 		m := keysrv.New(env, user, n.Policy)
 		if d, _, err := m.Self(tx); err == nil {

@@ -74,7 +74,7 @@ func (n Network) Open(ctx context.Context, st client.Store, env e2ee.Env) (clien
 		return nil, err
 	}
 	if !found {
-		return nil, quinta.E(quinta.KindUnauthenticated, op, "nobody is logged in here")
+		return nil, quinta.E(quinta.KindUnauthenticated, op, "no account is logged in here")
 	}
 	return newSession(ctx, n, st, env, a)
 }

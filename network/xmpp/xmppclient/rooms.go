@@ -58,9 +58,9 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.Room
 	}
 	switch {
 	case in.Clear:
-		return "", quinta.E(quinta.KindInvalid, op, "this network has no conversations in clear")
+		return "", quinta.E(quinta.KindInvalid, op, "this network has no unencrypted conversations")
 	case !in.Direct || len(in.Invite) != 1:
-		return "", quinta.E(quinta.KindInvalid, op, "this network has conversations of two only: create --direct JID")
+		return "", quinta.E(quinta.KindInvalid, op, "this network has direct conversations only: create --direct JID")
 	}
 	peer, err := peerOf(op, string(in.Invite[0]))
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.Room
 
 // Invite implements client.Talker. A conversation of two stays one of two.
 func (s *Session) Invite(context.Context, quinta.RoomID, quinta.UserID) error {
-	return quinta.E(quinta.KindInvalid, "inviting", "a conversation of two stays one of two")
+	return quinta.E(quinta.KindInvalid, "inviting", "a direct conversation cannot become a group")
 }
 
 // Join implements client.Talker: the JID of a peer is the conversation with them.

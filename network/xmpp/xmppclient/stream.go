@@ -87,7 +87,7 @@ func connect(ctx context.Context, a *account, last *flow) (c *connection, resume
 	}
 	raw, local, err := reach(ctx, a.Server)
 	if err != nil {
-		return nil, false, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server is not reached")}
+		return nil, false, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errors.New("the server could not be reached")}
 	}
 	c = newConnection(&wire.Bounded{Conn: raw}, self)
 	// Whatever the library waits for ends when the connection does.
@@ -104,7 +104,7 @@ func connect(ctx context.Context, a *account, last *flow) (c *connection, resume
 	c.flow.self = c.self
 	if c.self.Bare().String() != string(a.User) {
 		raw.Close()
-		return nil, false, quinta.E(quinta.KindMalformed, op, "the server logged another user in")
+		return nil, false, quinta.E(quinta.KindMalformed, op, "the server logged in another user")
 	}
 	go c.serve()
 	return c, resumed, nil
@@ -138,11 +138,11 @@ func loginError(op string, err error) error {
 	switch condition := saslCondition(err); condition {
 	case "":
 	case "temporary-auth-failure", "aborted":
-		return quinta.E(quinta.KindUnavailable, op, "the server cannot log anybody in now")
+		return quinta.E(quinta.KindUnavailable, op, "the server cannot log in users now")
 	case "not-authorized", "account-disabled", "credentials-expired", "invalid-authzid":
 		return quinta.E(quinta.KindUnauthenticated, op, "the user name or the password is wrong")
 	default:
-		return quinta.E(quinta.KindInvalid, op, "the server and this program have no way to log in in common")
+		return quinta.E(quinta.KindInvalid, op, "the server and this program share no way to log in")
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) {
 		return quinta.E(quinta.KindUnavailable, op, "the server did not answer")
@@ -150,7 +150,7 @@ func loginError(op string, err error) error {
 	if certErr, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &quinta.Error{Kind: quinta.KindInvalid, Op: op, Err: certErr}
 	}
-	return quinta.E(quinta.KindUnavailable, op, "the login did not come to its end")
+	return quinta.E(quinta.KindUnavailable, op, "the login did not finish")
 }
 
 // saslCondition returns the condition of a SASL failure (RFC 6120, section 6.5),

@@ -231,7 +231,7 @@ func (c *call) decode(v any) ([]byte, error) {
 }
 
 // errNotFound is for what is not there and for what is not for this user alike.
-var errNotFound = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such thing, or it is not for this user")
+var errNotFound = wire.NewError(http.StatusNotFound, wire.CodeNotFound, "there is no such object, or it is not for this user")
 
 func invalid(text string) error {
 	return wire.NewError(http.StatusBadRequest, wire.CodeInvalid, text)
@@ -281,7 +281,7 @@ func (c *call) translate(err error) *wire.Error {
 	row := wire.Kinds[kind]
 	if kind == quinta.KindInternal {
 		if c.ctx().Err() != nil {
-			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was given up before it was done")
+			return wire.NewError(http.StatusServiceUnavailable, wire.CodeUnavailable, "the call was abandoned before it was done")
 		}
 		c.Log.Error("xmpp: a call failed", "method", c.r.Method, "err", err)
 	}

@@ -101,7 +101,7 @@ func commandSetup(ctx context.Context, s *xmppServer, in server.CommandInput) (s
 	}
 	port := in.Flags["port"]
 	if _, err := parseComponent(name + "@" + net.JoinHostPort("127.0.0.1", port)); err != nil || name == "" {
-		return "", quinta.E(quinta.KindInvalid, "xmpp", "name the component, such as --component keys.example.org, and a port from 1 to 65535")
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "give the name of the component, as in --component keys.example.org, and a port from 1 to 65535")
 	}
 	secret := ""
 	if s.Setting(settingSecret) != "" && in.Flags["new"] != "on" {
@@ -183,7 +183,7 @@ func commandToken(ctx context.Context, s *xmppServer, in server.CommandInput) (s
 func commandAudit(ctx context.Context, s *xmppServer, in server.CommandInput) (string, error) {
 	n, err := strconv.Atoi(in.Flags["limit"])
 	if err != nil || n < 1 || n > 10_000 {
-		return "", quinta.E(quinta.KindInvalid, "xmpp", "--limit is a number from 1 to 10000")
+		return "", quinta.E(quinta.KindInvalid, "xmpp", "--limit must be a number from 1 to 10000")
 	}
 	var b strings.Builder
 	err = s.View(ctx, func(tx *db.Tx) error {

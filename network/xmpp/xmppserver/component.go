@@ -294,7 +294,7 @@ var errNoURL = quinta.E(quinta.KindUnavailable, "token", "the key server has no 
 // request. Nothing else of the request says whose it is.
 func (s *xmppServer) tokenByIQ(ctx context.Context, from jid.JID, in *wire.Token) (*wire.Token, error) {
 	if from.Resourcepart() == "" || from.Localpart() == "" {
-		return nil, quinta.E(quinta.KindForbidden, "token", "only a client of a user gets a token")
+		return nil, quinta.E(quinta.KindForbidden, "token", "only a user's client can get a token")
 	}
 	base := s.ClientURL()
 	if base == "" {

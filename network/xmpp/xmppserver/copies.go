@@ -18,12 +18,12 @@ func (s *xmppServer) copyCalls() {
 
 // checkCopies refuses copies that are not for approved devices of the users.
 func checkCopies(tx *db.Tx, users []quinta.UserID, list []keysrv.Wrapped) error {
-	stale := wire.NewError(http.StatusConflict, wire.CodeStale, "a copy is for a device that is not there, or not approved")
+	stale := wire.NewError(http.StatusConflict, wire.CodeStale, "a copy is for a device that does not exist or is not approved")
 	known := map[string]bool{}
 	for i := range list {
 		w := &list[i]
 		if err := keysrv.CheckWrapped(w); err != nil {
-			return invalid("a copy does not have its form")
+			return invalid("a copy has the wrong format")
 		}
 		if !slices.Contains(users, w.User) {
 			return stale
@@ -97,7 +97,7 @@ func (c *call) addCopies() (any, error) {
 		return nil, errNotFound
 	}
 	if len(in.Wrapped) == 0 || len(in.Wrapped) > keysrv.MaxCopies {
-		return nil, invalid("1 to 1000 copies are stored in one call")
+		return nil, invalid("one call can store 1 to 1000 copies")
 	}
 	err := c.update(func(tx *db.Tx) error {
 		d, err := c.needDevice()

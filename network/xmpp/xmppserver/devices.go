@@ -100,7 +100,7 @@ func (c *call) putDevice() (any, error) {
 		return nil, err
 	}
 	if d.User != c.user() || string(d.ID) != c.r.PathValue("device") || c.grant.Thumbprint == "" || keysrv.Thumbprint(d.Signing) != c.grant.Thumbprint {
-		return nil, invalid("a device publishes itself: the record is of another user or key than the token")
+		return nil, invalid("a device can publish only itself: the record names a different user or key than the token")
 	}
 	d.Approval, d.Retired = nil, false
 	stored, err := json.Marshal(&d)
@@ -173,7 +173,7 @@ func (c *call) approveDevice() (any, error) {
 		approved := d.record
 		approved.Approval = &a
 		if approved.ApprovedBy(&by.record) != nil {
-			return invalid("the approval is not one of the calling device for this one")
+			return invalid("the approval is not by the calling device for this device")
 		}
 		if err := tx.Queue(`UPDATE xmpp_device SET approval = $1, approved = $2 WHERE user_id = $3 AND device = $4`, raw, true, c.user(), id); err != nil {
 			return err

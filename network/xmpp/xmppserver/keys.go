@@ -96,7 +96,7 @@ func (c *call) checkCreate(in *keysrv.Create) error {
 	_, domain, _ := strings.Cut(string(in.With), "@")
 	switch {
 	case in.Room != "":
-		return invalid("rooms are not served by this version")
+		return invalid("rooms are not supported by this version")
 	case keysrv.CheckJID(in.With) != nil:
 		return invalid(`"with" is the bare JID of the peer`)
 	case !c.serves(domain):
@@ -110,7 +110,7 @@ func (c *call) checkCreate(in *keysrv.Create) error {
 			return wire.NewError(http.StatusConflict, wire.CodeMode, "this server offers no escrow conversations")
 		}
 		if in.Check != nil || in.Signature != nil || in.Wrapped != nil {
-			return invalid("of an escrow key the server makes everything")
+			return invalid("the server makes all parts of an escrow key")
 		}
 		return nil
 	case in.Mode != keysrv.ModeSealed:
@@ -118,7 +118,7 @@ func (c *call) checkCreate(in *keysrv.Create) error {
 	case in.ID == "":
 		return invalid("the id of a sealed key is chosen by its creator")
 	case in.Created.Sub(c.Now()).Abs() > keySkew:
-		return invalid("the key was not made now: look at the clock")
+		return invalid("the key was not made just now: check the clock")
 	case len(in.Wrapped) > keysrv.MaxCopies:
 		return wire.NewError(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, "too many copies")
 	}
@@ -215,7 +215,7 @@ func (c *call) finish(k *keyRow) (json.RawMessage, error) {
 			return nil, err
 		}
 		if len(raw) < key.Size || string(raw[key.Size:]) != k.object.ID {
-			return nil, errors.New("an escrow key in the store is not that of its id")
+			return nil, errors.New("an escrow key in the store does not belong to its id")
 		}
 		k.object.Key = raw[:key.Size]
 	}
@@ -270,7 +270,7 @@ func (c *call) getKeys() (any, error) {
 		return nil, err
 	}
 	if len(in.IDs) == 0 || len(in.IDs) > keysrv.MaxBatch {
-		return nil, invalid("1 to 100 ids are asked for in one call")
+		return nil, invalid("one call can ask for 1 to 100 ids")
 	}
 	for _, id := range in.IDs {
 		if keysrv.CheckObjectID(id) != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-var errNoKeeper = quinta.E(quinta.KindUnavailable, "xmpp", "no key is configured to seal secrets with: set secrets")
+var errNoKeeper = quinta.E(quinta.KindUnavailable, "xmpp", "no key is configured to seal secrets: set secrets")
 
 // secret returns one of the server's own secrets, which is made if there is
 // none: 32 random bytes. fresh makes it again.

@@ -29,7 +29,7 @@ var settings = []server.Setting{
 	{Name: settingEscrow, Default: escrowOff, Arg: "on|off", Help: "let the server hold the keys of a conversation itself if the conversation's creator asks for it",
 		Check: func(v string) error {
 			if v != escrowOff && v != escrowOn {
-				return errors.New("it is off or on")
+				return errors.New("it must be off or on")
 			}
 			return nil
 		}},

@@ -45,7 +45,7 @@ func Check(v Version, e *Event, state State) error {
 		return reject("create", "the room has no m.room.create")
 	}
 	if v >= sinceCreatorsRule && e.RoomID != RoomIDOf(j.create.ID) {
-		return reject("room_id", "is not that of m.room.create")
+		return reject("room_id", "is not the sender of m.room.create")
 	}
 	if string(object(j.create.Content)["m.federate"]) == "false" && Domain(e.Sender) != Domain(j.create.Sender) {
 		return reject("m.federate", "the room is for one server only")
@@ -96,7 +96,7 @@ func (j *judge) checkOther() error {
 func (j *judge) checkCreate() error {
 	const rule = TypeCreate
 	if len(j.e.PrevEvents) != 0 || j.state(TypeCreate, "") != nil {
-		return reject(rule, "the room exists already")
+		return reject(rule, "the room already exists")
 	}
 	if !j.e.IsState(TypeCreate, "") {
 		return reject(rule, "the state key is not empty")
@@ -109,7 +109,7 @@ func (j *judge) checkCreate() error {
 			return reject(rule, "the event has a room id")
 		}
 	} else if Domain(j.e.RoomID) != Domain(j.e.Sender) {
-		return reject(rule, "the room id is of another server")
+		return reject(rule, "the room id belongs to another server")
 	}
 	if raw, ok := j.content["room_version"]; ok {
 		s, _ := j.content.str("room_version")
@@ -132,7 +132,7 @@ func (j *judge) checkCreate() error {
 		}
 		for _, u := range users {
 			if !validUserID(u) {
-				return reject(rule, "additional_creators has what is not a user id")
+				return reject(rule, "additional_creators contains something that is not a user id")
 			}
 		}
 	}

@@ -17,7 +17,7 @@ func (j *judge) checkMember() error {
 		// one server are signed by it when all users concerned are its own.
 		via, _ := j.content.str("join_authorised_via_users_server")
 		if !validUserID(via) || Domain(via) != Domain(j.e.Sender) {
-			return reject(TypeMember, "join_authorised_via_users_server is not of this server: "+string(raw))
+			return reject(TypeMember, "join_authorised_via_users_server is not on this server: "+string(raw))
 		}
 	}
 	switch m {
@@ -57,7 +57,7 @@ func (j *judge) checkJoin() error {
 		return nil
 	}
 	if j.e.Sender != target {
-		return reject(rule, "nobody joins for another user")
+		return reject(rule, "a user cannot join for another user")
 	}
 	cur := j.membership(target)
 	if cur == "ban" {
@@ -76,9 +76,9 @@ func (j *judge) checkJoin() error {
 		if in || j.authorised() {
 			return nil
 		}
-		return reject(rule, "nobody who may invite authorises the join")
+		return reject(rule, "no user with the power to invite authorises the join")
 	}
-	return reject(rule, "the join rule admits nobody")
+	return reject(rule, "the join rule allows no one to join")
 }
 
 // isCreator reports whether user sent m.room.create; additional creators
@@ -104,7 +104,7 @@ func (j *judge) checkInvite() error {
 	}
 	switch j.membership(*j.e.StateKey) {
 	case "join":
-		return reject(rule, "the user is in the room already")
+		return reject(rule, "the user is already in the room")
 	case "ban":
 		return reject(rule, "the user is banned")
 	}
@@ -153,18 +153,18 @@ func (j *judge) checkKnock() error {
 	const rule = "m.room.member knock"
 	jr := j.joinRule()
 	if jr != "knock" && (jr != "knock_restricted" || j.v < sinceKnockRestricted) {
-		return reject(rule, "the join rule does not admit knocking")
+		return reject(rule, "the join rule does not allow knocking")
 	}
 	if j.e.Sender != *j.e.StateKey {
-		return reject(rule, "nobody knocks for another user")
+		return reject(rule, "a user cannot knock for another user")
 	}
 	switch j.membership(j.e.Sender) {
 	case "ban":
 		return reject(rule, "the user is banned")
 	case "invite":
-		return reject(rule, "the user is invited already")
+		return reject(rule, "the user is already invited")
 	case "join":
-		return reject(rule, "the user is in the room already")
+		return reject(rule, "the user is already in the room")
 	}
 	return nil
 }

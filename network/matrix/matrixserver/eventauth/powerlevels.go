@@ -6,12 +6,12 @@ func (j *judge) checkPowerLevels() error {
 	const rule = TypePowerLevels
 	next, err := parseLevels(j.v, j.e.Content)
 	if err != nil {
-		return reject(rule, "a level is not an integer, or users has what is not a user id")
+		return reject(rule, "a level is not an integer, or users contains something that is not a user id")
 	}
 	if j.v >= sinceCreatorsRule {
 		for u := range j.levels.creators {
 			if _, ok := next.users[u]; ok {
-				return reject(rule, "users names a creator")
+				return reject(rule, "users contains a creator")
 			}
 		}
 	}
@@ -33,7 +33,7 @@ func (j *judge) checkPowerLevels() error {
 	}
 	for user, c := range diff(cur.users, next.users) {
 		if c.had && user != j.e.Sender && c.old >= level {
-			return reject(rule, "the sender's power level is too low to change that of "+user)
+			return reject(rule, "the sender's power level is too low to change the level of "+user)
 		}
 		if c.has && c.new > level {
 			return reject(rule, "the sender gives "+user+" more than their own power level")

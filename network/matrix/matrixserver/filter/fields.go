@@ -27,13 +27,13 @@ func ParseFields(paths []string) (*Fields, error) {
 		return nil, nil
 	}
 	if len(paths) > maxFields {
-		return nil, invalid("event_fields holds more than %d paths", maxFields)
+		return nil, invalid("event_fields contains more than %d paths", maxFields)
 	}
 	top := new(Fields)
 	for _, p := range paths {
 		names := split(p)
 		if len(names) > maxPath {
-			return nil, invalid("event_fields holds a path of more than %d names", maxPath)
+			return nil, invalid("event_fields contains a path of more than %d names", maxPath)
 		}
 		f := top
 		for _, n := range names {

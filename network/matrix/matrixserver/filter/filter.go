@@ -147,7 +147,7 @@ func ids(member string, sigil byte, lists ...[]string) error {
 	for _, list := range lists {
 		for _, id := range list {
 			if len(id) < 2 || id[0] != sigil {
-				return invalid("%s holds what is no identifier", member)
+				return invalid("%s contains something that is not an identifier", member)
 			}
 		}
 	}

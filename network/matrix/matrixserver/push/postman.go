@@ -121,7 +121,7 @@ func (p *Postman) deliver(ctx context.Context, d *delivery) error {
 		return ctx.Err() // the lease ends by itself
 	}
 	if err != nil && d.tries+1 < outgoing.MaxTries {
-		p.core.Log.Info("matrix: a push gateway did not take a notification", "app", d.app, "tries", d.tries+1, "err", err)
+		p.core.Log.Info("matrix: a push gateway did not accept a notification", "app", d.app, "tries", d.tries+1, "err", err)
 		wait := outgoing.Wait(d.tries)
 		return p.core.UpdateAlways(ctx, func(tx *db.Tx) error {
 			return tx.Queue(`UPDATE matrix_push SET next_try = $1 WHERE user_id = $2 AND app_id = $3 AND pushkey = $4 AND pos = $5`,

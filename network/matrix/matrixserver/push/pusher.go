@@ -55,7 +55,7 @@ const Path = "/_matrix/push/v1/notify"
 func (p *Pusher) Check(private bool) error {
 	switch {
 	case p.AppID == "" || p.Pushkey == "":
-		return wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a pusher has an app_id and a pushkey")
+		return wire.NewError(http.StatusBadRequest, wire.CodeMissingParam, "a pusher must have an app_id and a pushkey")
 	case len(p.AppID) > maxAppID || len(p.Pushkey) > maxPushkey:
 		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the app_id or the pushkey is too long")
 	case p.Kind == nil:
@@ -66,7 +66,7 @@ func (p *Pusher) Check(private bool) error {
 	u, err := url.Parse(p.Data.Text("url"))
 	ok := err == nil && u.Host != "" && u.User == nil && u.Path == Path && (u.Scheme == "https" || u.Scheme == "http" && private)
 	if !ok {
-		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the url of a pusher is an https address with the path "+Path)
+		return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the url of a pusher must be an https address with the path "+Path)
 	}
 	return nil
 }

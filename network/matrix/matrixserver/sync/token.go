@@ -31,7 +31,7 @@ const maxToken = 48
 
 // ParsePlace reads what String wrote.
 func ParsePlace(s string) (Place, error) {
-	bad := wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this is not a token that the server gave")
+	bad := wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "this is not a token that the server issued")
 	digits, ok := strings.CutPrefix(s, "s")
 	if !ok || len(s) > maxToken {
 		return Place{}, bad

@@ -38,7 +38,7 @@ const (
 // What callers treat differently.
 var (
 	// ErrUnsupported: this is not a PNG, JPEG or GIF that can be read.
-	ErrUnsupported = errors.New("thumbnail: no image that can be read")
+	ErrUnsupported = errors.New("thumbnail: not an image that can be read")
 	// ErrTooLarge: decoding would take more than MaxMemory, or there are more
 	// pixels than MaxPixels or MaxPixelsJPEG.
 	ErrTooLarge = errors.New("thumbnail: the image is too large")

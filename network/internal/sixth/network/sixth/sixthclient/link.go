@@ -35,7 +35,7 @@ func connect(ctx context.Context, base string) (*conn, error) {
 	const op = "connecting"
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "tcp" || !dial.Loopback(u.Hostname()) {
-		return nil, quinta.E(quinta.KindInvalid, op, "the toy network is spoken on this computer only, at an address such as tcp://127.0.0.1:7000")
+		return nil, quinta.E(quinta.KindInvalid, op, "the toy network works on this computer only, at an address such as tcp://127.0.0.1:7000")
 	}
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
 	if err != nil {

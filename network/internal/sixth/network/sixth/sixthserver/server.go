@@ -49,7 +49,7 @@ var Network = server.Network{
 func checkListen(v string) error {
 	host, _, err := net.SplitHostPort(v)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return errors.New("it is not an address of loopback, such as 127.0.0.1:0")
+		return errors.New("it is not a loopback address, such as 127.0.0.1:0")
 	}
 	return nil
 }
