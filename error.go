@@ -15,9 +15,9 @@ const (
 	KindInvalid
 	// KindMalformed: the request cannot be parsed at all.
 	KindMalformed
-	// KindUnauthenticated: nobody is logged in with these credentials.
+	// KindUnauthenticated: no one is logged in with these credentials.
 	KindUnauthenticated
-	// KindForbidden: somebody is logged in, who may not do this.
+	// KindForbidden: someone is logged in, who may not do this.
 	KindForbidden
 	// KindNotFound: the thing does not exist, or not for this account.
 	KindNotFound

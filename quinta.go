@@ -161,7 +161,7 @@ const (
 	TrustUnknown Trust = iota
 	// TrustRejected: the user said that the device is not to be trusted.
 	TrustRejected
-	// TrustPinned: the identity is the one seen first; nobody compared it.
+	// TrustPinned: the identity is the one seen first; no one compared it.
 	TrustPinned
 	// TrustSigned: the device is signed by the pinned identity of its owner.
 	TrustSigned

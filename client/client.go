@@ -2,8 +2,8 @@
 // encryption machine, a link to the network, and a store.
 //
 // A [Loop] runs one device. What the machine writes and what is shown to the
-// user is committed together; requests leave only after that commit and are
-// repeated with the same bytes until they are answered, also after a crash.
+// user are committed together; requests leave only after that commit and are
+// repeated with the same bytes until they are answered, even after a crash.
 // So nothing that was acknowledged is lost, nothing is shown twice, and no
 // message key is used twice.
 //

@@ -44,7 +44,7 @@ type held struct {
 	dial   Connected // nil: the link holds no connection
 	jitter func(time.Duration) (time.Duration, error)
 
-	// dialing is full while somebody dials, who alone uses delay, the time
+	// dialing is full while someone dials, who alone uses delay, the time
 	// before the next dial, and cause, the error of the last failure.
 	dialing chan struct{}
 	delay   delay

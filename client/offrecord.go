@@ -41,7 +41,7 @@ type OffKind string
 // The kinds of line.
 const (
 	// OffSafety: Text is the safety number of the keys from now on. Unless both
-	// people compare it, somebody may be between them.
+	// people compare it, someone may be between them.
 	OffSafety OffKind = "safety-number"
 	// OffSaid: Text is what the other user said.
 	OffSaid OffKind = "said"

@@ -10,7 +10,7 @@ import (
 // profile than the default.
 type Profiled interface {
 	Session
-	// Legacy opens a conversation of two with a user in the legacy profile and
+	// Legacy opens a direct conversation with a user in the legacy profile and
 	// returns it. The legacy profile is weak, and messages that arrive in it are
 	// marked so. Where each user has to choose it, that conversation is separate
 	// from the one in the default profile, and nothing is sent until the other
@@ -22,7 +22,7 @@ type Profiled interface {
 type ProfileChooser interface {
 	Profiled
 	// SetSessionMode switches session mode on or off for what this device
-	// sends in a conversation of two: small packets under a key that the first
+	// sends in a direct conversation: small packets under a key that the first
 	// message carries.
 	SetSessionMode(ctx context.Context, room quinta.RoomID, on bool) error
 }

@@ -31,8 +31,8 @@ type NewRoom struct {
 	// Clear makes a room without encryption.
 	Clear bool
 	// Legacy makes a group in the weak legacy profile, on a network that has
-	// one for groups; any other refuses it. See Profiled for conversations of
-	// two.
+	// one for groups; any other refuses it. See Profiled for direct
+	// conversations.
 	Legacy bool
 }
 

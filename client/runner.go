@@ -43,7 +43,7 @@ type Runner struct {
 	hooks Hooks[any]
 
 	running atomic.Bool   // Run, Flush or Push is going on, or about to
-	held    chan struct{} // full while somebody receives
+	held    chan struct{} // full while someone receives
 
 	mu      sync.Mutex
 	live    bool          // Run is going on
@@ -272,7 +272,7 @@ func (r *Runner) deliver(events []e2ee.Event) {
 // up. What is older is then in the timeline only.
 const maxInbox = 100_000
 
-// Give puts events into the inbox. They wait there also while nobody takes
+// Give puts events into the inbox. They wait there also while no one takes
 // from it.
 func (r *Runner) Give(events []e2ee.Event) {
 	if len(events) == 0 {

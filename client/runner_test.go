@@ -62,7 +62,7 @@ func TestRunnerOneAtATime(t *testing.T) {
 	<-beside
 }
 
-// TestRunnerWaits: who waits receives by itself while nobody runs, is woken by
+// TestRunnerWaits: who waits receives by itself while no one runs, is woken by
 // what others receive, and gives way to Run.
 func TestRunnerWaits(t *testing.T) {
 	t.Parallel()

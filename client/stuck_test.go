@@ -134,7 +134,7 @@ func TestTimeOutSaysWhy(t *testing.T) {
 	})
 }
 
-// TestInboxIsBounded: of events that nobody takes the newest are kept.
+// TestInboxIsBounded: of events that no one takes the newest are kept.
 func TestInboxIsBounded(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 1)}

@@ -20,7 +20,7 @@ type Verifier interface {
 }
 
 // ErrMismatch is wrapped by the error of a verification in which the two sides
-// do not have the same keys: somebody may be listening in between.
+// do not have the same keys: someone may be listening in between.
 var ErrMismatch = errors.New("the strings of the two sides do not match")
 
 // ShortStrings are what two people compare.

@@ -17,7 +17,7 @@ const waitFor = time.Minute
 // errSlow says that a wait was in vain.
 var errSlow = errors.New("the server did not answer in time")
 
-// Wait returns when cond holds of what is committed. While nobody else sends
+// Wait returns when cond holds of what is committed. While no one else sends
 // and receives, it does: first what is due, as its answer may be what is
 // waited for, and then both at a time, so that a request that cannot get
 // through does not keep it from receiving. It yields to Run, Flush and Push.
@@ -66,7 +66,7 @@ func (r *Runner) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (boo
 	}
 }
 
-// runFor begins to send and receive for a wait, if nobody else does. What it
+// runFor begins to send and receive for a wait, if no one else does. What it
 // returns gets the error, or nil if cond holds or it yielded; it is nil if
 // somebody else does.
 func (r *Runner) runFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) <-chan error {

@@ -3,13 +3,14 @@
 //
 // You push in what came from the network, pull out what is due to go there,
 // and give the machine the answers. The machine keeps its private state in a
-// [Tx]; all that one call causes is committed together by the caller, and
-// requests leave only after that commit. So a crash at any point repeats a
-// request with the same bytes and never uses a message key twice.
+// [Tx]; the caller commits everything that one call causes together, and
+// requests leave only after that commit. So after a crash at any point, a
+// request is repeated with the same bytes, and no message key is used twice.
 //
-// What every machine needs for that state is here as well: [Load], [Store] and
-// [Records] for values in JSON, a [Queue] for what keeps its order, and
-// [ErrDamaged] for what cannot be read. The example shows the frame.
+// The package also has what every machine needs for that state: [Load],
+// [Store] and [Records] for values in JSON, a [Queue] for entries that keep
+// their order, and [ErrDamaged] for records that cannot be read. The example
+// shows the pattern.
 //
 // The systems themselves are the packages below this one. None of them reads
 // a clock, a source of randomness, a file or a socket: they get an [Env].

@@ -138,7 +138,7 @@ func ParseSigningPublic[R SigningRole](text string) (SigningPublic[R], error) {
 
 // Verify reports whether signature is a signature of message by p. A
 // signature whose S is not below the group order is refused (RFC 8032,
-// section 5.1.7), so that nobody can make a second one from the first.
+// section 5.1.7), so that no one can make a second one from the first.
 func (p SigningPublic[R]) Verify(message, signature []byte) bool {
 	return !p.IsZero() && len(signature) == SignatureSize && ed25519.Verify(p.b[:], message, signature)
 }

@@ -1,5 +1,5 @@
-// Package quintatest gives a Go test a whole running server: every network, a
-// store of its own, a free port on loopback.
+// Package quintatest gives a Go test a complete running server: every
+// network, a store of its own, and a free port on loopback.
 //
 //	s := quintatest.Start(t)
 //	resp, err := http.Get(s.URL + "/_matrix/client/versions")

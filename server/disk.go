@@ -16,7 +16,7 @@ const diskEvery = 2 * time.Second
 
 // A disk says whether there is room to write.
 type disk struct {
-	// free returns the free bytes; nil: nobody asks.
+	// free returns the free bytes; nil: no one asks.
 	free func() (int64, error)
 	min  int64
 	now  func() time.Time

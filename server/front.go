@@ -61,8 +61,8 @@ type StreamFront interface {
 	// free one. None means that the front takes no connections.
 	Streams() []string
 	// ServeStream serves one connection, whose LocalAddr says at which address
-	// it arrived. The core bounds connections per address and in all, closes the
-	// connection when ServeStream returns, survives its panic, and gives the
+	// it arrived. The core bounds connections per address and in total, closes
+	// the connection when ServeStream returns, survives its panic, and gives the
 	// peer Config.WriteTimeout to accept each write. How long the peer may be
 	// silent is for the front to decide.
 	//

@@ -250,7 +250,7 @@ func listener(t *testing.T) net.Listener {
 	return l
 }
 
-// TestClientThatDoesNotRead: an answer that nobody takes ends.
+// TestClientThatDoesNotRead: an answer that no one takes ends.
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"write", "copy"} {

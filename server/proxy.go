@@ -10,7 +10,7 @@ import (
 // behind sets a request's address to the client's where a trusted proxy
 // passed it on. X-Forwarded-For is read from its end, which the nearest proxy
 // wrote, up to the first address that is not a trusted proxy's: what stands
-// before it anybody could have written.
+// before it anyone could have written.
 func (c *Core) behind(h http.Handler) http.Handler {
 	if len(c.Proxies) == 0 {
 		return h

@@ -4,9 +4,9 @@
 // A network's server half is a [Front]: it parses its own wire, composes the
 // function sets (account, device, directory, prekey, mailbox, room, vault,
 // blob, feed) in one core.Update, and answers after the commit. It serves HTTP
-// as a [Web], raw connections as a [StreamFront], and acts by itself as a
-// [Runner]; what an operator can set is a [Setting]. [Open] makes a [Core] and
-// starts nothing, [Core.Serve] runs it.
+// as a [Web], raw connections as a [StreamFront], and does work of its own as
+// a [Runner]; an operator configures it with [Setting]s. [Open] makes a [Core]
+// and starts nothing, [Core.Serve] runs it.
 package server
 
 import (

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// sweepEvery is how often the sets remove what nobody will ask for again.
+	// sweepEvery is how often the sets remove what no one will ask for again.
 	sweepEvery = time.Minute
 	// sweepRows bounds what one transaction of a sweep removes, so that other
 	// writers hardly wait.
@@ -45,7 +45,7 @@ func (c *Core) sweepAlways(ctx context.Context) {
 	}
 }
 
-// Sweep removes what nobody will ask for again, such as acknowledged messages
+// Sweep removes what no one will ask for again, such as acknowledged messages
 // and old idempotency ids, and lets the fronts do what is due. [Core.Serve]
 // calls it about once a minute.
 func (c *Core) Sweep(ctx context.Context) error {

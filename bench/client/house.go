@@ -19,7 +19,7 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// password of everybody.
+// password of everyone.
 const password = "correct horse battery staple"
 
 // A house is a running server with the account of alice, who is in many rooms,

@@ -90,7 +90,7 @@ func TestTableMarks(t *testing.T) {
 	}
 }
 
-// TestSharing shares a key with a small crowd: everybody gets it, through
+// TestSharing shares a key with a small crowd: everyone gets it, through
 // either store, and the parts that are compared are measured.
 func TestSharing(t *testing.T) {
 	s, err := measureSharing(t.Context(), 12, 1)

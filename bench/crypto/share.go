@@ -206,7 +206,7 @@ func (s *sharing) each(c cost) float64 { return float64(c.cpu) / float64(s.n) }
 
 // measureWorkers shares a key with n new devices by one worker and by two, and
 // returns the nanoseconds on the clock for one device: the best of several
-// rounds. The store is in memory, as nobody waits for a disk any faster. Worth
+// rounds. The store is in memory, as no one waits for a disk any faster. Worth
 // is how many times as fast the machine was at the same time with two pieces of
 // raw work beside each other.
 func measureWorkers(ctx context.Context, n, rounds int) (one, two, worth float64, err error) {

@@ -18,7 +18,7 @@ type counter struct{ n atomic.Int64 }
 
 func (c *counter) add() int { return int(c.n.Add(1)) - 1 }
 
-// idleMemory measures what a fresh server takes that nobody talks to.
+// idleMemory measures what a fresh server takes that no one talks to.
 func idleMemory(ctx context.Context, o *options, kind string, r *report) (err error) {
 	if !o.wants("idle memory") {
 		return nil

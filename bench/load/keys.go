@@ -202,7 +202,7 @@ func oneDevice(ctx context.Context, o *options, w *world, r *report) error {
 		n = 10_000
 	}
 	k := &keyring{}
-	last := len(w.seats) - 1 // nobody else claims from it
+	last := len(w.seats) - 1 // no one else claims from it
 	k.made.Store(90_000_000) // ids that no other part of the run has used
 	s := w.seats[last]
 	c := w.clients[0]

@@ -1,10 +1,10 @@
-// Package bot is the short way to a program that reads and writes in
+// Package bot makes it easy to write a program that reads and writes in
 // end-to-end encrypted rooms, on any network.
 //
 // [Run] logs in at the first start, resumes the same device at every later
-// one, takes up invitations, and calls a function for each message. What the
-// device knows is kept in one encrypted file, with its key in a file beside
-// it: who gets both gets the messages.
+// one, accepts invitations, and calls a function for each message. The
+// device's state is kept in one encrypted file, with its key in a file beside
+// it: anyone who gets both can read the messages.
 //
 // What is not here: everything beyond reading and answering. [Message.Session]
 // gives the session itself, and [Open] opens one without any of this.
@@ -81,7 +81,7 @@ func (m Message) Reply(text string) error {
 }
 
 // Run runs a bot on a network until ctx ends or the bot is signed out. It
-// calls on for each text that somebody else writes, one after the other; an
+// calls on for each text that someone else writes, one after the other; an
 // error of on is logged and the bot continues.
 //
 // Messages that cannot be read yet come when they open. What was written while

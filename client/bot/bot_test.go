@@ -59,7 +59,7 @@ type seat interface {
 	client.DeviceJudge
 }
 
-// A talker is somebody who talks to the bot.
+// A talker is someone who talks to the bot.
 type talker struct {
 	s        seat
 	messages chan quinta.Message
@@ -144,7 +144,7 @@ func (a *talker) says(t *testing.T, text string, clear bool) {
 	}
 }
 
-// hears returns the next message of somebody else.
+// hears returns the next message of someone else.
 func (a *talker) hears(t *testing.T) quinta.Message {
 	t.Helper()
 	end := time.After(patience)

@@ -1,12 +1,12 @@
-// Package timeline keeps on the device what was said: messages by room and
-// time, with edits, reactions, redactions and receipts applied.
+// Package timeline keeps messages on the device, by room and time, with
+// edits, reactions, redactions and receipts applied.
 //
 // [Apply] takes the events of a machine, in the transaction that brought
-// them; [Read] gives back a stretch of a room. A message that cannot be read
-// yet is shown in its place with the reason, until it opens. What refers to a
-// message that has not come waits for it.
+// them; [Read] returns part of a room. A message that cannot be read yet is
+// shown in its place with the reason, until it can be opened. An event that
+// refers to a message that has not arrived waits for it.
 //
-// An edit counts only if it is from the author of the message. A redaction
+// An edit counts only if it comes from the author of the message. A redaction
 // removes the text from the device.
 package timeline
 
@@ -397,7 +397,7 @@ func item(tx e2ee.Tx, r *record) (Item, error) {
 	return it, nil
 }
 
-// A Receipt says how far somebody has read.
+// A Receipt says how far someone has read.
 type Receipt struct {
 	User quinta.UserID
 	ID   quinta.MessageID

@@ -67,7 +67,7 @@ func (f *createFlags) run(ctx context.Context, a *app, args []string) error {
 // weakNote is said of each new room in a legacy profile.
 const weakNote = "warning: this conversation is weak: doc/security.md says what is not protected in it"
 
-// openLegacy opens a conversation of two in the weak profile.
+// openLegacy opens a direct conversation in the weak profile.
 func (f *createFlags) openLegacy(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 || f.name != "" || f.topic != "" || f.clear {
 		return misused("a direct conversation with --legacy takes one USER, and none of --name, --topic and --clear")

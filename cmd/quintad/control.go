@@ -78,7 +78,7 @@ func handle[Q, A any](op operation[Q, A]) controlHandler {
 func refuse(w http.ResponseWriter, err error) { http.Error(w, err.Error(), http.StatusConflict) }
 
 // serveControl serves the socket until ctx ends. The lock of the folder is
-// held, so a socket that is there belongs to nobody.
+// held, so a socket that is there belongs to no one.
 func serveControl(ctx context.Context, c *config.Config, core *server.Core, log *slog.Logger) (wait func() error, err error) {
 	dir := c.Data
 	path, release, err := socketPath(dir)
@@ -128,7 +128,7 @@ func socketPath(dir string) (path string, release func(), err error) {
 	return filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd())), socketName), func() { f.Close() }, nil
 }
 
-// errNoServer says that nobody listens on the socket.
+// errNoServer says that no one listens on the socket.
 var errNoServer = errors.New("no server is listening")
 
 // ask sends one order to the server that has the folder and returns the body

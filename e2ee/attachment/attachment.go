@@ -3,13 +3,13 @@
 // AES-256-CTR under a fresh key for each file, and the SHA-256 of the
 // ciphertext.
 //
-// [NewSealReader] and [NewSealWriter] encrypt a stream in constant memory;
-// at the end they give the [File] that goes into the message. [Open]
-// and [Receive] decrypt. The hash is in the message and covers the whole
-// ciphertext, so nothing can be known to be good before all of it was seen:
-// both read it to the end first, and hand out plaintext only when the hash
-// holds. Open reads ciphertext that is already stored; Receive takes it from
-// a network and keeps it in storage that the caller hands in.
+// [NewSealReader] and [NewSealWriter] encrypt a stream in constant memory; at
+// the end they give the [File] that goes into the message. [Open] and
+// [Receive] decrypt. The hash is in the message and covers the whole
+// ciphertext, so nothing can be trusted before all of it has been read: both
+// read it to the end first, and hand out plaintext only if the hash matches.
+// Open reads ciphertext that is already stored; Receive takes it from a
+// network and keeps it in storage that the caller hands in.
 //
 // The ciphertext is as long as the plaintext: the length is not hidden.
 package attachment

@@ -26,7 +26,7 @@ type Reader struct {
 // returns ErrHash and no reader.
 //
 // The ciphertext is read twice, so src must be the caller's own: memory, or a
-// file that nobody else writes. The second reading is hashed as well; should
+// file that no one else writes. The second reading is hashed as well; should
 // src have changed in between, Read ends with ErrHash in place of io.EOF, and
 // all that it returned is to be thrown away.
 func Open(f *File, src io.ReaderAt, size int64) (*Reader, error) {

@@ -144,7 +144,7 @@ type Kind string
 
 // The kinds of delivery.
 const (
-	// KindMessage is what somebody said.
+	// KindMessage is what someone said.
 	KindMessage Kind = "message"
 	// KindNotice tells the sender of messages that no device could read them: a
 	// message of its own, signed and sealed for the sender's devices.
@@ -263,7 +263,7 @@ const (
 	StateGrace State = "grace"
 	// StateRetired: its grace has ended.
 	StateRetired State = "retired"
-	// StateExpired: it has expired, and nobody renewed it.
+	// StateExpired: it has expired, and no one renewed it.
 	StateExpired State = "expired"
 	// StateRevoked: it is not to be used, not even for what was sent before if
 	// the reason is "key-compromise".

@@ -14,7 +14,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/form"
 )
 
-// directPrefix begins the ids of conversations of two.
+// directPrefix begins the ids of direct conversations.
 const directPrefix = "d_"
 
 // Direct returns the id of the conversation of two users under a profile, the
@@ -97,7 +97,7 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 }
 
 // listEvery is how often the conversations are asked for, since a server tells
-// nobody that they were added before somebody speaks.
+// no one that they were added before someone speaks.
 const listEvery = time.Hour
 
 // planConversations asks for the conversations at first and now and then, and
@@ -277,7 +277,7 @@ func (w *work) checkConversation(n *Conversation) error {
 	return fmt.Errorf("%w: the conversation has other members than its id says", cert.ErrMismatch)
 }
 
-// Direct returns the conversation of two with a user, or with the user's own devices
+// Direct returns the direct conversation with a user, or with the user's own devices
 // if the user is this one, and has it made if there is none.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	return m.make(tx, Direct(m.user, peer, cert.ProfileSecure), []quinta.UserID{peer}, cert.ProfileSecure)
@@ -396,7 +396,7 @@ func (w *work) doneLeave(r *reqRecord, ans Ans) error {
 type RoomInfo struct {
 	quinta.Room
 	Profile string
-	// Direct says that it is a conversation of two, or of one user's devices.
+	// Direct says that it is a direct conversation, or of one user's devices.
 	Direct bool
 	// Chosen are those who chose the legacy profile.
 	Chosen []quinta.UserID

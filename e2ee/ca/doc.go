@@ -1,32 +1,31 @@
 // Package ca implements end-to-end encryption with keys that a certificate
 // authority has certified: the system of the CA network.
 //
-// There are two profiles. The secure one is the default: X.509 certificates
-// for each device, one to sign and one to encrypt; a message is CMS
-// AuthEnvelopedData (AES-256-GCM) around SignedData around a content that
-// names its sender, recipients, conversation, id, sequence and time. The
-// legacy one is the published scheme, unchanged: RSA-1024 keys, a
-// symmetric key wrapped for the recipient and signed by the sender, and
-// AES-128-CBC. It is read and written only in a conversation for which both
-// sides chose it, and what it does not protect is described in doc/security.md.
+// There are two profiles. The secure one is the default: X.509 certificates for
+// each device, one to sign and one to encrypt; a message is CMS
+// AuthEnvelopedData (AES-256-GCM) around SignedData around a content that names
+// its sender, recipients, conversation, id, sequence and time. The legacy one
+// is the published scheme, unchanged: RSA-1024 keys, a symmetric key wrapped
+// for the recipient and signed by the sender, and AES-128-CBC. It is read and
+// written only in a conversation for which both sides chose it; doc/security.md
+// describes what it does not protect.
 //
 // [Machine] is one device in this system: it has its keys certified and renews
 // them, pins the keys of others, seals and opens, remembers what it has seen,
 // keeps what it cannot open yet, and backs its keys up. It does no input or
 // output: [Machine.Receive] takes a page of the mailbox and [Machine.Send] a
-// message, [Machine.Outgoing] gives the calls of the server that are due, and
+// message, [Machine.Outgoing] returns the server calls that are due, and
 // [Machine.Done] takes each answer. The caller commits the transaction of each
-// call before it does anything else; then a crash at any point repeats a call
-// with the same bytes, and no number is given twice.
+// call before it does anything else; then, after a crash at any point, a call
+// is repeated with the same bytes, and no number is used twice.
 //
 // Below it are the parts that have no state: package cert for certificates and
 // package seal for messages.
 //
-// Beware: the members of a conversation of several are what the server reports. New devices
-// and changed keys are reported as events; a Policy with VerifiedOnly gives
-// nothing to a device that the user has not compared. A store that was put back
-// from an older copy forgets how far it has counted: use a copy only to begin a
-// new device with its backup.
+// Beware: the members of a group are whatever the server reports. New devices and changed
+// keys are reported as events; a Policy with VerifiedOnly gives nothing to a device that
+// the user has not compared. A store that was restored from an older copy does not know how
+// far it has counted since; see [Machine.Restored].
 //
 // This package reads no clock, file or socket.
 package ca

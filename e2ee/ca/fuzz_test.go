@@ -27,7 +27,7 @@ func fuzzStage(f *testing.F) (p *post, b *device, conv quinta.RoomID, before *me
 }
 
 // FuzzReceive hands a machine pages of a mailbox that a server made up. It does
-// not fail, shows nothing that nobody said, and reads afterwards what is real.
+// not fail, shows nothing that no one said, and reads afterwards what is real.
 func FuzzReceive(f *testing.F) {
 	p, b, conv, before := fuzzStage(f)
 	real := p.mailbox(b, 0).Items

@@ -201,7 +201,7 @@ func TestMachineAttack06Rollback(t *testing.T) {
 	}
 }
 
-// TestMachineAttack15OldKeyUsed: after a renewal somebody signs with the old
+// TestMachineAttack15OldKeyUsed: after a renewal someone signs with the old
 // key; and a device whose key was revoked continues.
 func TestMachineAttack15OldKeyUsed(t *testing.T) {
 	t.Parallel()

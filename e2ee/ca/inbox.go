@@ -333,7 +333,7 @@ func (w *work) open(r *waitRecord, key string) (wait string, err error) {
 		return "", err
 	}
 	if c.Left || !slices.Contains(c.Members, it.From) {
-		// Somebody came or went: the next message must be for the right people.
+		// Someone came or went: the next message must be for the right people.
 		if err := w.refresh(it.Conv, c); err != nil {
 			return "", err
 		}
@@ -409,7 +409,7 @@ func (w *work) openCMS(r *waitRecord, late bool) (wait string, err error) {
 	x := seal.Expect{From: it.From, Conv: it.Conv, Self: w.m.user, Now: w.now, Received: it.Received}
 	if it.Kind == KindReseal {
 		// Its own time is that of the first delivery, which is known of what
-		// waits; and it comes from anybody who could open it.
+		// waits; and it comes from anyone who could open it.
 		x.Received = time.Time{}
 	}
 	o, err := seal.Open(it.Body, self, v, x)
@@ -527,7 +527,7 @@ func (w *work) receiveKeyChange(it *Item) error {
 	}
 	u, err := w.user(k.Username)
 	if err != nil || u.Fetched == 0 && !u.Outdated && k.Username != w.m.user {
-		return err // nobody whose keys are needed yet
+		return err // no one whose keys are needed yet
 	}
 	return w.outdate(k.Username)
 }

@@ -267,7 +267,7 @@ func TestBackupOfAnother(t *testing.T) {
 		return nil, a.m.EnableBackup(tx, seal.FromRecovery([32]byte{2}))
 	})
 	a.settle()
-	if has(a.take(), e2ee.EventTrouble, "another secret") == nil || p.backup[alice].Tag != "t" {
+	if has(a.take(), e2ee.EventTrouble, "a different secret") == nil || p.backup[alice].Tag != "t" {
 		t.Error("the backup of another secret was written over, or nobody was told")
 	}
 }
@@ -296,7 +296,7 @@ func TestHistory(t *testing.T) {
 }
 
 // TestHistoryAndMailbox: a new device finds a message in the history that the
-// mailbox brings too; it is read once and nobody is accused.
+// mailbox brings too; it is read once and no one is accused.
 func TestHistoryAndMailbox(t *testing.T) {
 	t.Parallel()
 	p, a, _, conv := couple(t, ca.Policy{})

@@ -126,7 +126,7 @@ func TestLegacyRenewal(t *testing.T) {
 	b.reads("for the new key")
 }
 
-// TestLegacyIsForTwo: nobody chooses it with themselves, and it takes no files of
+// TestLegacyIsForTwo: no one chooses it with themselves, and it takes no files of
 // other kinds of conversation.
 func TestLegacyIsForTwo(t *testing.T) {
 	t.Parallel()

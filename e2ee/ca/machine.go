@@ -30,7 +30,7 @@ var (
 	// acknowledged it. Until then nothing is sent to the conversation. It wraps
 	// e2ee.ErrIdentityChanged.
 	ErrKeyChanged = fmt.Errorf("ca: %w", e2ee.ErrIdentityChanged)
-	// ErrDowngrade: somebody offers a weaker profile than the one agreed.
+	// ErrDowngrade: someone offers a weaker profile than the one agreed.
 	ErrDowngrade = errors.New("ca: a weaker profile than the conversation has")
 	// ErrClock: the clocks of this device and of the server differ.
 	ErrClock = errors.New("ca: the clock of this device differs from the server's")
@@ -59,7 +59,7 @@ type Policy struct {
 	RSA bool
 	// VerifiedOnly gives messages only to devices that the user has verified.
 	VerifiedOnly bool
-	// Sessions lets conversations of two continue with small packets after one
+	// Sessions lets direct conversations continue with small packets after one
 	// message of the secure profile; see Machine.SetSessions.
 	Sessions bool
 	// RenewAfter is the share of a certificate's life, in percent, after which

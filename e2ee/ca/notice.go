@@ -189,7 +189,7 @@ func (w *work) saySigned(self *seal.Self, c *convRecord, t *taskRecord, a *audie
 }
 
 // sayAgain seals a message of this device again. What it signed stays as it is;
-// a small packet, which nobody has signed, is signed now.
+// a small packet, which no one has signed, is signed now.
 func (w *work) sayAgain(self *seal.Self, c *convRecord, t *taskRecord, a *audience) (*Deliver, error) {
 	s, found, err := e2ee.Load[sentRecord](w.tx, sentKey(t.Conv, t.Messages[0]))
 	if err != nil || !found {

@@ -239,7 +239,7 @@ func (a *audience) has(user quinta.UserID) bool {
 	return len(a.withheld) > 0 || slices.ContainsFunc(a.recipients, func(r recipient) bool { return r.target.User == user })
 }
 
-// waitForPeer keeps a message that nobody could read yet. The user is told once,
+// waitForPeer keeps a message that no one could read yet. The user is told once,
 // and the server says when the peer has a key.
 func (w *work) waitForPeer(key string, o *outEntry, peer quinta.UserID) error {
 	if o.Told {

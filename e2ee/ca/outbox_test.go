@@ -314,7 +314,7 @@ func TestNothingInClear(t *testing.T) {
 	}
 }
 
-// TestPeerWithoutKey: a message to somebody who has no key to read it with waits
+// TestPeerWithoutKey: a message to someone who has no key to read it with waits
 // for them; its sender is told.
 func TestPeerWithoutKey(t *testing.T) {
 	t.Parallel()
@@ -352,7 +352,7 @@ func TestOutboxOfALostConversation(t *testing.T) {
 }
 
 // TestAddedInSilence: who is added to a conversation knows of it after a while,
-// also if nobody speaks.
+// also if no one speaks.
 func TestAddedInSilence(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, 15)

@@ -107,7 +107,7 @@ func bent(luck *rand.Rand, it ca.Item, others []ca.Item) ca.Item {
 	return it
 }
 
-// TestConversationOwnsItsSession: a session belongs to one conversation of two,
+// TestConversationOwnsItsSession: a session belongs to one direct conversation,
 // and the first signed offer in it stays. A third person who offers a session
 // of the same id in a conversation of their own, before or after, and the peer
 // who offers it again with another secret, change nothing in what is read.

@@ -323,7 +323,7 @@ func (w *work) doneEnrol(r *reqRecord, ans Ans) error {
 		k.State = ownBlocked
 		w.emit(e2ee.Event{Kind: e2ee.EventVerification, User: w.m.user, Device: w.m.device, Detail: "approval " + string(k.ID)})
 	case CodeConflict:
-		// Nobody else can have made this key: the server remembers it from a
+		// No one else can have made this key: the server remembers it from a
 		// time that this store does not.
 		return w.dropKey(k)
 	case CodeState:

@@ -47,7 +47,7 @@ func (d *device) devices(user quinta.UserID) []ca.DeviceInfo {
 
 // TestAttack10KeySwapped: the authority puts another key in the place of a
 // user's. It is seen at once and loudly; if the user was verified nothing is
-// sent before somebody decided.
+// sent before someone decided.
 func TestAttack10KeySwapped(t *testing.T) {
 	t.Parallel()
 	for _, use := range []cert.Use{cert.UseSign, cert.UseEncrypt} {
@@ -136,7 +136,7 @@ func TestRollbackOfKey(t *testing.T) {
 		return keys
 	}
 	a.look(bob)
-	if has(a.take(), e2ee.EventKeyChanged, "put back") == nil {
+	if has(a.take(), e2ee.EventKeyChanged, "presented again") == nil {
 		t.Error("nobody was told of the older key")
 	}
 	if got := a.devices(bob)[0].Encrypt; got != fresh {
@@ -171,7 +171,7 @@ func TestForgedRenewal(t *testing.T) {
 		return keys
 	}
 	a.look(bob)
-	if has(a.take(), e2ee.EventKeyChanged, "verified key changed") == nil {
+	if has(a.take(), e2ee.EventKeyChanged, "verified key has changed") == nil {
 		t.Error("a renewal that the old key did not sign was believed")
 	}
 }

@@ -177,7 +177,7 @@ func (w *work) planGrace() error {
 			return err
 		}
 		if w.now.UnixMilli() >= k.Expires {
-			// Nobody has sealed for it since long, and no server knows it as
+			// No one has sealed for it since long, and no server knows it as
 			// valid.
 			if err := w.dropKey(k); err != nil {
 				return err

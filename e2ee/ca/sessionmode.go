@@ -73,7 +73,7 @@ func sessionsOf(tx e2ee.Tx, prefix string) ([]*sessionRecord, error) {
 	return out, nil
 }
 
-// peerOf returns the other user of a conversation of two.
+// peerOf returns the other user of a direct conversation.
 func (w *work) peerOf(id quinta.RoomID, c *convRecord) (quinta.UserID, bool) {
 	if !IsDirect(id) || len(c.Members) != 2 {
 		return "", false

@@ -2,12 +2,12 @@
 // client-server API, algorithm m.megolm_backup.v1.curve25519-aes-sha2:
 // entries sealed to a public key, and the recovery key that opens them.
 //
-// [Seal] makes an entry and [Open] reads one. The owner of the private key is
-// the only one who can read entries, but anybody who knows the public key can
-// write them, and the MAC of an entry covers nothing (a slip of the first
-// implementation that all keep): the server can replace or alter entries.
-// Open therefore holds the session against its id and room, and the code that uses
-// it must mark the session as of an unproven source.
+// [Seal] makes an entry and [Open] reads one. Only the owner of the private key
+// can read entries, but anyone who knows the public key can write them, and the
+// MAC of an entry covers nothing (a mistake in the first implementation that all
+// others keep): the server can replace or alter entries. Open therefore compares
+// the session with its id and room, and the code that uses it must mark the
+// session as coming from an unproven source.
 //
 // A backup is written to only after [AuthData] was checked: its public key
 // follows from a private key of trusted origin ([AuthData.Matches]), or it is
@@ -120,7 +120,7 @@ func Open(k key.BackupPrivate, room quinta.RoomID, sessionID string, d SessionDa
 	}
 	defer clear(plain)
 	// Nothing authenticates the bytes, so what is wrong with them is told to
-	// nobody: it would say how an altered ciphertext decrypts.
+	// no one: it would say how an altered ciphertext decrypts.
 	s, err := sessiondata.Decode(plain)
 	if err != nil {
 		return Session{}, ErrOpen

@@ -227,8 +227,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestAttack06FakedBackupKey holds a backup key that somebody sent against
-// the signed auth_data.
+// TestAttack06FakedBackupKey holds a backup key that someone sent against the
+// signed auth_data.
 func TestAttack06FakedBackupKey(t *testing.T) {
 	t.Parallel()
 	p := load(t)["alice"]

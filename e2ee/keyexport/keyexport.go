@@ -2,11 +2,11 @@
 // client-server API ("Key exports", "Key export format"): Megolm sessions as
 // JSON, encrypted under a passphrase.
 //
-// [Seal] writes the form that Element writes. [Open] also reads the other
-// forms that exist: base64 without padding, on one line or wrapped, with CR
-// LF, without a final newline, and the JSON as an object with a member
-// "sessions". The passphrase is all that protects the file: PBKDF2 slows
-// guessing, no more.
+// [Seal] writes the same format as Element. [Open] also reads the other
+// variants that exist: base64 without padding, on one line or wrapped, with
+// CR LF, without a final newline, and the JSON as an object with a member
+// "sessions". Only the passphrase protects the file: PBKDF2 merely slows
+// guessing down.
 package keyexport
 
 import (
@@ -61,7 +61,7 @@ var (
 	// ErrTooLarge: the file exceeds MaxSize, MaxRounds or MaxSessions.
 	ErrTooLarge = errors.New("keyexport: the file is too large or asks for too much work")
 	// ErrPassphrase: the passphrase is wrong or the file was damaged or
-	// changed; nobody can tell which.
+	// changed; no one can tell which.
 	ErrPassphrase = errors.New("keyexport: wrong passphrase or damaged file")
 	// ErrWeak: Seal was given no passphrase or too few rounds, or a file has fewer
 	// than MinOpenRounds.

@@ -9,7 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
-// A body is the content of an envelope: what somebody said.
+// A body is the content of an envelope: what someone said.
 type body struct {
 	// Kind is a quinta.MessageKind; empty is a text.
 	Kind     quinta.MessageKind `json:"kind,omitempty"`

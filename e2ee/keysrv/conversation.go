@@ -67,13 +67,13 @@ func (w *work) begin(room quinta.RoomID, mode Mode) (*convRecord, error) {
 	return c, nil
 }
 
-// Direct returns the conversation of two with a user, sealed unless it exists
+// Direct returns the direct conversation with a user, sealed unless it exists
 // in the other mode. With this user itself it is that of their own devices.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
 	return m.direct(tx, peer, ModeSealed)
 }
 
-// Escrow returns the conversation of two with a user in the mode escrow, in
+// Escrow returns the direct conversation with a user in the mode escrow, in
 // which the key server holds the keys. One that exists in the mode sealed stays
 // so, and the call is ErrDowngrade.
 func (m *Machine) Escrow(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
@@ -100,7 +100,7 @@ func (m *Machine) direct(tx e2ee.Tx, peer quinta.UserID, mode Mode) (quinta.Room
 }
 
 // Leave ends a conversation on this device: it is listed no more, until
-// somebody writes in it again.
+// someone writes in it again.
 func (m *Machine) Leave(tx e2ee.Tx, room quinta.RoomID) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		c, err := w.conv(room)

@@ -47,7 +47,7 @@ func isDeviceID(id quinta.DeviceID) bool {
 }
 
 // DeviceID returns the id of the device with a signing key: 16 characters of
-// base32 of its SHA-256. So nobody can put another key under the same id.
+// base32 of its SHA-256. So no one can put another key under the same id.
 func DeviceID(p key.DeviceSigningPublic) quinta.DeviceID {
 	sum := sha256.Sum256(p.Bytes())
 	return quinta.DeviceID(base32.StdEncoding.EncodeToString(sum[:10]))

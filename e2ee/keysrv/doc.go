@@ -4,33 +4,33 @@
 // A message travels as a [Packet]: the id of a key object and a sealed payload.
 // The key object ([Object]) names its suite. In the default mode, sealed, the
 // creator's device makes the key and wraps it for each device ([Wrap], HPKE);
-// the server hands each device its own copy and cannot read any. In the mode
-// escrow the server holds the key itself; the name says so wherever a
-// conversation is shown.
+// the server hands each device its own copy and cannot read any. In escrow mode
+// the server holds the key itself, which is stated wherever such a conversation
+// is shown.
 //
-// [Machine] is one device in this system: it publishes its keys, judges those of
-// others, makes and opens key objects, seals, keeps what it cannot open yet, and
-// makes copies for devices that wait for them. It does no input or output:
-// [Machine.Receive] takes stanzas and [Machine.Send] a message,
-// [Machine.Outgoing] gives the calls that are due, and [Machine.Done] takes each
-// answer. The caller commits the transaction of each call before it does
-// anything else; then a crash at any point repeats a call with the same bytes,
-// and no key seals for two devices. Conversations of two are in it; rooms are
-// not.
+// [Machine] is one device in this system: it publishes its keys, verifies those
+// of others, makes and opens key objects, encrypts, keeps messages that it
+// cannot open yet, and makes copies for devices that wait for them. It does no
+// input or output: [Machine.Receive] takes stanzas and [Machine.Send] a message,
+// [Machine.Outgoing] returns the calls that are due, and [Machine.Done] takes
+// each answer. The caller commits the transaction of each call before it does
+// anything else; then, after a crash at any point, a call is repeated with the
+// same bytes, and no key is used by two devices. It supports direct
+// conversations, but no rooms.
 //
-// Below it are the forms, which have no state:
+// Below it are the formats, which have no state:
 //
 //   - [Cipher] seals and opens payloads, [Seal] and [Open] the envelope in them;
 //   - [Statement] is what the creator of a sealed key signs; it commits to the
-//     key, so that no copy of another key passes for it;
+//     key, so that no copy of another key can pass for it;
 //   - [Device] is a device's public keys, signed by itself, and [Approval] the
-//     word of an older device of the same user for it;
+//     statement of an older device of the same user that it approves of it;
 //   - [NewProof] and [ParseProof] are proofs of possession (RFC 9449);
 //   - [SegmentSealer] and [SegmentOpener] encrypt files in segments of 64 KiB.
 //
 // All members of a conversation hold the same key. So a payload proves that it
-// comes from a member and binds the names that the XMPP server gave; it does not
-// prove to one member which other member wrote it.
+// comes from a member, and it is bound to the names that the XMPP server gave;
+// it does not prove to one member which other member wrote it.
 //
 // Bytes in JSON are base64 with padding; times are Unix milliseconds in what is
 // signed or sealed, and RFC 3339 in what a server answers.

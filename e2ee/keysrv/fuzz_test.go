@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzReceive hands a machine stanzas that a server made up. It does not fail,
-// shows nothing that nobody said, and reads afterwards what is real.
+// shows nothing that no one said, and reads afterwards what is real.
 func FuzzReceive(f *testing.F) {
 	p, a, b, room := couple(f)
 	a.says(room, "one", "two")

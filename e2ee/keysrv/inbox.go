@@ -72,7 +72,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 			if CheckJID(id) != nil {
 				continue
 			}
-			// Only of somebody this device has to do with.
+			// Only of someone this device has to do with.
 			if u, err := w.user(id); err != nil {
 				return err
 			} else if u.Listed != 0 {
@@ -268,7 +268,7 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 }
 
 // trustOf says how far the sender is known. A sealed key is that of one device;
-// an escrow key proves nobody.
+// an escrow key proves no one.
 func (w *work) trustOf(it *Item, k *keyRecord, claimed quinta.DeviceID) (quinta.Trust, quinta.DeviceID, error) {
 	if k.Mode == ModeEscrow {
 		return quinta.TrustUnknown, claimed, nil

@@ -155,7 +155,7 @@ func TestRotation(t *testing.T) {
 }
 
 // TestNewDeviceReadsAll: a new device reads nothing before it is approved, says
-// so, and reads everything afterwards, without anybody doing more.
+// so, and reads everything afterwards, without anyone doing more.
 func TestNewDeviceReadsAll(t *testing.T) {
 	t.Parallel()
 	p, a, b, room := couple(t)

@@ -72,7 +72,7 @@ func (r Req) Lane() string {
 // and the server makes the key.
 type Create struct {
 	ID string `json:"id,omitempty"`
-	// With is the peer of a conversation of two; Room is a room's bare JID.
+	// With is the peer of a direct conversation; Room is a room's bare JID.
 	// Exactly one is set.
 	With    quinta.UserID `json:"with,omitempty"`
 	Room    quinta.RoomID `json:"room,omitempty"`

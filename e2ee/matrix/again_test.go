@@ -11,7 +11,7 @@ import (
 )
 
 // TestListBeforeFirstSync has a device ask for its own user's devices before
-// its first sync, and another device appear in between: nobody tells of that,
+// its first sync, and another device appear in between: no one tells of that,
 // as a first sync lists no changes.
 func TestListBeforeFirstSync(t *testing.T) {
 	t.Parallel()

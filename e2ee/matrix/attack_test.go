@@ -198,10 +198,10 @@ func TestAttack05OverOlmOnly(t *testing.T) {
 	bob.wantReads("! no-key-yet")
 }
 
-// TestAttack04Forwarded sends a forwarded key that was asked for: from a
-// stranger, from a device of the user that is not verified, from a verified one that
-// was not asked, and at last from one that is both. Nobody can forward what
-// nobody asked for, and nothing that is there gets worse.
+// TestAttack04Forwarded sends a forwarded key that was asked for: from a stranger,
+// from a device of the user that is not verified, from a verified one that was not
+// asked, and at last from one that is both. No one can forward what no one asked
+// for, and nothing that is there gets worse.
 func TestAttack04Forwarded(t *testing.T) {
 	t.Parallel()
 	s, bob, eve := withEve(t)
@@ -236,7 +236,7 @@ func TestAttack04Forwarded(t *testing.T) {
 			t.Errorf("%s: got %d sessions, want %d", f.device, len(got), want)
 		}
 	}
-	sends(asked, forward(0), 0) // nobody asked yet
+	sends(asked, forward(0), 0) // no one asked yet
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "zero"))
 	s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "one"))
 	turn(bob)                                   // now ASKED is asked
@@ -406,7 +406,7 @@ func TestAttack14FallbackKey(t *testing.T) {
 }
 
 // TestAttack15WeakClaimedKeys has the server and a member give keys with
-// which everybody knows the secret.
+// which everyone knows the secret.
 func TestAttack15WeakClaimedKeys(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := pair(t)
@@ -583,7 +583,7 @@ func TestAttack19MemoryBombs(t *testing.T) {
 	bob.take()
 	bob.sync()
 	bob.wantReads("! tampered")
-	// More devices than anybody has.
+	// More devices than anyone has.
 	many := map[quinta.DeviceID]json.RawMessage{}
 	for i := range 1500 {
 		many[quinta.DeviceID(fmt.Sprint("D", i))] = eve.keys

@@ -12,14 +12,14 @@ import (
 )
 
 // What strangers can have a device store is bounded, for each of them and in
-// all. The oldest goes first; what turned out to belong to somebody known
+// total. The oldest goes first; what turned out to belong to someone known
 // meanwhile stays.
 const (
 	maxWithheld, maxWithheldOfOne = 2000, 200   // words on keys that will not come
 	maxKept, maxKeptOfOne         = 20000, 4000 // messages that wait for a key
 	maxRequests, maxRequestsOfOne = 1000, 200   // own requests for keys
 	maxStray, maxStrayOfOne       = 1000, 100   // sessions of rooms that this user is not in
-	maxStrangers, maxOfStranger   = 500, 20     // Olm sessions with devices that nobody knows
+	maxStrangers, maxOfStranger   = 500, 20     // Olm sessions with devices that no one knows
 	maxPending, maxPendingOfOne   = 1000, 50    // payloads that wait for a device list
 	// maxGone is how many devices of a user are kept that the server does not
 	// list any more.
@@ -93,7 +93,7 @@ func (w *work) stray(room quinta.RoomID, session string, owner quinta.UserID) er
 	return nil
 }
 
-// stranger holds the Olm sessions with a device that nobody lists.
+// stranger holds the Olm sessions with a device that no one lists.
 func (w *work) stranger(sender quinta.UserID, curve key.IdentityPublic) error {
 	evicted, err := e2ee.NewBound(w.tx, "strangers", maxOfStranger, maxStrangers).Add(string(sender), curve.String())
 	if err != nil {
@@ -119,7 +119,7 @@ func (w *work) stranger(sender quinta.UserID, curve key.IdentityPublic) error {
 }
 
 // forgetGone forgets devices that the server does not list any more, beyond
-// those that are kept: first the ones that nobody judged and that never had a
+// those that are kept: first the ones that no one judged and that never had a
 // session with this device.
 func (w *work) forgetGone(id quinta.UserID, u *userRecord) error {
 	var gone []quinta.DeviceID

@@ -95,7 +95,7 @@ func (r *inboundRecord) add(s *megolm.Inbound, c claim) (bool, error) {
 	at := slices.IndexFunc(claims, func(have claim) bool { return have.Curve == c.Curve })
 	if at < 0 {
 		if len(claims) == maxClaims {
-			// What nobody has proven makes room for what somebody has.
+			// What no one has proven makes room for what someone has.
 			last := &claims[maxClaims-1]
 			if last.Source >= c.Source || last.Opened != 0 {
 				return false, nil
@@ -151,8 +151,8 @@ func (have *claim) merge(s *megolm.Inbound, c claim) (bool, error) {
 }
 
 // fitting returns the claims under which a message of sender may open, the best
-// first: what the sender has proven, then what nobody has, unless the key
-// belongs to a device of somebody else.
+// first: what the sender has proven, then what no one has, unless the key
+// belongs to a device of someone else.
 func (w *work) fitting(r *inboundRecord, sender quinta.UserID) ([]claim, error) {
 	var proven, open []claim
 	for _, c := range r.all() {
@@ -230,7 +230,7 @@ func (w *work) ownerOf(curve string) (quinta.UserID, error) {
 }
 
 // owns notes the owner of a device key. The first one stays: a server that
-// lists the key for somebody else as well does not take it from them.
+// lists the key for someone else as well does not take it from them.
 func (w *work) owns(user quinta.UserID, curve key.IdentityPublic) error {
 	have, err := w.tx.Get(curveKey(curve.String()))
 	if err != nil || have != nil {

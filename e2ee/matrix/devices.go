@@ -187,7 +187,7 @@ func (w *work) planQuery() error {
 }
 
 // flushUsers writes the records that changed, and with each a mark of whether
-// its list is to be queried, so that nobody has to look through all of them.
+// its list is to be queried, so that no one has to look through all of them.
 func (w *work) flushUsers() error {
 	for _, id := range slices.Sorted(maps.Keys(w.users)) {
 		u := w.users[id]
@@ -290,7 +290,7 @@ func (w *work) doneQuery(r *record, ans Ans) error {
 // takeDevices replaces the device list of a user.
 func (w *work) takeDevices(id quinta.UserID, u *userRecord, list map[quinta.DeviceID]json.RawMessage) error {
 	if len(list) > maxDevices {
-		list = nil // nobody has so many
+		list = nil // no one has so many
 	}
 	for _, device := range slices.Sorted(maps.Keys(list)) {
 		d, err := parseDevice(list[device], id, device)

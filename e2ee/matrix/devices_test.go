@@ -169,7 +169,7 @@ func TestLeftUserIsNotTracked(t *testing.T) {
 	turn(alice)
 	s.login("@bob:x", "BOB2")
 	turn(alice)
-	alice.wantDevices("@bob:x", "BOB") // nobody asked
+	alice.wantDevices("@bob:x", "BOB") // no one asked
 	s.hs.member("!r:x", "@bob:x", "join")
 	turn(alice, bob)
 	alice.wantDevices("@bob:x", "BOB", "BOB2")
@@ -256,7 +256,7 @@ func TestDeviceKeysNeverChange(t *testing.T) {
 	bob.wantReads("! withheld: m.unverified")
 }
 
-// TestUnsignedDevice lists devices whose keys nobody vouches for.
+// TestUnsignedDevice lists devices whose keys no one vouches for.
 func TestUnsignedDevice(t *testing.T) {
 	t.Parallel()
 	s, alice, _ := pair(t)

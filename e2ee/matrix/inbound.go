@@ -290,10 +290,9 @@ const (
 )
 
 // firstUse notes that an index was used by an event, where line is the place of
-// the claim that it is an index of, and reports
-// whether another event used it, or this one before. A server that brings an
-// event twice must not have it count twice; out of the history it may be read
-// as often as somebody looks.
+// the claim that it is an index of, and reports whether another event used it,
+// or this one before. A server that brings an event twice must not have it
+// count twice; out of the history it may be read as often as someone looks.
 func (w *work) firstUse(line string, index uint32, e roomEvent) (use, error) {
 	key := line + hex32(index)
 	read, told := e2ee.JSON([]any{e.ID, e.Time}), e2ee.JSON([]any{e.ID, e.Time, true})

@@ -242,7 +242,7 @@ func (w *work) askAgain() error {
 	return w.requestKept()
 }
 
-// requestKept asks for the sessions of messages that wait and that nobody was
+// requestKept asks for the sessions of messages that wait and that no one was
 // asked for yet, as when the user's devices were not known.
 func (w *work) requestKept() error {
 	for k, err := range e2ee.Records[roomEvent](w.tx, "kept/") {

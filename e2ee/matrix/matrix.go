@@ -2,13 +2,13 @@
 // the end-to-end module of the client-server API with device lists, Olm and
 // Megolm sessions, cross-signing, key requests and withheld keys.
 //
-// [Machine] does no input or output. [Machine.Receive] takes what a /sync
-// brought ([ParseSync] makes it from the answer), [Machine.Send] a message;
-// [Machine.Outgoing] gives the HTTP requests that are due, with their exact
+// [Machine] does no input or output. [Machine.Receive] takes the content of a
+// /sync response ([ParseSync] parses it), [Machine.Send] a message;
+// [Machine.Outgoing] returns the HTTP requests that are due, with their exact
 // bytes, and [Machine.Done] takes each answer. The caller commits the
-// transaction of each call before it does anything else; then a crash at any
-// point repeats a request with the same bytes and never seals twice with one
-// key.
+// transaction of each call before it does anything else; then, after a crash
+// at any point, a request is repeated with the same bytes, and nothing is
+// encrypted twice with one key.
 //
 // [New] makes a machine that sends to the devices that their owners signed,
 // and to all devices of users without cross-signing, except those that were
@@ -16,7 +16,7 @@
 //
 // Beware: what a server says about who is in a room is not authenticated by
 // Matrix. New devices and changed identities are reported as events; a program
-// that needs more uses NewVerifiedOnly.
+// that needs more protection uses NewVerifiedOnly.
 package matrix
 
 import (

@@ -183,12 +183,12 @@ func (w *work) share(room quinta.RoomID, r *roomRecord) (*outboundRecord, bool, 
 }
 
 // worn reports whether a session is to be rotated for its age, its count, or
-// because somebody left.
+// because someone left.
 func (w *work) worn(o *outboundRecord, r *roomRecord) bool {
 	return r.Rotate || o.Count >= r.RotationMessages || w.now.UnixMilli()-o.Created >= r.RotationMS || o.Shared != shareable(r.History)
 }
 
-// lost reports whether somebody has the key who is not entitled any more.
+// lost reports whether someone has the key who is not entitled any more.
 func (s *shareRecord) lost(entitled []target) bool {
 	n := 0
 	for _, t := range entitled {
@@ -231,8 +231,8 @@ func (w *work) newOutbound(room quinta.RoomID, r *roomRecord, o *outboundRecord)
 }
 
 // give sends the key to those who lack it and have an Olm session, and the
-// word of refusal to the others. It reports whether nobody is left for whom a
-// session is still to be made, and whether everybody has the key.
+// word of refusal to the others. It reports whether no one is left for whom a
+// session is still to be made, and whether everyone has the key.
 func (w *work) give(room quinta.RoomID, o *outboundRecord, s *shareRecord, a audience) (done, all bool, err error) {
 	var need, ready []target
 	left := 0

@@ -385,7 +385,7 @@ func TestAttack06SecretWaits(t *testing.T) {
 	}
 }
 
-// TestAttack06FakedSecret sends secrets that nobody asked for, from who was
+// TestAttack06FakedSecret sends secrets that no one asked for, from who was
 // not asked, and wrong ones.
 func TestAttack06FakedSecret(t *testing.T) {
 	t.Parallel()

@@ -251,7 +251,7 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 			return e2ee.Damaged("req/")
 		}
 		if ans.Failure == 0 && !json.Valid(ans.Body) {
-			ans.Failure = Refused // an answer that nobody can read
+			ans.Failure = Refused // an answer that no one can read
 		}
 		return done(r, ans)
 	})

@@ -43,7 +43,7 @@ type roomRecord struct {
 	// was overtaken does not count as complete.
 	Changes  uint64 `json:"changes,omitempty"`
 	Fetching uint64 `json:"fetching,omitempty"`
-	// Rotate says that somebody left, or the history became visible to others.
+	// Rotate says that someone left, or the history became visible to others.
 	Rotate bool `json:"rotate,omitempty"`
 	// Joined is when this user joined, in server time; 0 if not seen.
 	Joined int64  `json:"joined,omitempty"`

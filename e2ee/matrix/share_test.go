@@ -183,7 +183,7 @@ func TestNewDeviceGetsLaterMessages(t *testing.T) {
 	bob2.wantReads("! before-this-device", "@alice: two")
 }
 
-// TestWhoLeftGetsNothing reads with the store of somebody who left.
+// TestWhoLeftGetsNothing reads with the store of someone who left.
 func TestWhoLeftGetsNothing(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := pair(t)
@@ -384,7 +384,7 @@ func (s *stage) withheldTo(t *testing.T, u quinta.UserID, d quinta.DeviceID) []s
 	return out
 }
 
-// TestRefusedShare has the server refuse the key: nobody counts as having it.
+// TestRefusedShare has the server refuse the key: no one counts as having it.
 func TestRefusedShare(t *testing.T) {
 	t.Parallel()
 	s, alice, bob := pair(t)

@@ -24,7 +24,7 @@ type toDeviceEvent struct {
 }
 
 // receiveToDevice takes one event. What is malformed or not allowed is
-// dropped: anybody can send anything. Only faults of the store are errors.
+// dropped: anyone can send anything. Only faults of the store are errors.
 func (w *work) receiveToDevice(raw json.RawMessage) error {
 	var e toDeviceEvent
 	if len(raw) > maxToDevice || exactjson.Unmarshal(raw, &e) != nil || !plain(e.Sender) {
@@ -103,8 +103,8 @@ type origin struct {
 	Trust   quinta.Trust
 }
 
-// A pending payload waits for the device list of its sender, without which
-// nobody knows whose the Curve25519 key is.
+// A pending payload waits for the device list of its sender, without which no
+// one knows whose the Curve25519 key is.
 type pending struct {
 	Curve key.IdentityPublic `json:"curve"`
 	Text  []byte             `json:"text"`

@@ -201,7 +201,7 @@ type IdentityInfo struct {
 	// the one that counts.
 	Master, Pinned key.MasterPublic
 	Verified       bool
-	// Changed: Master is not Pinned and nobody acknowledged it.
+	// Changed: Master is not Pinned and no one acknowledged it.
 	Changed bool
 	// SignsThis: of this user's identity, that it signed this device.
 	SignsThis bool

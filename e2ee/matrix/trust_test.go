@@ -321,7 +321,7 @@ func TestAttack21ChangeWhileWaiting(t *testing.T) {
 	}
 }
 
-// TestAttack21OwnIdentityUnverified has a user-signing key that nobody
+// TestAttack21OwnIdentityUnverified has a user-signing key that no one
 // verified vouch for Bob: it counts for nothing.
 func TestAttack21OwnIdentityUnverified(t *testing.T) {
 	t.Parallel()

@@ -14,10 +14,10 @@
 //
 // A pre-key message of a session that exists (see [Session.Matches]) is opened
 // by that session; only if there is none, NewInbound is asked. It opens the
-// message and makes the session as one thing, because only a message that was
-// opened may cost a one-time key.
+// message and makes the session in one step, because only a message that was
+// opened may use up a one-time key.
 //
-// Olm authenticates the holder of the identity key of a message. Whose key that is,
-// the payload and the signed device keys say; to check them is the caller's
-// task. Not here: JSON, base64, signatures of objects, libolm's pickles.
+// Olm authenticates the holder of the identity key of a message. The payload and
+// the signed device keys say whose key that is; the caller has to check them. Not
+// here: JSON, base64, signatures of objects, libolm's pickles.
 package olm

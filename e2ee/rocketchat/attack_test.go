@@ -72,7 +72,7 @@ func TestAttack08Replay(t *testing.T) {
 	}
 	forged := s.log[0]
 	forged.User = s.author(b.id)
-	s.post(forged) // the same id from somebody else
+	s.post(forged) // the same id from someone else
 	s.talk(b)
 	if got := b.lastReason(); got != quinta.ReasonSenderMismatch && got != quinta.ReasonReplayed {
 		t.Errorf("the same id, another sender: got %q", got)

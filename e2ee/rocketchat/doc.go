@@ -4,16 +4,18 @@
 // member gets wrapped with their public key; messages and files are sealed with
 // these.
 //
-// The forms stand first: [PrivateKey] and [PublicKey], [OpenPrivateKey] and
+// The formats: [PrivateKey] and [PublicKey], [OpenPrivateKey] and
 // [SealPrivateKey], [RoomKey] with Wrap and [Unwrap], [SealContent] and
-// [OpenContent], [ParseBody], [FileKey]. Each reads what every release of the
-// official clients has written and writes the newest form. v1 is the suite of
-// the specification (AES-CBC), v2 that of Rocket.Chat 7.13 and later (AES-GCM).
+// [OpenContent], [ParseBody], [FileKey]. Each reads what any release of the
+// official clients has written, and writes the newest format. v1 is the suite
+// of the specification (AES-CBC), v2 that of Rocket.Chat 7.13 and later
+// (AES-GCM).
 //
-// What to beware of: v1 is not authenticated, so whoever carries a v1 message
-// can change it. Nothing in either form binds a message to its sender, its room
-// or its time. A room key opens everything that was ever sealed with it: there
-// is no forward secrecy. doc/security.md says what follows from that.
+// What to beware of: v1 is not authenticated, so anyone who transports a v1
+// message can change it. Nothing in either format binds a message to its
+// sender, its room or its time. A room key opens everything that was ever
+// sealed with it: there is no forward secrecy. doc/security.md describes the
+// consequences.
 package rocketchat
 
 import "errors"

@@ -174,7 +174,7 @@ func (w *work) doneWaiting(req Req, ans Ans) error {
 func (w *work) offer(r *room, to []Waiting) error {
 	k, err := w.current(r)
 	if err != nil || k.IsZero() || !w.ready() || r.Rotate != "" {
-		return err // a key that is about to be replaced is offered to nobody
+		return err // a key that is about to be replaced is offered to no one
 	}
 	old, err := w.former(r)
 	if err != nil {

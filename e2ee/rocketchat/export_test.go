@@ -251,7 +251,7 @@ func TestOldServerKeepsV1(t *testing.T) {
 		a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.SetLegacy(tx, "room1", true) })
 		a.send("room1", "in the old form")
 		s.talk(a, b)
-		// Nobody chose the legacy profile: the room just is an old one.
+		// No one chose the legacy profile: the room just is an old one.
 		a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, a.m.Rotate(tx, "room1") })
 		b.send("room1", "an answer")
 		s.talk(a, b)

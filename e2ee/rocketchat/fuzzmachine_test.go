@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzReceive hands a machine rooms and messages that a server made up. It does
-// not fail, marks what nobody sealed, and reads afterwards what is real.
+// not fail, marks what no one sealed, and reads afterwards what is real.
 func FuzzReceive(f *testing.F) {
 	s, a, b := pair(f)
 	s.talk(a, b)

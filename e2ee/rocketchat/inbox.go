@@ -233,7 +233,7 @@ func (w *work) show(r *room, m *Message, edit bool) error {
 	}
 	r.State.Encrypted = true
 	// A ciphertext under a second id, from a second sender or in a second room is
-	// an old one that somebody says again.
+	// an old one that someone says again.
 	at := string(m.Room) + " " + string(m.ID) + " " + m.User.ID
 	if have, err := w.tx.Get("cipher/" + m.hash()); err != nil {
 		return err

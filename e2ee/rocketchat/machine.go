@@ -24,7 +24,7 @@ var (
 	// ErrClear: what is to be sent has only a form in clear and the caller has
 	// not allowed that.
 	ErrClear = errors.New("rocketchat: this can only be sent in clear on this network")
-	// ErrKeyChanged: a verified key of a member changed and nobody acknowledged
+	// ErrKeyChanged: a verified key of a member changed and no one acknowledged
 	// it; nothing is sent to the room until then.
 	ErrKeyChanged = errors.New("rocketchat: a verified key changed")
 	// ErrNoKeys: this user has no key pair on this device that is open.

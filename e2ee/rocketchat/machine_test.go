@@ -107,7 +107,7 @@ func TestV1IsSealedAgain(t *testing.T) {
 }
 
 // TestOfflineMember: a member who is offline all the time finds the key on the
-// server, and nobody else needs to be online then.
+// server, and no one else needs to be online then.
 func TestOfflineMember(t *testing.T) {
 	t.Parallel()
 	s, a, b := pair(t)

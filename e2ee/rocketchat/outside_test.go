@@ -12,8 +12,8 @@ import (
 // TestOutsideIsAHint: a server exchanges what is outside of the seal between
 // real messages of two rooms, makes values up, repeats and reorders. Nothing
 // binds a message to its sender or id on this network, so that these are the
-// server's claim and never trusted; but no text is shown as encrypted that
-// nobody sealed for that room, and none twice.
+// server's claim and never trusted; but no text is shown as encrypted that no
+// one sealed for that room, and none twice.
 func TestOutsideIsAHint(t *testing.T) {
 	t.Parallel()
 	s, a, b := pair(t)

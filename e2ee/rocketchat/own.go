@@ -54,7 +54,7 @@ type KeyInfo struct {
 	Phase Phase
 	// Fingerprint is that of the public key; "" if none is known.
 	Fingerprint string
-	// Untaken says that the password was made here and nobody took it down yet.
+	// Untaken says that the password was made here and no one took it down yet.
 	Untaken bool
 	// Form is that of the key blob on the server; 0 if there is none.
 	Form Form
@@ -112,7 +112,7 @@ func (w *work) doneKeys(_ Req, ans Ans) error {
 		return nil
 	case ans.Public == "" && ans.Private == "":
 		if k.Phase == PhaseStoring || k.Phase == PhaseOpen {
-			// The server said that it stores the pair and has none, or somebody
+			// The server said that it stores the pair and has none, or someone
 			// removed it: it is offered once more, with the same bytes.
 			k.Check, k.Wait = true, w.later()
 			if k.Blob == "" {

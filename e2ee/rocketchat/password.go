@@ -9,7 +9,7 @@ import (
 )
 
 // The bounds of an E2E password in bytes. The server has the key blob, so a
-// short password falls to a search that nobody can stop.
+// short password falls to a search that no one can stop.
 const (
 	minPassword = 12
 	maxPassword = 1 << 10

@@ -50,7 +50,7 @@ func (d *Date) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// An Author is a user as messages name them. The server vouches for it, nobody else.
+// An Author is a user as messages name them. The server vouches for it, no one else.
 type Author struct {
 	ID   string `json:"_id"`
 	Name string `json:"username,omitempty"`

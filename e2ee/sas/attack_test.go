@@ -252,7 +252,7 @@ func TestAttack20StartGlare(t *testing.T) {
 }
 
 // TestAttack21CodeOfUntrustedMaster has a device that does not know its own
-// master key to be the right one: by a code it vouches for it to nobody else,
+// master key to be the right one: by a code it vouches for it to no one else,
 // neither by showing nor by scanning.
 func TestAttack21CodeOfUntrustedMaster(t *testing.T) {
 	t.Parallel()

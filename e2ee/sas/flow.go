@@ -31,7 +31,7 @@ var (
 	// open, as another device may have one.
 	ErrNoMethod = errors.New("sas: no common method")
 	// ErrIdentity: the keys of a side are missing, or a device id is equal to
-	// a cross-signing key, which somebody does to have the wrong key verified.
+	// a cross-signing key, which someone does to have the wrong key verified.
 	ErrIdentity = errors.New("sas: unusable identity")
 	// ErrMismatch: the scanned code shows other keys than those known here.
 	ErrMismatch = errors.New("sas: the code contains other keys")
@@ -281,7 +281,7 @@ func (f *Flow) Confirm() ([]Message, error) {
 }
 
 // Mismatch says that the user compared the strings and they differ, or that
-// nobody scanned the code.
+// no one scanned the code.
 func (f *Flow) Mismatch() ([]Message, error) {
 	switch f.state {
 	case StateCompare:

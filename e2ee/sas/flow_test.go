@@ -422,7 +422,7 @@ func TestQRWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code[len(code)-1] ^= 1 // somebody who did not see the code
+	code[len(code)-1] ^= 1 // someone who did not see the code
 	s.do(1, func() ([]sas.Message, error) { return s.flow[1].ScanQR(code) })
 	s.cancelled(0, sas.CodeKeyMismatch)
 

@@ -4,16 +4,18 @@
 // their programs hold are the right ones.
 //
 // [Flow] is one verification from request to done, without input and output:
-// it takes what came, gives what is to be sent, and says what to show. Below
-// it are the computations, for those who build their own flow: [Commitment],
-// [Agree], [Shared.Bytes], [Decimals], [Emojis], [Shared.MAC], and [QR].
+// it takes what arrived, returns what is to be sent, and says what to show.
+// Below it are the computations, for programs that build their own flow:
+// [Commitment], [Agree], [Shared.Bytes], [Decimals], [Emojis], [Shared.MAC],
+// and [QR].
 //
 // Both sides fix the keys that are to be verified before anything is shown.
 // No key is ever taken from a message, except the short-lived one; messages
 // hold MACs over keys that the receiver must already have.
 //
 // Only the agreement curve25519-hkdf-sha256, the hash sha256 and the MAC
-// hkdf-hmac-sha256.v2 are spoken. The older forms are weaker and are refused.
+// hkdf-hmac-sha256.v2 are supported. The older forms are weaker and are
+// refused.
 package sas
 
 import (
@@ -63,7 +65,7 @@ type Shared struct {
 }
 
 // Agree makes the secret of the two short-lived keys. It refuses a public key
-// with which the secret would be known to everybody.
+// with which the secret would be known to everyone.
 func Agree(k key.VerificationPrivate, p key.VerificationPublic) (*Shared, error) {
 	b, err := key.Agree(k, p)
 	if err != nil {

@@ -104,7 +104,7 @@ func TestDecimalsBounds(t *testing.T) {
 	}
 }
 
-// TestAttack15LowOrderSASKey gives keys with which everybody knows the secret.
+// TestAttack15LowOrderSASKey gives keys with which everyone knows the secret.
 func TestAttack15LowOrderSASKey(t *testing.T) {
 	t.Parallel()
 	one := make([]byte, 32)

@@ -311,7 +311,7 @@ func (m *Machine) Restored(tx e2ee.Tx) ([]e2ee.Event, error) {
 			if err != nil {
 				return err
 			}
-			// A request that nobody has answered has no state that could be old.
+			// A request that no one has answered has no state that could be old.
 			if c.State == StateRequested {
 				continue
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 // FuzzReceive hands a machine updates that a server made up. It does not fail,
-// shows nothing that nobody said, and reads afterwards what is real.
+// shows nothing that no one said, and reads afterwards what is real.
 func FuzzReceive(f *testing.F) {
 	p := newPlay(f, 900)
 	room := p.open()

@@ -115,7 +115,7 @@ func (k *Key) Fingerprint() int64 {
 // HashSize is the length of a Hash in bytes.
 const HashSize = 16 + 20
 
-// A Hash is what two people compare to know that nobody is between them.
+// A Hash is what two people compare to know that no one is between them.
 type Hash [HashSize]byte
 
 // Hash returns the first 128 bits of the SHA-1 and the first 160 bits of the

@@ -20,7 +20,7 @@ var (
 	ErrUnknownChat = errors.New("secretchat: unknown chat")
 	// ErrClosed: the chat is closed; the other side is gone or refused.
 	ErrClosed = errors.New("secretchat: the chat is closed")
-	// ErrNotAsked: nobody waits for an answer to a request for this chat.
+	// ErrNotAsked: no one waits for an answer to a request for this chat.
 	ErrNotAsked = errors.New("secretchat: there is no request to accept")
 	// ErrNotOpen: the chat has no key yet.
 	ErrNotOpen = errors.New("secretchat: the chat is not open yet")

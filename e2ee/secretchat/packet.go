@@ -16,7 +16,7 @@ import (
 
 // Errors of packets.
 var (
-	// ErrPacket: the packet is too short or not whole blocks, which anybody
+	// ErrPacket: the packet is too short or not whole blocks, which anyone
 	// can see.
 	ErrPacket = errors.New("secretchat: this is not a packet")
 	// ErrOtherKey: the packet names another key.

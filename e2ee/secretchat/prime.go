@@ -182,7 +182,7 @@ func safePrime(rand io.Reader, p []byte) (bool, error) {
 	return true, nil
 }
 
-// strong is Miller-Rabin for an odd n, with bases that nobody could foresee.
+// strong is Miller-Rabin for an odd n, with bases that no one could foresee.
 func strong(rand io.Reader, n *big.Int) (bool, error) {
 	one := big.NewInt(1)
 	minus := new(big.Int).Sub(n, one)

@@ -33,7 +33,7 @@ func (w *work) unreadable(c *chat, p *Packet, reason quinta.Reason, detail strin
 		ID: messageID(p.RandomID), Room: c.room(), Sender: c.peerID(), Time: seconds(p.Date), Encrypted: true}})
 }
 
-// packet takes in one sealed message: first what anybody can see, then the
+// packet takes in one sealed message: first what anyone can see, then the
 // seal, then the object, then its place in the order.
 func (w *work) packet(p *Packet) error {
 	c, err := w.chat(p.Chat)

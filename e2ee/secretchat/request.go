@@ -29,7 +29,7 @@ const (
 	StageRequested Stage = iota + 1
 	// StageOpen: the peer accepted it.
 	StageOpen
-	// StageClosed: somebody ended it, or another device took it.
+	// StageClosed: someone ended it, or another device took it.
 	StageClosed
 )
 

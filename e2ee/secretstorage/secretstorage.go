@@ -5,10 +5,11 @@
 //
 // [Seal] and [Open] are for any secret. [OpenSigning] and [OpenBackup] are for
 // the secrets of cross-signing and backup: they take the public key that
-// belongs to the secret and refuse any other, so that a server which puts an
-// older or foreign secret in its place gains nothing. The MAC covers the
-// ciphertext and not the IV; a flipped IV gives another secret, which only
-// that comparison finds. Prefer them wherever there is a public key.
+// belongs to the secret and refuse any other, so that a server gains nothing
+// by replacing it with an older or foreign secret. The MAC covers the
+// ciphertext but not the IV; a changed IV gives another secret, which only
+// that comparison detects. Prefer these functions wherever there is a public
+// key.
 //
 // The storage key comes from a recovery key ([ParseKey]) or from a passphrase
 // ([Passphrase.Key]); [Description.Check] says whether it is the right one.

@@ -2,8 +2,9 @@
 // Matrix key backup share: AES-256-CBC with PKCS#7 padding, and the first
 // eight bytes of HMAC-SHA-256, with keys that HKDF makes from a message key.
 //
-// Encrypt and MAC are apart because each user authenticates other bytes. A
-// caller that opens a message must call [Keys.Verify] before [Keys.Decrypt].
+// Encrypt and MAC are separate because each user authenticates different
+// bytes. A caller that opens a message must call [Keys.Verify] before
+// [Keys.Decrypt].
 package aessha2
 
 import (
@@ -19,7 +20,7 @@ import (
 const MACSize = 8
 
 // ErrPadding is returned for a ciphertext that is not whole blocks, or whose
-// padding is wrong. Show it to nobody as anything other than a bad MAC.
+// padding is wrong. Show it to no one as anything other than a bad MAC.
 var ErrPadding = cbc.ErrPadding
 
 // Keys are the keys of one message: AES key, HMAC key, IV.

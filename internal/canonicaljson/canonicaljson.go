@@ -7,7 +7,7 @@
 // no string through a lossy decoder, so what cannot be written canonically is
 // refused and never altered. [SigningBytes], [Sign] and [Verify] are the
 // signed objects of the specification. [Get], [Set] and [Delete] change one
-// member of an object and leave every other byte as it came.
+// member of an object and leave every other byte as it was.
 //
 // Refused are: fractions and integers outside -(2^53)+1 to 2^53-1, a member
 // name that occurs twice in an object, lone surrogates, text that is not

@@ -1,6 +1,7 @@
 // Package cbc implements cipher block chaining with the padding of PKCS #7
 // (RFC 5652, section 6.3). CBC authenticates nothing: a caller that has a MAC
-// verifies it before it opens, and one that has none says so to its user.
+// must verify it before decrypting, and a caller that has none must tell its
+// user so.
 package cbc
 
 import (

@@ -3,13 +3,13 @@
 // AuthEnvelopedData with AES-256-GCM (RFC 5083, RFC 5084).
 //
 // [Sign] and [Seal] write; [Parse] with [Signed.Verify], and [Open], read.
-// The forms are those that "openssl cms" writes and opens.
+// The formats are those that "openssl cms" writes and opens.
 //
 // Only strict DER is read: definite and minimal lengths, no trailing bytes,
 // bounded sizes and counts. Only these algorithms: SHA-256; RSASSA-PSS and
 // ECDSA on P-256 to sign; RSAES-OAEP with SHA-256, and ephemeral ECDH on
-// P-256 with the X9.63 key derivation and AES-256 key wrap, to seal. Whether
-// a certificate is valid and whose it is, the caller judges.
+// P-256 with the X9.63 key derivation and AES-256 key wrap, to seal. The
+// caller decides whether a certificate is valid and whom it belongs to.
 package cms
 
 import (
@@ -27,7 +27,7 @@ var (
 	// ErrNotRecipient: none of the recipients is the certificate given.
 	ErrNotRecipient = errors.New("cms: not sealed for this certificate")
 	// ErrOpen: the message cannot be opened: another key, or not what was
-	// sealed. There is one error for all causes, so that nobody learns from
+	// sealed. There is one error for all causes, so that no one learns from
 	// it how far the opening came.
 	ErrOpen = errors.New("cms: cannot be opened")
 	// ErrSignature: the signature is not that of the content and signer.

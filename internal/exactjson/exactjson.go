@@ -1,11 +1,11 @@
-// Package exactjson reads JSON as every other implementation does: the name of
-// a member is that of a field only if it is the same, letter for letter, and an
-// object that has a name twice is refused.
+// Package exactjson reads JSON as other implementations do: a member belongs to
+// a field only if its name is the same, letter for letter, and an object with
+// duplicate names is refused.
 //
-// encoding/json takes "Sender" for "sender" and lets the last of two members
-// win. What was signed or sealed would then say one thing to this program and
-// another to the next one, or to the code that checked it. [Unmarshal] and
-// [Strict] are for all that others have written.
+// encoding/json reads "Sender" as "sender", and the last of two duplicate
+// members wins. Signed or sealed JSON would then mean one thing to this
+// program and another to the next one, or to the code that checked it.
+// [Unmarshal] and [Strict] are for all JSON that others have written.
 //
 // What is not here: canonical form, numbers and depth; see package
 // canonicaljson.

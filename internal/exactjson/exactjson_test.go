@@ -20,7 +20,7 @@ type embedded struct {
 	Deep string `json:"deep"`
 }
 
-// A name that reads itself, which nobody looks into.
+// A name that reads itself, which no one looks into.
 type self struct{ text string }
 
 func (s *self) UnmarshalJSON(b []byte) error { s.text = string(b); return nil }

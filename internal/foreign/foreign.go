@@ -1,10 +1,11 @@
 // Package foreign parses certificates, certificate requests and public keys
-// that come from others, and judges the size of their keys before anyone works
-// with them: a verification with an RSA key of 131,072 bits takes most of a
-// second, and the sender of a message chooses the key.
+// that come from others, and checks the size of their keys before anything is
+// computed with them: a verification with an RSA key of 131,072 bits takes
+// most of a second, and the sender of a message chooses the key.
 //
-// Everything that parses DER of others in this module goes through here. What
-// a key may be used for, and who vouches for it, is for the caller.
+// All code in this module that parses other people's DER goes through this
+// package. The caller decides what a key may be used for, and who has to
+// vouch for it.
 package foreign
 
 import (

@@ -1,6 +1,6 @@
 // Package form checks ids and names that consist of a few ASCII characters.
-// It does without regular expressions, whose machinery is large in a program
-// that needs nothing else of it.
+// It does not use regular expressions, which would add much code to a program
+// that does not need them otherwise.
 package form
 
 import "strings"

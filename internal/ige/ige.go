@@ -2,8 +2,8 @@
 // MTProto: c[i] = E(p[i] xor c[i-1]) xor p[i-1].
 //
 // [Encrypt] and [Decrypt] work on whole blocks and leave in the chain what
-// the next call needs, so that a file is sealed piece by piece. The mode
-// authenticates nothing; its user checks a hash of what was decrypted.
+// the next call needs, so that a file can be encrypted piece by piece. The
+// mode authenticates nothing; the caller must check a hash of the plaintext.
 package ige
 
 import (

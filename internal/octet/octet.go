@@ -1,6 +1,6 @@
 // Package octet implements the fixed binary form in which the ratchets keep
-// their state: integers big-endian, strings behind a 32-bit length. A [Reader]
-// keeps its first error, so that a decoder reads all and asks once.
+// their state: integers big-endian, strings after a 32-bit length. A [Reader]
+// keeps its first error, so that a decoder can read everything and check once.
 package octet
 
 import (

@@ -1,5 +1,5 @@
-// Package printable makes what others wrote fit to be shown: names, error
-// texts and other words that come over a wire.
+// Package printable makes text that others wrote safe to show: names, error
+// messages and other text that arrives over a network.
 package printable
 
 import (

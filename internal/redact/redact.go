@@ -1,4 +1,4 @@
-// Package redact gives types that hold secrets their manners: they print as
+// Package redact makes types that hold secrets safe to handle: they print as
 // "[redacted]", they do not compare with ==, and they refuse to be marshalled
 // by mistake. Embed [Manners] and keep the secret in a [Box].
 package redact

@@ -2,7 +2,7 @@
 // exports, key backups and key bundles of Matrix share (SessionData and
 // BackedUpSessionData of the client-server API).
 //
-// Nothing in that form proves where the session came from. [Session.Check]
+// Nothing in that format proves where the session came from. [Session.Check]
 // proves only that the key is the one that the session id names.
 package sessiondata
 

@@ -1,9 +1,9 @@
 // Package tagged implements the tagged fields of Olm and Megolm messages: a
-// tag as a varint, whose low three bits say what follows, an integer as a
+// tag as a varint, whose low three bits say what follows: an integer as a
 // varint, or a string as a varint length and that many bytes.
 //
-// Reading is strict: a varint is in its shortest form and fits 64 bits, and a
-// length is never more than what is left.
+// Reading is strict: a varint must have its shortest form and fit in 64 bits,
+// and a length must not exceed what is left.
 package tagged
 
 import "errors"

@@ -17,9 +17,9 @@
 // bool that is optional is the bit itself. With two fields of flags, `tl:"?2.3"`
 // names the second.
 //
-// What is read is bounded: counts and lengths by the bytes that are there,
-// nesting by a fixed depth. Objects are given to [Schema.Marshal] and come from
-// [Schema.Unmarshal] as pointers.
+// Everything that is read is bounded: counts and lengths by the bytes that are
+// left, nesting by a fixed depth. Objects are given to [Schema.Marshal] and
+// come from [Schema.Unmarshal] as pointers.
 package tl
 
 import (

@@ -1,10 +1,11 @@
-// Package account keeps the people of a server: a name, a number, a password
-// hash, a profile, aliases and login codes; and the invitations to register.
+// Package account keeps the accounts of a server: a name, a number, a
+// password hash, a profile, aliases and login codes; and the invitations to
+// register.
 //
 // A person has one account. Its name is a local part; each network derives
-// its own name of the person from it and keeps it stable. The two functions
-// to begin with are [Create] and [Stored]. Passwords reach this package in
-// clear, or as their SHA-256, and never leave it in either form.
+// its own user id from it and keeps it stable. The two functions to begin
+// with are [Create] and [Stored]. Passwords reach this package in clear, or
+// as their SHA-256, and never leave it in either form.
 package account
 
 import (
@@ -55,7 +56,7 @@ type Account struct {
 var ErrTaken = &quinta.Error{Kind: quinta.KindExists, Op: "account", Err: errors.New("the name is taken")}
 
 // Create makes an account with a password hash from [Hasher.Hash], or with the empty
-// hash, which lets nobody log in by password.
+// hash, which lets no one log in by password.
 func Create(tx *db.Tx, name Name, hash PasswordHash) error {
 	n, err := tx.Exec(`INSERT INTO account (name, password, created) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`,
 		name, hash.phc, tx.Millis())

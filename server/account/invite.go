@@ -43,7 +43,7 @@ func inviteHash(token string) []byte {
 	return h[:]
 }
 
-// ValidInvite reports whether the token would let somebody register now.
+// ValidInvite reports whether the token would let someone register now.
 func ValidInvite(tx *db.Tx, token string) (bool, error) {
 	var n int
 	err := tx.Row(`SELECT COUNT(*) FROM account_invite WHERE hash = $1 AND (expires IS NULL OR expires > $2) AND (uses IS NULL OR uses > 0)`,

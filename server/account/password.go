@@ -111,7 +111,7 @@ type argon struct {
 	threads      uint8
 }
 
-// nobody is what is worked on where there is nothing to compare with, so that
+// no one is what is worked on where there is nothing to compare with, so that
 // it takes as long.
 func (h *Hasher) nobody() argon {
 	return argon{salt: make([]byte, argonSalt), sum: make([]byte, argonKey), time: h.cost.Passes, memory: h.cost.Memory, threads: argonThreads}

@@ -54,8 +54,8 @@ func Profile(tx *db.Tx, name Name) (map[string][]byte, error) {
 }
 
 // Search returns up to limit names of open accounts that hold the term, or
-// whose profile field does, without regard to case. An empty term finds
-// nobody.
+// whose profile field does, without regard to case. An empty term finds no
+// one.
 func Search(tx *db.Tx, term, field string, limit int) ([]Name, error) {
 	if term == "" || len(term) > 255 {
 		return nil, nil

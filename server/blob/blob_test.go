@@ -571,16 +571,16 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	d := stores.Open(t, stores.Config(t, "sqlite"), blob.Schema)
 	for _, c := range []struct{ url, want string }{
-		{"", "no known kind"},
-		{"media", "no known kind"},
-		{"mem://", "no known kind"},
-		{"gs://bucket", "no known kind"},
+		{"", "of an unknown kind"},
+		{"media", "of an unknown kind"},
+		{"mem://", "of an unknown kind"},
+		{"gs://bucket", "of an unknown kind"},
 		{"file://media/x", "file:///folder"},
 		{"file:///x?create_dir=true", "file:///folder"},
 		{"s3://user:hunter2@bucket", "credentials"},
 		{"s3://bucket?nonsense=1", "nonsense"},
 		{"http://[::1", "not a URL"},
-		{"file:///proc/nowhere", "cannot be made"},
+		{"file:///proc/nowhere", "cannot be created"},
 	} {
 		b, err := blob.Open(t.Context(), blob.Config{URL: c.url}, d)
 		if err == nil {

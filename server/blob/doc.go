@@ -8,11 +8,11 @@
 // it.
 //
 // A crash at any point loses nothing that was acknowledged and leaves nothing
-// behind forever: the key of the bytes is in the table of loose bytes
-// before the first of them is written, leaves it in the transaction that
-// refers to them, and comes back in the one that ceases to. [Blobs.Sweep],
-// which runs at the start and then every ten minutes, removes the bytes whose
-// time has expired, and only then their key.
+// behind forever: the key of the bytes is in the table of loose bytes before
+// the first of them is written, leaves it in the transaction that refers to
+// them, and comes back in the transaction that removes this reference.
+// [Blobs.Sweep], which runs at the start and then every ten minutes, removes
+// the bytes whose time has expired, and only then their key.
 //
 // What is not here: who may read a file, and what its type means. The set
 // stores what it is given and does not encrypt; files of encrypted

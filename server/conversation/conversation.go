@@ -1,12 +1,13 @@
 // Package conversation keeps conversations whose messages arrive sealed and are
-// never looked into: members, who may read from the position at which they
+// never inspected: members, who may read from the position at which they
 // joined; an append-only log; receipts.
 //
 // [New] makes a conversation, [Join] and [Leave] change its members, [Append]
-// adds a message, [Backward] reads the log. Kinds, roles, types and forms are the
-// network's words. The caller decides whether somebody may do a thing, which
-// devices get a message (package mailbox) and which are woken (package feed).
-// Anything else that a network has, such as edits, is stored in its own tables.
+// adds a message, [Backward] reads the log. Kinds, roles, types and formats are
+// defined by the network. The caller decides whether a user may do something,
+// which devices get a message (package mailbox) and which are woken (package
+// feed). Anything else that a network has, such as edits, is stored in its own
+// tables.
 //
 // Matrix has a log of its own, package room, because its rooms are made of
 // events that are state, relate to each other and can be redacted.

@@ -21,7 +21,7 @@ type Member struct {
 // In reports whether the user is in the conversation.
 func (m Member) In() bool { return m.Left == 0 }
 
-// Members returns everybody who is or was in a conversation, in the byte order
+// Members returns everyone who is or was in a conversation, in the byte order
 // of their ids.
 func Members(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID) ([]Member, error) {
 	var out []Member

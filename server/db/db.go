@@ -3,14 +3,14 @@
 //
 // [DB.View] reads from one consistent snapshot. [DB.Update] writes. Writes of
 // concurrent callers are committed together: each runs under its own
-// savepoint in one transaction, and every caller is answered after the one
-// commit that makes all of them durable. A function that fails is rolled back
-// alone.
+// savepoint in one transaction, and every caller is answered after the single
+// commit that makes all of them durable. If a function fails, only its own
+// writes are rolled back.
 //
-// Writes are totally ordered, over all nodes of a store: a node holds the
-// row lock of the position counter while it writes. So a position that
-// [Tx.NextPos] gave is visible to readers only together with every smaller
-// one, and a reader that continues after a position misses nothing.
+// Writes are totally ordered, over all nodes of a store: a node holds the row
+// lock of the position counter while it writes. So a position from
+// [Tx.NextPos] becomes visible to readers only together with all smaller
+// ones, and a reader that continues after a position misses nothing.
 //
 // What is not here: tables. Each set of the server brings its own as a
 // [Schema].

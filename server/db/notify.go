@@ -48,7 +48,7 @@ func (n *notifier) take() []string {
 	var b strings.Builder
 	for k := range n.keys {
 		if len(k) > maxPayload || strings.Contains(k, "\n") {
-			out = append(out, "") // wakes everybody: never wrong
+			out = append(out, "") // wakes everyone: never wrong
 			continue
 		}
 		if b.Len()+len(k)+1 > maxPayload {
@@ -118,7 +118,7 @@ func (p *postgresDB) listen(ctx context.Context, c *pgx.Conn, ready chan struct{
 	}
 	select {
 	case <-ready:
-		p.d.deliver(nil) // anything may have changed while nobody listened
+		p.d.deliver(nil) // anything may have changed while no one listened
 	default:
 		close(ready)
 	}
@@ -144,7 +144,7 @@ func (p *postgresDB) listen(ctx context.Context, c *pgx.Conn, ready chan struct{
 const notifyEvery = 5 * time.Millisecond
 
 // notify sends what was collected, several keys at a time. What an earlier
-// connection did not get through is made good by waking everybody.
+// connection did not get through is made good by waking everyone.
 func (p *postgresDB) notify(ctx context.Context, c *pgx.Conn) error {
 	if p.wake.pid.Swap(c.PgConn().PID()) != 0 {
 		if _, err := c.Exec(ctx, "SELECT pg_notify($1, '')", channel); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // A pipe sends prepared statements over one connection to PostgreSQL, many at
-// a time: what takes a round trip is an answer that somebody waits for, not a
+// a time: what takes a round trip is an answer that someone waits for, not a
 // statement (PostgreSQL, "Extended Query", "Pipelining"). It is used by one
 // goroutine at a time and keeps no statement unanswered between its calls.
 type pipe struct {

@@ -111,7 +111,7 @@ func (p *postgresDB) peek(ctx context.Context, fn func(*Tx) error) error {
 }
 
 // read runs fn on one of the reading connections. When ctx ends the
-// connection is given up, so that nobody waits for an answer that nobody
+// connection is given up, so that no one waits for an answer that no one
 // wants.
 func (p *postgresDB) read(ctx context.Context, fn func(*Tx) error, v *viewConn) error {
 	c, err := p.pool.Acquire(ctx)

@@ -14,14 +14,14 @@ import (
 
 // A postgresWriter is the connection that writes. What a request changes
 // without waiting for an answer is queued, together with what the requests
-// before it have queued, and sent with the next statement that somebody waits
+// before it have queued, and sent with the next statement that someone waits
 // for, or with the commit.
 //
 // A request that fails must fail alone. So before what is sent stands a
 // savepoint, and another before what the request under way has queued. If the
 // database refuses a statement of an earlier request, that request has failed:
 // the transaction goes back to the savepoint, and what the others had queued
-// is sent again. They have seen no answer to any of it, and nobody else writes
+// is sent again. They have seen no answer to any of it, and no one else writes
 // meanwhile, so it does what it did, or would have done.
 type postgresWriter struct {
 	cfg *pgconn.Config

@@ -33,7 +33,7 @@ type Tx struct {
 	// one says that there may be one statement only, used that it was there.
 	one, used bool
 	// foresee is set while Prefetch is at work, rehearse says that it rehearses
-	// where nobody waits, too.
+	// where no one waits, too.
 	foresee  *foresight
 	rehearse bool
 	req      *request
@@ -160,7 +160,7 @@ func (tx *Tx) failed(err error) error {
 	return err
 }
 
-// Queue runs a statement when nobody needs to know how many rows it changed. It
+// Queue runs a statement when no one needs to know how many rows it changed. It
 // costs no wait: a store on another machine gets it together with the next
 // statement that has an answer, or with the commit. So an error of it may also
 // be that of a later statement or of Update. Whichever it is, nothing of the

@@ -1,11 +1,11 @@
 // Package device keeps the devices of users and the access tokens with which
-// they log in. A network whose clients hold a key rather than show a token has
-// a table of its own for that.
+// they log in. A network whose clients hold a key instead of presenting a
+// token has a table of its own.
 //
 // [Put] makes a device, [NewToken] gives it a token, [ByToken] finds the device
 // that a token belongs to. All of these belong to one network: a token of one
-// is not known on another, whatever the users are called there. Only hashes of
-// tokens are stored. What other sets store for a device (keys, messages) is
+// network is unknown on another, even if the user ids are the same. Only hashes
+// of tokens are stored. What other sets store for a device (keys, messages) is
 // removed by the caller in the same transaction.
 package device
 

@@ -11,7 +11,7 @@ import (
 const changeLife = 7 * 24 * 60 * 60 * 1000
 
 // Changed records that the keys or devices of a user have changed, for
-// everybody in a room with the user and for the user.
+// everyone in a room with the user and for the user.
 func Changed(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	return change(tx, db.UserOf(network, user), "")
 }

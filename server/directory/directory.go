@@ -7,8 +7,8 @@
 // the front-end calls [Changed] in the same transaction, once for all that a
 // request does, and wakes those who share a room with the user.
 //
-// Matrix alone uses this set: lists of devices that change, keys of a person
-// that sign them, signatures that only their maker sees.
+// Matrix alone uses this set: lists of devices that change, users' keys that
+// sign them, and signatures that only their maker sees.
 package directory
 
 import (

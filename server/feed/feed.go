@@ -2,10 +2,10 @@
 //
 // A waiter subscribes to keys ([User], [Device], [Room], [Blob]) with [Hub.Wait],
 // then looks, and then sleeps on the channel. A writer names the keys that it
-// changed with [Bump] in its transaction; the waiters are woken after the
-// commit, on every node. A wake-up is a hint and may come without cause, so
-// a waiter always looks again; and a waiter also looks now and then without
-// one, because a wake-up from another node can be lost.
+// changed with [Bump] in its transaction; the waiters are woken after the commit,
+// on every node. A wake-up is a hint and may come without cause, so a waiter
+// always looks again. A waiter also looks at intervals without a wake-up, because
+// one from another node can be lost.
 //
 // Positions are not kept here: the store has one order of all writes, see
 // db.Tx.NextPos.
@@ -28,7 +28,7 @@ func Device(network quinta.NetworkName, user quinta.UserID, id quinta.DeviceID) 
 	return "d" + string(db.UserOf(network, user)) + " " + string(id)
 }
 
-// Room is the key of what concerns everybody in a room of a network.
+// Room is the key of what concerns everyone in a room of a network.
 func Room(network quinta.NetworkName, id quinta.RoomID) string {
 	return "r" + string(network) + " " + string(id)
 }
@@ -103,7 +103,7 @@ func (h *Hub) Waiting() int {
 	return len(h.all)
 }
 
-// wake wakes the waiters of the keys; of no keys, everybody.
+// wake wakes the waiters of the keys; of no keys, everyone.
 func (h *Hub) wake(keys []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,10 +1,10 @@
-// Package lease lets exactly one of several nodes hold a thing for a time,
-// such as a connection that may exist once, or a job that one node does for
-// all.
+// Package lease lets exactly one of several nodes hold something for a time,
+// such as a connection that may exist only once, or a job that one node does
+// for all.
 //
-// [Take] is the whole of it in one transaction. [Lease.Hold] does some work
-// while a lease is held: it renews the lease, stops the work before the lease
-// can pass to another node, and takes over when the holder has died.
+// [Take] takes or renews a lease in one transaction. [Lease.Hold] does some
+// work while a lease is held: it renews the lease, stops the work before the
+// lease can pass to another node, and takes over when the holder has died.
 //
 // Times are compared with each node's own clock. The clocks of the nodes may
 // differ by [Terms.Margin].

@@ -8,7 +8,7 @@ import (
 const (
 	// MaxWaiting bounds the messages of one sender that wait for one device,
 	// and MaxWaitingBytes their bodies. A sender, and not the mailbox, has the
-	// bound: nobody can fill a mailbox against all others.
+	// bound: no one can fill a mailbox against all others.
 	MaxWaiting      = 10_000
 	MaxWaitingBytes = 64 << 20
 )

@@ -1,10 +1,11 @@
-// Package mailbox keeps messages for one device each: durable before the
-// sender has an answer, in one order, delivered until they are acknowledged.
+// Package mailbox keeps messages, each for one device: they are durable
+// before the sender has an answer, have one order, and are delivered until
+// they are acknowledged.
 //
-// [Put] appends, [Read] gives the next page, [Ack] says how far a device has
-// stored what it got. An acknowledgement only moves a cursor; [Sweep] removes
-// the rows later. [Once] makes sending idempotent: call it in the same
-// transaction as Put.
+// [Put] appends, [Read] gives the next page, [Ack] records how far a device
+// has stored what it received. An acknowledgement only moves a cursor;
+// [Sweep] removes the rows later. [Once] makes sending idempotent: call it in
+// the same transaction as Put.
 //
 // The set does not know which devices there are: the caller of Put looks that
 // up first, in the same transaction, and wakes the device.

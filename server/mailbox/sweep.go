@@ -7,7 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// Sweep removes what nobody will ask for again: acknowledged and expired
+// Sweep removes what no one will ask for again: acknowledged and expired
 // messages and old idempotency ids, at most about limit rows. It reports
 // whether there may be more; the caller then calls it again in another
 // transaction, so that other writers get their turn.

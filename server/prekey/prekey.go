@@ -1,10 +1,11 @@
 // Package prekey keeps the keys with which a session is set up while their
 // owner is away: one-time keys, each given out exactly once and in the order
-// of upload, and per algorithm one fallback key for when those are gone.
+// of upload, and one fallback key per algorithm for when they are used up.
 //
 // [Put] and [PutFallback] take uploads, [Claim] gives keys out. A claim runs
-// in db.Update, which runs alone, so no key is ever given twice; the ids of
-// claimed keys are kept, so that a repeated upload cannot bring one back.
+// in db.Update, which runs alone, so no key is ever given out twice; the ids
+// of claimed keys are kept, so that a repeated upload cannot make one
+// available again.
 //
 // Keys are public and opaque here: their owner signed them, and the claimer
 // checks that. Matrix alone uses this set so far.
@@ -24,7 +25,7 @@ var tables embed.FS
 // Schema is what this set keeps.
 var Schema = db.ReadSchema("prekey", tables)
 
-// MaxKeys bounds the one-time keys of one device and algorithm that nobody has
+// MaxKeys bounds the one-time keys of one device and algorithm that no one has
 // claimed yet. A caller of Put compares it with [Counts] in the same
 // transaction and fails with ErrFull.
 const MaxKeys = 100_000
@@ -152,7 +153,7 @@ func PutFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, devi
 	return nil
 }
 
-// Counts returns how many one-time keys of each algorithm nobody has claimed;
+// Counts returns how many one-time keys of each algorithm no one has claimed;
 // an algorithm without any is absent.
 func Counts(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) (map[string]int64, error) {
 	counts := map[string]int64{}

@@ -1,11 +1,11 @@
-// Package quota keeps how many bytes the store keeps for each account, by
-// their class, and says when that is too much.
+// Package quota records how many bytes the store keeps for each account, by
+// class, and says when there are too many.
 //
-// [Add] changes a sum in the transaction that stores the bytes or gives them
-// back, so that no node loses what another has counted, and asks for the new
-// sum; [Sum.Check] holds it against [Limits]. [Of] and [List] read the sums.
+// [Add] changes a sum in the transaction that stores or frees the bytes, so
+// that no node loses what another has counted, and asks for the new sum;
+// [Sum.Check] compares it with [Limits]. [Of] and [List] read the sums.
 //
-// The set does not know what takes room: the other sets note that with
+// The set does not know what takes up space: the other sets report that with
 // [db.Tx.Count], and package server adds it up when their transaction ends.
 package quota
 

@@ -118,7 +118,7 @@ func MembershipAt(tx *db.Tx, room quinta.RoomID, member quinta.UserID, pos quint
 	return s, err
 }
 
-// A Change is a membership that somebody got at a position.
+// A Change is a membership that someone got at a position.
 type Change struct {
 	Room       quinta.RoomID
 	Member     quinta.UserID

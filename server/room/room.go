@@ -1,18 +1,18 @@
 // Package room is the log of Matrix: rooms with members, an append-only log of
 // events, state by type and key, relations, redactions, receipts, typing,
 // aliases and the public directory. No other network uses it; package
-// conversation has the log of those whose messages are only sealed bodies.
+// conversation has the log for networks whose messages are only sealed bodies.
 //
-// Event types, memberships and contents are opaque here, and whether somebody
-// may do a thing is for the caller to decide beforehand.
+// Event types, memberships and contents are opaque here, and the caller
+// decides beforehand whether a user may do something.
 //
 // [Append] adds an event and keeps state and members in step with it; [Backward]
 // and [Forward] read events; [State] and [StateAt] read state. All positions
-// are of the store's one order (db.Tx.NextPos), so a reader that remembers
+// belong to the store's one order (db.Tx.NextPos), so a reader that remembers
 // one position misses nothing after it in any room.
 //
-// Nobody is woken here: the caller bumps the feed. No write costs more in a
-// room with more members.
+// Nothing here wakes waiters: the caller bumps the feed. No write costs more
+// in a room with more members.
 package room
 
 import (

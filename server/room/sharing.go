@@ -41,7 +41,7 @@ func ChangesSeen(tx *db.Tx, member quinta.UserID, r Range) ([]Change, error) {
 		WHERE m.member = $1 AND m.membership = 'join' AND c.member <> $1 ORDER BY c.pos`, member, r.From, r.To)
 }
 
-// ChangesIn returns the memberships that anybody got in a room in the range,
+// ChangesIn returns the memberships that anyone got in a room in the range,
 // in order.
 func ChangesIn(tx *db.Tx, room quinta.RoomID, r Range) ([]Change, error) {
 	return changes(tx, `SELECT c.room, c.member, c.pos, c.membership FROM room_event e

@@ -1,6 +1,6 @@
 // Package secret seals the few secrets that the server itself has to keep,
-// such as the key of a certificate authority, so that whoever gets the store
-// alone does not have them.
+// such as the key of a certificate authority, so that someone who gets only
+// the store does not have them.
 //
 // [Open] takes a URL: "file:///folder/secrets.key" for a key in a file, made
 // when the first secret is sealed; "hashivault://NAME" for a key that a Vault

@@ -74,7 +74,7 @@ func (o *old) file(elem ...string) string {
 }
 
 // TestOldStores opens stores of an earlier version with today's server and
-// clients: everybody is still logged in, reads what was said and what waits,
+// clients: everyone is still logged in, reads what was said and what waits,
 // and goes on talking; passwords are what they were.
 func TestOldStores(t *testing.T) {
 	t.Parallel()

@@ -1,5 +1,5 @@
 // Package giant makes certificates, requests and keys with RSA moduli of any
-// size, which nobody signed: what a stranger sends to have somebody else work
+// size, which no one signed: what a stranger sends to have someone else work
 // with them.
 package giant
 

@@ -40,7 +40,7 @@ func (r *refusal) String() string {
 }
 
 // do makes one request. It returns the refusal if the server answered one, or
-// an error if no whole answer came, in which case nobody knows whether the
+// an error if no whole answer came, in which case no one knows whether the
 // request was carried out.
 func (c *client) do(ctx context.Context, method, path string, body, result any) (*refusal, error) {
 	raw, err := json.Marshal(body)

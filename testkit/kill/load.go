@@ -233,7 +233,7 @@ func (l *Load) upload(ctx context.Context, c *client, n int) error {
 	return nil
 }
 
-// claim asks once for a one-time key of a device. Without an answer nobody
+// claim asks once for a one-time key of a device. Without an answer no one
 // knows whether a key was taken, so the claim is not repeated.
 func (l *Load) claim(ctx context.Context, c, of *client) error {
 	ids, r, err := l.claimOnce(ctx, c, of)

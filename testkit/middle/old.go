@@ -9,11 +9,11 @@ import (
 )
 
 // Old makes the homeserver behind p look like one that has nothing optional: no
-// version of Matrix beyond those given, no unstable features, no fallback
-// keys, nobody in device_lists.left, no summaries, no lazy loading, no
-// state_after, no media with a token. What such a server does not know it
-// refuses, and a client that asks for it fails the test. It takes the place of
-// Before and Answers.
+// version of Matrix beyond those given, no unstable features, no fallback keys,
+// no one in device_lists.left, no summaries, no lazy loading, no state_after,
+// no media with a token. What such a server does not know it refuses, and a
+// client that asks for it fails the test. It takes the place of Before and
+// Answers.
 func (p *Proxy) Old(t testing.TB, versions ...string) {
 	t.Helper()
 	legacy := !slices.ContainsFunc(versions, func(v string) bool { return strings.HasPrefix(v, "v1.") })
@@ -91,7 +91,7 @@ func strip(v map[string]any) {
 	}
 }
 
-// token returns the token of somebody who came by.
+// token returns the token of someone who came by.
 func (p *Proxy) token() string {
 	for _, r := range p.Seen() {
 		if a := r.Header.Get("Authorization"); a != "" {

@@ -62,7 +62,7 @@ func (r *run[In, Req, Ans]) look(d *device[In, Req, Ans], q Req) {
 	}
 }
 
-// check holds what everybody saw against the rules.
+// check holds what everyone saw against the rules.
 func (r *run[In, Req, Ans]) check() {
 	accepted := map[quinta.TxnID]Accepted{}
 	for _, a := range r.world.Accepted() {

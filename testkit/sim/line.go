@@ -71,7 +71,7 @@ func (r *run[In, Req, Ans]) keep(s Seat, q Req) {
 	}
 }
 
-// late has the copy of an old request arrive; nobody waits for the answer.
+// late has the copy of an old request arrive; no one waits for the answer.
 func (r *run[In, Req, Ans]) late(luck *rand.Rand) {
 	if len(r.old) == 0 {
 		return
@@ -150,7 +150,7 @@ func (r *run[In, Req, Ans]) settle() {
 			quiet = r.pump(d) && quiet
 		}
 		if quiet {
-			return // nobody asked anything after the others had received
+			return // no one asked anything after the others had received
 		}
 	}
 }
@@ -173,8 +173,8 @@ func (r *run[In, Req, Ans]) pump(d *device[In, Req, Ans]) bool {
 	return false
 }
 
-// calm ends the bad times: all lines are good, nobody dies, time passes, and
-// at last everybody says something. What was broken has to be whole by then.
+// calm ends the bad times: all lines are good, no one dies, time passes, and
+// at last everyone says something. What was broken has to be whole by then.
 func (r *run[In, Req, Ans]) calm() {
 	r.tell("all is calm")
 	for _, d := range r.active() {

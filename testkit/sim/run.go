@@ -88,7 +88,7 @@ func newRun[In, Req, Ans any](s Script, trace bool, world func(Outside) World[In
 
 func (r *run[In, Req, Ans]) now() time.Time { return r.clock }
 
-// random returns a source that nobody else has.
+// random returns a source that no one else has.
 func (r *run[In, Req, Ans]) random() *rand.ChaCha8 {
 	r.sources++
 	var seed [32]byte
@@ -341,7 +341,7 @@ func (r *run[In, Req, Ans]) say(d *device[In, Req, Ans], room quinta.RoomID, las
 	r.byTxn[m.txn], r.byText[m.text] = m, m
 }
 
-// outgoing returns what is due, and notes what everybody can see of it. What
+// outgoing returns what is due, and notes what everyone can see of it. What
 // was committed counts, also if the program dies then.
 func (r *run[In, Req, Ans]) outgoing(d *device[In, Req, Ans]) []Req {
 	var reqs []Req

@@ -1,10 +1,10 @@
 // Package sqlite is the client store in one file, encrypted at rest.
 //
-// [Open] opens or makes the file under a [Key]. The whole file is encrypted
-// page by page with Adiantum, a wide-block cipher: somebody who gets the file
-// learns its size and nothing else. Pages are not authenticated; who can
-// write to the file can damage it or put an old copy back, which the machines
-// above must survive without using a message key twice.
+// [Open] opens the file under a [Key], or creates it. The whole file is
+// encrypted page by page with Adiantum, a wide-block cipher: someone who gets
+// the file learns its size and nothing else. Pages are not authenticated:
+// anyone who can write to the file can damage it or restore an old copy,
+// which the machines above must survive without using a message key twice.
 //
 // One process has the store at a time: a second Open fails with ErrLocked.
 package sqlite

@@ -1,11 +1,11 @@
 // Package cli is the frame of the command lines of quinta and quintad: a
 // [Command] with flags of its own, [Find] for the command that was named,
 // [Command.Parse] for flags that may come before, between and after the
-// arguments, [Nearest] for misspelt names, and [Misuse] for what the person who
-// typed the command can mend.
+// arguments, [Nearest] for misspelt names, and [Misuse] for errors that the
+// person who typed the command can correct.
 //
-// What a command gets when it runs, what it prints and how it ends are the
-// business of each program.
+// What a command gets when it runs, what it prints and how it ends is up to
+// each program.
 package cli
 
 import (

@@ -2,7 +2,7 @@ package cli
 
 import "strings"
 
-// longestName bounds what is compared: nobody misspells such a long word.
+// longestName bounds what is compared: no one misspells such a long word.
 const longestName = 64
 
 // Nearest returns the name that word may be a misspelling of, or "". Case is

@@ -1,5 +1,5 @@
 // Package durable writes files and folders so that they survive a power cut:
-// once a function has returned nil, the name as well as the content is on the
+// once a function has returned nil, both the name and the content are on the
 // disk. A rename alone is not: the folder that holds the name has its own
 // blocks, and they may be written later.
 package durable

@@ -5,8 +5,8 @@
 // [New] makes the [Table] of quintad's own keys and of the settings that the
 // networks bring. [Table.Flags] puts the keys on a flag set, and [Given.Load]
 // makes a [Config] of what the command line, the environment and the file say;
-// the command line wins over the environment, the environment over the file. A
-// setting that is not understood is an [*Error] that says where it is.
+// the command line overrides the environment, and the environment overrides
+// the file. An invalid setting is an [*Error] that says where it is.
 package config
 
 import (

@@ -1,13 +1,13 @@
 // Package cert implements the certificates of the CA network: who a key belongs
-// to, how a device asks for a certificate, how the authority issues and revokes,
-// and how a certificate is judged.
+// to, how a device requests a certificate, how the authority issues and revokes
+// certificates, and how they are verified.
 //
-// There are two profiles. In the secure one a device has two X.509
-// certificates, one to sign with and one to encrypt to; [NewRequest] and
-// [ParseRequest] are the two ends of a PKCS #10 request, [Issuer] is the
-// authority, [Verifier] judges. A [Renewal] shows that the holder of one key put
-// another in its place, an [Approval] that a device of a user agrees to a new
-// one. In the legacy profile a key is a bare RSA-1024 public key; see
+// There are two profiles. In the secure one a device has two X.509 certificates,
+// one to sign with and one to encrypt to; [NewRequest] and [ParseRequest] are
+// the two ends of a PKCS #10 request, [Issuer] is the authority, and a
+// [Verifier] verifies certificates. A [Renewal] shows that the holder of one key
+// replaced it with another, and an [Approval] that a device of a user agrees to
+// a new key. In the legacy profile a key is a bare RSA-1024 public key; see
 // [ParseLegacyKey].
 //
 // Nothing here opens or seals a message: the server of the network needs no

@@ -4,13 +4,13 @@
 // A message of the secure profile is CMS AuthEnvelopedData (AES-256-GCM) around
 // SignedData around a [Content] that names its sender, recipients, conversation,
 // id, sequence and time: [Seal] and [Open]. A [Session] makes small packets
-// after one such message. The legacy profile is the published scheme as it is
-// ([SealLegacy], [LegacyReader]); what it does not protect is in
-// doc/security.md. [SealBackup] and [OpenBackup] are for the keys that a user
-// stores, [RecoveryText] and [SafetyWords] for words that people read.
+// after one such message. The legacy profile is the published scheme, unchanged
+// ([SealLegacy], [LegacyReader]); doc/security.md describes what it does not
+// protect. [SealBackup] and [OpenBackup] are for the keys that a user stores,
+// [RecoveryText] and [SafetyWords] for words that people read.
 //
-// Beware: nothing here remembers. Which messages were seen before, and in which
-// order they came, is for the caller to keep, as package ca does.
+// Beware: nothing here has a memory. The caller has to remember which messages
+// were seen before, and in which order they arrived, as package ca does.
 //
 // This package reads no clock, file or socket.
 package seal

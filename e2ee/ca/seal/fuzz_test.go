@@ -27,7 +27,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzSigned opens any bytes that somebody has sealed for this device: nothing
+// FuzzSigned opens any bytes that someone has sealed for this device: nothing
 // that the signer did not sign opens.
 func FuzzSigned(f *testing.F) {
 	w := town.New(f)

@@ -83,7 +83,7 @@ func (s *LegacySecret) KID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// A LegacyRecord is what the authority says of somebody's key.
+// A LegacyRecord is what the authority says of someone's key.
 type LegacyRecord struct {
 	Username quinta.UserID
 	KeyID    cert.Fingerprint

@@ -21,8 +21,8 @@ import (
 
 // Session mode: after one message of the secure profile that carries an offer,
 // small packets under keys derived from it. A session is for a conversation of
-// two users: everybody who holds it could write as anybody who holds it, and
-// of two people each only as the other, and only for themselves to read.
+// two users: everyone who holds it could write as anyone who holds it, and of
+// two people each only as the other, and only for themselves to read.
 //
 // Each sending device has a key of its own, HKDF of the secret over the
 // conversation, the sending device, the recipient and the session's id, so

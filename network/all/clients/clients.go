@@ -1,6 +1,6 @@
 // Package clients is the list of the client halves of all networks. Package
-// servers is the list of the server halves; the two are apart so that a client
-// program links no server.
+// servers is the list of the server halves; the two are separate so that a
+// client program links no server.
 package clients
 
 import (

@@ -1,6 +1,6 @@
 // Package servers is the list of the server halves of all networks. Package
-// clients is the list of the client halves; the two are apart so that a client
-// program links no server.
+// clients is the list of the client halves; the two are separate so that a
+// client program links no server.
 package servers
 
 import (

@@ -143,7 +143,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	return good(name, "the keys of this device are valid until "+first.UTC().Format(time.RFC3339)), nil
 }
 
-// examineDevices looks for own devices that nobody compared.
+// examineDevices looks for own devices that no one compared.
 func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	const name = "own-devices"
 	devices, err := s.Devices(ctx, "")

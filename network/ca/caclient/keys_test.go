@@ -115,7 +115,7 @@ func TestRenewedOnTheWay(t *testing.T) {
 }
 
 // TestRenewsByItself: after two thirds of their life the keys are renewed
-// without anybody's asking, and messages go on long after the first ones are
+// without anyone's asking, and messages go on long after the first ones are
 // over.
 func TestRenewsByItself(t *testing.T) {
 	t.Parallel()

@@ -4,12 +4,12 @@
 // [Network] is its entry in the list of networks: Login makes a new device,
 // Open resumes it from its store. The [Session] that Open returns has the
 // abilities of package client that this network can have; [Session.Run] keeps
-// it connected. A conversation has no invitation: its members are in it from
-// the moment that somebody makes it.
+// it connected. There are no invitations: the members of a conversation are
+// in it as soon as someone creates it.
 //
 // Every message leaves sealed or not at all: there is no way to send in
-// clear. What the server says of members, and when it took a message in, is
-// not authenticated; keys, revocations and messages are.
+// clear. What the server reports about members and about the time of arrival
+// of a message is not authenticated; keys, revocations and messages are.
 package caclient
 
 import (

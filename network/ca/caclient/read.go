@@ -83,7 +83,7 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 	return len(h.Items), h.Before != 0, errorOf(op, err)
 }
 
-// MarkRead implements client.Reader. The network has no receipts: nobody is
+// MarkRead implements client.Reader. The network has no receipts: no one is
 // told.
 func (s *Session) MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error {
 	return s.look(ctx, func(tx e2ee.Tx) error {

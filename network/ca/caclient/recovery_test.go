@@ -118,7 +118,7 @@ func TestStoryWithout(t *testing.T) {
 	}
 }
 
-// TestStoryByPolicy: a sender who seals again for nobody is told all the same,
+// TestStoryByPolicy: a sender who seals again for no one is told all the same,
 // and nothing is read.
 func TestStoryByPolicy(t *testing.T) {
 	t.Parallel()
@@ -141,7 +141,7 @@ func TestStoryByPolicy(t *testing.T) {
 }
 
 // TestOldDeviceGives: an old device of the same user gives a verified new one
-// the keys that open what nobody has read.
+// the keys that open what no one has read.
 func TestOldDeviceGives(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL

@@ -104,7 +104,7 @@ func (s *Session) nameFor(r ca.RoomInfo) string {
 }
 
 // Create implements client.Talker. It returns when the server has the
-// conversation. A conversation of two is the one that there is with that user.
+// conversation. A direct conversation is the one that there is with that user.
 // Name and Topic are known on this device only.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a conversation"
@@ -169,9 +169,9 @@ func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.Us
 		func(tx e2ee.Tx) error { return s.machine.Add(tx, room, []quinta.UserID{user}) }, nil)
 }
 
-// Join implements client.Talker. Nobody has to join: the id of a conversation
-// that this user is in gives just that, and the name of a user the
-// conversation of two with them.
+// Join implements client.Talker. No one has to join: the id of a conversation
+// that this user is in gives just that, and the name of a user the direct
+// conversation with them.
 func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
 	const op = "joining a conversation"
 	if strings.Contains(room, "@") {

@@ -22,7 +22,7 @@ import (
 // patience bounds every wait of these tests.
 const patience = 2 * time.Minute
 
-// password of everybody in these tests.
+// password of everyone in these tests.
 var password = client.NewSecret("correct horse battery staple")
 
 // A clock moves only when it is told to.
@@ -272,7 +272,7 @@ func (p *person) puts(room quinta.RoomID, d client.Draft) quinta.TxnID {
 	return txn
 }
 
-// talks begins the conversation of two with another person.
+// talks begins the direct conversation with another person.
 func (p *person) talks(other *person) quinta.RoomID {
 	p.t.Helper()
 	return p.creates(client.NewRoom{Direct: true, Invite: []quinta.UserID{other.id()}})

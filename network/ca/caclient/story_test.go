@@ -112,7 +112,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestOffline: what is said while somebody is away waits for him, in order.
+// TestOffline: what is said while someone is away waits for him, in order.
 func TestOffline(t *testing.T) {
 	each(t, func(t *testing.T, open func(*testing.T) client.Store) {
 		url := quintatest.Start(t).URL

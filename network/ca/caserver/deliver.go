@@ -117,7 +117,7 @@ func (d *delivery) check() error {
 	switch d.Form {
 	case wire.FormCMS:
 		// The envelope is only counted: what is no message is not kept for
-		// anybody.
+		// anyone.
 		n, err := cms.Recipients(d.Body)
 		if err != nil {
 			return invalid("the body is not AuthEnvelopedData in DER")

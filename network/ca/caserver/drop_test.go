@@ -258,7 +258,7 @@ func TestKeyAtRest(t *testing.T) {
 	s.person("erin")
 }
 
-// again starts the server of a stage anew, with the same clock.
+// again starts the server of a stage again, with the same clock.
 func again(t *testing.T, old *stage, opts ...quintatest.Option) *stage {
 	t.Helper()
 	return &stage{Server: quintatest.Start(t, append([]quintatest.Option{quintatest.Clock(old.clock.Now)}, opts...)...), t: t, clock: old.clock}

@@ -266,7 +266,7 @@ func TestRenew(t *testing.T) {
 }
 
 // TestRenewAgain: a renewal that was carried out gives its result to who asks
-// again, however late, and to nobody else.
+// again, however late, and to no one else.
 func TestRenewAgain(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.person("alice")
@@ -306,7 +306,7 @@ func TestAttack08RenewalToSomebodyElsesKey(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	alice, bob := s.person("alice"), s.person("bob")
-	// Bob's key is enrolled: nobody can renew to it, or enrol it.
+	// Bob's key is enrolled: no one can renew to it, or enrol it.
 	q := alice.renewal(alice.sign, cert.UseSign, p256(t), nil)
 	q.CSR = bob.csr(cert.UseSign, bob.sign.key)
 	alice.post("/keys/"+string(alice.sign.id())+"/renew", q).fails(403, wire.CodeForbidden)

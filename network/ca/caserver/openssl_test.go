@@ -353,7 +353,7 @@ func TestEST(t *testing.T) {
 
 // TestAttack09OtherPurposeEST: what the holder of a certificate signed as a
 // file, as mail or as a message is not a renewal, even if it is a certificate
-// request of somebody else.
+// request of someone else.
 func TestAttack09OtherPurposeEST(t *testing.T) {
 	t.Parallel()
 	h, s := newShell(t), realStage(t)

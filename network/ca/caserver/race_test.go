@@ -169,7 +169,7 @@ func (r *racer) change(ctx context.Context) (err error) {
 }
 
 // say sends one message to the keys that the members have, which are others
-// as soon as somebody changes them, and does it once more: it is one message.
+// as soon as someone changes them, and does it once more: it is one message.
 func (r *racer) say(ctx context.Context) error {
 	id := quinta.MessageID(fmt.Sprint("m-", r.at, "-", r.round))
 	for range 200 {

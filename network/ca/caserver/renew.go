@@ -37,7 +37,7 @@ func (c *call) ownKey(tx *db.Tx) (*key, error) {
 	}
 	k, err := keyByID(tx, id)
 	if err == nil && (k.User != c.user || k.Device != c.device) {
-		// That it is somebody else's is no secret: keys can be looked up.
+		// That it is someone else's is no secret: keys can be looked up.
 		return nil, wire.NewError(http.StatusForbidden, wire.CodeForbidden, "the key does not belong to this device")
 	}
 	return k, err

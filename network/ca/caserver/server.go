@@ -1,5 +1,6 @@
 // Package caserver is the server half of the CA network: a certificate
-// authority for the devices of its users, and a mail drop for what they seal.
+// authority for the devices of its users, and a mail drop for their sealed
+// messages.
 //
 // [Network] is its entry in the list of networks. Each file holds one group
 // of calls. The authority itself (its keys, what it issues and revokes) is in

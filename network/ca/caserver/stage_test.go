@@ -200,7 +200,7 @@ func (s *stage) verifier() *cert.Verifier {
 	return v
 }
 
-// talk makes the conversation of two.
+// talk makes the direct conversation.
 func (u *user) talk(other *user) quinta.RoomID {
 	u.s.t.Helper()
 	id := wire.Direct(u.ID, other.ID, wire.ProfileSecure)

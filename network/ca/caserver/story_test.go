@@ -158,7 +158,7 @@ func TestLongPoll(t *testing.T) {
 }
 
 // TestWipedDevice: three messages wait for a device that is lost. A new one
-// finds them in the history, and sees that nobody has read them.
+// finds them in the history, and sees that no one has read them.
 func TestWipedDevice(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.person("alice"), s.person("bob")
@@ -196,7 +196,7 @@ func TestWipedDevice(t *testing.T) {
 		if unread != 3 {
 			t.Errorf("got %d unread, want 3", unread)
 		}
-		// The sender is told, and nobody else may be by that delivery.
+		// The sender is told, and no one else may be by that delivery.
 		n := fresh.seal(conv, "n1", "unreadable", alice)
 		n.Kind, n.Only = wire.KindNotice, []wire.Target{{User: alice.ID, Device: alice.Device}}
 		fresh.deliver(conv, "n1", n).want(200)

@@ -12,8 +12,8 @@ import (
 	"github.com/quinta-chat/quinta/server/mailbox"
 )
 
-// maxTold bounds how many users hear at once that somebody's keys changed;
-// the others find out when they look up or send.
+// maxTold bounds how many users hear at once that someone's keys changed; the
+// others find out when they look up or send.
 const maxTold = 1000
 
 // tell says to the owner's other devices, and to all who share a conversation

@@ -1,12 +1,11 @@
-// Package wire holds what goes over the wire of the CA network: the paths,
-// the JSON structs and the errors that the server half and the client half
-// share.
+// Package wire defines the wire format of the CA network: the paths, the JSON
+// structs and the errors that the server half and the client half share.
 //
 // All calls are JSON over HTTP under [Base], with a bearer token from
 // [LoginRequest] except where a path says otherwise. Byte strings are padded
 // standard base64, times RFC 3339 in UTC, positions whole numbers that only
-// grow. A request with a member that is not known is refused; a client
-// ignores members of an answer that it does not know. Errors are [Error].
+// grow. A request with an unknown member is refused; a client ignores unknown
+// members of an answer. Errors are [Error].
 package wire
 
 // Base is the prefix of all paths.

@@ -37,7 +37,7 @@ type LoginAnswer struct {
 	New bool `json:"new"`
 	// Delivered is the position up to which some device of the user had
 	// acknowledged its messages before this login: what lies after it in the
-	// history, nobody has read yet.
+	// history, no one has read yet.
 	Delivered quinta.Pos `json:"delivered"`
 	// Pos is the position of the server now.
 	Pos quinta.Pos `json:"pos"`

@@ -1,9 +1,9 @@
 // Package dial is the outgoing half of HTTP that the client halves share: the
-// transport, the checks of an address that a person typed, what bounds an
-// answer in size and time, and how files are streamed.
+// transport, the checks of an address that a user typed, the limits on the
+// size and time of an answer, and the streaming of files.
 //
 // Nothing here follows a redirect, keeps a cookie, or knows a token. No error
-// repeats an address: it can hold what a user typed.
+// repeats an address, because it may contain what a user typed.
 package dial
 
 import (
@@ -81,7 +81,7 @@ func Broken(ctx context.Context, op string, err error) error {
 }
 
 // Passing makes an error that may pass into one that is worth another try, of
-// KindUnavailable. What does not pass is that nobody is logged in, that the
+// KindUnavailable. What does not pass is that no one is logged in, that the
 // caller gave up, and what is of one of the final kinds.
 func Passing(err error, final ...quinta.Kind) error {
 	switch k := quinta.KindOf(err); {

@@ -1,10 +1,10 @@
 // Package incoming is the incoming half of HTTP that the server halves share:
-// where a request came from and the owner of its token, its body within a
-// bound, passwords and login codes, and what an error of the core says to a
-// caller.
+// the address that a request came from and the owner of its token, its body
+// within a limit, passwords and login codes, and what a caller is told about
+// an error of the core.
 //
-// What goes over the wire is for each network: errors of this package are few
-// and plain, and a network gives them its own codes.
+// The wire format is up to each network: this package has few, plain errors,
+// to which a network gives its own codes.
 package incoming
 
 import (

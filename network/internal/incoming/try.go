@@ -40,7 +40,7 @@ type take struct {
 	rate server.Rate
 }
 
-// NewTry asks whether somebody may try an account now; wait is how long to wait
+// NewTry asks whether someone may try an account now; wait is how long to wait
 // if not. The address, or the device, is asked first. What is no name of an
 // account has no bucket.
 func NewTry(core *server.Core, by By, name account.Name) (t *Try, wait time.Duration) {

@@ -15,7 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/server/account"
 )
 
-// TestAttackGuesses: somebody who tries an account's password at full speed,
+// TestAttackGuesses: someone who tries an account's password at full speed,
 // from one address and from twenty, makes its owner wait for no more than two
 // seconds at another address, never at a device that is logged in, and gets no
 // more than 600 guesses in an hour.

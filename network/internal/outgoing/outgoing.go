@@ -1,7 +1,7 @@
-// Package outgoing says to which addresses the server halves connect when a
-// user has named the address: to public ones only. Give [Control] to the dialer
-// that connects: it sees the address itself, after the names were resolved, so no
-// name leads elsewhere.
+// Package outgoing decides which addresses the server halves may connect to when
+// a user has supplied the address: public ones only. Give [Control] to the dialer
+// that connects: it sees the address itself, after names have been resolved, so a
+// name cannot lead to another address.
 package outgoing
 
 import (

@@ -53,7 +53,7 @@ func TestPublic(t *testing.T) {
 }
 
 // TestAttackDial: a dialer connects to no address that is not public, also
-// where somebody listens and where a name leads there. It is refused at once,
+// where someone listens and where a name leads there. It is refused at once,
 // before the system is asked for a route.
 func TestAttackDial(t *testing.T) {
 	t.Parallel()

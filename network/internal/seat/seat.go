@@ -1,11 +1,11 @@
-// Package seat is what the client halves have in common of a login and of a
-// message on its way out: the account in the store, the login that was begun,
-// and what a draft becomes.
+// Package seat has what the client halves share for logins and outgoing
+// messages: the account in the store, the login that was begun, and what a
+// draft becomes.
 //
 // [Begin] and [Plan] come before the server is asked to log in, [Settle] after
 // it, [Open] at every start from then on.
 //
-// What is not here: how a network speaks with its server; see package dial.
+// What is not here: how a network talks to its server; see package dial.
 package seat
 
 import (
@@ -147,7 +147,7 @@ func Store(tx e2ee.Tx, key string, v any) error {
 	return tx.Put(key, b)
 }
 
-// NewTxn makes an idempotency id that nobody has used: 16 random bytes in
+// NewTxn makes an idempotency id that no one has used: 16 random bytes in
 // base64url.
 func NewTxn(random io.Reader) (quinta.TxnID, error) {
 	var b [16]byte

@@ -16,7 +16,7 @@ import (
 
 var env = e2ee.Env{Now: time.Now, Rand: rand.Reader}
 
-// TestLogin: a login that is repeated is of the same device, one of somebody
+// TestLogin: a login that is repeated is of the same device, one of someone
 // else is not; after it the account is there and no other login is made.
 func TestLogin(t *testing.T) {
 	t.Parallel()

@@ -242,8 +242,8 @@ func TestSixthNetwork(t *testing.T) {
 	}
 }
 
-// TestSixthRefusals: a wrong code and a code that was used log nobody in,
-// whoever has another word reads nothing, and nobody listens outside.
+// TestSixthRefusals: a wrong code and a code that was used log no one in,
+// whoever has another word reads nothing, and no one listens outside.
 func TestSixthRefusals(t *testing.T) {
 	t.Parallel()
 	s := start(t)

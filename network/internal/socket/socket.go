@@ -2,12 +2,12 @@
 //
 // [Serve] takes a request over and hands the caller a [Conn] of whole messages.
 // A message is bounded in size, a peer that does not answer pings or does not
-// read is dropped, pages of other origins are refused, and a stop of the
-// server closes the connection as "going away". The core bounds and counts the
-// connections, as it does raw ones.
+// read is disconnected, pages from other origins are refused, and when the
+// server stops it closes the connection as "going away". The core limits and
+// counts the connections, as it does raw ones.
 //
-// Messages are not compressed: what is compressed together with a secret
-// betrays it by its length.
+// Messages are not compressed: the length of text that is compressed together
+// with a secret can reveal the secret.
 package socket
 
 import (

@@ -151,7 +151,7 @@ func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error
 	return good(name, fmt.Sprintf("%d are left", n)), nil
 }
 
-// examineDevices looks for own devices that nobody compared.
+// examineDevices looks for own devices that no one compared.
 func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	const name = "own-devices"
 	devices, err := s.Devices(ctx, "")

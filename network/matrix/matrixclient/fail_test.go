@@ -413,7 +413,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s: got %v, want it to be found", server, err)
 		}
 	}
-	// A certificate that nobody vouches for ends it.
+	// A certificate that no one vouches for ends it.
 	err := login(t, site.URL, "alice", "secret")
 	wantKind(t, err, quinta.KindUnavailable)
 	if !strings.Contains(err.Error(), "certificate") {

@@ -264,7 +264,7 @@ func TestRecoveryKeyAnew(t *testing.T) {
 }
 
 // TestRecoveryInterrupted loses each write of secret storage in turn: what was
-// there before still opens, or the next try makes all anew.
+// there before still opens, or the next try makes all again.
 func TestRecoveryInterrupted(t *testing.T) {
 	t.Parallel()
 	p := middle.Start(t, quintatest.Start(t).URL)

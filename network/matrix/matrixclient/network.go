@@ -5,13 +5,13 @@
 // Open resumes it from its store. The [Session] that Open returns has all
 // abilities of package client. [Session.Run] keeps it connected.
 //
-// Only what the client-server API offers is used, from version r0.6 on: what a
-// server does not advertise is not asked of it. A message to an encrypted room
-// leaves sealed or not at all, and once a room was encrypted no server can
-// make it plain again. A room that is not encrypted takes a message only if
-// the draft allows it.
+// It uses only the client-server API, from version r0.6 on, and asks a server
+// only for features that it advertises. A message to an encrypted room leaves
+// sealed or not at all, and once a room was encrypted, no server can make it
+// unencrypted again. A message to an unencrypted room is sent only if the
+// draft allows it.
 //
-// What a server says of rooms, names and memberships is not authenticated.
+// What a server reports about rooms, names and memberships is not authenticated.
 package matrixclient
 
 import (

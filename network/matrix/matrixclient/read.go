@@ -120,7 +120,7 @@ func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chun
 	}
 	i := slices.Index(r.Gaps, from)
 	if i < 0 {
-		return unknown, nil // somebody else filled it
+		return unknown, nil // someone else filled it
 	}
 	switch {
 	case met && i > 0:

@@ -159,7 +159,7 @@ func (s *Session) joined(id quinta.RoomID) func(tx e2ee.Tx) (bool, error) {
 	}
 }
 
-// noteDirect adds a conversation of two to the account data m.direct, where
+// noteDirect adds a direct conversation to the account data m.direct, where
 // other devices look for it.
 func (s *Session) noteDirect(ctx context.Context, with quinta.UserID, room quinta.RoomID) error {
 	const op = "noting a direct conversation"

@@ -55,7 +55,7 @@ func (s *Session) openStorage(ctx context.Context, recovery client.Secret) (stor
 	}
 	desc, err := secretstorage.ParseDescription(raw)
 	if err != nil {
-		return storage{}, false, nil // of a form that nobody here can open
+		return storage{}, false, nil // of a form that no one here can open
 	}
 	var keys []key.SecretStorageKey
 	if k, err := secretstorage.ParseKey(recovery.Reveal()); err == nil {

@@ -38,7 +38,7 @@ type person struct {
 
 var env = e2ee.Env{Now: time.Now, Rand: rand.Reader}
 
-// password of everybody in these tests.
+// password of everyone in these tests.
 var password = client.NewSecret("correct horse battery staple")
 
 // meets makes an account and a device on the server at url.
@@ -157,7 +157,7 @@ func (p *person) sendsDraft(room quinta.RoomID, d client.Draft) quinta.Message {
 	return p.sees("answer to the message", func(e e2ee.Event) bool { return e.Kind == e2ee.EventSent && e.Message.Txn == txn }).Message
 }
 
-// invites makes an encrypted room and has everybody join it.
+// invites makes an encrypted room and has everyone join it.
 func (p *person) invites(others ...*person) quinta.RoomID {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)

@@ -241,7 +241,7 @@ func TestReceipts(t *testing.T) {
 	if e.Message.ID != m.ID {
 		t.Errorf("got a receipt for %s, want %s", e.Message.ID, m.ID)
 	}
-	// Who has left still reads what was said before, and tells nobody.
+	// Who has left still reads what was said before, and tells no one.
 	if err := bob.s.Leave(t.Context(), room); err != nil {
 		t.Fatal(err)
 	}

@@ -36,10 +36,10 @@ func methods(by client.Comparison) []string {
 	return out
 }
 
-// VerifyBy implements client.CodeVerifier. Another user is asked in the
-// conversation of two with them, which is made if there is none; an own device
+// VerifyBy implements client.CodeVerifier. Another user is asked in the direct
+// conversation with them, which is made if there is none; an own device
 // directly, and all own devices if id is empty. Under [Network.VerifiedOnly]
-// the devices of other users are asked directly, too: nobody who was not
+// the devices of other users are asked directly, too: no one who was not
 // verified could read a request in the conversation.
 func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.DeviceID, by client.Comparison) error {
 	if err := s.awaitRun(ctx); err != nil {
@@ -136,7 +136,7 @@ func (s *Session) AwaitVerifyBy(ctx context.Context, accept func(quinta.Device) 
 
 var errTurnedDown = errors.New("the request was declined")
 
-// answer carries out a verification that somebody else asked for.
+// answer carries out a verification that someone else asked for.
 func (s *Session) answer(ctx context.Context, f *flow, accept func(quinta.Device) bool, by client.Comparison) error {
 	const op = "verifying"
 	ctx, cancel := context.WithTimeout(ctx, sas.Lifetime)

@@ -106,7 +106,7 @@ func TestVerifyUserByCode(t *testing.T) {
 	}
 }
 
-// talks makes two people with identities in a conversation of two.
+// talks makes two people with identities in a direct conversation.
 func talks(t *testing.T) (alice, bob *person, room quinta.RoomID) {
 	t.Helper()
 	url := quintatest.Start(t).URL
@@ -125,7 +125,7 @@ func talks(t *testing.T) (alice, bob *person, room quinta.RoomID) {
 	return alice, bob, room
 }
 
-// TestVerifyCodeRefused scans what is not the code that was shown: nobody is
+// TestVerifyCodeRefused scans what is not the code that was shown: no one is
 // verified by it.
 func TestVerifyCodeRefused(t *testing.T) {
 	t.Parallel()

@@ -79,7 +79,7 @@ func (s *Session) verification(e e2ee.Event) bool {
 	return !s.request(id, l, m)
 }
 
-// request notes the request of somebody else and reports whether it is worth
+// request notes the request of someone else and reports whether it is worth
 // asking the user. The lock is held.
 func (s *Session) request(id string, l letter, m quinta.Message) bool {
 	var c struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/network/internal/seat"
 )
 
-// askInRoom sends the request in a conversation of two; its event is the id.
+// askInRoom sends the request in a direct conversation; its event is the id.
 func (s *Session) askInRoom(ctx context.Context, f *flow) error {
 	const op = "verifying"
 	own, err := s.identity(ctx, s.account.User, s.account.Device)

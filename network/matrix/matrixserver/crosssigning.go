@@ -46,8 +46,8 @@ func errSignature(text string) error {
 }
 
 // parseCrossSigningKey checks a cross-signing key of a user (client-server
-// API, "CrossSigningKey"). Only the user's own signatures are kept, for
-// nobody sees others on it.
+// API, "CrossSigningKey"). Only the user's own signatures are kept, for no
+// one sees others on it.
 func parseCrossSigningKey(raw []byte, user quinta.UserID, usage string) (*crossSigningKey, error) {
 	where := usage + "_key"
 	if len(raw) > maxCrossSigningKey {

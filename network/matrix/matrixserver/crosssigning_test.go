@@ -156,7 +156,7 @@ func TestCrossSigningRefuses(t *testing.T) {
 	})
 }
 
-// weak is a point of small order, for which anybody can make signatures.
+// weak is a point of small order, for which anyone can make signatures.
 const weak = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // Devices and cross-signing keys share a name space.

@@ -36,7 +36,7 @@ func (s *stage) sweep() {
 }
 
 // TestMailboxOfOneWhoStaysAway: who has sent a device too much is told to
-// wait, and nobody else; a device that stays away for a month is logged out
+// wait, and no one else; a device that stays away for a month is logged out
 // and told so; one that comes back has lost nothing.
 func TestMailboxOfOneWhoStaysAway(t *testing.T) {
 	eachClock(t, func(t *testing.T, s *stage, clock *shifted) {

@@ -25,8 +25,8 @@ type foundUser struct {
 }
 
 // postUserSearch: "POST /user_directory/search". On a server of one
-// organisation, or of friends, everybody may find everybody: the user id or
-// the display name holds the term, in any case.
+// organisation, or of friends, everyone may find everyone: the user id or the
+// display name holds the term, in any case.
 func (c *call) postUserSearch() (any, error) {
 	q := struct {
 		Term  *string `json:"search_term"`

@@ -99,7 +99,7 @@ func (c *call) file() (blob.Blob, error) {
 		return blob.Blob{}, err
 	}
 	if c.ep.open {
-		wait = 0 // nobody waits without a token
+		wait = 0 // no one waits without a token
 	}
 	b, err := c.findFile(id)
 	if err != nil || b.Filled() {

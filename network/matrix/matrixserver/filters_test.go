@@ -37,7 +37,7 @@ func TestSyncFilter(t *testing.T) {
 	})
 }
 
-// TestFiltersAreBounded: nobody fills the store with filters, and those in
+// TestFiltersAreBounded: no one fills the store with filters, and those in
 // use stay.
 func TestFiltersAreBounded(t *testing.T) {
 	s := newStage(t)

@@ -15,7 +15,7 @@ import (
 )
 
 // The rates of what uses up keys, per user: room for the first message to a
-// very large room, and no room for draining everybody's keys.
+// very large room, and no room for draining everyone's keys.
 var (
 	rateClaim  = server.Rate{Every: 50 * time.Millisecond, Burst: 5000}
 	rateUpload = server.Rate{Every: 20 * time.Millisecond, Burst: 10_000}

@@ -95,7 +95,7 @@ func FuzzOneTimeKeys(f *testing.F) {
 }
 
 // What is taken for a cross-signing key has one key, and no signature of
-// anybody else; the viewer's signature can be put on it.
+// anyone else; the viewer's signature can be put on it.
 func FuzzCrossSigningKey(f *testing.F) {
 	const pub = "nqOvzeuGWT/sRx3h7+MHoInYj3Uk2LD/unI9kDYcHwk"
 	f.Add([]byte(`{"user_id":"@a:hs1","usage":["master"],"keys":{"ed25519:` + pub + `":"` + pub + `"},"signatures":{"@a:hs1":{"ed25519:D":"s"},"@b:hs1":{"ed25519:E":"t"}}}`))

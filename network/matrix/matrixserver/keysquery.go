@@ -201,7 +201,7 @@ func (a *keyAnswer) appendDevices(b []byte) []byte {
 }
 
 // appendIdentities writes the cross-signing keys of one usage. The viewer
-// sees their own signatures on the master keys of others, and nobody else's;
+// sees their own signatures on the master keys of others, and no one else's;
 // a user-signing key is for its owner alone.
 func (a *keyAnswer) appendIdentities(b []byte, name, usage string) ([]byte, error) {
 	b = append(wire.AppendMember(b, name), '{')

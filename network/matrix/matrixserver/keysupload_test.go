@@ -147,7 +147,7 @@ func TestUploadKeyIdempotencyOverlap(t *testing.T) {
 	})
 }
 
-// A device whose identity changes begins anew, with ids that may be the same.
+// A device whose identity changes begins again, with ids that may be the same.
 func TestUploadOfAnotherIdentity(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")

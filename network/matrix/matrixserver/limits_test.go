@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// TestAttackNamesListed: somebody without an account asks POST /register, GET
+// TestAttackNamesListed: someone without an account asks POST /register, GET
 // /register/available and GET /profile for names until they are refused.
 func TestAttackNamesListed(t *testing.T) {
 	s := newStage(t, quintatest.RateLimits())
@@ -56,7 +56,7 @@ func TestAttackLockOut(t *testing.T) {
 	alice.post(v3+"/account/password", object{"new_password": "second", "auth": auth}).want(200)
 }
 
-// TestAttackSessions: neither somebody without an account nor a user fills the
+// TestAttackSessions: neither someone without an account nor a user fills the
 // store with authentications that they begin and never end.
 func TestAttackSessions(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func TestAttackSessions(t *testing.T) {
 }
 
 // TestSlowUpload: a file may pause for longer than other bodies may take, for
-// somebody who is logged in.
+// someone who is logged in.
 func TestSlowUpload(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, quintatest.Configure(func(c *server.Config) { c.BodyTimeout = 500 * time.Millisecond }))

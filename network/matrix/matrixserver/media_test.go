@@ -244,7 +244,7 @@ func (c *shifted) add(d time.Duration) {
 }
 
 // TestDownloadWaits: who asks for an announced file gets it as soon as it is
-// there, and a server that stops lets nobody wait.
+// there, and a server that stops lets no one wait.
 func TestDownloadWaits(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")

@@ -11,7 +11,7 @@ import (
 )
 
 // This server keeps no presence, as the specification allows: it takes what a
-// client says of its user without keeping it, and shows everybody as offline.
+// client says of its user without keeping it, and shows everyone as offline.
 
 func (s *homeserver) presenceCalls() {
 	s.client(http.MethodGet, "/presence/{userId}/status", endpoint{rate: rateRead, handle: (*call).getPresence})

@@ -90,7 +90,7 @@ func TestPushers(t *testing.T) {
 		if data := dev["data"].(object); data["url"] != nil || data["extra"] != 7.0 {
 			t.Errorf("data: got %v, want it without the url", data)
 		}
-		// Only ids leave the server for who asked for that; nobody hears of
+		// Only ids leave the server for who asked for that; no one hears of
 		// what he wrote himself.
 		bob.post(v3+"/pushers/set", g.pusher("event_id_only")).want(200)
 		bob.put(v3+"/rooms/"+esc(room)+"/send/m.room.message/1", object{"msgtype": "m.text", "body": "own"}).want(200)

@@ -109,7 +109,7 @@ func TestAttackQuotaAccountData(t *testing.T) {
 	}, quintatest.Quotas(quota.Limits{db.ClassData: 20_000}))
 }
 
-// TestAttackQuotaQueue: what an account has sent and nobody has received is
+// TestAttackQuotaQueue: what an account has sent and no one has received is
 // bounded over all its devices and receivers, with an answer that says to try
 // later; once it was received and removed there is room again.
 func TestAttackQuotaQueue(t *testing.T) {

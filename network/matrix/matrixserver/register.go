@@ -92,7 +92,7 @@ func checkAccount(c *server.Core, name account.Name) error {
 }
 
 // wantedName checks the name that a client asks for, or makes one up. It counts
-// what an address asks, so that nobody lists the names.
+// what an address asks, so that no one lists the names.
 func (c *call) wantedName(want *string) (account.Name, error) {
 	if want == nil || *want == "" {
 		raw := make([]byte, 10)

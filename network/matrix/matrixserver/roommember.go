@@ -128,7 +128,7 @@ func (c *call) join(tx *db.Tx, id quinta.RoomID, more map[string]any) error {
 
 // authoriser returns the member who lets user into a restricted room: one who
 // may invite, if user is in one of the rooms that the join rule allows. It is
-// "" where nobody is needed, or nobody is found, and then the rules refuse.
+// "" where no one is needed, or no one is found, and then the rules refuse.
 func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 	jr, err := room.StateOf(w.tx, w.id, eventauth.TypeJoinRules, "")
 	if err != nil || jr == nil {
@@ -147,8 +147,8 @@ func (w *roomWriter) authoriser(user quinta.UserID) (quinta.UserID, error) {
 		return "", eventError(err)
 	}
 	need := levels.Named("invite")
-	// Somebody with power is found among the first members, or by name in
-	// the power levels.
+	// Someone with power is found among the first members, or by name in the
+	// power levels.
 	for _, u := range levels.Users() {
 		if levels.User(u) < need {
 			continue

@@ -302,7 +302,7 @@ func (c *call) getRoomSummary() (any, error) {
 }
 
 // accessible returns the summary of a room if the caller may see it: they are in
-// it, is invited, could join or knock, or everybody may read it. Else nil.
+// it, is invited, could join or knock, or everyone may read it. Else nil.
 func (c *call) accessible(tx *db.Tx, r room.Room) (*roomSummary, error) {
 	s, err := summarize(tx, r)
 	if err != nil {

@@ -110,7 +110,7 @@ func (c *call) getMessages() (any, error) {
 		if err != nil {
 			return err
 		}
-		// Nobody reads events after now, or after they left.
+		// No one reads events after now, or after they left.
 		from, to = min(from, v.Pos), min(to, v.Pos)
 		p, err := turn(tx, c.roomID(), v.Sight, f, back, from, to, int(limit))
 		if err != nil {

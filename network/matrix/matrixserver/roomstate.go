@@ -147,8 +147,8 @@ func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.Ra
 		}
 		return w.s.invitable(w.tx, target)
 	case room.Join:
-		// The rules trust the server that the user meets the conditions of
-		// a restricted room when the event says that somebody let them in.
+		// The rules trust the server that the user meets the conditions of a
+		// restricted room when the event says that someone let them in.
 		if _, ok := wire.Member(content, "join_authorised_via_users_server"); !ok {
 			return nil
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// A proposal is an event that somebody wants to add to a room.
+// A proposal is an event that someone wants to add to a room.
 type proposal struct {
 	Type string
 	// Key is the state key, nil for a message event.
@@ -175,7 +175,7 @@ func (w *roomWriter) redact(by *room.Event) error {
 	return room.Redact(w.tx, w.id, target.ID, by.ID, left)
 }
 
-// keepsContent reports whether an event may not be redacted by anybody: what
+// keepsContent reports whether an event may not be redacted by anyone: what
 // made the room, and that it is encrypted, is never taken back.
 func keepsContent(e *room.Event) bool {
 	return e.IsState(eventauth.TypeCreate, "") || e.IsState("m.room.encryption", "")

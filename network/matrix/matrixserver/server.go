@@ -5,10 +5,11 @@
 // of calls of the client-server API and registers its endpoints in a method
 // named after it; both the r0 and the v3 paths are served.
 //
-// The homeserver composes the function sets of the core in one transaction a
-// call and answers after the commit. It stores what clients upload without
-// change, and verifies signatures only where the specification asks a server
-// to; it never holds a private key in clear and never opens an envelope.
+// For each call, the homeserver combines the function sets of the core in one
+// transaction, and answers after the commit. It stores what clients upload
+// without change, and verifies signatures only where the specification asks a
+// server to; it never holds a private key in clear and never opens an
+// envelope.
 package matrixserver
 
 import (

@@ -48,7 +48,7 @@ type user struct {
 	Token  string
 }
 
-// nobody makes calls without an access token.
+// no one makes calls without an access token.
 func (s *stage) nobody() *user { return &user{s: s} }
 
 // password is every test user's.

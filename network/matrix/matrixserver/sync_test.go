@@ -266,7 +266,7 @@ func (s *stage) waiters(n int) int {
 	return s.Core.Hub.Waiting()
 }
 
-// TestSyncRate: nobody keeps the server busy with first syncs, and those who
+// TestSyncRate: no one keeps the server busy with first syncs, and those who
 // go on are not hindered by it.
 func TestSyncRate(t *testing.T) {
 	now := time.Now()

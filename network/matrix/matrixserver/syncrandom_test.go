@@ -284,8 +284,8 @@ func newWorld(s *stage) *world {
 
 // TestSyncRandomly: whatever users do, and whenever their clients sync, each
 // client gets every event of its rooms once and in order, always knows the
-// state, hears of everybody whose keys changed while they share a room and of
-// everybody who is gone, and gets each message to it once and in order, also
+// state, hears of everyone whose keys changed while they share a room and of
+// everyone who is gone, and gets each message to it once and in order, also
 // where answers are lost.
 func TestSyncRandomly(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
@@ -335,8 +335,7 @@ func (w *world) settle(mirrors []*mirror) {
 	}
 }
 
-// TestSyncConcurrently is the same with everybody at once and syncs that
-// wait.
+// TestSyncConcurrently is the same with everyone at once and syncs that wait.
 func TestSyncConcurrently(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		w := newWorld(s)

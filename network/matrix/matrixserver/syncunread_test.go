@@ -43,8 +43,8 @@ func TestSyncUnread(t *testing.T) {
 		last := alice.say(room, "bob again")
 		is(t, "again", f.next().unread(room), "1 1")
 
-		// A private receipt on one device clears the count on the other,
-		// and nobody else hears of it.
+		// A private receipt on one device clears the count on the other, and
+		// no one else hears of it.
 		g := alice.follow()
 		bob.login("PHONE").read(room, "m.read.private", last, "")
 		is(t, "read on another device", f.next().unread(room), "0 0")

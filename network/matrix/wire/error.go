@@ -1,5 +1,5 @@
-// Package wire holds what goes over the wire of the Matrix client-server API:
-// the structs and codecs that the server half and the client half share.
+// Package wire defines the wire format of the Matrix client-server API: the
+// structs and codecs that the server half and the client half share.
 package wire
 
 import (

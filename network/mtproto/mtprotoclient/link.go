@@ -84,7 +84,7 @@ func (l *link) call(ctx context.Context, req any) (any, error) {
 	return o, passing(err)
 }
 
-// passing turns a refusal that passes, or that nobody is logged in, into an
+// passing turns a refusal that passes, or that no one is logged in, into an
 // error of the core; another refusal stays a callError.
 func passing(err error) error {
 	e, ok := errors.AsType[callError](err)

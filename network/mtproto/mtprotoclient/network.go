@@ -1,16 +1,16 @@
 // Package mtprotoclient is the client half of the secret chat network: one
-// device that speaks in secret chats over MTProto 2.0, with a quintad or with
+// device that takes part in secret chats over MTProto 2.0, with a quintad or
 // another server of the protocol.
 //
 // [Network] is its entry in the list of networks: Login makes a new device,
-// Open resumes it from its store. A room is a secret chat. Create asks somebody
-// for one, Join accepts one that somebody asks for, Leave declines or closes
-// it; nothing is accepted by itself.
+// Open resumes it from its store. A room is a secret chat. Create requests one,
+// Join accepts a request, and Leave declines a request or closes a chat;
+// nothing is accepted automatically.
 //
 // Every message leaves sealed or not at all: there is no way to send in clear.
 // The server alone says who a person is and when a message was sent. Two people
-// know that nobody is between them once they have compared the hash of their
-// key; see [Session.Verify].
+// can be sure that no one is between them only after they have compared the
+// hash of their key; see [Session.Verify].
 package mtprotoclient
 
 import (

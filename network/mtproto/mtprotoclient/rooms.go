@@ -51,7 +51,7 @@ func (s *Session) room(c secretchat.ChatInfo) client.RoomInfo {
 	return info
 }
 
-// personName is what the server calls somebody: name, username and number.
+// personName is what the server calls someone: name, username and number.
 func personName(p secretchat.Person) string {
 	name := printable.Line(p.Name)
 	if u := printable.Line(p.Username); u != "" && u != name {

@@ -60,7 +60,7 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// TestByNumber: people are found by number as well, and nobody is found who is
+// TestByNumber: people are found by number as well, and no one is found who is
 // not there.
 func TestByNumber(t *testing.T) {
 	srv := start(t)

@@ -72,7 +72,7 @@ func TestTimer(t *testing.T) {
 }
 
 // TestTimerWhileOff: a message whose time came while the device was off is gone
-// when somebody reads there, before the device has reached its server.
+// when someone reads there, before the device has reached its server.
 func TestTimerWhileOff(t *testing.T) {
 	srv := start(t)
 	alice, bob := login(t, srv, "alice"), login(t, srv, "bob")

@@ -23,7 +23,7 @@ type call struct {
 	*conn
 	sec *secrets
 	tx  *db.Tx
-	// who has logged in with the device, "" nobody; user is the id.
+	// who has logged in with the device, "" no one; user is the id.
 	who  account.Name
 	user int64
 }

@@ -324,7 +324,7 @@ func readEncryptedHistory(c *call, r *wire.ReadEncryptedHistory) (any, error) {
 	return true, tell(c.tx, to, ch.ID, stageRead, int64(r.MaxDate))
 }
 
-// maxTyping bounds the devices for which somebody types.
+// maxTyping bounds the devices for which someone types.
 const maxTyping = 10_000
 
 // setEncryptedTyping reaches the peer if it is connected to this node, and is
@@ -339,7 +339,7 @@ func setEncryptedTyping(c *call, r *wire.SetEncryptedTyping) (any, error) {
 	return true, nil
 }
 
-// types notes that somebody types to a device.
+// types notes that someone types to a device.
 func (s *mtprotoServer) types(key, chat int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -349,7 +349,7 @@ func (s *mtprotoServer) types(key, chat int64) {
 	s.typing[key] = chat
 }
 
-// typed returns the chat in which somebody types to a device, if any, once.
+// typed returns the chat in which someone types to a device, if any, once.
 func (s *mtprotoServer) typed(key int64) (chat int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

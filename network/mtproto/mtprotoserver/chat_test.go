@@ -18,7 +18,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// TestLogin: the answer to a number tells nothing, whether anybody has it or
+// TestLogin: the answer to a number tells nothing, whether anyone has it or
 // not; a wrong code costs a try, and asking again gives no more of them; the
 // right one logs in once.
 func TestLogin(t *testing.T) {
@@ -148,7 +148,7 @@ func TestFixedCode(t *testing.T) {
 	}
 }
 
-// TestNumbers: an operator sets numbers, nobody has one twice, and an account
+// TestNumbers: an operator sets numbers, no one has one twice, and an account
 // with another number has lost its own.
 func TestNumbers(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
@@ -174,7 +174,7 @@ func TestNumbers(t *testing.T) {
 	})
 }
 
-// TestPeople: access hashes are those of the viewer, and nobody is shown
+// TestPeople: access hashes are those of the viewer, and no one is shown
 // without one.
 func TestPeople(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
@@ -265,7 +265,7 @@ func TestQueue(t *testing.T) {
 		if again := ask[*wire.SentEncryptedMessage](a, first).Date; again != date {
 			t.Errorf("a repetition: got the date %d, want %d", again, date)
 		}
-		// Somebody else's acknowledgements change nothing.
+		// Someone else's acknowledgements change nothing.
 		a.do(&wire.GetDifference{Qts: 1 << 30, Pts: 1 << 30})
 		var ids []int64
 		qts, pts := int32(1), int32(1)
@@ -433,7 +433,7 @@ func TestClosedAccount(t *testing.T) {
 	})
 }
 
-// TestWeek: what nobody has acknowledged is kept for a week.
+// TestWeek: what no one has acknowledged is kept for a week.
 func TestWeek(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
 		var ahead atomic.Int64

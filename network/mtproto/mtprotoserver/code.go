@@ -113,7 +113,7 @@ func (c *call) askCode(phone string) error {
 	return nil
 }
 
-// useCode tries a code for a number that who has, or nobody. The right one is
+// useCode tries a code for a number that who has, or no one. The right one is
 // used up. A refusal is the answer of the call and not an error, so that the
 // try is kept.
 func (c *call) useCode(phone string, who account.Name, code string) (refused *wire.RPCError, err error) {

@@ -149,7 +149,7 @@ func (c *conn) packet(ctx context.Context, packet []byte, ack bool) error {
 	}
 	m, err := wire.OpenMessage(c.key, wire.FromClient, packet)
 	if err != nil {
-		// What does not open is answered like an unknown key, so that nobody can
+		// What does not open is answered like an unknown key, so that no one can
 		// ask which.
 		return closing(wire.CodeKeyUnknown)
 	}
@@ -392,7 +392,7 @@ func (c *conn) one(ctx context.Context, m *wire.Message) error {
 }
 
 // repeated is the answer to a call that was worked on on another connection, or
-// so long ago that its answer is not kept: the client may ask again, and nobody
+// so long ago that its answer is not kept: the client may ask again, and no one
 // can have it done twice.
 var repeated = func() []byte {
 	b, err := wire.Schema.Marshal(rpcError(500, "CALL_REPEATED"))

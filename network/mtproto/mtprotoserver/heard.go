@@ -19,7 +19,7 @@ const (
 	beforeStart = time.Second
 )
 
-// heard remembers which calls were worked on, so that a packet that somebody
+// heard remembers which calls were worked on, so that a packet that someone
 // recorded is not worked on again on another connection. Of what was heard
 // before the server's start nothing is known, so it is refused as too old.
 type heard struct {

@@ -74,7 +74,7 @@ func (c *conn) option(n int) (*wire.DCOption, error) {
 }
 
 // codeHash is the phone_code_hash of a number and a device. It proves nothing
-// but that the device asked for a code; it is the same for a number that nobody
+// but that the device asked for a code; it is the same for a number that no one
 // has.
 func (c *call) codeHash(phone string) string {
 	return hex.EncodeToString(c.sec.derive("code", fmt.Appendf(nil, "%d %s", c.keyID, phone)))[:24]
@@ -116,7 +116,7 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 	case r.PhoneCodeHash != c.codeHash(phone):
 		return nil, refuse(400, "PHONE_CODE_EXPIRED")
 	}
-	// A number counts alike whether or not anybody has it.
+	// A number counts alike whether or not anyone has it.
 	try, wait := incoming.NewTry(c.s.Core, incoming.Stranger(c.addr), account.Name("+"+phone))
 	if wait > 0 {
 		return nil, flood(wait)
@@ -165,7 +165,7 @@ func (c *call) authorization() (any, error) {
 	return &wire.Authorization{User: u}, nil
 }
 
-// signedIn answers a login on a device where somebody has logged in: again, if
+// signedIn answers a login on a device where someone has logged in: again, if
 // it is the same user, since a client may have lost the first answer.
 func (c *call) signedIn(phone string) (any, error) {
 	who, err := byPhone(c.tx, phone)
@@ -178,7 +178,7 @@ func (c *call) signedIn(phone string) (any, error) {
 	return c.authorization()
 }
 
-// askAgain shows the requests that nobody has answered on a new device as well.
+// askAgain shows the requests that no one has answered on a new device as well.
 func (c *call) askAgain() error {
 	open, err := requestsFor(c.tx, c.user)
 	if err != nil {

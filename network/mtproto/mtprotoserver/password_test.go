@@ -87,7 +87,7 @@ func (p *peer) halfway(s *quintatest.Server, name string) {
 	p.refused(&wire.SignIn{PhoneNumber: number, PhoneCodeHash: sent.PhoneCodeHash, PhoneCode: command(p.t, s, "user code", nil, name)}, 401, "SESSION_PASSWORD_NEEDED")
 }
 
-// TestTwoStep: with a password, the right code logs nobody in; the right proof
+// TestTwoStep: with a password, the right code logs no one in; the right proof
 // of another make's client does. A wrong one, one for another question and
 // values out of their range are refused, each question takes one answer, and
 // what proves the password on one device proves nothing on another.

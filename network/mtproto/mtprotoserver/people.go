@@ -63,7 +63,7 @@ func phoneOf(tx *db.Tx, who account.Name) (string, error) {
 	return fmt.Sprintf("%s%08d", numberPrefix, n), err
 }
 
-// byPhone is the account that has a number, or "" if nobody has.
+// byPhone is the account that has a number, or "" if no one has.
 func byPhone(tx *db.Tx, phone string) (account.Name, error) {
 	digits := digitsOf(phone)
 	if digits == "" {
@@ -208,7 +208,7 @@ func resolveUsername(c *call, r *wire.ResolveUsername) (any, error) {
 	}, "USERNAME_NOT_OCCUPIED")
 }
 
-// rateResolve bounds how often one user looks for people, so that nobody walks
+// rateResolve bounds how often one user looks for people, so that no one walks
 // through all numbers.
 func (c *call) resolved(find func() (account.Name, error), none string) (any, error) {
 	if wait := c.s.Limits.Allow("mtproto resolve", server.ByUser(name, quinta.UserID(strconv.FormatInt(c.user, 10))), rateResolve, 1); wait > 0 {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// keptFor is how long what nobody has acknowledged is kept, in milliseconds.
+	// keptFor is how long what no one has acknowledged is kept, in milliseconds.
 	keptFor = 7 * 24 * 60 * 60 * 1000
 	// maxQueued bounds the messages that wait for one device.
 	maxQueued = 10_000
@@ -48,7 +48,7 @@ func (c *call) notify(key int64, text string) error {
 func note(tx *db.Tx, key int64, e event) error {
 	err := tx.Row(`UPDATE mtproto_device SET pts = pts + 1 WHERE key_id = $1 AND account IS NOT NULL RETURNING pts`, key).Scan(&e.pts)
 	if errors.Is(err, db.ErrNoRows) {
-		return nil // nobody is logged in there any more
+		return nil // no one is logged in there any more
 	} else if err != nil {
 		return err
 	}
@@ -429,8 +429,8 @@ func (c *conn) pushOnce(ctx context.Context) error {
 	}
 }
 
-// Periodically removes what nobody will ask for again: what was kept for a
-// week, keys with which nobody ever logged in, and chats that are closed.
+// Periodically removes what no one will ask for again: what was kept for a
+// week, keys with which no one ever logged in, and chats that are closed.
 func (s *mtprotoServer) Periodically(ctx context.Context) error {
 	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return removeMessages(tx, `expires < $1`, tx.Millis()) }); err != nil {
 		return fmt.Errorf("mtproto: sweeping: %w", err)

@@ -41,7 +41,7 @@ func TestAttackQuotaParts(t *testing.T) {
 	})
 }
 
-// TestAttackQuotaQueue: what an account has sent and nobody has received is
+// TestAttackQuotaQueue: what an account has sent and no one has received is
 // bounded, with an answer that says to wait; what was received is given back.
 func TestAttackQuotaQueue(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {

@@ -1,13 +1,13 @@
-// Package mtprotoserver is the server half of the secret chat network: as much
-// of MTProto 2.0 and its API as a client needs to log in and to speak in
-// secret chats.
+// Package mtprotoserver is the server half of the secret chat network: the
+// part of MTProto 2.0 and its API that a client needs to log in and to take
+// part in secret chats.
 //
 // [Network] is its entry in the list of networks. conn.go has the connection
 // and the session, exchange.go the creation of authorization keys, call.go the
 // table of calls; each other file holds one group of calls.
 //
-// The server sees who speaks with whom, when and in steps of which size. It
-// relays what devices seal and has none of their keys.
+// The server sees who talks to whom, when, and the padded sizes of packets.
+// It relays what devices encrypt and has none of their keys.
 package mtprotoserver
 
 import (
@@ -70,7 +70,7 @@ type mtprotoServer struct {
 	kept *secrets
 	// turns has a lock for each authorization key whose call is worked on.
 	turns map[int64]*turn
-	// typing has the chat in which somebody types to a device.
+	// typing has the chat in which someone types to a device.
 	typing map[int64]int64
 
 	polls polls

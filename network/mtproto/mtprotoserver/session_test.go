@@ -245,7 +245,7 @@ func TestAttack08ExchangeFails(t *testing.T) {
 	if got := exchangeCode(t, f, &wire.SetClientDHParams{}); got != wire.CodeKeyUnknown {
 		t.Errorf("out of turn: got %d", got)
 	}
-	// An authorization key that nobody has, and bytes that do not open.
+	// An authorization key that no one has, and bytes that do not open.
 	p := join(t, s)
 	p.key.Wipe()
 	p.send(marshal(t, &wire.GetConfig{}), true)
@@ -336,7 +336,7 @@ func TestFirstSalt(t *testing.T) {
 	}
 }
 
-// TestAttack10ReplayedPacket: a packet that somebody recorded is not worked on
+// TestAttack10ReplayedPacket: a packet that someone recorded is not worked on
 // again on another connection, nor one from before the server's start.
 func TestAttack10ReplayedPacket(t *testing.T) {
 	s := start(t)

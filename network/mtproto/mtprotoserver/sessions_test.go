@@ -27,7 +27,7 @@ func (p *peer) sessions() (current, others, pending []*wire.AccountAuthorization
 
 // TestSessions: a user sees the devices that are logged in, and the one that
 // waits for the password; they end one by one or all at once, with their chats,
-// and never a device of somebody else.
+// and never a device of someone else.
 func TestSessions(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
 		s := start(t, store)

@@ -25,7 +25,7 @@ type tempKey struct {
 	device  int64 // 0: it is not bound yet
 }
 
-// unbound says that the key speaks for nobody yet.
+// unbound says that the key speaks for no one yet.
 func (t tempKey) unbound() bool { return t.expires != 0 && t.device == 0 }
 
 // loadKey returns a sealed key of either kind, with the layer of its device.

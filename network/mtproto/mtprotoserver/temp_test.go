@@ -42,7 +42,7 @@ func (p *peer) binding(perm *secretchat.Key, expires time.Time) *wire.BindTempAu
 	return &wire.BindTempAuthKey{PermAuthKeyID: perm.Fingerprint(), Nonce: 5, ExpiresAt: int32(expires.Unix()), EncryptedMessage: sealed}
 }
 
-// TestTemporaryKeys: a temporary key speaks for nobody until the permanent key
+// TestTemporaryKeys: a temporary key speaks for no one until the permanent key
 // of a device has sealed its binding; then it is that device, until it expires;
 // the next one takes its place.
 func TestTemporaryKeys(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 // serveWebsocket serves a connection over a websocket: a stream of bytes in
 // binary messages, always obfuscated. "Transports", "WebSocket". Pages of any
-// origin may connect, since no cookie speaks for anybody here.
+// origin may connect, since no cookie speaks for anyone here.
 func (s *mtprotoServer) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

@@ -1,11 +1,11 @@
-// Package wire has what goes between a client and a server of MTProto 2.0, as
+// Package wire defines what a client and a server of MTProto 2.0 exchange, as
 // far as secret chats need it: the objects of the schema, the framing of
 // packets on a TCP connection, and the encryption of messages under an
 // authorization key.
 //
 // Both halves share it. [Schema] is the set of objects, [Dial] and [Accept]
 // begin a connection, [AuthKey] seals and opens messages. The objects are those
-// of API layer 228; their names and numbers are those of the schema.
+// of API layer 228; their names and numbers come from the schema.
 package wire
 
 import "github.com/quinta-chat/quinta/internal/tl"

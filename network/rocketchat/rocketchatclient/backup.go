@@ -37,7 +37,7 @@ func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 }
 
 // CreateBackup implements client.BackupKeeper. It returns the E2E password: the one
-// that was made at the login and that nobody has seen yet, or else a new one.
+// that was made at the login and that no one has seen yet, or else a new one.
 func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 	return s.CreateBackupBy(ctx, client.NewBackup{})
 }

@@ -166,7 +166,7 @@ func TestOpenPush(t *testing.T) {
 	}
 	again := resumes(t, bob.st).runs()
 	again.reads("for the lock screen")
-	// The same ciphertext under another id is an old message that somebody says again.
+	// The same ciphertext under another id is an old message that someone says again.
 	forged := bytes.ReplaceAll(payload, []byte(m.ID), []byte("AnotherMessageId1"))
 	if e, err := again.s.OpenPush(t.Context(), forged); err != nil || e.Reason != quinta.ReasonReplayed {
 		t.Errorf("got %+v, %v, want replayed", e, err)

@@ -133,7 +133,7 @@ func (s *Session) openKeys(ctx context.Context, in client.Credentials) error {
 	for range passwordTries {
 		secret, err := in.Answer(ctx, client.Question{Kind: client.AskKeyPassword, Text: "the E2E password of the account; leave it empty to unlock the keys later"})
 		if err != nil {
-			// Nobody is there to answer: the keys are unlocked later.
+			// No one is there to answer: the keys are unlocked later.
 			return ctx.Err()
 		}
 		err = s.do(ctx, false, func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Unlock(tx, secret.Reveal()) })

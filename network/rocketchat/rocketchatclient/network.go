@@ -3,12 +3,12 @@
 // workspace of release 6.10 or later.
 //
 // [Network] is its entry in the list of networks. Login makes a new login, Open
-// resumes it from its store. It speaks REST, and DDP over a websocket for what
-// comes by itself.
+// resumes it from its store. It uses REST, and DDP over a websocket for events
+// that the server sends by itself.
 //
-// A message of an encrypted room leaves sealed or not at all. Reactions, the names
-// and topics of rooms, and who is in them are in clear on this network; nothing
-// that the server says of a sender, a time or an order is authenticated.
+// A message to an encrypted room leaves sealed or not at all. On this network,
+// reactions, names and topics of rooms, and their members are in clear; nothing
+// that the server reports about a sender, a time or an order is authenticated.
 package rocketchatclient
 
 import (

@@ -132,7 +132,7 @@ func (o *offRecord) take(sig signal) bool {
 		key := o.next
 		o.next = nil
 		o.mu.Unlock()
-		if key != nil { // else nobody asked: it is said again
+		if key != nil { // else no one asked: it is said again
 			o.replace(*key, sig.Public)
 		}
 	}

@@ -145,7 +145,7 @@ func TestOffRecord(t *testing.T) {
 	}
 }
 
-// TestOffRecordDeclined: one who is declined, and one whom nobody answers, are told so.
+// TestOffRecordDeclined: one who is declined, and one whom no one answers, are told so.
 func TestOffRecordDeclined(t *testing.T) {
 	t.Parallel()
 	srv := quintatest.Start(t, quintatest.Setting("rocketchat-otr", "on"))
@@ -172,7 +172,7 @@ func TestOffRecordDeclined(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("got a conversation that was declined")
 	}
-	// Nobody listens: the invitation ends by itself.
+	// No one listens: the invitation ends by itself.
 	if _, err := alice.s.InviteOffRecord(ctx, "bob"); quinta.KindOf(err) != quinta.KindUnavailable {
 		t.Errorf("got %v, want KindUnavailable", err)
 	}

@@ -107,7 +107,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID,
 }
 
 // mayEncrypt refuses a new encrypted room whose messages the other clients of the
-// server could not read. A conversation of two that exists already stays as it is.
+// server could not read. A direct conversation that exists already stays as it is.
 func (s *Session) mayEncrypt(ctx context.Context, op string, in client.NewRoom) error {
 	if in.Clear || in.Legacy {
 		return nil

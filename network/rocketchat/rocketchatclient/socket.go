@@ -94,7 +94,7 @@ func (s *stream) send(ctx context.Context, f wire.Frame) error {
 	return nil
 }
 
-// read takes frames until the connection ends. If nobody takes the events, the
+// read takes frames until the connection ends. If no one takes the events, the
 // connection ends too: what was missed is asked for at the next one.
 func (s *stream) read(ctx context.Context) {
 	defer close(s.gone)

@@ -19,7 +19,7 @@ import (
 // patience bounds every wait of these tests.
 const patience = 2 * time.Minute
 
-// password of everybody in these tests.
+// password of everyone in these tests.
 var password = client.NewSecret("correct horse battery staple")
 
 var env = e2ee.Env{Now: time.Now, Rand: rand.Reader}
@@ -162,7 +162,7 @@ func (p *person) posts(room quinta.RoomID, d client.Draft) quinta.Message {
 	return e.Message
 }
 
-// opens makes a conversation with somebody.
+// opens makes a conversation with someone.
 func (p *person) opens(other string) quinta.RoomID {
 	p.t.Helper()
 	id, err := p.s.Create(p.t.Context(), client.NewRoom{Direct: true, Invite: []quinta.UserID{quinta.UserID(other)}})

@@ -171,7 +171,7 @@ func TestGroup(t *testing.T) {
 	bob.reads("for two again")
 	bob.sends(room, "and bob")
 	alice.reads("and bob")
-	carol.waits("that it ended", func(e e2ee.Event) bool { return strings.Contains(e.Detail, "not in the room any more") })
+	carol.waits("that it ended", func(e e2ee.Event) bool { return strings.Contains(e.Detail, "no longer in the room") })
 	if err := bob.s.Leave(t.Context(), room); err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestAttack12NotOnesOwn(t *testing.T) {
 	})
 }
 
-// TestAttack12Streams: nobody hears the events of others.
+// TestAttack12Streams: no one hears the events of others.
 func TestAttack12Streams(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob, eve := s.keyed("alice"), s.keyed("bob"), s.keyed("eve")
@@ -259,7 +259,7 @@ func TestAttackLogin(t *testing.T) {
 	})
 }
 
-// TestAttackRegistration: nobody registers past a closed registration, nor without
+// TestAttackRegistration: no one registers past a closed registration, nor without
 // the invitation.
 func TestAttackRegistration(t *testing.T) {
 	t.Parallel()

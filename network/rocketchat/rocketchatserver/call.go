@@ -184,7 +184,7 @@ func strict(raw []byte, v any) error {
 	return nil
 }
 
-// strictLoose reads JSON that may have members which nobody here needs.
+// strictLoose reads JSON that may have members which no one here needs.
 func strictLoose(raw []byte, v any) error {
 	if len(raw) > maxBody || json.Unmarshal(raw, v) != nil {
 		return malformed("this is not the JSON object that this call takes")

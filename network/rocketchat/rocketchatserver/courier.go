@@ -118,7 +118,7 @@ func (s *rcServer) deliver(ctx context.Context) (time.Duration, error) {
 	return outgoing.Idle, nil
 }
 
-// claim takes the push that is due first, so that nobody else takes it for a time.
+// claim takes the push that is due first, so that no one else takes it for a time.
 func (s *rcServer) claim(ctx context.Context) (*due, time.Duration, error) {
 	var d *due
 	wait := outgoing.Idle
@@ -143,7 +143,7 @@ func (s *rcServer) claim(ctx context.Context) (*due, time.Duration, error) {
 	return d, wait, err
 }
 
-// pack makes the parcel of a push, or none if nobody is to be told any more: the login
+// pack makes the parcel of a push, or none if no one is to be told any more: the login
 // ended, the user left the room, or the message was taken back.
 func (s *rcServer) pack(tx *db.Tx, d *due) (*Parcel, error) {
 	p := &Parcel{Workspace: s.uniqueID()}

@@ -79,7 +79,7 @@ func (s *rcServer) draftCalls() {
 	s.ddp("getUsersOfRoom", (*call).usersOfRoom)
 }
 
-// keychain gives a user's public key to everybody, and the sealed private one to
+// keychain gives a user's public key to everyone, and the sealed private one to
 // its owner alone.
 func (c *call) keychain(uid string) (any, error) {
 	a := answer{}

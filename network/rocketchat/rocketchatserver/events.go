@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/server/feed"
 )
 
-// An event concerns one user, the members of one room, or everybody who is logged
+// An event concerns one user, the members of one room, or everyone who is logged
 // in.
 func scopeUser(id string) string        { return "u " + id }
 func scopeRoom(id quinta.RoomID) string { return "r " + string(id) }

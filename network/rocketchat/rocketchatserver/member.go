@@ -178,7 +178,7 @@ func (c *call) leave() (any, error) {
 			return forbidden("a direct conversation cannot be left")
 		}
 		if s.Role == "owner" {
-			// Another member becomes the owner, so that somebody can replace the key.
+			// Another member becomes the owner, so that someone can replace the key.
 			members, err := membersOf(tx, q.Room)
 			if err != nil {
 				return err

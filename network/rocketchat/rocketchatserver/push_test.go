@@ -92,7 +92,7 @@ func TestPushIDOnly(t *testing.T) {
 			a.text("data", "message", "_id") != id || a.text("data", "notification", "payload", "sender", "username") != "alice" {
 			t.Errorf("got %s", a.raw)
 		}
-		// Nobody else is told, and what was taken back is not.
+		// No one else is told, and what was taken back is not.
 		carol.get("push.get", "id", id).fails(400, "error-not-allowed")
 		bob.get("push.get", "id", "nothing").fails(400, "error-message-not-found")
 		alice.post("chat.delete", object{"roomId": rid, "msgId": id}).ok()

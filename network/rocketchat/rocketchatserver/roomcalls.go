@@ -39,7 +39,7 @@ func (s *rcServer) roomCalls() {
 	s.ddp("getRoomByTypeAndName", (*call).byTypeAndName)
 }
 
-// postDirect opens the conversation of two, which is made once.
+// postDirect opens the direct conversation, which is made once.
 func (c *call) postDirect() (any, error) {
 	var q struct {
 		Username    string `json:"username"`

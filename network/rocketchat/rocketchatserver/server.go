@@ -1,10 +1,10 @@
 // Package rocketchatserver is the server half of the Rocket.Chat network: the
-// REST and DDP surface that clients of encrypted rooms use.
+// REST and DDP calls that clients of encrypted rooms use.
 //
 // [Network] is its entry in the list of networks. Each file holds one group of
 // calls: a call is registered for REST, for DDP, or for both, and is carried out
-// in one transaction. What happens is kept as events for a short time, in the one
-// order of the store, so that every connection of a user hears it on every node.
+// in one transaction. Changes are kept as events for a short time, in the one
+// order of the store, so that every connection of a user gets them, on any node.
 //
 // The server sees who talks to whom, when and how much, the names and topics of
 // rooms, and reactions. It never sees a text of an encrypted room, a room key or a
@@ -169,7 +169,7 @@ const (
 	sweepAtOnce = 500
 )
 
-// Periodically removes events that everybody has heard, and uploads that were
+// Periodically removes events that everyone has heard, and uploads that were
 // never confirmed.
 func (s *rcServer) Periodically(ctx context.Context) error {
 	return s.UpdateAlways(ctx, func(tx *db.Tx) error {

@@ -170,7 +170,7 @@ func (a *reply) text(path ...any) string {
 	return s
 }
 
-// nobody is not logged in.
+// no one is not logged in.
 func (s *stage) nobody() *person { return &person{s: s} }
 
 // person registers and logs in.

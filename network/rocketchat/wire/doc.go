@@ -1,8 +1,8 @@
-// Package wire is what goes over the wire of the Rocket.Chat network: the paths
+// Package wire defines the wire format of the Rocket.Chat network: the paths
 // and answers of REST, the frames of DDP, the records that both carry, and the
 // codes of refusals. The server half and the client half share it.
 //
-// Messages, sealed contents and key blobs have their forms in e2ee/rocketchat.
+// The formats of messages, sealed contents and key blobs are in e2ee/rocketchat.
 package wire
 
 import (
@@ -127,7 +127,7 @@ type User struct {
 	Type     string   `json:"type,omitempty"`
 }
 
-// A Subscription is a user's own part in a room. Nobody else gets to see it.
+// A Subscription is a user's own part in a room. No one else gets to see it.
 type Subscription struct {
 	ID            string              `json:"_id"`
 	Room          quinta.RoomID       `json:"rid"`

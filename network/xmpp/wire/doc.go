@@ -1,8 +1,8 @@
-// Package wire is what goes over the wire of the XMPP network, shared by the
+// Package wire defines the wire format of the XMPP network, shared by the
 // client and the server half: the calls of the key server below /xmpp/v1, with
 // their JSON, and the elements that travel in stanzas.
 //
-// Key objects, devices and proofs have their forms in package e2ee/keysrv.
+// The formats of key objects, devices and proofs are in package e2ee/keysrv.
 package wire
 
 import "time"

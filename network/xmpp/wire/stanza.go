@@ -113,7 +113,7 @@ type StanzaID struct {
 }
 
 // A Hint is what the component tells a user: that others wait for copies of
-// keys, or that somebody's devices have changed.
+// keys, or that someone's devices have changed.
 type Hint struct {
 	XMLName xml.Name `xml:"urn:quinta:keysrv:0 hint"`
 	Wants   bool     `xml:"wants,attr,omitempty"`

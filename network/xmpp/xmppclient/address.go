@@ -33,7 +33,7 @@ func checkServer(server string) error {
 
 // reach connects to the server. A domain is looked up as RFC 6120, section 3.2
 // says; an address is taken as it is. It reports whether the other side is this
-// machine, where nobody listens on the way.
+// machine, where no one listens on the way.
 func reach(ctx context.Context, server string) (c net.Conn, local bool, err error) {
 	var hosts []string
 	if u, err := url.Parse(server); err == nil && u.Scheme == "xmpp" {

@@ -126,7 +126,7 @@ func (s *Session) Approve(ctx context.Context, id quinta.DeviceID, keys ...strin
 }
 
 // Give implements client.Approver. An approved device is given what it asks for
-// without anybody doing more.
+// without anyone doing more.
 func (s *Session) Give(ctx context.Context, id quinta.DeviceID) error { return s.Approve(ctx, id) }
 
 // Retry implements client.Approver. Whether this device is approved is asked

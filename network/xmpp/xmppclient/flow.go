@@ -287,7 +287,7 @@ func (f *flow) begin(m wire.Managed) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.managed {
-		return // nobody asked
+		return // no one asked
 	}
 	f.managed, f.sent, f.seen, f.told = true, 0, 0, 0
 	if m.Resume {

@@ -42,7 +42,7 @@ func TestFlowAcknowledgesWhatIsCommitted(t *testing.T) {
 		t.Fatalf("got %d messages", len(got))
 	}
 	come()
-	want(1) // the first was taken, and nobody knows whether it was committed
+	want(1) // the first was taken, and no one knows whether it was committed
 	if err := c.committed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestFlowResumes(t *testing.T) {
 	if err := f.rewind(99); !errors.Is(err, errCount) {
 		t.Errorf("a server that counts more than was sent: got %v", err)
 	}
-	// A second "enabled" that nobody asked for begins nothing.
+	// A second "enabled" that no one asked for begins nothing.
 	f.begin(wire.Managed{ID: "two", Resume: true})
 	if f.id != "one" || f.sent != 3 {
 		t.Errorf("got %q, %d", f.id, f.sent)

@@ -207,7 +207,7 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 			return keysrv.In{}, dial.Passing(err)
 		}
 		// A server that does not count stanzas may hand one to a stream of this
-		// device that has just ended, where nobody takes it: the archive has it.
+		// device that has just ended, where no one takes it: the archive has it.
 		c.flow.caughtUp = c.flow.isManaged()
 	}
 	return c.inputOf(c.pop(), l.account.Component), nil

@@ -7,8 +7,8 @@
 // connected. A conversation is named by the peer's bare JID.
 //
 // Every message leaves sealed or not at all. The XMPP server sees who writes to
-// whom and when; in the mode sealed neither it nor the key server can read. Not
-// here: rooms, files, conversations in the mode escrow that begin on this side.
+// whom and when; in sealed mode, neither it nor the key server can read
+// messages. Not here: rooms, files, and creating escrow conversations.
 package xmppclient
 
 import (

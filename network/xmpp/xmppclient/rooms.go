@@ -50,7 +50,7 @@ func peerOf(op, name string) (quinta.UserID, error) {
 	return quinta.UserID(j.String()), nil
 }
 
-// Create implements client.Talker: conversations of two only.
+// Create implements client.Talker: direct conversations only.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.RoomID, err error) {
 	const op = "creating a conversation"
 	if err := client.RefuseLegacy(op, in); err != nil {
@@ -73,7 +73,7 @@ func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.Room
 	return id, err
 }
 
-// Invite implements client.Talker. A conversation of two stays one of two.
+// Invite implements client.Talker. A direct conversation stays one of two.
 func (s *Session) Invite(context.Context, quinta.RoomID, quinta.UserID) error {
 	return quinta.E(quinta.KindInvalid, "inviting", "a direct conversation cannot become a group")
 }
@@ -84,7 +84,7 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 }
 
 // Leave implements client.Talker. The conversation is listed no more on this
-// device, until somebody writes in it.
+// device, until someone writes in it.
 func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
 	return s.do(ctx, "leaving a conversation", func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Leave(tx, room) })
 }

@@ -110,7 +110,7 @@ func TestAttack07ForgedCarbon(t *testing.T) {
 	if !in.Wants || len(in.Changed) != 1 {
 		t.Errorf("got %+v, want the hint", in)
 	}
-	// A result of a query that nobody made.
+	// A result of a query that no one made.
 	if err := c.take(of(t, `<message><result xmlns="urn:xmpp:mam:2" queryid="other" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.inbox) != 0 {
 		t.Error("a result that nobody asked for was taken")
 	}

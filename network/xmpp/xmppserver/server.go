@@ -2,12 +2,13 @@
 // beside any XMPP server, whose component it is.
 //
 // [Network] is its entry in the list of networks. Clients get a token by IQ
-// over the XMPP server, which vouches for their names (component.go, token.go),
-// and make and fetch key objects over HTTP (keys.go, copies.go, devices.go).
+// through the XMPP server, which vouches for their names (component.go,
+// token.go), and make and fetch key objects over HTTP (keys.go, copies.go,
+// devices.go).
 //
-// In the mode sealed the server keeps copies of keys that only devices can
-// open. In the mode escrow, which the operator must allow, it keeps the keys
-// themselves, sealed under the server's own secret: whoever runs it can read
+// In sealed mode, the server keeps copies of keys that only devices can open.
+// In escrow mode, which the operator must allow, it keeps the keys
+// themselves, sealed under the server's own secret: the operator can read
 // such conversations. It never sees a message.
 package xmppserver
 

@@ -50,7 +50,7 @@ import (
 func encrypted(e hostile.Event) bool { return e.Type == "m.room.encrypted" && e.Room != "" }
 func overOlm(e hostile.Event) bool   { return e.Type == "m.room.encrypted" && e.Room == "" }
 
-// TestAttack01GhostMember adds somebody to the room. Alice is told before
+// TestAttack01GhostMember adds someone to the room. Alice is told before
 // anything is sealed for him, and the list of members has him.
 func TestAttack01GhostMember(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestAttack02GhostDevice(t *testing.T) {
 	}
 }
 
-// TestAttack04ForwardedKey gives Bob a forwarded key that nobody asked for, in
+// TestAttack04ForwardedKey gives Bob a forwarded key that no one asked for, in
 // clear and by a device that he does not know.
 func TestAttack04ForwardedKey(t *testing.T) {
 	t.Parallel()
@@ -226,7 +226,7 @@ func TestAttack11ForgedToDevice(t *testing.T) {
 	}
 }
 
-// has reports whether somebody is in a room as a person knows it.
+// has reports whether someone is in a room as a person knows it.
 func (p *person) has(room quinta.RoomID, other *person) bool {
 	p.t.Helper()
 	rooms, err := p.s.Rooms(p.t.Context())
@@ -291,7 +291,7 @@ func TestAttack14ReplayToDevice(t *testing.T) {
 	goesOn(alice, bob, other)
 }
 
-// TestAttack15WeakOneTimeKeys gives out keys with which everybody knows the
+// TestAttack15WeakOneTimeKeys gives out keys with which everyone knows the
 // secret: nothing is sealed to them, and Bob is told why he cannot read.
 func TestAttack15WeakOneTimeKeys(t *testing.T) {
 	t.Parallel()
@@ -403,7 +403,7 @@ func TestAttack21SwappedIdentity(t *testing.T) {
 	}
 }
 
-// identityOf waits until a person knows another one's devices anew.
+// identityOf waits until a person knows another one's devices again.
 func (p *person) identityOf(other *person) {
 	p.t.Helper()
 	if _, err := p.s.Devices(p.t.Context(), other.s.Self().User); err != nil {

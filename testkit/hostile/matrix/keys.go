@@ -101,15 +101,15 @@ func (s *Server) Announce(user string) {
 }
 
 // SwapOneTimeKeys gives out one-time keys of a forger, under the forger's signature, in
-// the place of everybody's.
+// the place of everyone's.
 func (s *Server) SwapOneTimeKeys(f *Forger) {
 	s.Answer("/keys/claim", func(o Object) {
 		s.oneTimeKeys(o, func(Object) Object { return f.oneTimeKey() })
 	})
 }
 
-// WeakOneTimeKeys gives out one-time keys with which everybody knows the
-// secret, in the place of everybody's.
+// WeakOneTimeKeys gives out one-time keys with which everyone knows the
+// secret, in the place of everyone's.
 func (s *Server) WeakOneTimeKeys() {
 	s.Answer("/keys/claim", func(o Object) {
 		s.oneTimeKeys(o, func(k Object) Object { k["key"] = strings.Repeat("A", 43); return k })

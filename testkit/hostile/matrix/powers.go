@@ -100,7 +100,7 @@ func (s *Server) Replay(move func(room string) string) {
 	})
 }
 
-// AddMember shows a user as a member of a room whom nobody invited.
+// AddMember shows a user as a member of a room whom no one invited.
 func (s *Server) AddMember(room, user string) {
 	event := func() Object {
 		return Object{

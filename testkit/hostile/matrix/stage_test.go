@@ -147,7 +147,7 @@ func (p *person) sends(room quinta.RoomID, text string) quinta.Message {
 	return p.sees("answer to the message", func(e e2ee.Event) bool { return e.Kind == e2ee.EventSent && e.Message.Txn == txn }).Message
 }
 
-// invites makes an encrypted room and has everybody join it.
+// invites makes an encrypted room and has everyone join it.
 func (p *person) invites(others ...*person) quinta.RoomID {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)

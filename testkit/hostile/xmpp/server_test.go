@@ -33,7 +33,7 @@ const (
 	tybalt = quinta.UserID("tybalt@test.example")
 
 	taken = "object-number-one-0001" // of romeo and juliet
-	fresh = "object-number-two-0002" // nobody's
+	fresh = "object-number-two-0002" // no one's
 )
 
 // used are the tables that a refused call with a good proof changes.

@@ -79,7 +79,7 @@ func TestQuintaReadsSecretStorage(t *testing.T) {
 }
 
 // speaks makes Alice, with a client of another make, and Bob, with ours, both
-// with identities, in a conversation of two.
+// with identities, in a direct conversation.
 func (h *house) speaks() (alice *driver.Device, bob *own, room quinta.RoomID) {
 	h.t.Helper()
 	alice, bob = h.user("alice"), h.own("bob")

@@ -44,7 +44,7 @@ func TestEmojiToDevice(t *testing.T) {
 	})
 }
 
-// TestEmojiDiffer: who says that the emoji differ ends it for both, and nobody
+// TestEmojiDiffer: who says that the emoji differ ends it for both, and no one
 // is trusted.
 func TestEmojiDiffer(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {

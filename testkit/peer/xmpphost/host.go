@@ -83,7 +83,7 @@ func New(tb testing.TB, k Kind) *Server {
 // that goes out, so that one is still free when the server comes to take it.
 const firstPort, ports = 20000, 12000
 
-// free returns an address whose port nobody uses.
+// free returns an address whose port no one uses.
 func free(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {

@@ -1,6 +1,6 @@
 // Package eventauth says what a Matrix room of each room version accepts: the
 // authorization rules, power levels, the form and size of events, event ids
-// and redaction, as the room version pages of the Matrix specification have
+// and redaction, as the room version pages of the Matrix specification define
 // them (versions 1 to 12).
 //
 // Start at Check: it takes a Version, a proposed Event and the State before
@@ -10,6 +10,6 @@
 //
 // The package judges events of one server: state resolution, signatures and
 // invitations by third-party identifiers are not here. Content is judged as
-// canonical JSON; give every content to Canonical first, so that no two
-// readers of one event can see two different things.
+// canonical JSON: pass every content to Canonical first, so that all readers
+// of an event see the same thing.
 package eventauth

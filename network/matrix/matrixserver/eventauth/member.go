@@ -81,8 +81,8 @@ func (j *judge) checkJoin() error {
 	return reject(rule, "the join rule allows no one to join")
 }
 
-// isCreator reports whether user sent m.room.create; additional creators
-// join like everybody else.
+// isCreator reports whether user sent m.room.create; additional creators join
+// like everyone else.
 func (j *judge) isCreator(user string) bool {
 	return Creators(j.v, j.create)[0] == user
 }

@@ -1,6 +1,6 @@
 package eventauth
 
-// checkPowerLevels has the rules of m.room.power_levels: nobody gives or
+// checkPowerLevels has the rules of m.room.power_levels: no one gives or
 // takes away a level above their own.
 func (j *judge) checkPowerLevels() error {
 	const rule = TypePowerLevels

@@ -4,7 +4,7 @@
 //
 // [Parse] reads the filter of a sync, [ParseRoomEvents] that of a call about
 // one room. [RoomEvents.Match] says whether a client wants an event,
-// [Fields.Apply] leaves only what it wants of one. The zero filter lets
+// [Fields.Apply] keeps only the members that it wants. The zero filter lets
 // everything through. Nothing here is stored, and no history is looked up.
 package filter
 

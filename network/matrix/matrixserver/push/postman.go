@@ -1,11 +1,11 @@
-// Package push tells push gateways of events and counts what a user has not
-// read: both judge events by the user's push rules (client-server API, "Push
-// Notifications"; push gateway API).
+// Package push notifies push gateways of events and counts what a user has
+// not read: both judge events by the user's push rules (client-server API,
+// "Push Notifications"; push gateway API).
 //
 // A write calls [Note]; a [Postman] works out later, on one node, who is to be
 // notified and posts to the gateways of their pushers. A [Judge] counts. [Put],
 // [List] and [Remove] keep pushers, [RulesOf] and [SetRules] a user's rules. The
-// tables are those of the network's schema; the calls are not here.
+// tables belong to the network's schema; the calls are not here.
 package push
 
 import (

@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// maxUnread is how many events of a room are counted at most. Nobody tells
+// maxUnread is how many events of a room are counted at most. No one tells
 // larger numbers apart.
 const maxUnread = 500
 

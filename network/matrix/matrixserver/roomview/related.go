@@ -12,8 +12,8 @@ import (
 // at.
 const MaxRelations = 1000
 
-// Related reports whether somebody of related_by_senders sent an event
-// in one of the relations related_by_rel_types to e.
+// Related reports whether someone of related_by_senders sent an event in one
+// of the relations related_by_rel_types to e.
 func Related(tx *db.Tx, f *filter.RoomEvents, e *room.Event) (bool, error) {
 	if f.RelatedBySenders == nil && f.RelatedByTypes == nil {
 		return true, nil

@@ -3,8 +3,8 @@
 //
 // [SightOf] loads what a user may read of a room; [Look] gives the point from
 // which they see its state, or [ErrNotMember]. A [Reader] writes events in the
-// form of the client-server API. Nothing here writes to the store or knows of
-// HTTP.
+// form of the client-server API. Nothing here writes to the store or knows
+// about HTTP.
 package roomview
 
 import (
@@ -104,7 +104,7 @@ func (s *Sight) joinedAfter(pos quinta.Pos) bool {
 	return false
 }
 
-// world reports whether the room is readable by everybody now.
+// world reports whether the room is readable by everyone now.
 func (s *Sight) world() bool { return at(s.visibility, 1<<62) == "world_readable" }
 
 // Sees reports whether the user may read e. A change of the visibility, and

@@ -1,11 +1,11 @@
-// Package sync answers the call that clients live on: what has happened for one
-// device since it asked before (client-server API, "Syncing").
+// Package sync answers the most important call of clients: what has happened
+// for one device since it last asked (client-server API, "Syncing").
 //
 // [Device.Sync] looks at one snapshot of the store and waits if there is
 // nothing; a [Query] is what the client asks for, already read from the
-// request, and a [Place] the token in which an answer ends. [DeviceLists] says
-// whose devices have changed. Nothing here writes but the acknowledgement of
-// messages, and the calls are not here.
+// request, and a [Place] the token at the end of an answer. [DeviceLists] says
+// whose devices have changed. Nothing here writes except the acknowledgement
+// of messages, and the calls are not here.
 package sync
 
 import (

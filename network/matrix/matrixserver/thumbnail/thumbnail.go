@@ -5,8 +5,8 @@
 // PNG, JPEG and GIF (its first frame) are read. What an image says of its own
 // size is checked before anything is decoded, and an image whose decoding
 // would take more than [MaxMemory], or that has more than [MaxPixels], is
-// refused: a few bytes of PNG can unfold into gigabytes, and a few of GIF into
-// seconds of work.
+// refused: a few bytes of PNG can expand to gigabytes, and a few bytes of GIF
+// can take seconds to decode.
 package thumbnail
 
 import (

@@ -14,7 +14,7 @@ type Room struct {
 	// Visibility is the history visibility; empty leaves the default.
 	Visibility string `json:"visibility,omitempty"`
 	Name       string `json:"name,omitempty"`
-	// Direct marks the room as a conversation of two.
+	// Direct marks the room as a direct conversation.
 	Direct bool `json:"direct,omitempty"`
 }
 

@@ -1,7 +1,7 @@
-// Package sixth is the end-to-end encryption of the toy network: everybody of
-// a circle knows one word, and the key made of it seals all texts. A text is
-// sealed with XChaCha20-Poly1305 together with its sender, recipient and
-// transaction id.
+// Package sixth is the end-to-end encryption of the toy network: everyone in
+// a circle knows one word, and the key derived from it seals all texts. A
+// text is sealed with XChaCha20-Poly1305 together with its sender, recipient
+// and transaction id.
 //
 // Begin with [Keep], which stores the key of a word, and [New].
 package sixth

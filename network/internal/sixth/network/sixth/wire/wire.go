@@ -1,6 +1,6 @@
-// Package wire is what the toy network's two halves say to each other: one JSON
-// object per line, over one TCP connection. The client numbers its calls, and
-// the server answers each under its number, in any order.
+// Package wire defines the wire format of the toy network: one JSON object per
+// line, over one TCP connection. The client numbers its calls, and the server
+// answers each under its number, in any order.
 package wire
 
 import (
