@@ -7,7 +7,7 @@ import "context"
 type Asker interface {
 	Session
 	// AskAgain asks the senders of all messages that this device cannot read;
-	// their devices may then encrypt them again without their doing. It
-	// returns how many messages it asked for.
+	// their devices may then encrypt them again automatically. It returns how
+	// many messages it asked for.
 	AskAgain(ctx context.Context) (int, error)
 }

@@ -126,7 +126,7 @@ func (s *shift) look(ctx context.Context, only func(req any) bool) error {
 		name := laneOf(req)
 		names[name] = true
 		if s.busy[name] {
-			continue // what follows the request on its way is asked for again when that was answered
+			continue // what follows the request on its way is requested again when that was answered
 		}
 		if named[name] == nil {
 			named[name] = &lane{name: name}

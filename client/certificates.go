@@ -33,7 +33,7 @@ type KeyInfo struct {
 	Device quinta.DeviceID
 	// Use is "sign", "encrypt" or "both".
 	Use string
-	// Profile is the network's word for the kind of key.
+	// Profile is the network's name for the kind of key.
 	Profile string
 	// State is "pending", "active", "grace", "retired", "expired" or "revoked".
 	State              string

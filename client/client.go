@@ -24,12 +24,12 @@ import (
 // values, with transactions. Its implementations are the packages below
 // client/store; the suite client/store/storetest holds for all of them.
 type Store interface {
-	// Update runs fn alone, with no other Update or View at the same time,
-	// and commits durably what fn wrote; if fn returns an error, nothing of it.
+	// Update runs fn alone, with no other Update or View at the same time, and
+	// durably commits what fn wrote, or none of it if fn returns an error.
 	Update(ctx context.Context, fn func(e2ee.Tx) error) error
-	// View runs fn over what is committed. A write in fn fails.
+	// View runs fn on the committed state. A write in fn fails.
 	View(ctx context.Context, fn func(e2ee.Tx) error) error
-	// Close ends the use of the store and lets another process have it.
+	// Close ends the use of the store, after which another process can open it.
 	Close() error
 }
 
@@ -37,11 +37,11 @@ type Store interface {
 type Link[In, Req, Ans any] interface {
 	// Do carries out one request; those of several lanes at the same time. A
 	// refusal by the server is an answer, for the machine to judge. An error
-	// says that there is no answer: one of KindUnavailable or KindLimited means
-	// that the same request, with the same bytes, is worth another try; with
-	// any other the loop ends.
+	// means that there is no answer: after one of KindUnavailable or
+	// KindLimited, the same request is tried again with the same bytes; after
+	// any other, the loop ends.
 	Do(ctx context.Context, req Req) (Ans, error)
-	// Receive waits for what comes next, reading from the store where it
-	// left off. Its errors mean what those of Do mean.
+	// Receive waits for what comes next, and reads from the store where it
+	// left off. Its errors mean the same as those of Do.
 	Receive(ctx context.Context, st Store) (In, error)
 }

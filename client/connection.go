@@ -14,7 +14,7 @@ import (
 // Connected is a Link whose requests and answers share a connection that is
 // held open. A [Runner] has it dialled when Run, Flush, Push, Wait or Connect
 // needs it, dials again after a loss, and closes it when none of them is
-// going on. There is one connection at a time.
+// running. There is one connection at a time.
 //
 // The contexts of Do and Receive end when the connection is lost. An error
 // that they return then counts as KindUnavailable, and the same request is
@@ -26,7 +26,7 @@ type Connected interface {
 	// *quinta.Error, is what Do and Receive return then, so that one of
 	// KindUnauthenticated ends the loop. The function closes the connection
 	// and returns when nothing uses it any more. The errors of Connect mean
-	// what those of Do mean.
+	// the same as those of Do.
 	Connect(ctx context.Context) (context.Context, func(), error)
 }
 

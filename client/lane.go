@@ -8,9 +8,10 @@ import (
 )
 
 // A Laned request says what it must not overtake. Requests of one lane leave
-// in their order, each after the one before it was answered. Several lanes
-// leave at a time, and while the first request of one fails, the others
-// continue. Requests that are not Laned are all in one lane.
+// in their order, each after the one before it was answered. Requests of
+// several lanes can be in flight at the same time, and while the first
+// request of one lane fails, the others continue. Requests that are not Laned
+// are all in one lane.
 type Laned interface {
 	// Lane names the lane.
 	Lane() string

@@ -20,13 +20,14 @@ type Parts[In, Req, Ans any] struct {
 	Store   Store
 	Env     e2ee.Env
 	// Commit, if not nil, runs inside the transaction that brought events,
-	// such as to keep a timeline. An error of it undoes the whole step.
+	// such as to keep a timeline. If it returns an error, the whole step is
+	// undone.
 	Commit func(tx e2ee.Tx, events []e2ee.Event) error
 	// Events, if not nil, gets events after they are durable, in order and
 	// from one goroutine at a time.
 	Events func([]e2ee.Event)
-	// Trouble, if not nil, is told of each try that failed and is repeated.
-	// Two goroutines may call it at the same time.
+	// Trouble, if not nil, is called for each failed attempt that will be
+	// repeated. Two goroutines may call it at the same time.
 	Trouble func(err error, wait time.Duration)
 }
 

@@ -28,24 +28,27 @@ type Credentials struct {
 	User string
 	// Password is sent to the server and not stored.
 	Password Secret
-	// Ask answers what the server asks on the way, and for Password if that is
-	// empty and the network wants one. It may be nil; see [Credentials.Answer].
+	// Ask answers the server's questions during the login, including the one
+	// for Password if that is empty and the network wants one. It may be nil;
+	// see [Credentials.Answer].
 	Ask func(ctx context.Context, q Question) (Secret, error)
 	// DeviceName is a name for this device that people can recognise.
 	DeviceName string
 	// Token is the invitation that a registration may need.
 	Token Secret
-	// ServerKey is the public key with which the server has to prove itself, in
-	// the form that a [Keyed] network reads. Other networks ignore it.
+	// ServerKey is the public key with which the server has to prove its
+	// identity, in the form that a [Keyed] network reads. Other networks ignore
+	// it.
 	ServerKey []byte
 	// Pin, if it is not nil, is told the fingerprint of the key with which the
-	// server of a [Keyed] network has just proved itself, before the server gets
-	// anything secret. An error refuses the server and ends the login.
+	// server of a [Keyed] network has just proved its identity, before the
+	// server gets anything secret. An error refuses the server and ends the
+	// login.
 	Pin func(server, fingerprint string) error
 }
 
-// A Keyed is a Network whose servers prove themselves with a key of their own,
-// besides the certificate that a web address has.
+// A Keyed is a Network whose servers prove their identity with a key of their
+// own, in addition to the certificate of a web address.
 type Keyed interface {
 	Network
 	// ServerKeyFingerprint reads a server's public key as operators hand it out

@@ -8,12 +8,12 @@ import (
 
 // An OffTheRecord is a Session that can hold a conversation off the record: with keys
 // that exist only in the memory of both sides while it lasts. Nothing of it is
-// stored. Both users must be there at the same time. It needs no Run.
+// stored. Both users must be online at the same time. Run need not be running.
 type OffTheRecord interface {
 	Session
 	// InviteOffRecord invites a user and returns the conversation when they have
-	// accepted. If they do not answer in time the error is of KindUnavailable, if
-	// they decline of KindForbidden.
+	// accepted. If they do not answer in time, the error is of KindUnavailable;
+	// if they decline, of KindForbidden.
 	InviteOffRecord(ctx context.Context, user quinta.UserID) (*OffRecord, error)
 	// AwaitOffRecord waits for an invitation that accept agrees to. One that accept
 	// does not answer in time is declined.
@@ -45,11 +45,11 @@ const (
 	OffSafety OffKind = "safety-number"
 	// OffSaid: Text is what the other user said.
 	OffSaid OffKind = "said"
-	// OffRead: the other user has what was said, Text.
+	// OffRead: the other user has received Text.
 	OffRead OffKind = "read"
 	// OffTrouble: Text says what was refused.
 	OffTrouble OffKind = "trouble"
-	// OffEnded: the other user ended the conversation, or the connection did.
+	// OffEnded: the other user ended the conversation, or the connection was lost.
 	OffEnded OffKind = "ended"
 )
 

@@ -9,11 +9,11 @@ import (
 )
 
 // A Governed is a Network with policies: decisions that its user makes
-// beforehand. Without any of them it behaves as is best for most people.
+// beforehand. Without policies, it behaves as is best for most people.
 //
 // A session is under the policies of the network that opened it, for as long as
-// it is open. To change them, close it and open the store again with [Under]
-// other policies; whoever opens it has to remember them.
+// it is open. To change them, close it and open the store again with other
+// policies; see [Under]. The caller has to remember them.
 type Governed interface {
 	Network
 	// Policies lists the policies of the network.
@@ -22,12 +22,12 @@ type Governed interface {
 
 // A Policy is one such decision.
 type Policy struct {
-	// Name is in lower case, with "-" between words. Policies of several
-	// networks that mean the same have the same name.
+	// Name is in lower case, with "-" between words. Policies that mean the
+	// same on several networks have the same name.
 	Name string
 	// Help says in one line what the policy does.
 	Help string
-	// Under is the network under this policy, and those that it is under
+	// Under is the network under this policy and those that it is under
 	// already.
 	Under Network
 }
@@ -48,7 +48,7 @@ func PoliciesOf(n Network) []Policy {
 }
 
 // Under returns the network under the policies of these names. A name that the
-// network does not have is an error of KindInvalid: a policy is never dropped.
+// network does not have is an error of KindInvalid: a policy is never ignored.
 func Under(n Network, names ...string) (Network, error) {
 	for _, name := range names {
 		all := PoliciesOf(n)

@@ -12,9 +12,9 @@ type Profiled interface {
 	Session
 	// Legacy opens a direct conversation with a user in the legacy profile and
 	// returns it. The legacy profile is weak, and messages that arrive in it are
-	// marked so. Where each user has to choose it, that conversation is separate
-	// from the one in the default profile, and nothing is sent until the other
-	// user has chosen it as well.
+	// marked as weak. Where each user has to choose it, that conversation is
+	// separate from the one in the default profile, and nothing is sent until
+	// the other user has chosen it as well.
 	Legacy(ctx context.Context, user quinta.UserID) (quinta.RoomID, error)
 }
 

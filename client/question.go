@@ -31,16 +31,16 @@ const (
 // QuestionKinds are all kinds.
 var QuestionKinds = []QuestionKind{AskPassword, AskSecondFactor, AskCode, AskSecondPassword, AskKeyPassword}
 
-// A Question is what a login asks on its way.
+// A Question is what a login asks for on the way.
 type Question struct {
 	Kind QuestionKind
-	// Text says in one line what is asked for, such as where a code was sent.
-	// It is printable, and may be empty.
+	// Text says in one line what is wanted, such as where a code was sent. It
+	// is printable, and may be empty.
 	Text string
 }
 
-// ErrUnanswered is inside the error of a login that asked a question to which
-// it got no answer.
+// ErrUnanswered is wrapped by the error of a login whose question was not
+// answered.
 var ErrUnanswered = errors.New("client: a question of the login has no answer")
 
 // Answer returns the answer to a question: Password for one of AskPassword, if

@@ -16,7 +16,6 @@ type Reader interface {
 	// and stores them. It reports whether there are more.
 	History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error)
 	// MarkRead tells the server that this account has read up to a message.
-	// In a room that the account has left it does nothing: there is no one to
-	// tell.
+	// In a room that the account has left, it does nothing.
 	MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error
 }

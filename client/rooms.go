@@ -17,7 +17,7 @@ type Talker interface {
 	Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error
 	// Join joins a room, given its id or one of its names.
 	Join(ctx context.Context, room string) (quinta.RoomID, error)
-	// Leave leaves a room, or turns an invitation down.
+	// Leave leaves a room, or declines an invitation.
 	Leave(ctx context.Context, room quinta.RoomID) error
 }
 

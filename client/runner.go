@@ -14,22 +14,21 @@ import (
 	"github.com/quinta-chat/quinta/internal/printable"
 )
 
-// Hooks are what a session adds to its runner. Each may be nil.
+// Hooks are functions that a session adds to its runner. Each may be nil.
 type Hooks[In any] struct {
-	// Waits is told whether a Receive of the link may wait for something to
-	// come.
+	// Waits is told whether a Receive of the link may wait for new input.
 	Waits func(bool)
 	// Filter gets the events of each step and returns those that are handed
 	// out.
 	Filter func([]e2ee.Event) []e2ee.Event
-	// CaughtUp reports whether what was received says that nothing more is
-	// there; nil: whatever was received does.
+	// CaughtUp reports whether the input shows that nothing more is waiting;
+	// if it is nil, any input does.
 	CaughtUp func(In) bool
 	// Flush runs within each Flush, after it has caught up and before the
-	// outbox is carried out. An error of it is told as trouble; it does not
-	// keep the outbox from leaving.
+	// outbox is carried out. If it returns an error, that is reported as
+	// trouble, and the outbox is sent anyway.
 	Flush func(ctx context.Context) error
-	// Beside run beside Run, each until its context ends.
+	// Beside are functions that run alongside Run, each until its context ends.
 	Beside []func(ctx context.Context)
 }
 
@@ -42,12 +41,12 @@ type Runner struct {
 	st    Store
 	hooks Hooks[any]
 
-	running atomic.Bool   // Run, Flush or Push is going on, or about to
+	running atomic.Bool   // Run, Flush or Push is running, or about to
 	held    chan struct{} // full while someone receives
 
 	mu      sync.Mutex
-	live    bool          // Run is going on
-	changed chan struct{} // closed when something was committed, or whoever receives changed
+	live    bool          // Run is running
+	changed chan struct{} // closed when something was committed, or when the receiver changed
 	inbox   []e2ee.Event  // what Run or Flush hands out
 	arrived chan struct{} // wakes the goroutine that hands out
 	yield   func()        // ends the receiving of a wait, for Run

@@ -42,14 +42,14 @@ type Emoji struct{ Symbol, Name string }
 // shows and the other scans.
 type CodeVerifier interface {
 	Verifier
-	// VerifyBy is Verify by any of the means in by.
+	// VerifyBy is Verify with any of the methods in by.
 	VerifyBy(ctx context.Context, user quinta.UserID, id quinta.DeviceID, by Comparison) error
-	// AwaitVerifyBy is AwaitVerify by any of the means in by.
+	// AwaitVerifyBy is AwaitVerify with any of the methods in by.
 	AwaitVerifyBy(ctx context.Context, accept func(from quinta.Device) bool, by Comparison) error
 }
 
-// A Comparison is how the user compares. A function that is nil is a means
-// that is not offered to the other side.
+// A Comparison is how the user compares. If a function is nil, that method is
+// not offered to the other side.
 type Comparison struct {
 	// Strings is given short strings and answers whether the other side shows
 	// the same.

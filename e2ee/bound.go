@@ -5,15 +5,16 @@ import (
 	"strconv"
 )
 
-// A Bound keeps records that others cause from growing without end. It
-// remembers in which order their keys came and from whom, and says which ones
-// have to go: the oldest of a sender who has too many, or of all.
+// A Bound keeps records that others cause from growing without limit. It
+// remembers in which order their keys arrived and from whom, and says which
+// ones have to be removed: the oldest of a sender who has too many, or the
+// oldest of all.
 //
 // The records themselves are the caller's. A sender is any text without
 // U+0000, and so is a key.
 type Bound struct {
 	tx Tx
-	// name tells the bound from others of the store.
+	// name distinguishes the bound from others in the store.
 	name string
 	// each and all are how many records there may be of one sender and of all.
 	each, all int
@@ -31,8 +32,9 @@ func (b *Bound) of(sender, at string) string {
 }
 func (b *Bound) place(key string) string { return "bound/" + b.name + "/k/" + key }
 
-// Add notes a record of a sender; one that is noted stays where it is. It
-// returns the keys of the records that have to go, and forgets those.
+// Add records the key of a sender's record; a key that is already recorded
+// stays where it is. It returns the keys of the records that have to be
+// removed, and forgets them.
 func (b *Bound) Add(sender, key string) (evicted []string, err error) {
 	old, err := b.tx.Get(b.place(key))
 	if err != nil || old != nil {
@@ -91,7 +93,7 @@ func (b *Bound) note(sender, key string) error {
 	return nil
 }
 
-// Drop forgets a record, as it is gone; one that is not noted is passed over.
+// Drop forgets a record that was removed; an unknown key is ignored.
 func (b *Bound) Drop(key string) error {
 	v, err := b.tx.Get(b.place(key))
 	if err != nil || v == nil {

@@ -43,7 +43,7 @@ type Tx interface {
 	Get(key string) ([]byte, error)
 	// Put sets the value at key.
 	Put(key string, value []byte) error
-	// Delete removes the value at key; a missing key is no error.
+	// Delete removes the value at key; a missing key is not an error.
 	Delete(key string) error
 	// All yields every key that begins with prefix, with its value, in
 	// ascending byte order of the keys. The map must not be changed while
@@ -69,29 +69,29 @@ const (
 	EventUndecryptable
 	// EventKeyChanged: a user's or device's identity is not the pinned one.
 	EventKeyChanged
-	// EventVerification: a verification was asked for, or advanced.
+	// EventVerification: a verification was requested, or advanced.
 	EventVerification
-	// EventDevice: a device of a known user appeared, changed or went.
+	// EventDevice: a device of a known user appeared, changed or disappeared.
 	EventDevice
-	// EventRoom: what is known of a room has changed: its name, its members,
+	// EventRoom: something about a room has changed: its name, its members,
 	// this account's own membership, its encryption.
 	EventRoom
 	// EventReceipt: User has read Message.Room up to Message.ID.
 	EventReceipt
 	// EventSent: a message of the outbox was accepted; Message.Txn is the id
-	// under which it was sent, Message.ID the one that it has got.
+	// under which it was sent, and Message.ID the id that it was given.
 	EventSent
 	// EventFailed: a message of the outbox will not be sent; Detail says why
 	// and Message.Txn which one.
 	EventFailed
-	// EventTrouble: the server is not reached or asks to wait; Detail says
-	// why. What is due is tried again by itself.
+	// EventTrouble: the server cannot be reached or asks to wait; Detail says
+	// why. Due requests are retried automatically.
 	EventTrouble
 	// EventUnread: User reports that none of their devices could read Message,
-	// which this device sent; Device is the one that asks for it.
+	// which this device sent; Device is the device that asks for it.
 	EventUnread
-	// EventSecret: a secret came from a verified device of the user's own; Detail
-	// names it.
+	// EventSecret: a secret arrived from a verified device of the same user;
+	// Detail names it.
 	EventSecret
 
 	eventKinds // one more than the last kind
@@ -123,7 +123,7 @@ var eventNames = [eventKinds]string{
 }
 
 // String returns a stable lower-case name, such as "key-changed", by which
-// programs tell the kinds apart.
+// programs distinguish the kinds.
 func (k EventKind) String() string {
 	if k < EventMessage || k >= eventKinds {
 		return "unknown"
@@ -139,8 +139,9 @@ var ErrIdentityChanged = errors.New("a verified identity has changed")
 // An Event is what a machine tells its caller.
 type Event struct {
 	Kind EventKind
-	// Message is the message in question. Of one that cannot be read, what
-	// the envelope says in clear: id, room, claimed sender and time.
+	// Message is the message in question. For a message that cannot be read,
+	// it has what the envelope says in clear: id, room, claimed sender and
+	// time.
 	Message quinta.Message
 	// User and Device say whose key, device or receipt it is about, where
 	// that is not the sender of Message.

@@ -17,7 +17,7 @@ func Damaged(key string) error { return fmt.Errorf("%w: %q", ErrDamaged, key) }
 
 // A Record is one decoded value of a Tx.
 type Record[T any] struct {
-	// Key is the whole key, Name what follows the prefix that was asked for.
+	// Key is the whole key, Name what follows the prefix that was requested.
 	Key, Name string
 	Value     T
 }

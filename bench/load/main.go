@@ -45,7 +45,7 @@ type options struct {
 	program string
 }
 
-// wants reports whether a part of the run was asked for.
+// wants reports whether a part of the run was requested.
 func (o *options) wants(name string) bool { return o.only == nil || o.only.MatchString(name) }
 
 func main() {

@@ -27,30 +27,30 @@ import (
 
 // A Config says who the bot is and where it keeps its state.
 type Config struct {
-	// Server is the address of the server. It is used at the first start.
+	// Server is the address of the server, used at the first start.
 	Server string
-	// User and Password are those of the bot's account. They are used at the
-	// first start.
+	// User and Password are those of the bot's account, used at the first
+	// start.
 	User, Password string
 	// Ask, if not nil, answers what the server asks at the first start, such as
 	// a code that it sent, or the password if Password is empty; see
 	// [client.Credentials].
 	Ask func(ctx context.Context, q client.Question) (client.Secret, error)
 	// Policies names the policies of the network under which the bot runs; see
-	// [client.Governed]. They may be others at every start. A name that the
+	// [client.Governed]. They may differ from start to start. A name that the
 	// network does not have is an error.
 	Policies []string
-	// Dir is the folder for the bot's state, which is made if there is none.
-	// It must be kept: without it the bot is a new device at every start.
+	// Dir is the folder for the bot's state, which is created if it does not
+	// exist. Keep it: without it, the bot is a new device at every start.
 	Dir string
 	// DeviceName is what others see; "bot" if it is empty.
 	DeviceName string
-	// Invited says whether to take up an invitation; nil takes up all.
+	// Invited decides whether to accept an invitation; nil accepts all.
 	Invited func(r client.RoomInfo) bool
 	// Clear allows answers in clear in rooms that are not encrypted; without
-	// it messages of such rooms are not given to the bot.
+	// it, messages in such rooms are not given to the bot.
 	Clear bool
-	// Log, if not nil, is told what goes wrong on the way, in one line.
+	// Log, if not nil, gets one line about each problem on the way.
 	Log func(line string)
 }
 
@@ -84,9 +84,9 @@ func (m Message) Reply(text string) error {
 // calls on for each text that someone else writes, one after the other; an
 // error of on is logged and the bot continues.
 //
-// Messages that cannot be read yet come when they open. What was written while
-// the bot was not running comes at its next start; what was written before its
-// first start does not.
+// Messages that cannot be read yet are delivered once they can be. Messages
+// that were written while the bot was not running are delivered at its next
+// start, but not those written before its first start.
 func Run(ctx context.Context, n client.Network, cfg Config, on func(m Message) error) error {
 	s, err := Open(ctx, n, cfg)
 	if err != nil {

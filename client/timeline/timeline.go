@@ -29,14 +29,14 @@ type Item struct {
 	// Message is the message, with the text of its latest edit.
 	Message quinta.Message
 	// Reason is not empty if the message cannot be read, and Detail is the
-	// network's word for it.
+	// network's own description of it.
 	Reason quinta.Reason
 	Detail string
 	// Edited is the time of the latest edit; zero if there was none.
 	Edited time.Time
-	// Redacted says that the message was taken back.
+	// Redacted says that the message was redacted.
 	Redacted bool
-	// Reactions are who reacted how, in the order of key and sender.
+	// Reactions are the reactions to the message, ordered by key and sender.
 	Reactions []Reaction
 }
 
@@ -109,10 +109,10 @@ func checkIDs(room quinta.RoomID, id quinta.MessageID) error {
 	return nil
 }
 
-// Apply takes in what a machine reported. Events that are no messages and no
-// receipts are passed over, and so are those with an id that is empty or holds
-// U+0000: no server gives such ids to people who are not attacked, and one
-// such event must not keep the rest of what came with it from being stored.
+// Apply stores what a machine reported. Events that are neither messages nor
+// receipts are ignored, and so are those with an id that is empty or contains
+// U+0000: no honest server sends such ids, and one such event must not prevent
+// the rest from being stored.
 func Apply(tx e2ee.Tx, events []e2ee.Event) error {
 	for _, e := range events {
 		var err error
@@ -323,12 +323,12 @@ func decode(b []byte) (*record, error) {
 	return r, nil
 }
 
-// A Query says which stretch of a room Read returns.
+// A Query says which part of a room Read returns.
 type Query struct {
 	// After and Before bound the times, both exclusive; zero means open.
 	After, Before time.Time
-	// Limit is how many items at the most, the newest of the stretch; zero
-	// means 100.
+	// Limit is the greatest number of items, of which the newest are
+	// returned; zero means 100.
 	Limit int
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// askedLine is how many messages were asked for, in JSON.
+// askedLine is how many messages were requested, in JSON.
 type askedLine struct {
 	head
 	Account  quinta.UserID `json:"account"`

@@ -48,7 +48,7 @@ var (
 	ErrHash = errors.New("attachment: the file is not the one that was sent")
 	// ErrTooLarge: the ciphertext exceeds the caller's limit.
 	ErrTooLarge = errors.New("attachment: the file is too large")
-	// ErrUnfinished: the description was asked for before the end of the file.
+	// ErrUnfinished: the description was requested before the end of the file was reached.
 	ErrUnfinished = errors.New("attachment: the file was not read to its end")
 )
 
@@ -82,8 +82,8 @@ type encryptedFile struct {
 }
 
 // Parse reads the JSON of an EncryptedFile and checks all that the
-// specification requires of it. Members that it does not know are ignored.
-// An error never holds any part of the text.
+// specification requires of it. Members that it does not know are ignored. An
+// error never contains any part of the text.
 func Parse(raw []byte) (*File, error) {
 	if len(raw) > maxJSON {
 		return nil, fmt.Errorf("%w: too long", ErrFormat)

@@ -22,13 +22,13 @@ type Reader struct {
 }
 
 // Open checks the ciphertext, the first size bytes of src, against the hash
-// in f and returns a reader of the plaintext. If the hash does not hold it
+// in f and returns a reader of the plaintext. If the hash does not match, it
 // returns ErrHash and no reader.
 //
 // The ciphertext is read twice, so src must be the caller's own: memory, or a
-// file that no one else writes. The second reading is hashed as well; should
-// src have changed in between, Read ends with ErrHash in place of io.EOF, and
-// all that it returned is to be thrown away.
+// file that no one else writes. The second reading is hashed as well; if src
+// has changed in between, Read ends with ErrHash in place of io.EOF, and
+// everything that it returned must be discarded.
 func Open(f *File, src io.ReaderAt, size int64) (*Reader, error) {
 	if size < 0 {
 		return nil, errors.New("attachment: negative size")
@@ -47,7 +47,7 @@ func Open(f *File, src io.ReaderAt, size int64) (*Reader, error) {
 // onlyReader hides other methods, which would bring buffers of other sizes.
 type onlyReader struct{ io.Reader }
 
-// Storage keeps ciphertext while it is checked: an *os.File is one.
+// Storage keeps ciphertext while it is checked, as an *os.File can.
 type Storage interface {
 	io.Writer
 	io.ReaderAt
@@ -56,8 +56,8 @@ type Storage interface {
 // Receive copies the ciphertext from src to store, which must be empty,
 // checks it against the hash in f, and returns a reader of the plaintext. If
 // src has more than limit bytes it returns ErrTooLarge, and ErrHash if the
-// hash does not hold; there is no reader then, and store may be thrown away.
-// What Open says of its src holds for store.
+// hash does not match; then there is no reader, and store may be discarded.
+// The requirements of Open on its src apply to store.
 func Receive(f *File, src io.Reader, limit int64, store Storage) (*Reader, error) {
 	h := sha256.New()
 	buf := make([]byte, chunk)

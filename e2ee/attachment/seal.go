@@ -67,7 +67,7 @@ func (s *sealer) describe(url string) (*File, error) {
 	return f, nil
 }
 
-// A SealReader reads as the ciphertext of another reader.
+// A SealReader reads the ciphertext of another reader's content.
 type SealReader struct {
 	s   *sealer
 	src io.Reader
@@ -75,7 +75,7 @@ type SealReader struct {
 }
 
 // NewSealReader returns a reader of the ciphertext of plaintext, under a new
-// key made of 40 bytes from rand. An upload that fails begins again with a new
+// key made of 40 bytes from rand. If an upload fails, begin again with a new
 // SealReader, and so with another key.
 func NewSealReader(rand, plaintext io.Reader) (*SealReader, error) {
 	s, err := newSealer(rand)
@@ -99,7 +99,7 @@ func (r *SealReader) Read(p []byte) (int, error) {
 }
 
 // File returns the description of the file, which was stored at url. Before
-// Read has returned io.EOF it is ErrUnfinished.
+// Read has returned io.EOF, the error is ErrUnfinished.
 func (r *SealReader) File(url string) (*File, error) { return r.s.describe(url) }
 
 // A SealWriter writes the ciphertext of what is written to it.
@@ -120,8 +120,8 @@ func NewSealWriter(rand io.Reader, dst io.Writer) (*SealWriter, error) {
 	return &SealWriter{s: s, dst: dst, buf: make([]byte, chunk)}, nil
 }
 
-// Write encrypts p and writes it on. After an error of the writer below every
-// Write fails with it, as the key stream has moved on.
+// Write encrypts p and writes it on. After an error of the underlying writer,
+// every Write fails with it, because the key stream has advanced.
 func (w *SealWriter) Write(p []byte) (int, error) {
 	if w.err == nil && w.s.done {
 		w.err = fmt.Errorf("attachment: write after close: %w", io.ErrClosedPipe)
@@ -140,7 +140,7 @@ func (w *SealWriter) Write(p []byte) (int, error) {
 	return total, w.err
 }
 
-// Close ends the file. It does not close the writer below.
+// Close ends the file. It does not close the underlying writer.
 func (w *SealWriter) Close() error {
 	if w.err == nil && !w.s.done {
 		w.s.finish()
@@ -149,5 +149,5 @@ func (w *SealWriter) Close() error {
 }
 
 // File returns the description of the file, which was stored at url. Before
-// a Close without error it is ErrUnfinished.
+// Close has returned without an error, the error is ErrUnfinished.
 func (w *SealWriter) File(url string) (*File, error) { return w.s.describe(url) }

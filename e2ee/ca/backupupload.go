@@ -140,9 +140,9 @@ func (w *work) donePutBackup(r *reqRecord, ans Ans) error {
 }
 
 // EnableBackup makes a backup under a secret, and puts into it, now and from now
-// on, what this device opens messages with. If the server has one already that
-// the secret does not open, it stays, and an EventTrouble says so; Restore is
-// the way to one that exists.
+// on, the keys with which this device opens messages. If the server already has
+// a backup that the secret does not open, that one stays, and an EventTrouble
+// says so; use Restore for an existing backup.
 func (m *Machine) EnableBackup(tx e2ee.Tx, secret *seal.BackupSecret) error {
 	_, err := m.run(tx, func(w *work) error {
 		w.meta.Backup.Enabled, w.meta.Backup.Fetched, w.meta.Backup.After = true, false, 0
@@ -151,9 +151,9 @@ func (m *Machine) EnableBackup(tx e2ee.Tx, secret *seal.BackupSecret) error {
 	return err
 }
 
-// Restore takes in a backup, as the server gave it, and continues with it: what
-// waits and can be opened now comes as events. It returns how many keys were
-// new. A wrong secret and a changed backup are ErrTampered.
+// Restore imports a backup, as the server gave it, and continues with it:
+// waiting messages that can be opened now come as events. It returns how many
+// keys were new. A wrong secret and an altered backup both give ErrTampered.
 func (m *Machine) Restore(tx e2ee.Tx, b Backup, secret *seal.BackupSecret) (n int, events []e2ee.Event, err error) {
 	events, err = m.run(tx, func(w *work) error {
 		if n, err = w.takeBackup(&b, secret); err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
-// A ReqKind says which call of the server a request is.
+// A ReqKind says which server call a request is.
 type ReqKind string
 
-// The kinds of request. In brackets: what of Req is set, and what of Ans on
-// success.
+// The kinds of request. In brackets: the members of Req that are set, and
+// those of Ans on success.
 const (
 	// ReqRoots asks for the trust anchors. [-> Roots]
 	ReqRoots ReqKind = "roots"
@@ -44,7 +44,7 @@ const (
 	ReqPutConversation ReqKind = "put-conversation"
 	// ReqMembers adds members. [Conv, Members -> Conversation]
 	ReqMembers ReqKind = "members"
-	// ReqLeave takes this user out of a conversation. [Conv]
+	// ReqLeave removes this user from a conversation. [Conv]
 	ReqLeave ReqKind = "leave"
 	// ReqMessage delivers a message. [Conv, Message, Deliver -> Delivered]
 	ReqMessage ReqKind = "message"
@@ -53,7 +53,7 @@ const (
 	ReqHistory ReqKind = "history"
 	// ReqAck acknowledges the mailbox. [UpTo]
 	ReqAck ReqKind = "ack"
-	// ReqBackup asks for the sealed backup; that there is none is the code
+	// ReqBackup asks for the sealed backup; if there is none, the code is
 	// "not-found". [-> Backup]
 	ReqBackup ReqKind = "backup"
 	// ReqPutBackup stores the sealed backup. [Backup -> Backup]
@@ -61,7 +61,7 @@ const (
 )
 
 // A Req is one call of the server. It is repeated with the same members until
-// its answer came; a call that was carried out and is repeated has no further
+// it is answered; repeating a call that was carried out has no further
 // effect.
 type Req struct {
 	// ID names the request within this device.
@@ -75,14 +75,15 @@ type Req struct {
 	// Conv and Message name the conversation and the delivery.
 	Conv    quinta.RoomID
 	Message quinta.MessageID
-	// Members are those of a new conversation, this user left out, or those to
-	// add.
+	// Members are the members of a new conversation without this user, or
+	// those to add.
 	Members []quinta.UserID
 	Profile string
-	// Reason is that of a revocation; see Reasons.
+	// Reason is the reason for a revocation; see Reasons.
 	Reason string
-	// UpTo is the position to acknowledge, Before the one from which history
-	// goes back (zero: from the end), Limit how many messages are asked for.
+	// UpTo is the position to acknowledge, Before the position from which
+	// history goes back (zero: from the end), and Limit the number of
+	// messages to return.
 	UpTo, Before quinta.Pos
 	Limit        int
 
@@ -115,19 +116,21 @@ type Enrol struct {
 	Profile  string          `json:"profile"`
 	// Use is what the key is for; empty in the legacy profile.
 	Use cert.Use `json:"use,omitempty"`
-	// PublicKey is the key as SubjectPublicKeyInfo in DER. It may be left out
-	// where Pop has it.
+	// PublicKey is the key as SubjectPublicKeyInfo in DER. It may be omitted
+	// if Pop contains it.
 	PublicKey []byte `json:"publicKey,omitempty"`
-	// Expires is until when the key is to be valid: required in the legacy
-	// profile; in the secure one at most 90 days ahead, and 30 days if absent.
+	// Expires is when the validity of the key is to end: required in the
+	// legacy profile; in the secure one at most 90 days ahead, and 30 days if
+	// absent.
 	Expires *time.Time `json:"expires,omitempty"`
 	// Pop is the proof of possession: a PKCS #10 request in DER. It is required
 	// in the secure profile and not used in the legacy one.
 	Pop []byte `json:"pop,omitempty"`
 }
 
-// A Renew is a renewal: of the legacy profile PublicKey, Signature and Expires,
-// of the secure one CSR and the statement with its signatures ([cert.Renewal]).
+// A Renew is a renewal: in the legacy profile, PublicKey, Signature and
+// Expires; in the secure profile, CSR and the statement with its signatures
+// ([cert.Renewal]).
 type Renew struct {
 	PublicKey []byte     `json:"publicKey,omitempty"`
 	Signature []byte     `json:"signature,omitempty"`
@@ -144,7 +147,7 @@ type Kind string
 
 // The kinds of delivery.
 const (
-	// KindMessage is what someone said.
+	// KindMessage is a message of a user.
 	KindMessage Kind = "message"
 	// KindNotice tells the sender of messages that no device could read them: a
 	// message of its own, signed and sealed for the sender's devices.
@@ -169,7 +172,7 @@ const (
 	FormSession Form = "session"
 	// FormLegacy is a message of the legacy profile in JSON.
 	FormLegacy Form = "legacy"
-	// FormJSON is what the server itself says.
+	// FormJSON is a notice of the server itself, in JSON.
 	FormJSON Form = "json"
 )
 
@@ -185,29 +188,29 @@ type Deliver struct {
 	Form Form   `json:"form"`
 	Body []byte `json:"body"`
 	// Keys are the ids of all keys that the body is sealed for, in order. A
-	// message must be sealed for every device of every member that has a key to
-	// encrypt to, besides the sending device: else CodeStaleKeys, and nothing is
-	// delivered.
+	// message must be sealed for every device of every member that has an
+	// encryption key, except the sending device; otherwise the answer is
+	// CodeStaleKeys, and nothing is delivered.
 	Keys []cert.Fingerprint `json:"keys"`
 	// Only, if not empty, are the devices that a delivery of another kind than
 	// KindMessage goes to; without it, it goes to those that Keys belong to.
 	Only []Target `json:"only,omitempty"`
-	// Withheld are the ids of valid keys that the body is not sealed for on
-	// purpose, such as that of a device which the user rejected: they are not
+	// Withheld are the ids of valid keys that the body is deliberately not
+	// sealed for, such as those of a rejected device; they do not count as
 	// missing.
 	Withheld []cert.Fingerprint `json:"withheld,omitempty"`
 }
 
 // A Backup is a sealed backup of keys ([seal.SealBackup]) and its version, which
-// the server gives. On the way out Tag is the version that is replaced, empty
-// for none; another one is CodeConflict.
+// the server gives. In a request, Tag is the version to be replaced, or empty if
+// there is none; if the server has another version, the answer is CodeConflict.
 type Backup struct {
 	Sealed json.RawMessage `json:"sealed"`
 	Tag    string          `json:"tag,omitempty"`
 }
 
-// The codes of refusals that a machine tells apart; all others mean that the
-// call was refused for good.
+// The codes of refusals that a machine distinguishes; all others mean that
+// the call was refused permanently.
 const (
 	CodeUndelivered = "undelivered"
 	CodeStaleKeys   = "stale-keys"
@@ -221,7 +224,7 @@ const (
 
 // An Ans is the answer to a request. An empty Code is success.
 type Ans struct {
-	// Code is the code of a refusal and Detail its sentence for people.
+	// Code is the code of a refusal, and Detail describes it for people.
 	Code, Detail string
 	// Missing and Stale come with CodeStaleKeys.
 	Missing, Stale []cert.Fingerprint
@@ -244,11 +247,11 @@ type Roots struct {
 	// Roots and Intermediates are certificates in DER.
 	Roots         [][]byte `json:"roots"`
 	Intermediates [][]byte `json:"intermediates"`
-	// Grace is for how long a renewed key to decrypt with is kept, in seconds.
+	// Grace is how long a renewed encryption key is kept, in seconds.
 	Grace int64 `json:"grace"`
 }
 
-// A State is where a key is in its life.
+// A State is a stage in the life of a key.
 type State string
 
 // The states of a key.
@@ -257,23 +260,23 @@ const (
 	StatePending State = "pending"
 	// StateActive: valid.
 	StateActive State = "active"
-	// StateGrace: renewed; it still decrypts and is not used to send. It lasts
-	// for Roots.Grace seconds, or for longer while messages that are sealed for
-	// the key were not delivered; its owner can end it sooner.
+	// StateGrace: renewed; it still decrypts but is not used to send. It lasts
+	// for Roots.Grace seconds, or longer if messages sealed for the key have
+	// not been delivered; its owner can end it sooner.
 	StateGrace State = "grace"
 	// StateRetired: its grace has ended.
 	StateRetired State = "retired"
-	// StateExpired: it has expired, and no one renewed it.
+	// StateExpired: it has expired without being renewed.
 	StateExpired State = "expired"
-	// StateRevoked: it is not to be used, not even for what was sent before if
-	// the reason is "key-compromise".
+	// StateRevoked: it must not be used, not even for earlier messages if the
+	// reason is "key-compromise".
 	StateRevoked State = "revoked"
 )
 
 // States are all states.
 var States = []State{StatePending, StateActive, StateGrace, StateRetired, StateExpired, StateRevoked}
 
-// A KeyInfo is what the authority says of one key.
+// A KeyInfo is what the authority reports about one key.
 type KeyInfo struct {
 	User   quinta.UserID   `json:"username"`
 	Device quinta.DeviceID `json:"device"`
@@ -289,25 +292,25 @@ type KeyInfo struct {
 	NotBefore time.Time `json:"notBefore"`
 	Expires   time.Time `json:"expires"`
 	State     State     `json:"state"`
-	// Changed is when the state became what it is.
+	// Changed is when the key entered its state.
 	Changed time.Time `json:"changed"`
 	// Reason is why it was revoked.
 	Reason string `json:"reason,omitempty"`
 	// Replaces is the key that this one renewed, as the server reports it, and
-	// Renewal the proof of it; the proof is absent for a key that renewed none,
-	// in the legacy profile, and where the old certificate itself has signed.
+	// Renewal the proof of it. There is no proof for a key that replaces none,
+	// in the legacy profile, or if the old certificate itself has signed.
 	Replaces cert.Fingerprint `json:"replaces,omitempty"`
 	Renewal  *cert.Renewal    `json:"renewal,omitempty"`
 	// Cert is the certificate in DER; absent in the legacy profile.
 	Cert []byte `json:"cert,omitempty"`
 }
 
-// A KeyList is what the authority says of the keys of all devices of a user,
-// oldest first. An empty list says that the user has none; a user whom the
-// server does not have is CodeNotFound.
+// A KeyList is what the authority reports about the keys of all devices of a
+// user, oldest first. An empty list means that the user has none; for a user
+// who does not exist, the answer is CodeNotFound.
 type KeyList struct {
 	User quinta.UserID `json:"username"`
-	// At is the time as of which the states are.
+	// At is the time that the states refer to.
 	At   time.Time `json:"at"`
 	Keys []KeyInfo `json:"keys"`
 }
@@ -348,15 +351,15 @@ type Item struct {
 	// From and Device are the sender that the server names.
 	From   quinta.UserID   `json:"from,omitempty"`
 	Device quinta.DeviceID `json:"device,omitempty"`
-	// Received is when the server claims to have taken it in.
+	// Received is when the server claims to have received it.
 	Received time.Time `json:"received"`
 	Body     []byte    `json:"body"`
 }
 
 // An In is one page of the mailbox.
 type In struct {
-	// After is the position that the page was asked from ([Machine.Since]), and
-	// Next where to continue.
+	// After is the position from which the page was requested
+	// ([Machine.Since]), and Next is where to continue.
 	After, Next quinta.Pos
 	Items       []Item
 }

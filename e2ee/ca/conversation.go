@@ -18,8 +18,8 @@ import (
 const directPrefix = "d_"
 
 // Direct returns the id of the conversation of two users under a profile, the
-// same for both: "d_" and base64url of a hash. So the id itself says who is in
-// it and under which profile, and a server cannot change either. A user's
+// same for both: "d_" and base64url of a hash. So the id itself determines the
+// members and the profile, and a server cannot change either. A user's
 // conversation with themselves is for their own devices.
 func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
 	list := []string{string(a), string(b)}
@@ -29,7 +29,7 @@ func Direct(a, b quinta.UserID, profile string) quinta.RoomID {
 }
 
 // IsDirect reports whether an id is one that Direct makes; the members must then
-// be just the two that it is made of.
+// be exactly the two that it is made from.
 func IsDirect(id quinta.RoomID) bool { return strings.HasPrefix(string(id), directPrefix) }
 
 // CheckConv reports whether the id of a conversation has its form.
@@ -43,12 +43,12 @@ type convRecord struct {
 	// Profile never changes once it is known.
 	Profile string          `json:"profile"`
 	Members []quinta.UserID `json:"members"`
-	// Chosen are the members who chose the legacy profile, by the server's
-	// word; Chose says that the user of this device did.
+	// Chosen are the members who chose the legacy profile, as the server
+	// claims; Chose says that the user of this device did.
 	Chosen []quinta.UserID `json:"chosen,omitempty"`
 	Chose  bool            `json:"chose,omitempty"`
 	// Known says that the server has it, Outdated that its members are to be
-	// asked for again, Left that this user is not in it.
+	// requested again, Left that this user is not in it.
 	Known    bool `json:"known,omitempty"`
 	Outdated bool `json:"outdated,omitempty"`
 	Left     bool `json:"left,omitempty"`
@@ -96,7 +96,7 @@ func (w *work) knownConv(id quinta.RoomID) (*convRecord, error) {
 	return nil, w.reqs.once(reqRecord{Req: Req{Kind: ReqConversation, Conv: id}})
 }
 
-// listEvery is how often the conversations are asked for, since a server tells
+// listEvery is how often the conversations are requested, since a server tells
 // no one that they were added before someone speaks.
 const listEvery = time.Hour
 
@@ -278,7 +278,7 @@ func (w *work) checkConversation(n *Conversation) error {
 }
 
 // Direct returns the direct conversation with a user, or with the user's own devices
-// if the user is this one, and has it made if there is none.
+// if it is this user, and creates it if there is none.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	return m.make(tx, Direct(m.user, peer, cert.ProfileSecure), []quinta.UserID{peer}, cert.ProfileSecure)
 }
@@ -292,8 +292,8 @@ func (m *Machine) Create(tx e2ee.Tx, users []quinta.UserID) (quinta.RoomID, erro
 	return m.make(tx, quinta.RoomID("g_"+string(id)), users, cert.ProfileSecure)
 }
 
-// ChooseLegacy chooses the legacy profile for the conversation with a user:
-// weak as it is, nothing is sent in it before the peer has chosen it too.
+// ChooseLegacy chooses the legacy profile for the conversation with a user.
+// Since it is weak, nothing is sent in it before the peer has chosen it too.
 func (m *Machine) ChooseLegacy(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, error) {
 	if peer == m.user {
 		return "", fmt.Errorf("%w: the legacy profile is for two users", cert.ErrMismatch)
@@ -337,7 +337,7 @@ func (m *Machine) make(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID, prof
 	return id, err
 }
 
-// Add adds users to a conversation of several. They read from then on.
+// Add adds users to a group. They can read from then on.
 func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
 		c, err := w.conv(id)
@@ -363,7 +363,7 @@ func (m *Machine) Add(tx e2ee.Tx, id quinta.RoomID, users []quinta.UserID) error
 	return err
 }
 
-// Leave takes this user out of a conversation.
+// Leave removes this user from a conversation.
 func (m *Machine) Leave(tx e2ee.Tx, id quinta.RoomID) error {
 	_, err := m.run(tx, func(w *work) error {
 		if c, err := w.conv(id); err != nil || c == nil {
@@ -398,7 +398,7 @@ type RoomInfo struct {
 	Profile string
 	// Direct says that it is a direct conversation, or of one user's devices.
 	Direct bool
-	// Chosen are those who chose the legacy profile.
+	// Chosen are the members who chose the legacy profile.
 	Chosen []quinta.UserID
 	// Pending says that the server has not confirmed it yet, Left that this
 	// user is not in it.

@@ -27,7 +27,7 @@ type userRecord struct {
 	// Generation grows whenever they become outdated, so that an answer to an
 	// older question does not count as news.
 	Generation uint64 `json:"generation"`
-	// After is when they may be asked for again after an answer of no use.
+	// After is when they may be requested again after an answer of no use.
 	After int64 `json:"after,omitempty"`
 	// Gone says that the server has no such user.
 	Gone    bool                              `json:"gone,omitempty"`

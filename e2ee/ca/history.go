@@ -9,18 +9,18 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// A Login is what the server said when the device logged in.
+// A Login is what the server reported when the device logged in.
 type Login struct {
-	// New says that the device did not exist before, Delivered up to where some
-	// device of the user had read by then.
+	// New says that the device did not exist before, and Delivered the position
+	// up to which some device of the user had read by then.
 	New       bool
 	Delivered quinta.Pos
 }
 
-// Begin tells the machine of a new login, before anything else. A new device
-// then looks for what no device of the user has read yet, in the history of
-// each conversation: what it cannot open waits for a backup, for the keys of
-// another device, or for the senders.
+// Begin tells the machine about a new login, before anything else. A new
+// device then looks in the history of each conversation for messages that no
+// device of the user has read yet: those that it cannot open wait for a
+// backup, for the keys of another device, or for the senders.
 func (m *Machine) Begin(tx e2ee.Tx, l Login) error {
 	_, err := m.run(tx, func(w *work) error {
 		if w.metaStored == nil && l.New {
@@ -144,10 +144,11 @@ func (w *work) expected(it *Item) (bool, error) {
 	return w.mem.expected(it.Conv, it.ID, sumOf(it.Body))
 }
 
-// History opens messages of a conversation that are in the past, as the server
-// gives them: newest first. What is here already is left out; what cannot be
-// opened yet is kept, as with Receive. Messages older than MaxAge are refused
-// as replayed, since it is no longer remembered which came before.
+// History opens past messages of a conversation, as the server returns them:
+// newest first. Messages that are already known are left out; those that
+// cannot be opened yet are kept, as with Receive. Messages older than MaxAge
+// are refused as replayed, because the device no longer remembers which ones
+// it has seen.
 func (m *Machine) History(tx e2ee.Tx, conv quinta.RoomID, h History) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		for _, it := range slices.Backward(h.Items) {

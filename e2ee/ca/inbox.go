@@ -49,9 +49,9 @@ func (w *work) retry(what string) {
 	w.again[what] = true
 }
 
-// Receive takes a page of the mailbox. What it says, what it changes and how
-// far the mailbox was taken in are one commit; the server is told of it
-// afterwards. A page that does not continue from the last position is
+// Receive takes a page of the mailbox. Its events, its changes and the new
+// position in the mailbox are one commit; the page is acknowledged to the
+// server afterwards. A page that does not continue from the last position is
 // ErrOutOfOrder.
 //
 // An item that cannot be opened is an event with its reason, and one that may

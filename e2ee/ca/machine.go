@@ -18,7 +18,7 @@ import (
 
 // Errors of the machine.
 var (
-	// ErrOtherDevice: the state in the transaction is of another device.
+	// ErrOtherDevice: the state in the transaction belongs to another device.
 	ErrOtherDevice = errors.New("ca: the store belongs to another device")
 	// ErrOutOfOrder: the page does not follow on the last one.
 	ErrOutOfOrder = errors.New("ca: the page of the mailbox does not follow the last one")
@@ -36,14 +36,14 @@ var (
 	ErrClock = errors.New("ca: the clock of this device differs from the server's")
 )
 
-// A Resealing says for whom a device that is asked to seals its own messages
-// again.
+// A Resealing says for which devices this one re-encrypts its own messages on
+// request.
 type Resealing int
 
-// The ways to answer a request to seal again.
+// The ways to answer a request to re-encrypt.
 const (
 	// ResealVerified: only for devices that the user has verified. An authority
-	// that makes a device up for a peer gets nothing of the past.
+	// that invents a device for a peer gets no past messages.
 	ResealVerified Resealing = iota
 	// ResealPinned: for every device whose key is certified, not rejected and
 	// not in doubt.
@@ -53,17 +53,17 @@ const (
 )
 
 // A Policy is what a user or an operator decides beforehand. The zero Policy
-// is a good one.
+// is a good default.
 type Policy struct {
-	// RSA makes the device's keys RSA-3072 and not P-256.
+	// RSA makes the device's keys RSA-3072 instead of P-256.
 	RSA bool
 	// VerifiedOnly gives messages only to devices that the user has verified.
 	VerifiedOnly bool
 	// Sessions lets direct conversations continue with small packets after one
 	// message of the secure profile; see Machine.SetSessions.
 	Sessions bool
-	// RenewAfter is the share of a certificate's life, in percent, after which
-	// it is renewed; 0 means 66.
+	// RenewAfter is the percentage of a certificate's lifetime after which it
+	// is renewed; 0 means 66.
 	RenewAfter int
 	Resealing  Resealing
 	// Padding is how the legacy profile wraps keys; empty means LegacyOAEP.
@@ -86,8 +86,8 @@ func (p Policy) padding() seal.LegacyPadding {
 }
 
 // A Machine is the encryption of one device. All of its state is in the
-// transactions; what it keeps beside them is only what was computed from
-// them. It may be used by several goroutines if their transactions are serial.
+// transactions; anything else that it keeps was computed from them. It may be
+// used by several goroutines if their transactions are serial.
 type Machine struct {
 	env    e2ee.Env
 	user   quinta.UserID
@@ -95,8 +95,7 @@ type Machine struct {
 	policy Policy
 
 	mu sync.Mutex
-	// verifier is the one that was made of the anchors and the list that hash
-	// to judged.
+	// verifier was made from the anchors and the list whose hash is judged.
 	verifier *cert.Verifier
 	judged   [32]byte
 }
@@ -119,16 +118,16 @@ type meta struct {
 	// told of it.
 	Pos   quinta.Pos `json:"pos"`
 	Acked quinta.Pos `json:"acked"`
-	// RootsAfter and CRLAfter are when the anchors and the list may be asked
-	// for again, in Unix milliseconds; CRLDue asks for the list before it is
-	// old.
+	// RootsAfter and CRLAfter are when the anchors and the list may be
+	// requested again, in Unix milliseconds; CRLDue asks for the list before
+	// it is old.
 	RootsAfter int64 `json:"rootsAfter,omitempty"`
 	CRLAfter   int64 `json:"crlAfter,omitempty"`
 	CRLDue     bool  `json:"crlDue,omitempty"`
 	RootsDue   bool  `json:"rootsDue,omitempty"`
-	// Listed says that the conversations were asked for, ListedAt when, and
-	// ListAfter when they may be again, in Unix milliseconds; Unread is up
-	// to where some device of the user had read when this one began, if its
+	// Listed says that the conversations were requested, ListedAt when, and
+	// ListAfter when they may be again, in Unix milliseconds; Unread is up to
+	// where some device of the user had read when this one began, if its
 	// history is still to be looked at.
 	Listed    bool        `json:"listed,omitempty"`
 	ListedAt  int64       `json:"listedAt,omitempty"`
@@ -252,7 +251,7 @@ func (w *work) newID() (quinta.MessageID, error) {
 	return quinta.MessageID(hex.EncodeToString(b[:])), nil
 }
 
-// Since returns the position after which the mailbox is to be asked for. It
+// Since returns the position after which the mailbox is to be requested. It
 // only reads.
 func (m *Machine) Since(tx e2ee.Tx) (quinta.Pos, error) {
 	have, _, err := e2ee.Load[meta](tx, "meta")

@@ -225,8 +225,8 @@ func (w *work) doneTask(r *reqRecord, ans Ans) error {
 }
 
 // AskSenders tells the senders of all messages that no key of this device opens
-// that none could read them, so that they seal them again. It returns how many
-// messages these are.
+// that they could not be read, so that the senders re-encrypt them. It returns
+// how many messages these are.
 func (m *Machine) AskSenders(tx e2ee.Tx) (int, error) {
 	n := 0
 	_, err := m.run(tx, func(w *work) error {
@@ -349,8 +349,8 @@ func (w *work) openReseal(r *waitRecord, o *seal.Opened) (wait string, err error
 	return "", w.unwait(&p, string(key))
 }
 
-// GiveKeys gives another device of this user, which the user has verified, what
-// this one opens messages with, so that it reads what is unread.
+// GiveKeys gives another device of this user, which the user has verified, the
+// keys with which this one opens messages, so that it can read unread messages.
 func (m *Machine) GiveKeys(tx e2ee.Tx, device quinta.DeviceID) error {
 	conv, err := m.Direct(tx, m.user)
 	if err != nil {
@@ -373,8 +373,9 @@ func (m *Machine) GiveKeys(tx e2ee.Tx, device quinta.DeviceID) error {
 	return err
 }
 
-// Approve signs that another device of this user may enrol keys that replace
-// those that have ended. The user compared the ids with what that device shows.
+// Approve signs that another device of this user may enrol keys in place of
+// expired or revoked ones. The user must have compared the ids with those that
+// the device shows.
 func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID, keyIDs ...cert.Fingerprint) error {
 	_, err := m.run(tx, func(w *work) error {
 		k, err := w.current(cert.ProfileSecure, cert.UseSign)

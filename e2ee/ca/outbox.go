@@ -62,12 +62,13 @@ type sentRecord struct {
 	Time   int64           `json:"time"`
 }
 
-// Send takes a message for Room: either Type and the JSON of Body, or the words
-// that all networks share (Kind, Text, File, Relation, Mentions). Txn, if it is
-// set, must be one that was never used; it is in the EventSent or EventFailed.
+// Send takes a message for Room: either Type and the JSON of Body, or the
+// members that all networks share (Kind, Text, File, Relation, Mentions). Txn,
+// if it is set, must be one that was never used; it is in the EventSent or
+// EventFailed.
 //
-// The message leaves when the keys of all members are at hand and judged, in
-// the order of its conversation, and never in another profile than that of the
+// The message leaves when the keys of all members are available and checked,
+// in the order of its conversation, and always in the profile of the
 // conversation.
 func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 	_, err := m.run(tx, func(w *work) error {

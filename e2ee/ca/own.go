@@ -409,7 +409,7 @@ func (w *work) checkOwn(k *ownKey, info *KeyInfo) error {
 	return nil
 }
 
-// An OwnKey is what is to be known of a key of this device.
+// An OwnKey describes a key of this device.
 type OwnKey struct {
 	// ID is the fingerprint. Use is empty in the legacy profile.
 	ID      cert.Fingerprint
@@ -441,8 +441,8 @@ func (m *Machine) OwnKeys(tx e2ee.Tx) ([]OwnKey, error) {
 	return out, err
 }
 
-// Retry asks again for the certificates that the server refused for want of an
-// approval.
+// Retry asks again for the certificates that the server refused because an
+// approval was missing.
 func (m *Machine) Retry(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error {
 		list, err := w.ownKeys()

@@ -7,13 +7,13 @@ import (
 // A reqRecord is a request as it is stored, with what its answer is for.
 type reqRecord struct {
 	Req Req `json:"req"`
-	// Generation is that of the user's keys when they were asked for.
+	// Generation is that of the user's keys when they were requested.
 	Generation uint64 `json:"generation,omitempty"`
 	// Out is the key of the outbox entry, Job that of the task, that the
 	// delivery is for.
 	Out string `json:"out,omitempty"`
 	Job string `json:"job,omitempty"`
-	// Pages counts the pages of a history that were asked for before.
+	// Pages counts the pages of a history that were requested before.
 	Pages int `json:"pages,omitempty"`
 	// Sum names the contents of a backup on its way.
 	Sum string `json:"sum,omitempty"`
@@ -168,7 +168,7 @@ func (w *work) plan() error {
 }
 
 // Done takes the answer to a request. An answer to a request that is not due
-// is ignored, as it came twice.
+// is ignored, because it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if err := w.unshelve(); err != nil {

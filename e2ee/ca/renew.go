@@ -152,7 +152,7 @@ func (w *work) renewed(old, next *ownKey, info *KeyInfo) error {
 // defaultGrace is how long a renewed key to decrypt with is kept at least.
 const defaultGrace = 7 * 24 * time.Hour
 
-// grace is how long a renewed key is kept before its retirement is asked for.
+// grace is how long a renewed key is kept before its retirement is requested.
 func (w *work) grace() time.Duration {
 	r, found, err := e2ee.Load[Roots](w.tx, "anchors")
 	if err != nil || !found || r.Grace <= 0 || r.Grace > int64(seal.MaxAge/time.Second) {
@@ -191,7 +191,7 @@ func (w *work) planGrace() error {
 	return nil
 }
 
-// retireAgain is how long after a refusal a retirement is asked for again.
+// retireAgain is how long after a refusal a retirement is requested again.
 const retireAgain = time.Hour
 
 // doneRetire forgets a key whose grace has ended.
@@ -236,8 +236,8 @@ func (m *Machine) Renew(tx e2ee.Tx) error {
 	return err
 }
 
-// Revoke revokes a key of any device of this user, such as of a lost one;
-// reason is one of the names in Reasons.
+// Revoke revokes a key of any device of this user, such as a lost one; reason
+// is one of the names in Reasons.
 func (m *Machine) Revoke(tx e2ee.Tx, keyID cert.Fingerprint, reason string) error {
 	_, err := m.run(tx, func(w *work) error {
 		if _, ok := cert.Reasons[reason]; !ok {

@@ -4,16 +4,16 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// Restored says that the store was put back to an old copy, or is a copy: what
-// it counts with may have been used since. No number and no counter of it is
-// used again: sessions are only read in, and the numbers of messages continue from
-// the time. What is in the history since then is looked for, as on a new
-// device. A message that was on its way when the copy was made, and was taken in
-// since, is known by the server's report that its id is taken.
+// Restored says that the store was restored from an old copy, or is a copy: its
+// counters may have been used since. No number and no counter in it is used again:
+// sessions are used only for reading, and message numbers continue from the
+// current time. The device looks for messages in the history since then, as a new
+// device does. If a message was on its way when the copy was made, and was
+// accepted since, the server reports that its id is taken.
 //
 // The program calls it once, in the transaction in which it starts again. Keys
-// that were renewed since are lost with the state; then the device needs the
-// approval of another one, or to begin as a new one.
+// that were renewed since are lost; then the device needs the approval of
+// another one, or has to start as a new device.
 func (m *Machine) Restored(tx e2ee.Tx) error {
 	_, err := m.run(tx, func(w *work) error {
 		if err := w.restoreSessions(); err != nil {

@@ -147,7 +147,7 @@ func TestRenewedThenRemoved(t *testing.T) {
 	}
 }
 
-// TestKeysChangeWhileAsked: a list that was asked for before the keys changed
+// TestKeysChangeWhileAsked: a list that was requested before the keys changed
 // does not count as current.
 func TestKeysChangeWhileAsked(t *testing.T) {
 	t.Parallel()

@@ -215,8 +215,8 @@ func (w *work) doneCRL(_ *reqRecord, ans Ans) error {
 	return w.tx.Put("crl", ans.CRL)
 }
 
-// ListUntil verifies a revocation list against the anchors and returns until
-// when it is good.
+// ListUntil verifies a revocation list against the anchors and returns when
+// its validity ends.
 func (r *Roots) ListUntil(crl []byte) (time.Time, error) {
 	v, err := r.verifier()
 	if err != nil {

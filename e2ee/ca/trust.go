@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
-// A Decision is what the user concluded of one device.
+// A Decision is the user's conclusion about one device.
 type Decision int
 
 // The decisions.
@@ -72,7 +72,7 @@ func deviceFingerprint(sign, enc *pin) DeviceFingerprint {
 	return DeviceFingerprint(sumOf([]byte("quinta-ca-device/1\x00" + sign.ID + "\x00" + enc.ID)))
 }
 
-// A DeviceInfo is what is known of one device.
+// A DeviceInfo is what is known about one device.
 type DeviceInfo struct {
 	quinta.Device
 	// Fingerprint names both keys, to show and to compare; Sign and Encrypt are
@@ -82,7 +82,7 @@ type DeviceInfo struct {
 	Trust         quinta.Trust
 	Decision      Decision
 	// Changed says that the verified keys were replaced by others, which are
-	// the ones shown; nothing is sent before Acknowledge.
+	// the ones shown; nothing is sent until Acknowledge is called.
 	Changed bool
 }
 
@@ -110,7 +110,7 @@ func (d *deviceRecord) listed() bool {
 	return sign != nil && sign.Listed || enc != nil && enc.Listed
 }
 
-// Track schedules a look-up of a user's keys, if they are not at hand.
+// Track schedules a lookup of a user's keys, if they are not known.
 func (m *Machine) Track(tx e2ee.Tx, user quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
 		if err := (cert.Identity{User: user, Device: "x", Use: cert.UseSign}).Check(); err != nil {
@@ -134,8 +134,8 @@ func (m *Machine) Gone(tx e2ee.Tx, user quinta.UserID) (bool, error) {
 	return gone, err
 }
 
-// Current reports whether what is known of a user's keys is what the authority
-// said last: nothing says that they have changed since.
+// Current reports whether the known keys of a user are those that the
+// authority last reported, with no sign that they have changed since.
 func (m *Machine) Current(tx e2ee.Tx, user quinta.UserID) (bool, error) {
 	var ok bool
 	_, err := m.run(tx, func(w *work) error {
@@ -201,8 +201,8 @@ func (d *deviceRecord) acknowledge() {
 	d.Sign, d.Encrypt, d.New, d.Decision = d.New.Sign, d.New.Encrypt, nil, Skip
 }
 
-// Acknowledge takes the changed keys of a user's devices as the ones that
-// count from now on, without saying that they were compared.
+// Acknowledge accepts the changed keys of a user's devices from now on,
+// without claiming that they were compared.
 func (m *Machine) Acknowledge(tx e2ee.Tx, user quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
 		u, err := w.user(user)
@@ -218,8 +218,8 @@ func (m *Machine) Acknowledge(tx e2ee.Tx, user quinta.UserID) error {
 	return err
 }
 
-// DeviceWords returns the twelve words that the holders of this device and of
-// another one compare; they stand for both keys of both.
+// DeviceWords returns the twelve words that the users of this device and
+// another one compare; they represent both keys of both devices.
 func (m *Machine) DeviceWords(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID) ([]string, error) {
 	var out []string
 	_, err := m.run(tx, func(w *work) error {

@@ -51,7 +51,7 @@ var (
 	ErrMalformed = errors.New("keybackup: malformed")
 	// ErrOpen: the entry does not open with this key, or was altered.
 	ErrOpen = errors.New("keybackup: wrong key or altered entry")
-	// ErrMismatch: the session inside is not that of the entry's id and room.
+	// ErrMismatch: the session inside does not belong to the entry's id and room.
 	ErrMismatch = errors.New("keybackup: the entry holds another session")
 	// ErrUntrusted: the public key of the backup is not proven to be the user's own.
 	ErrUntrusted = errors.New("keybackup: the backup is not the account's own")
@@ -76,8 +76,8 @@ type Entry struct {
 	SessionData       SessionData `json:"session_data"`
 }
 
-// Seal returns the entry of s. It takes 32 bytes from rand. That the session
-// came from a verified device is the caller's knowledge.
+// Seal returns the entry of s. It takes 32 bytes from rand. Whether the
+// session came from a verified device is for the caller to say.
 func Seal(rand io.Reader, to key.BackupPublic, s Session, verified bool) (Entry, error) {
 	first, err := s.Check()
 	if err != nil {
@@ -110,9 +110,9 @@ func seal(rand io.Reader, to key.BackupPublic, plain []byte) (SessionData, error
 }
 
 // Open returns the session of the entry with the given session id in room. It
-// refuses an entry whose key is not the one that the session id names, or
-// that names another room. Of an entry that has the right form, one error says
-// all that is wrong with the MAC, the padding and the session.
+// refuses an entry whose key is not the one that the session id names, or that
+// names another room. For an entry of the right form, every fault of the MAC,
+// the padding or the session gives the same error.
 func Open(k key.BackupPrivate, room quinta.RoomID, sessionID string, d SessionData) (Session, error) {
 	plain, err := open(k, d)
 	if err != nil {
@@ -246,10 +246,10 @@ func (a AuthData) Matches(k key.BackupPrivate) error {
 	return nil
 }
 
-// Verify returns nil if user signed the auth_data with the Ed25519 key that
-// verify stands for, and ErrUntrusted otherwise. The key, with its id such as
-// "ed25519:DEVICE", must be the user's own master key or that of a verified
-// device.
+// Verify returns nil if user signed the auth_data with the Ed25519 key behind
+// verify, and ErrUntrusted otherwise. The key, with its id such as
+// "ed25519:DEVICE", must be the user's own master key or the key of a
+// verified device.
 func (a AuthData) Verify(user quinta.UserID, keyID string, verify func(message, signature []byte) bool) error {
 	if err := canonicaljson.Verify(a.raw, string(user), keyID, verify); err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)

@@ -40,13 +40,13 @@ const (
 	// MinRounds is the least number of PBKDF2 rounds that Seal takes.
 	MinRounds = 100_000
 	// MinOpenRounds is the least number of rounds in a file that Open takes: with
-	// fewer, the file is as good as open, and whoever wrote it is to be asked for
+	// fewer, the file is hardly protected, and its author should be asked for
 	// another one.
 	MinOpenRounds = 1000
 	// DefaultRounds is what Element uses.
 	DefaultRounds = 500_000
-	// MaxRounds bounds the work that a file can ask of Open, which takes some
-	// seconds; no known program writes a tenth of it.
+	// MaxRounds limits the work that a file can demand of Open, to some
+	// seconds; no known program writes a tenth as many.
 	MaxRounds = 10_000_000
 	// MaxSize is the greatest length of a file in bytes.
 	MaxSize = 64 << 20
@@ -60,8 +60,8 @@ var (
 	ErrFormat = errors.New("keyexport: not a key export file")
 	// ErrTooLarge: the file exceeds MaxSize, MaxRounds or MaxSessions.
 	ErrTooLarge = errors.New("keyexport: the file is too large or asks for too much work")
-	// ErrPassphrase: the passphrase is wrong or the file was damaged or
-	// changed; no one can tell which.
+	// ErrPassphrase: the passphrase is wrong, or the file was damaged or
+	// changed; these cases cannot be distinguished.
 	ErrPassphrase = errors.New("keyexport: wrong passphrase or damaged file")
 	// ErrWeak: Seal was given no passphrase or too few rounds, or a file has fewer
 	// than MinOpenRounds.

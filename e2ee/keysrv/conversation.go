@@ -68,14 +68,15 @@ func (w *work) begin(room quinta.RoomID, mode Mode) (*convRecord, error) {
 }
 
 // Direct returns the direct conversation with a user, sealed unless it exists
-// in the other mode. With this user itself it is that of their own devices.
+// in the other mode. For this user, it is the conversation of their own
+// devices.
 func (m *Machine) Direct(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
 	return m.direct(tx, peer, ModeSealed)
 }
 
-// Escrow returns the direct conversation with a user in the mode escrow, in
-// which the key server holds the keys. One that exists in the mode sealed stays
-// so, and the call is ErrDowngrade.
+// Escrow returns the direct conversation with a user in escrow mode, in which
+// the key server holds the keys. A conversation that exists in sealed mode
+// keeps it, and the call returns ErrDowngrade.
 func (m *Machine) Escrow(tx e2ee.Tx, peer quinta.UserID) (quinta.RoomID, []e2ee.Event, error) {
 	return m.direct(tx, peer, ModeEscrow)
 }
@@ -99,7 +100,7 @@ func (m *Machine) direct(tx e2ee.Tx, peer quinta.UserID, mode Mode) (quinta.Room
 	return room, events, err
 }
 
-// Leave ends a conversation on this device: it is listed no more, until
+// Leave ends a conversation on this device: it is no longer listed until
 // someone writes in it again.
 func (m *Machine) Leave(tx e2ee.Tx, room quinta.RoomID) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {

@@ -18,7 +18,7 @@ import (
 type Device struct {
 	User quinta.UserID   `json:"user"`
 	ID   quinta.DeviceID `json:"id"`
-	// Signing signs statements, approvals and proofs; the id is made of it.
+	// Signing signs statements, approvals and proofs; the id is derived from it.
 	Signing key.DeviceSigningPublic `json:"signing"`
 	// Agreement is what keys are wrapped for.
 	Agreement key.IdentityPublic `json:"agreement"`
@@ -26,14 +26,14 @@ type Device struct {
 	Created int64 `json:"created"`
 	// Signature is the device's own.
 	Signature []byte `json:"signature"`
-	// Approval is the word of an older device; the first has none.
+	// Approval is the approval by an older device; the first device has none.
 	Approval *Approval `json:"approval,omitempty"`
 	// Retired says that the device was signed out, as the server alone claims.
 	// It stays listed, since it may have approved others.
 	Retired bool `json:"retired,omitempty"`
 }
 
-// An Approval is what an approved device of a user says for another one.
+// An Approval is an approved device's statement that it approves another one.
 type Approval struct {
 	By quinta.DeviceID `json:"by"`
 	// Time is in Unix milliseconds.
@@ -47,7 +47,7 @@ func isDeviceID(id quinta.DeviceID) bool {
 }
 
 // DeviceID returns the id of the device with a signing key: 16 characters of
-// base32 of its SHA-256. So no one can put another key under the same id.
+// base32 of its SHA-256. So no one can publish another key under the same id.
 func DeviceID(p key.DeviceSigningPublic) quinta.DeviceID {
 	sum := sha256.Sum256(p.Bytes())
 	return quinta.DeviceID(base32.StdEncoding.EncodeToString(sum[:10]))
@@ -64,8 +64,8 @@ func (d *Device) bytes() []byte {
 	return fields("quinta-keysrv-device/1", string(d.User), string(d.ID), string(d.Signing.Bytes()), string(d.Agreement.Bytes()), strconv.FormatInt(d.Created, 10))
 }
 
-// Check reports whether a record is whole and signed by the device itself. Who
-// vouches for the device is not looked at.
+// Check reports whether a record is complete and signed by the device itself.
+// It does not check who vouches for the device.
 func (d *Device) Check() error {
 	if err := CheckJID(d.User); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (d *Device) Check() error {
 	return nil
 }
 
-// Same reports whether two records are of the same keys.
+// Same reports whether two records have the same keys.
 func (d *Device) Same(o *Device) bool {
 	return d.User == o.User && d.ID == o.ID && d.Signing == o.Signing && d.Agreement == o.Agreement
 }
@@ -99,8 +99,8 @@ func (d *Device) Approve(by key.DeviceSigningPrivate, at int64) *Approval {
 	return a
 }
 
-// ApprovedBy returns nil if the approval of d is that of another device of the
-// same user.
+// ApprovedBy returns nil if the approval of d is by another device of the same
+// user.
 func (d *Device) ApprovedBy(by *Device) error {
 	a := d.Approval
 	if a == nil || a.By != by.ID || d.User != by.User || d.ID == by.ID || !by.Signing.Verify(d.approvalBytes(a.By, a.Time), a.Signature) {

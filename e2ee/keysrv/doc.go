@@ -44,11 +44,11 @@ import (
 	"github.com/quinta-chat/quinta"
 )
 
-// What goes wrong, for errors.Is. ReasonOf gives the reason that people see.
+// Errors, for errors.Is. ReasonOf returns the reason that people see.
 var (
 	// ErrMalformed: not a packet, object, device or proof of this system.
 	ErrMalformed = errors.New("keysrv: malformed")
-	// ErrUnsupported: well formed, in a suite or version that is not read.
+	// ErrUnsupported: well formed, but of an unsupported suite or version.
 	ErrUnsupported = errors.New("keysrv: unsupported suite or form")
 	// ErrTampered: authentication failed. There is one error for every way in
 	// which it can fail.
@@ -58,7 +58,7 @@ var (
 	// ErrMismatch: the key or the payload does not belong to the claimed
 	// sender, device or conversation.
 	ErrMismatch = errors.New("keysrv: the key does not belong to this sender, device or conversation")
-	// ErrNotPermitted: the key server does not give this key to this account.
+	// ErrNotPermitted: the key server refuses to give this key to this account.
 	ErrNotPermitted = errors.New("keysrv: the key server does not give out this key")
 	// ErrNoKey: no copy of the key was made for this device yet.
 	ErrNoKey = errors.New("keysrv: there is no copy of the key for this device yet")

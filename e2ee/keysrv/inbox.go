@@ -48,10 +48,10 @@ func (w *work) retry(what string) {
 	w.came[what] = true
 }
 
-// Receive takes what came. What it says, what it changes and how far the
-// archive was taken in are one commit. An item that was taken before, from
-// wherever it comes again, is dropped without a word; one that cannot be opened
-// is an event with its reason, and kept if it may be opened later.
+// Receive takes input from the network. Its events, its changes and the new
+// position in the archive are one commit. An item that was received before is
+// silently dropped, wherever it comes from; one that cannot be opened is an
+// event with its reason, and kept if it may be opened later.
 func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if err := w.keptEvents(); err != nil {
@@ -384,7 +384,7 @@ func (w *work) tryAgain() error {
 	}
 	for what := range came {
 		if strings.HasPrefix(what, waitUser) {
-			// The creator of a key is known better now: its object is asked for
+			// The creator of a key is known better now: its object is requested
 			// again, and its copy opened.
 			if err := w.needAgain(); err != nil {
 				return err

@@ -75,7 +75,7 @@ type needRecord struct {
 func needKey(id string) string { return "need/" + id }
 
 // need has a key object asked for. It returns the reason for which the object
-// did not come before, if it was asked for.
+// did not come before, if it was requested.
 func (w *work) need(id string) (quinta.Reason, error) {
 	have, found, err := e2ee.Load[needRecord](w.tx, needKey(id))
 	if err != nil {
@@ -125,7 +125,7 @@ func (w *work) planObjects() error {
 	return w.enqueue(reqRecord{Req: Req{Kind: ReqObjects, IDs: ids}})
 }
 
-// doneObjects takes key objects. Whatever does not bring the key is asked for
+// doneObjects takes key objects. Whatever does not bring the key is requested
 // again, ever more rarely.
 func (w *work) doneObjects(r *reqRecord, ans Ans) error {
 	if ans.Code != "" {
@@ -181,7 +181,7 @@ func (w *work) takeObject(o *Object) error {
 	return w.tellWaiting(err, o.ID)
 }
 
-// errLater: the object is asked for again when its creator is known.
+// errLater: the object is requested again when its creator is known.
 var errLater = errors.New("keysrv: the creator of the key is being looked up")
 
 // roomOf returns the conversation in which items wait for an object, which must

@@ -15,24 +15,24 @@ import (
 
 // Errors of the machine.
 var (
-	// ErrOtherDevice: the state in the transaction is of another device.
+	// ErrOtherDevice: the state in the transaction belongs to another device.
 	ErrOtherDevice = errors.New("keysrv: the store belongs to another device")
 	// ErrUnknownConversation: there is no such conversation on this device.
 	ErrUnknownConversation = errors.New("keysrv: unknown conversation")
 	// ErrUnknownDevice: there is no such device or user.
 	ErrUnknownDevice = errors.New("keysrv: unknown device or user")
-	// ErrKeyChanged: a user who was verified has a device that no known one
-	// vouches for; nothing is sent until that was judged.
+	// ErrKeyChanged: a verified user has a device that no known device
+	// vouches for; nothing is sent until the user decides.
 	ErrKeyChanged = errors.New("keysrv: a verified user has a device that nothing vouches for")
 )
 
 // A Policy is what a user or an operator decides beforehand. The zero Policy
-// is a good one.
+// is a good default.
 type Policy struct {
 	// VerifiedOnly gives keys only to devices that the user has verified.
 	VerifiedOnly bool
-	// Messages and Life are after how many messages and how long a key is
-	// followed by a new one; 0 means 100 messages and 24 hours.
+	// Messages and Life are the number of messages and the time after which a
+	// key is replaced; 0 means 100 messages and 24 hours.
 	Messages uint64
 	Life     time.Duration
 }
@@ -56,7 +56,7 @@ const (
 	// again is how long a call that was refused waits, and how often an answer
 	// is asked for that may come.
 	again = 30 * time.Second
-	// againAtMost bounds how rarely a key that does not come is asked for.
+	// againAtMost bounds how rarely a key that does not come is requested.
 	againAtMost = time.Hour
 	// listLife is how long the list of a user's devices is believed before
 	// something is sent.
@@ -217,7 +217,7 @@ func (m *Machine) Signing(tx e2ee.Tx) (k key.DeviceSigningPrivate, err error) {
 	return k, err
 }
 
-// Archive returns how far the archive was taken in; empty at first.
+// Archive returns the position up to which the archive was read; empty at first.
 func (m *Machine) Archive(tx e2ee.Tx) (id string, err error) {
 	_, err = m.run(tx, func(w *work) error { id = w.meta.Archive; return nil })
 	return id, err

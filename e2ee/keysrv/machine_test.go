@@ -95,7 +95,7 @@ func TestEscrow(t *testing.T) {
 }
 
 // TestRotation: the key changes after so many messages, after so long, when it
-// is asked for, and when a device goes.
+// is requested, and when a device goes.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	p, a, b, room := couple(t)

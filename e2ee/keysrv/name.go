@@ -21,8 +21,8 @@ const (
 )
 
 // CheckJID reports whether a name has the form of a bare JID with a local part
-// (RFC 7622): "local@domain". The XMPP server has normalized it; here only what
-// could be taken for something else is refused.
+// (RFC 7622): "local@domain". The XMPP server has normalized it; here, only
+// ambiguous names are refused.
 func CheckJID(u quinta.UserID) error {
 	local, domain, ok := strings.Cut(string(u), "@")
 	bad := func(r rune) bool {
@@ -71,7 +71,7 @@ func DirectID(a, b quinta.UserID) string {
 	return directPrefix + nameHash("quinta-keysrv-direct/1", string(a), string(b))
 }
 
-// RoomID returns the id of the conversation of a room, of its bare JID.
+// RoomID returns the conversation id of a room, derived from its bare JID.
 func RoomID(room quinta.RoomID) string {
 	return roomPrefix + nameHash("quinta-keysrv-room/1", string(room))
 }

@@ -22,7 +22,7 @@ const (
 	// ModeSealed: the devices of the members. The server has copies that it
 	// cannot open.
 	ModeSealed Mode = "sealed"
-	// ModeEscrow: the key server as well; whoever runs it can read.
+	// ModeEscrow: the key server as well; its operator can read messages.
 	ModeEscrow Mode = "escrow"
 )
 
@@ -34,7 +34,7 @@ func (m Mode) Check() error {
 	return nil
 }
 
-// A Statement is what the creator of a sealed key says of it and signs.
+// A Statement is the creator's signed description of a sealed key.
 type Statement struct {
 	ObjectID     string
 	Conversation string
@@ -53,8 +53,8 @@ type Statement struct {
 const checkSize = 32
 
 // Commit returns the commitment of a key to the statement without its Check:
-// HMAC-SHA-256 under the key. It does not tell anything of the key, and no
-// other key has the same.
+// HMAC-SHA-256 under the key. It reveals nothing about the key, and no other
+// key has the same commitment.
 func (s *Statement) Commit(k key.ConversationKey) []byte {
 	secret := k.Secret()
 	defer clear(secret)
@@ -78,8 +78,8 @@ func (s *Statement) Sign(k key.DeviceSigningPrivate) []byte {
 	return k.Sign(s.bytes("quinta-keysrv-statement/1", s.Check))
 }
 
-// Verify returns ErrTampered if the signature is not one of the creator's
-// device, which is the one that p belongs to.
+// Verify returns ErrTampered if the signature is not by the creator's device,
+// to which p belongs.
 func (s *Statement) Verify(p key.DeviceSigningPublic, signature []byte) error {
 	if DeviceID(p) != s.Device || !p.Verify(s.bytes("quinta-keysrv-statement/1", s.Check), signature) {
 		return fmt.Errorf("%w: the statement of a key", ErrTampered)
@@ -87,7 +87,7 @@ func (s *Statement) Verify(p key.DeviceSigningPublic, signature []byte) error {
 	return nil
 }
 
-// MaxKeyLife bounds how long a key seals.
+// MaxKeyLife limits how long a key is used for sealing.
 const MaxKeyLife = 31 * 24 * time.Hour
 
 // An Object is a key object as a server hands it out.
@@ -100,10 +100,10 @@ type Object struct {
 	Expires      time.Time       `json:"expires"`
 	Creator      quinta.UserID   `json:"creator"`
 	Device       quinta.DeviceID `json:"device,omitempty"`
-	// Key is the key itself, in the mode escrow only.
+	// Key is the key itself, in escrow mode only.
 	Key []byte `json:"key,omitempty"`
 	// Check and Signature are those of the statement, and Wrapped the caller's
-	// own copy, in the mode sealed only. Wrapped is nil if there is none yet.
+	// own copy, in sealed mode only. Wrapped is nil if there is none yet.
 	Check     []byte   `json:"check,omitempty"`
 	Signature []byte   `json:"signature,omitempty"`
 	Wrapped   *Wrapped `json:"wrapped,omitempty"`
@@ -124,8 +124,8 @@ func (o *Object) ConversationKey() (key.ConversationKey, error) {
 	return k, nil
 }
 
-// CheckForm reports whether an object is whole and in bounds. It judges no
-// signature.
+// CheckForm reports whether an object is complete and within limits. It does
+// not verify signatures.
 func (o *Object) CheckForm() error {
 	if err := CheckObjectID(o.ID); err != nil {
 		return err

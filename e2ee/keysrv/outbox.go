@@ -39,12 +39,11 @@ type outRecord struct {
 const maxTries = 12
 
 // Send takes a message for the conversation Room: either Type and the JSON of
-// Body, or the words that all networks share. Txn, if it is set, must be one
-// that was never used; it is in the EventSent or EventFailed.
+// Body, or the members that all networks share. Txn, if it is set, must be
+// one that was never used; it is in the EventSent or EventFailed.
 //
 // The message leaves when there is a key for the devices of all members, in the
-// order of its conversation, and never in another mode than that of the
-// conversation.
+// order of its conversation, and always in the mode of the conversation.
 func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 	_, err := m.run(tx, func(w *work) error {
 		c, err := w.conv(msg.Room)
@@ -409,7 +408,7 @@ func (w *work) ownMessage(o *outRecord) quinta.Message {
 	return msg
 }
 
-// Restored says that the store was put back to an old copy, or is a copy. No
+// Restored says that the store was restored from an old copy, or is a copy. No
 // key under which it sealed is used again; what was sent since comes back from
 // the archive.
 func (m *Machine) Restored(tx e2ee.Tx) error {

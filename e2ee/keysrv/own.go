@@ -83,8 +83,8 @@ func oldest(list []Device, id quinta.DeviceID) bool {
 	return false
 }
 
-// Approve says for another device of this user, which the user has compared,
-// that it is theirs. From then on other devices give it keys.
+// Approve confirms that another device, which the user has compared, belongs
+// to this user. From then on, other devices give it keys.
 func (m *Machine) Approve(tx e2ee.Tx, device quinta.DeviceID) error {
 	_, err := m.run(tx, func(w *work) error {
 		u, err := w.user(m.user)

@@ -23,8 +23,8 @@ type Packet struct {
 }
 
 // ParsePacket reads the attribute and the text of the element. White space
-// around the base64 is left out, since servers keep it; any within it is not
-// read.
+// around the base64 is ignored, because servers keep it; white space within
+// it is refused.
 func ParsePacket(objectID, text string) (Packet, error) {
 	if err := CheckObjectID(objectID); err != nil {
 		return Packet{}, err
@@ -46,16 +46,16 @@ func ParsePacket(objectID, text string) (Packet, error) {
 // Text is the text of the element.
 func (p Packet) Text() string { return base64.StdEncoding.EncodeToString(p.Payload) }
 
-// An Envelope is the plaintext of a payload, in the manner of XEP-0420: what
-// was said, with the sender, the time and padding inside.
+// An Envelope is the plaintext of a payload, modelled on XEP-0420: the
+// message, with the sender, the time and padding inside.
 type Envelope struct {
-	// From is the sender's bare JID; it is the one of the binding.
+	// From is the sender's bare JID, the same as in the binding.
 	From quinta.UserID `json:"from"`
-	// Device is the sender's device by the sender's word.
+	// Device is the sender's device as the sender claims.
 	Device quinta.DeviceID `json:"device,omitempty"`
 	// Time is when it was sealed, in Unix milliseconds.
 	Time int64 `json:"time"`
-	// Content is what was said, a JSON object.
+	// Content is the message, a JSON object.
 	Content json.RawMessage `json:"content"`
 	// Pad hides the exact length.
 	Pad string `json:"rpad,omitempty"`
@@ -64,7 +64,7 @@ type Envelope struct {
 // padTo is the multiple of bytes to which envelopes are filled up.
 const padTo = 32
 
-// Seal seals an envelope. The envelope is filled up to a multiple of 32 bytes.
+// Seal seals an envelope. The envelope is padded to a multiple of 32 bytes.
 func Seal(c *Cipher, rand io.Reader, b Binding, e Envelope) ([]byte, error) {
 	e.From, e.Pad = b.From, ""
 	raw, err := json.Marshal(&e)

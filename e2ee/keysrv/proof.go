@@ -17,7 +17,7 @@ import (
 // token is bound: a JWT as in RFC 9449, section 4.2, signed with Ed25519
 // ("EdDSA", RFC 8037).
 type Proof struct {
-	// ID is the claim jti. It counts once.
+	// ID is the claim jti. It is accepted once.
 	ID string
 	// Method and URL are those of the request; the URL has no query.
 	Method, URL string
@@ -95,8 +95,8 @@ func NewProof(rand io.Reader, k key.DeviceSigningPrivate, method, url, token str
 	return text + "." + base64.RawURLEncoding.EncodeToString(k.Sign([]byte(text))), nil
 }
 
-// ParseProof reads a proof and verifies its signature, not what it is for: that
-// is Check.
+// ParseProof reads a proof and verifies its signature. Check compares it with
+// the request.
 func ParseProof(text string) (*Proof, error) {
 	parts := strings.Split(text, ".")
 	if len(text) > maxProof || len(parts) != 3 {
@@ -133,8 +133,8 @@ func ParseProof(text string) (*Proof, error) {
 }
 
 // Check compares a proof with the request that it came with and with the
-// thumbprint to which the token is bound. That its ID is new is for the caller
-// to see to.
+// thumbprint to which the token is bound. The caller has to check that its ID
+// is new.
 func (p *Proof) Check(method, url, token, thumbprint string, now time.Time) error {
 	age := now.Sub(p.Issued)
 	switch {

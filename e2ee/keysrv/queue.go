@@ -96,7 +96,7 @@ func (w *work) keptEvents() error {
 }
 
 // Done takes the answer to a request. An answer to a request that is not due is
-// ignored, as it came twice.
+// ignored, because it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if err := w.keptEvents(); err != nil {

@@ -9,8 +9,8 @@ import (
 // A ReqKind says which call a request is.
 type ReqKind string
 
-// The kinds of request. In brackets: what of Req is set, and what of Ans on
-// success.
+// The kinds of request. In brackets: the members of Req that are set, and
+// those of Ans on success.
 const (
 	// ReqDevice publishes the record of this device. [Device -> Devices]
 	ReqDevice ReqKind = "device"
@@ -30,8 +30,8 @@ const (
 	ReqMessage ReqKind = "message"
 )
 
-// A Req is one call. It is repeated with the same members until its answer
-// came; one that was carried out and is repeated has no further effect.
+// A Req is one call. It is repeated with the same members until it is
+// answered; repeating a call that was carried out has no further effect.
 type Req struct {
 	// ID names the request within this device.
 	ID   string  `json:"-"`
@@ -67,9 +67,9 @@ func (r Req) Lane() string {
 	return string(r.Kind) + " " + string(r.User)
 }
 
-// A Create is a request for a key object. In the mode sealed the client chooses
-// the id and signs the statement; in the mode escrow it may leave the id out,
-// and the server makes the key.
+// A Create is a request for a key object. In sealed mode the client chooses the
+// id and signs the statement; in escrow mode it may leave the id out, and the
+// server makes the key.
 type Create struct {
 	ID string `json:"id,omitempty"`
 	// With is the peer of a direct conversation; Room is a room's bare JID.
@@ -99,12 +99,12 @@ type Want struct {
 // MaxBatch is how many key objects are asked for in one call.
 const MaxBatch = 100
 
-// The codes of refusals that a machine tells apart; all others mean that the
-// call was refused for good.
+// The codes of refusals that a machine distinguishes; all others mean that
+// the call was refused permanently.
 const (
-	// CodeNotFound: there is no such thing, or not for this user.
+	// CodeNotFound: there is no such object, or it is not for this user.
 	CodeNotFound = "not-found"
-	// CodeConflict: the id is taken by something else.
+	// CodeConflict: the id is already in use.
 	CodeConflict = "conflict"
 	// CodeUnapproved: this device is not approved.
 	CodeUnapproved = "unapproved"
@@ -117,41 +117,42 @@ const (
 
 // An Ans is the answer to a request. An empty Code is success.
 type Ans struct {
-	// Code is the code of a refusal and Detail its sentence for people.
+	// Code is the code of a refusal, and Detail describes it for people.
 	Code, Detail string
 
 	Devices []Device
 	Object  *Object
 	Objects []Object
-	// Refused are the ids that were asked for and that this user is not given.
+	// Refused are the requested ids that this user may not have.
 	Refused []string
 	Wants   []Want
 }
 
 // An Item is a stanza that carries a packet, as the XMPP server delivered it.
 type Item struct {
-	// Room is the peer's bare JID, also for what this user sent from another
-	// device.
+	// Room is the peer's bare JID, even for messages that this user sent from
+	// another device.
 	Room quinta.RoomID `json:"room"`
-	// From is the sender's bare JID by the XMPP server's word.
+	// From is the sender's bare JID as the XMPP server reports.
 	From     quinta.UserID    `json:"from"`
 	StanzaID quinta.MessageID `json:"id"`
 	ObjectID string           `json:"objectID"`
-	// Text is the base64 as it came.
+	// Text is the base64 as it arrived.
 	Text string `json:"text"`
-	// Received is when the XMPP server took it, by its word; zero if it does
-	// not say.
+	// Received is when the XMPP server claims to have received it; zero if it
+	// does not say.
 	Received time.Time `json:"received,omitzero"`
 }
 
-// An In is what came from the network at one time.
+// An In is the input from the network at one time.
 type In struct {
 	Items []Item
 	// Archive is the id of the last stanza in the archive that was seen; empty
 	// if that has not changed.
 	Archive string
-	// Wants says that other devices wait for copies, Changed whose devices
-	// have changed. Both are hints: nothing is believed because of them.
+	// Wants says that other devices wait for copies, and Changed lists the
+	// users whose devices have changed. Both are only hints: nothing is
+	// trusted because of them.
 	Wants   bool
 	Changed []quinta.UserID
 }

@@ -16,10 +16,10 @@ import (
 // byte that is 1 for the last segment. So none can be dropped, repeated, moved
 // or cut off unnoticed, and each can be opened alone.
 const (
-	// SegmentSize is the plaintext of a segment in bytes; the last may have
-	// less, and none only if the file is empty.
+	// SegmentSize is the length of the plaintext of a segment in bytes; the
+	// last segment may be shorter, and is empty only if the file is empty.
 	SegmentSize = 64 << 10
-	// SealedSegmentSize is a segment with its tag.
+	// SealedSegmentSize is the length of a segment with its tag.
 	SealedSegmentSize = SegmentSize + tagSize
 	// MaxFile bounds a file in bytes.
 	MaxFile = 1 << 40
@@ -58,7 +58,7 @@ type SegmentSealer struct {
 	n    uint64
 	next []byte // the plaintext that was read ahead
 	more bool   // there may be more after next
-	out  []byte // sealed and not handed out
+	out  []byte // sealed but not handed out yet
 	buf  []byte
 	// spare is the buffer for what is read ahead next.
 	spare []byte
@@ -89,7 +89,7 @@ func readSegment(from io.Reader, buf []byte) (b []byte, more bool, err error) {
 	return buf, true, nil
 }
 
-// Read gives the sealed file.
+// Read returns the sealed file.
 func (s *SegmentSealer) Read(p []byte) (int, error) {
 	if len(s.out) == 0 {
 		if s.err != nil {
@@ -132,8 +132,8 @@ func (s *SegmentSealer) seal() error {
 // Size returns how many bytes of plaintext were sealed.
 func (s *SegmentSealer) Size() int64 { return s.size }
 
-// A SegmentOpener opens a sealed file. What Read gives is authentic; only at
-// io.EOF the file is known to be whole.
+// A SegmentOpener opens a sealed file. Everything that Read returns is
+// authentic; only at io.EOF is the file known to be complete.
 type SegmentOpener struct {
 	aead cipher.AEAD
 	from io.Reader
@@ -159,7 +159,7 @@ func NewSegmentOpener(k key.AttachmentKey, from io.Reader, first uint64) (*Segme
 	return o, nil
 }
 
-// Read gives the plaintext. Any change of the sealed file is ErrTampered.
+// Read returns the plaintext. Any change of the sealed file gives ErrTampered.
 func (o *SegmentOpener) Read(p []byte) (int, error) {
 	for len(o.out) == 0 {
 		if o.err != nil {

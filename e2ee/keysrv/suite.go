@@ -20,11 +20,11 @@ const (
 	// SuiteGCM is 0x01, a nonce of 12 random bytes, and AES-256-GCM.
 	SuiteGCM Suite = "A256GCM"
 	// SuiteCBC is a vector of 16 random bytes and AES-256-CBC with the padding
-	// of PKCS #7. Nothing authenticates it: it is for the legacy profile alone.
+	// of PKCS #7. It is not authenticated, and is only for the legacy profile.
 	SuiteCBC Suite = "A256CBC"
 )
 
-// Check returns ErrUnsupported for a suite that is not read.
+// Check returns ErrUnsupported for an unsupported suite.
 func (s Suite) Check() error {
 	if s != SuiteGCM && s != SuiteCBC {
 		return fmt.Errorf("%w: the suite %.20q", ErrUnsupported, string(s))
@@ -44,7 +44,7 @@ const (
 	MaxMessages = 1 << 32
 )
 
-// A Binding is what a payload belongs to; it opens under no other.
+// A Binding is what a payload belongs to; it opens only under the same binding.
 type Binding struct {
 	// ObjectID is the id of the key object.
 	ObjectID string
@@ -102,8 +102,8 @@ func NewCipher(s Suite, k key.ConversationKey) (*Cipher, error) {
 	return c, nil
 }
 
-// Seal returns the payload of plain. In the legacy suite the binding is not
-// part of it.
+// Seal returns the payload of plain. In the legacy suite, the binding is not
+// included.
 func (c *Cipher) Seal(rand io.Reader, b Binding, plain []byte) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err
@@ -123,8 +123,8 @@ func (c *Cipher) Seal(rand io.Reader, b Binding, plain []byte) ([]byte, error) {
 	return c.gcm.Seal(out, nonce, plain, b.aad()), nil
 }
 
-// Open returns what was sealed. A payload of another binding, of another key
-// or with a changed bit is ErrTampered.
+// Open returns what was sealed. A payload with another binding or key, or
+// with a changed bit, gives ErrTampered.
 func (c *Cipher) Open(b Binding, payload []byte) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err

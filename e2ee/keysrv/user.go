@@ -39,7 +39,7 @@ type deviceRecord struct {
 	Told bool `json:"told,omitempty"`
 }
 
-// A Decision is what the user thinks of a device.
+// A Decision is the user's conclusion about a device.
 type Decision string
 
 // The decisions.
@@ -155,9 +155,10 @@ func (w *work) doneDevices(r *reqRecord, ans Ans) error {
 	return w.judgeSelf(ans.Devices)
 }
 
-// takeDevices takes the server's word of the devices of a user. A record that
-// is not signed by itself is left out; one that has other keys than before
-// does not replace it; one that no known device vouches for is in doubt.
+// takeDevices takes the server's description of the devices of a user. A
+// record that is not signed by itself is left out; one that has other keys
+// than before does not replace it; one that no known device vouches for is in
+// doubt.
 func (w *work) takeDevices(id quinta.UserID, u *userRecord, list []Device) error {
 	// A user without any device is seen first when the first one appears; on this
 	// user's own list that can only be the first time.
@@ -281,12 +282,12 @@ type DeviceInfo struct {
 	ID          quinta.DeviceID
 	Fingerprint string
 	Trust       quinta.Trust
-	// Self says that it is this device, Gone that it is not listed any more.
+	// Self says that it is this device, and Gone that it is no longer listed.
 	Self, Gone bool
 }
 
 // Fingerprint is what two people compare: 40 hexadecimal digits in groups of
-// five, of a hash of the user and both public keys.
+// five, from a hash of the user and both public keys.
 func (d *Device) Fingerprint() string {
 	sum := sha256.Sum256(fields("quinta-keysrv-fingerprint/1", string(d.User), string(d.Signing.Bytes()), string(d.Agreement.Bytes())))
 	text := hex.EncodeToString(sum[:20])
@@ -319,7 +320,7 @@ func (m *Machine) Devices(tx e2ee.Tx, id quinta.UserID) (out []DeviceInfo, known
 	return out, known, err
 }
 
-// Refresh has the devices of a user asked for.
+// Refresh schedules a lookup of a user's devices.
 func (m *Machine) Refresh(tx e2ee.Tx, id quinta.UserID) error {
 	_, err := m.run(tx, func(w *work) error {
 		if err := CheckJID(id); err != nil {
@@ -330,7 +331,7 @@ func (m *Machine) Refresh(tx e2ee.Tx, id quinta.UserID) error {
 	return err
 }
 
-// Decide notes what the user thinks of a device that they compared.
+// Decide stores the user's conclusion about a device that they compared.
 func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, what Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		u, err := w.user(id)
@@ -371,8 +372,8 @@ func (w *work) resign(id quinta.UserID, u *userRecord) error {
 	return w.tryAgain()
 }
 
-// Acknowledge takes the devices of a user that are in doubt as theirs, without
-// saying that they were compared.
+// Acknowledge accepts the devices of a user that are in doubt, without
+// claiming that they were compared.
 func (m *Machine) Acknowledge(tx e2ee.Tx, id quinta.UserID) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		u, err := w.user(id)

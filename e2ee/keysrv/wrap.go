@@ -62,9 +62,9 @@ func Wrap(s *Statement, k key.ConversationKey, d *Device) (*Wrapped, error) {
 	return &Wrapped{User: d.User, Device: d.ID, Suite: WrapX25519, Sealed: sealed}, nil
 }
 
-// Unwrap opens a copy with the device's private key. A copy of another object,
-// conversation or device, and a key that is not the one of the statement, are
-// ErrTampered.
+// Unwrap opens a copy with the device's private key. A copy for another
+// object, conversation or device, and a key that does not match the statement,
+// give ErrTampered.
 func Unwrap(s *Statement, w *Wrapped, user quinta.UserID, device quinta.DeviceID, private key.IdentityPrivate) (key.ConversationKey, error) {
 	var none key.ConversationKey
 	if err := w.check(); err != nil {

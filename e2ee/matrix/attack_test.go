@@ -198,7 +198,7 @@ func TestAttack05OverOlmOnly(t *testing.T) {
 	bob.wantReads("! no-key-yet")
 }
 
-// TestAttack04Forwarded sends a forwarded key that was asked for: from a stranger,
+// TestAttack04Forwarded sends a forwarded key that was requested: from a stranger,
 // from a device of the user that is not verified, from a verified one that was not
 // asked, and at last from one that is both. No one can forward what no one asked
 // for, and nothing that is there gets worse.
@@ -454,7 +454,7 @@ func TestUnsignedOneTimeKey(t *testing.T) {
 }
 
 // TestUnknownDeviceWaits holds back a payload of a device that is not in the
-// list until the list was asked for again.
+// list until the list was requested again.
 func TestUnknownDeviceWaits(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{

@@ -235,9 +235,9 @@ type queryAnswer struct {
 	Failures    map[string]json.RawMessage                            `json:"failures"`
 }
 
-// doneQuery stores the lists of the users that were asked for. A list stays
+// doneQuery stores the lists of the users that were requested. A list stays
 // outdated if the user changed while the query was on its way, so that it is
-// asked for again: neither an old answer nor a lost one is ever the last word.
+// requested again: neither an old answer nor a lost one is ever the last word.
 func (w *work) doneQuery(r *record, ans Ans) error {
 	var a queryAnswer
 	bad := ans.Failure == Refused || exactjson.Unmarshal(ans.Body, &a) != nil

@@ -158,7 +158,7 @@ func lenient[T any](raw json.RawMessage) (v T) {
 //
 // A sync without Since starts from scratch: it is taken at any time, and all
 // device lists count as outdated, because changes since they were asked for are
-// not known; also before the very first sync some were asked for. Any other
+// not known; also before the very first sync some were requested. Any other
 // that does not continue from the last position is ErrOutOfOrder.
 func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {

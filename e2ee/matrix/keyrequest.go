@@ -197,7 +197,7 @@ func (w *work) forgetForward(to target, id string) error {
 	return w.tx.Delete(string(at))
 }
 
-// receiveForwarded takes a forwarded key: only one that was asked for, from an
+// receiveForwarded takes a forwarded key: only one that was requested, from an
 // own verified device that was asked.
 func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	var k roomKey

@@ -58,7 +58,7 @@ const (
 
 // Errors of the machine.
 var (
-	// ErrOtherDevice: the state in the transaction is of another device.
+	// ErrOtherDevice: the state in the transaction belongs to another device.
 	ErrOtherDevice = errors.New("matrix: the store belongs to another device")
 	// ErrOutOfOrder: the sync does not follow on the last one.
 	ErrOutOfOrder = errors.New("matrix: sync does not follow the last one")
@@ -71,7 +71,7 @@ var (
 	ErrIdentityChanged = fmt.Errorf("matrix: %w", e2ee.ErrIdentityChanged)
 	// ErrUnsupportedRoom: the room is encrypted in a way that is not supported.
 	ErrUnsupportedRoom = errors.New("matrix: the room's encryption is not supported")
-	// ErrMalformed: an answer or an event of another shape.
+	// ErrMalformed: an answer or an event of the wrong shape.
 	ErrMalformed = errors.New("matrix: malformed")
 	// ErrUnknownDevice: there is no such device or user.
 	ErrUnknownDevice = errors.New("matrix: unknown device or user")

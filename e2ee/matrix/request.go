@@ -233,7 +233,7 @@ func (w *work) plan() error {
 }
 
 // Done takes the answer to a request. An answer to a request that is not due
-// is ignored, as it came twice.
+// is ignored, because it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if ans.Failure == Unreached {

@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// Restored says that the store was put back to an old copy, or is a copy:
+// Restored says that the store was restored from an old copy, or is a copy:
 // what it seals with may have been used since. Nothing of it is used again.
 // The next message to each room begins a new session, each device gets a new
 // Olm session, and with it learns that messages to this one may not have

@@ -128,10 +128,10 @@ func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error)
 	return given, err
 }
 
-// receiveSecret takes a secret: only one that was asked for, from an own
-// verified device that was asked, and only the one that belongs to the public
-// key. That of the backup is checked against the signed auth_data by the code that
-// uses it, as this machine does not see the backup.
+// receiveSecret takes a secret: only one that was requested, from an own verified
+// device that was asked, and only the one that belongs to the public key. That of
+// the backup is checked against the signed auth_data by the code that uses it, as
+// this machine does not see the backup.
 func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	var c secretContent
 	if exactjson.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {

@@ -24,7 +24,7 @@ type outboxItem struct {
 }
 
 // Send takes a message for Room: either Type and Body, the event type and the
-// JSON content, or the words that all networks share (Kind, Text, File,
+// JSON content, or the members that all networks share (Kind, Text, File,
 // Relation). Txn, if it is set, is the transaction id under which it leaves,
 // and must be one that was never used; it is in the EventSent or EventFailed.
 //

@@ -12,7 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/key"
 )
 
-// A Decision is what the user concluded of one device.
+// A Decision is the user's conclusion about one device.
 type Decision int
 
 // The decisions of the specification, "Verifying devices".
@@ -133,7 +133,7 @@ func (w *work) trust(id quinta.UserID, u *userRecord, d *deviceRecord) quinta.Tr
 	return quinta.TrustPinned
 }
 
-// A DeviceInfo is what is known of one device.
+// A DeviceInfo is what is known about one device.
 type DeviceInfo struct {
 	quinta.Device
 	// Ed25519 is the fingerprint to show and to compare; Curve is the identity

@@ -38,9 +38,9 @@ type Message struct {
 
 // ParseMessage reads a message. It keeps a copy of b.
 //
-// Unknown fields are passed over, as MAC and signature cover them; a field
-// that comes twice, a varint that is not in its shortest form, and anything
-// left over is refused.
+// Unknown fields are ignored, as MAC and signature cover them; a field that
+// comes twice, a varint that is not in its shortest form, and anything left
+// over is refused.
 func ParseMessage(b []byte) (*Message, error) {
 	switch {
 	case len(b) == 0:

@@ -194,7 +194,7 @@ func (a *Account) Unpublished() []PublicKey {
 }
 
 // MarkPublished marks keys as published. Ids that the account does not have
-// are passed over.
+// are ignored.
 func (a *Account) MarkPublished(ids ...KeyID) {
 	st := a.box()
 	for i := range st.oneTime {
@@ -208,7 +208,7 @@ func (a *Account) MarkPublished(ids ...KeyID) {
 }
 
 // Drop drops one-time keys, as when a server has others under their ids.
-// Fallback keys and ids that the account does not have are passed over.
+// Fallback keys and ids that the account does not have are ignored.
 func (a *Account) Drop(ids ...KeyID) {
 	st := a.box()
 	st.oneTime = slices.DeleteFunc(st.oneTime, func(k oneTimeKey) bool {

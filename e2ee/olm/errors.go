@@ -33,6 +33,6 @@ var (
 	ErrExhausted = errors.New("olm: chain is exhausted")
 	// ErrBadState is returned for bytes that Encode did not write.
 	ErrBadState = errors.New("olm: malformed state")
-	// ErrTooManyKeys is returned for a wish for more than [MaxOneTimeKeys].
+	// ErrTooManyKeys is returned for a request for more than [MaxOneTimeKeys].
 	ErrTooManyKeys = errors.New("olm: too many one-time keys")
 )

@@ -75,7 +75,7 @@ type PreKeyMessage struct {
 
 // ParseMessage reads a normal message. It keeps a copy of b.
 //
-// Unknown fields are passed over, as the MAC covers them; a field that comes
+// Unknown fields are ignored, as the MAC covers them; a field that comes
 // twice, a varint that is not in its shortest form, and anything left over is
 // refused.
 func ParseMessage(b []byte) (*Message, error) {

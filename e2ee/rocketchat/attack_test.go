@@ -430,7 +430,7 @@ func TestAttack17NotAllowed(t *testing.T) {
 }
 
 // TestAttack20Flood: inputs with ids and names that are none of the server's are
-// passed over.
+// ignored.
 func TestAttack20Flood(t *testing.T) {
 	t.Parallel()
 	s, a, _ := talking(t)

@@ -13,7 +13,7 @@ import (
 
 // Errors of the machine.
 var (
-	// ErrOtherUser: the state in the transaction is of another user.
+	// ErrOtherUser: the state in the transaction belongs to another user.
 	ErrOtherUser = errors.New("rocketchat: the store belongs to another user")
 	// ErrUnknownRoom: this user is in no such room.
 	ErrUnknownRoom = errors.New("rocketchat: unknown room")
@@ -62,7 +62,7 @@ type meta struct {
 	// Keys is the state of the key pair.
 	Keys keyState `json:"keys"`
 	// OfferAfter, AskAfter are when the waiting queue is looked at again and
-	// when keys are asked for again, in Unix milliseconds.
+	// when keys are requested again, in Unix milliseconds.
 	OfferAfter int64 `json:"offerAfter,omitempty"`
 	AskAfter   int64 `json:"askAfter,omitempty"`
 	// Asks says that some message waits for a room key.
@@ -265,7 +265,7 @@ func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 }
 
 // Done takes the answer to a request. An answer to a request that is not due is
-// ignored, as it came twice.
+// ignored, because it came twice.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if err := w.keptEvents(); err != nil {

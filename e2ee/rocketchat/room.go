@@ -31,7 +31,7 @@ type room struct {
 	// or changed their keys.
 	Rotate     string `json:"rotate,omitempty"`
 	RotateWait int64  `json:"rotateWait,omitempty"` // Unix milliseconds
-	// AskAfter is when the room's state is asked for again, in Unix milliseconds.
+	// AskAfter is when the room's state is requested again, in Unix milliseconds.
 	AskAfter int64 `json:"askAfter,omitempty"`
 	// Blocked are the ids of users who were to get the key and whose verified key
 	// changed.
@@ -274,7 +274,7 @@ func (w *work) unwrap(r *room, keyID string) error {
 		}
 		k, err := Unwrap(private, o.Key)
 		if err != nil {
-			continue // it stays unread, and is asked for
+			continue // it stays unread, and is requested
 		}
 		if _, err := w.keepKey(r, k, o.TS); err != nil {
 			return err

@@ -196,7 +196,7 @@ func (w *work) open(c *chat) error {
 }
 
 // chatUpdate takes what the server says of a chat. What is behind the state of
-// this device is passed over.
+// this device is ignored.
 func (w *work) chatUpdate(u *Chat, people []Person) error {
 	c, err := w.chat(u.ID)
 	if err != nil {

@@ -81,9 +81,9 @@ type chat struct {
 	In   int `json:"in"`
 	Out  int `json:"out"`
 	Have int `json:"have"`
-	// Wanted is up to where missing messages were asked for.
+	// Wanted is up to where missing messages were requested.
 	Wanted int `json:"wanted,omitempty"`
-	// AskedAt is when the last of them were asked for, in Unix milliseconds.
+	// AskedAt is when the last of them were requested, in Unix milliseconds.
 	AskedAt int64 `json:"askedAt,omitempty"`
 
 	// Remote is the layer of the peer.
@@ -222,7 +222,7 @@ type ChatInfo struct {
 	Why  string
 	Peer Person
 	Side Side
-	// Created is when the chat was asked for.
+	// Created is when the chat was requested.
 	Created time.Time
 	// Hash is what the two people compare; it is zero before there is a key.
 	Hash     Hash

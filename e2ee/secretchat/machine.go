@@ -13,7 +13,7 @@ import (
 
 // Errors of the machine.
 var (
-	// ErrOtherUser: the state in the transaction is that of another account or
+	// ErrOtherUser: the state in the transaction belongs to another account or
 	// device.
 	ErrOtherUser = errors.New("secretchat: the store belongs to another device")
 	// ErrUnknownChat: there is no such chat on this device.
@@ -200,7 +200,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 	})
 }
 
-// Done takes the answer to a call. One that was answered before is passed over.
+// Done takes the answer to a call. One that was answered before is ignored.
 func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		r, found, err := w.queue.Get(req.Name)

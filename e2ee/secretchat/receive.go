@@ -147,7 +147,7 @@ func (w *work) place(c *chat, p *Packet, h heldRecord) error {
 	return w.askMissing(c, n)
 }
 
-// askAgainAfter is when a hole that is still there is asked for again: what
+// askAgainAfter is when a hole that is still there is requested again: what
 // was sent again can be lost again.
 const askAgainAfter = time.Minute
 

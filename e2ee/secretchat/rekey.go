@@ -220,7 +220,7 @@ func (w *work) retire(c *chat, raw []byte) error {
 }
 
 // abortKey ends an exchange that this side asked for. After an AcceptKey it is
-// too late; one for another exchange is passed over.
+// too late; one for another exchange is ignored.
 func (w *work) abortKey(c *chat, a *e2e.DecryptedMessageActionAbortKey) error {
 	own := c.Exchange
 	if own == nil || own.ID != a.ExchangeID {

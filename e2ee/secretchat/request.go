@@ -20,7 +20,7 @@ type Person struct {
 	Phone    string `json:"phone,omitempty"`
 }
 
-// A Stage is the server's word for how far a chat is.
+// A Stage is the server's claim about how far a chat is.
 type Stage int
 
 // The stages of a chat.
@@ -39,7 +39,7 @@ type Chat struct {
 	Stage Stage
 	// Access is what the server asks back where the chat is named.
 	Access int64
-	// Date is when the chat was asked for, in Unix seconds.
+	// Date is when the chat was requested, in Unix seconds.
 	Date int64
 	// Admin asked for the chat and Participant is the other user.
 	Admin, Participant int64
@@ -142,7 +142,7 @@ type Req struct {
 	// is told what became of it.
 	Out   int  `json:"out,omitempty"`
 	Local bool `json:"local,omitempty"`
-	// Again says that the packet was asked for again.
+	// Again says that the packet was requested again.
 	Again bool `json:"again,omitempty"`
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // maxUnacknowledged is how many of its own messages a device keeps until the
-// peer has them; as many can be asked for at once.
+// peer has them; as many can be requested at once.
 const maxUnacknowledged = 1000
 
 // A draft is a message that waits for its chat to open. File.Ref is beside

@@ -255,7 +255,7 @@ func TestInvites(t *testing.T) {
 	}, account.Schema)
 }
 
-// TestCost: a hash is made at the cost that was asked for, which is that of
+// TestCost: a hash is made at the cost that was requested, which is that of
 // OWASP by default, and one of another cost still matches.
 func TestCost(t *testing.T) {
 	stores.Each(t, func(t *testing.T, d *db.DB) {

@@ -77,7 +77,7 @@ func (s *bucket) put(ctx context.Context, key string, r io.Reader) error {
 }
 
 func (s *bucket) open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	if n == 0 { // a range of no bytes cannot be asked for
+	if n == 0 { // a range of no bytes cannot be requested
 		if ok, err := s.b.Exists(ctx, key); err != nil {
 			return nil, err
 		} else if ok {

@@ -108,7 +108,7 @@ func FuzzFinds(f *testing.F) { f.Add([]byte("x")); f.Fuzz(func(t *testing.T, b [
 }
 
 // TestKeep runs a target that takes many ways and keeps what was found: not
-// more than was asked for, and in the form that later runs read.
+// more than was requested, and in the form that later runs read.
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -1,7 +1,7 @@
 // Package sim runs whole networks of devices inside one goroutine: two to
 // eight devices, one clock, a line that loses, repeats, reorders and delays,
 // programs that die between any two writes of their store, and stores that are
-// put back to an old copy. All of it follows from one number, the seed.
+// restored from an old copy. All of it follows from one number, the seed.
 //
 // The package knows no network. A [World] is one: its server in memory and
 // its machines. [Bind] makes a [Network] of it, [Generate] a [Script] from a

@@ -57,7 +57,7 @@ type Server[In, Req, Ans any] interface {
 // A Program is what a device runs.
 type Program[In, Req, Ans any] interface {
 	// Machine returns the machine of a device as its program makes it when it
-	// starts, over the store of tx. A restored store was put back to an old
+	// starts, over the store of tx. A restored store was restored from an old
 	// copy, and the program was told so.
 	Machine(tx e2ee.Tx, env e2ee.Env, s Seat, restored bool) (Machine[In, Req, Ans], error)
 	// Restorable reports whether an old copy of a store still has the keys of
@@ -201,7 +201,7 @@ type Violation struct{ Rule, How string }
 // A Result is what came of a script.
 type Result struct {
 	Violations []Violation
-	// Trace has a line for each thing that happened, if it was asked for.
+	// Trace has a line for each thing that happened, if it was requested.
 	Trace []string
 	// What happened in all: so that a simulation in which nothing happens is
 	// seen.

@@ -29,8 +29,8 @@ type Store struct {
 // New returns an empty store.
 func New() *Store { return &Store{m: map[string][]byte{}} }
 
-// Snapshot returns a copy of the store as it is, such as to play a crash or
-// an old backup that is put back.
+// Snapshot returns a copy of the store as it is, such as to simulate a crash
+// or a restored backup.
 func (s *Store) Snapshot() *Store {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

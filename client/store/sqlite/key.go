@@ -69,8 +69,8 @@ func ParseKey(text string) (Key, error) {
 	return Key{k: (*[KeySize]byte)(b)}, nil
 }
 
-// KeyFile reads the key in a file, and makes a key and the file, readable by
-// the owner only, if there is none.
+// KeyFile reads the key in a file. If there is no file, it creates a key and
+// the file, readable only by its owner.
 func KeyFile(path string, rand io.Reader) (Key, error) {
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -107,8 +107,8 @@ const (
 )
 
 // PassphraseKey derives the key of the store at path from a passphrase with
-// argon2id. Salt and cost stand in the file path+".kdf", which it makes if
-// there is none; without that file the store cannot be opened.
+// argon2id. Salt and cost are stored in the file path+".kdf", which it
+// creates if there is none; without that file the store cannot be opened.
 func PassphraseKey(path, passphrase string, rand io.Reader) (Key, error) {
 	if passphrase == "" {
 		return Key{}, errors.New("sqlite: the passphrase is empty")

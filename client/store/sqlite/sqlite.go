@@ -31,12 +31,12 @@ import (
 
 var _ client.Store = (*Store)(nil)
 
-// What Open tells apart.
+// The errors that callers of Open can distinguish.
 var (
 	// ErrLocked: another process, or another Open of this one, has the store.
 	ErrLocked = errors.New("sqlite: the store is in use by another process")
-	// ErrKey: the key is wrong, or the file is damaged; which of the two
-	// cannot be told.
+	// ErrKey: the key is wrong, or the file is damaged; these two cases
+	// cannot be distinguished.
 	ErrKey = errors.New("sqlite: the key is wrong, or the store is damaged")
 )
 
@@ -52,8 +52,8 @@ type Store struct {
 	get, put, del, all, upper *sqlite3.Stmt
 }
 
-// Open opens the store at path, and makes it if there is no file. What it
-// makes can be read by the owner only.
+// Open opens the store at path, and creates it if there is no file. Only the
+// owner can read the files that it creates.
 func Open(path string, key Key) (*Store, error) {
 	if key.k == nil {
 		return nil, errors.New("sqlite: no key was given")

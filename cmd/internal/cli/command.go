@@ -74,7 +74,7 @@ func Unknown[R any](program string, commands []*Command[R], args []string) *Misu
 // own, and parses args. It returns the function that runs the command, and the
 // arguments, of which there are as many as the command takes. Flags may come
 // before, between and after the arguments; "--" ends them. The error is
-// flag.ErrHelp if help was asked for, and a *Misuse otherwise.
+// flag.ErrHelp if help was requested, and a *Misuse otherwise.
 func (c *Command[R]) Parse(fs *flag.FlagSet, args []string) (run R, words []string, err error) {
 	fs.Init(c.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)

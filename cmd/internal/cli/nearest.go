@@ -6,7 +6,7 @@ import "strings"
 const longestName = 64
 
 // Nearest returns the name that word may be a misspelling of, or "". Case is
-// ignored, and "_" is taken for "-".
+// ignored, and "_" is read as "-".
 func Nearest(word string, names []string) string {
 	word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
 	if len(word) > longestName {

@@ -29,7 +29,7 @@ type Config struct {
 	Listen, AdminListen string
 	// AdminHosts are the names by which the admin listener may be called.
 	AdminHosts []string
-	// Name is the server name; empty means the one that the store has.
+	// Name is the server name; empty means the name in the store.
 	Name         string
 	Registration server.Registration
 	// Database is the URL of a PostgreSQL database, or empty for the embedded
@@ -45,13 +45,13 @@ type Config struct {
 	// QuotaMedia, QuotaBackup, QuotaData, QuotaQueue and QuotaMessages bound, in
 	// bytes, what is kept for one account; zero means no limit.
 	QuotaMedia, QuotaBackup, QuotaData, QuotaQueue, QuotaMessages int64
-	// MinFreeDisk is how many bytes of disk the server leaves free; zero means
-	// that it does not look.
+	// MinFreeDisk is how many bytes of disk space the server leaves free; zero
+	// means that it does not check.
 	MinFreeDisk int64
-	// MaxConnections bounds raw connections and websockets in all,
+	// MaxConnections limits raw connections and websockets in total,
 	// MaxConnectionsPerAddress those of one address.
 	MaxConnections, MaxConnectionsPerAddress int
-	// MaxWebConnections bounds connections that speak HTTP in all,
+	// MaxWebConnections limits HTTP connections in total,
 	// MaxWebConnectionsPerAddress those of one address.
 	MaxWebConnections, MaxWebConnectionsPerAddress int
 	PublicURL                                      string
@@ -116,15 +116,15 @@ func (s Settings) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // commandLine is the origin of a value that was given as a flag.
 const commandLine = "command line"
 
-// Given is what stood on a command line.
+// Given is the content of a command line.
 type Given struct {
 	table  *Table
 	values map[string]string
 	file   string
 }
 
-// Flags defines the flag of every key on fs, and --config. What fs parses
-// lands in the Given.
+// Flags defines the flag of every key on fs, and --config. The values that fs
+// parses are put into the Given.
 func (t *Table) Flags(fs *flag.FlagSet) *Given {
 	g := &Given{table: t, values: map[string]string{}}
 	for _, k := range t.keys {

@@ -13,7 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// A Secret is a URL that may hold a password or a key. It prints without it.
+// A Secret is a URL that may contain a password or a key, and prints without it.
 type Secret string
 
 // String returns the URL with "xxxxx" for a password, and "[redacted]" for

@@ -21,8 +21,8 @@ type ApprovalStatement struct {
 	Type     string          `json:"type"`
 	Username quinta.UserID   `json:"username"`
 	Device   quinta.DeviceID `json:"device"`
-	// KeyID is the fingerprint of the key that is approved, By that of the
-	// signing key that approves.
+	// KeyID is the fingerprint of the approved key, and By that of the
+	// approving signing key.
 	KeyID Fingerprint `json:"keyId"`
 	By    Fingerprint `json:"by"`
 	Time  int64       `json:"ts"` // Unix milliseconds
@@ -45,8 +45,8 @@ func NewApproval(rand io.Reader, st ApprovalStatement, key crypto.Signer) (*Appr
 	return &Approval{Statement: raw, Signature: sig}, err
 }
 
-// Check verifies the signature by the public key of the approving device, and
-// that the statement says what is wanted, at a time near now.
+// Check verifies the signature with the public key of the approving device,
+// and that the statement has the expected content and a time near now.
 func (a *Approval) Check(want ApprovalStatement, pub any, now time.Time) error {
 	if len(a.Statement) > maxRequest || canonicaljson.Valid(a.Statement) != nil {
 		return ErrMalformed

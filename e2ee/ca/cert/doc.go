@@ -18,21 +18,21 @@ package cert
 
 import "errors"
 
-// What goes wrong, for errors.Is.
+// Errors, for errors.Is.
 var (
 	// ErrMalformed: not a message, request or certificate of this system.
 	ErrMalformed = errors.New("ca: malformed")
-	// ErrUnsupported: well formed, in a form or strength that is not read.
+	// ErrUnsupported: well formed, but of an unsupported form or strength.
 	ErrUnsupported = errors.New("ca: unsupported form, algorithm or key")
-	// ErrReplayed: seen before, or older than what came since.
+	// ErrReplayed: seen before, or older than something received since.
 	ErrReplayed = errors.New("ca: the message was seen before or is out of order")
 	// ErrMismatch: the keys do not belong to the claimed sender, recipient or
 	// conversation.
 	ErrMismatch = errors.New("ca: the message does not belong to this sender, recipient or conversation")
 	// ErrExpired: a certificate was not valid at that time, or is revoked.
 	ErrExpired = errors.New("ca: a certificate was not valid at that time")
-	// ErrUntrusted: a certificate does not come from a known authority, or
-	// not for this use or name.
+	// ErrUntrusted: a certificate is not from a known authority, or not for
+	// this use or name.
 	ErrUntrusted = errors.New("ca: the certificate is not from a known authority, or not for this use")
 	// ErrPossession: the proof that the private key is held is missing or wrong.
 	ErrPossession = errors.New("ca: the proof of possession is wrong")

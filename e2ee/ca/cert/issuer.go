@@ -17,9 +17,9 @@ import (
 
 // How long certificates are valid.
 const (
-	// Validity is that of a device's certificate.
+	// Validity is how long a device's certificate is valid.
 	Validity = 30 * 24 * time.Hour
-	// MaxValidity is the longest that an issuer gives.
+	// MaxValidity is the longest validity that an issuer grants.
 	MaxValidity          = 90 * 24 * time.Hour
 	rootValidity         = 20 * 365 * 24 * time.Hour
 	intermediateValidity = 5 * 365 * 24 * time.Hour
@@ -34,7 +34,7 @@ type Issuer struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
 	Rand io.Reader
-	// CRL and OCSP are the addresses that certificates name, if not empty.
+	// CRL and OCSP, if not empty, are the addresses that certificates contain.
 	CRL, OCSP string
 }
 
@@ -79,8 +79,8 @@ func authority(rand io.Reader, name string, now time.Time, life time.Duration, d
 	}, nil
 }
 
-// Issue makes the certificate of a checked request. The caller has made sure
-// that the request came from the user and device that it names.
+// Issue makes the certificate of a checked request. The caller must have
+// checked that the request came from the user and device that it names.
 func (i *Issuer) Issue(r *Request, now time.Time, life time.Duration) (*x509.Certificate, error) {
 	if err := r.Identity.Check(); err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ const (
 // Reasons are the names of the reasons.
 var Reasons = map[string]Reason{"unspecified": ReasonUnspecified, "key-compromise": ReasonKeyCompromise, "superseded": ReasonSuperseded, "cessation": ReasonCessation}
 
-// NewCRL makes a certificate revocation list (DER) that is good until next.
+// NewCRL makes a certificate revocation list (DER) that is valid until next.
 func (i *Issuer) NewCRL(number int64, list []Revoked, now, next time.Time) ([]byte, error) {
 	t := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: now, NextUpdate: next}
 	for _, r := range list {

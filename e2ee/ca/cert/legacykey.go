@@ -30,9 +30,9 @@ func NewLegacyKey(rand io.Reader) (*rsa.PrivateKey, error) {
 func LegacySPKI(pub *rsa.PublicKey) ([]byte, error) { return x509.MarshalPKIXPublicKey(pub) }
 
 // ParseLegacyKey reads a public key of the legacy profile: RSA with 1024 bits
-// and the exponent 65537, in the one encoding that there is of it. Other
-// encodings are refused, since renewal hashes the encoding with SHA-1 and a
-// client that may choose freely could prepare two with one hash.
+// and the exponent 65537, in its canonical encoding. Other encodings are
+// refused, because renewal hashes the encoding with SHA-1, and a client that
+// could choose freely might prepare two with the same hash.
 func ParseLegacyKey(spki []byte) (*rsa.PublicKey, error) {
 	if len(spki) > 1024 {
 		return nil, ErrMalformed

@@ -24,7 +24,7 @@ const (
 	UseEncrypt Use = "encrypt"
 )
 
-// An Identity is whose a certificate is.
+// An Identity names the holder of a certificate.
 type Identity struct {
 	// User is "name@domain".
 	User   quinta.UserID
@@ -129,8 +129,8 @@ func identityOf(exts []pkix.Extension) (Identity, error) {
 	return id, id.Check()
 }
 
-// IdentityOf returns whose a certificate is. That it comes from a known
-// authority is for [Verifier] to say.
+// IdentityOf returns the holder of a certificate. Whether it comes from a
+// known authority is checked by [Verifier].
 func IdentityOf(c *x509.Certificate) (Identity, error) {
 	id, err := identityOf(c.Extensions)
 	if err != nil {

@@ -19,8 +19,9 @@ import (
 // renewType separates the signatures of renewals from all others.
 const renewType = "quinta-ca-renew/1"
 
-// A RenewalStatement is what the old and the new key both sign: all that a
-// renewal changes, with a nonce of the authority, so that it holds once.
+// A RenewalStatement is what the old and the new key both sign: everything
+// that a renewal changes, with a nonce of the authority, so that it is valid
+// only once.
 type RenewalStatement struct {
 	Type     string          `json:"type"`
 	Username quinta.UserID   `json:"username"`
@@ -33,8 +34,8 @@ type RenewalStatement struct {
 	Time    int64       `json:"ts"` // Unix milliseconds
 }
 
-// A Renewal is a statement with its two signatures, in the bytes in which it
-// was signed.
+// A Renewal is a statement with its two signatures, as the bytes that were
+// signed.
 type Renewal struct {
 	Statement    json.RawMessage `json:"renewalStatement"`
 	OldSignature []byte          `json:"oldSignature"`
@@ -59,9 +60,9 @@ func NewRenewal(rand io.Reader, st RenewalStatement, oldKey, newKey crypto.Signe
 // renewalWindow bounds how far a statement's time may be from the authority's.
 const renewalWindow = 10 * time.Minute
 
-// Check verifies both signatures and that the statement says just this. The
-// nonce, which must be one that the authority gave and that was not used, is
-// returned for the caller to look up.
+// Check verifies both signatures and that the statement has exactly this
+// content. It returns the nonce, for the caller to check that the authority
+// issued it and that it was not used.
 func (r *Renewal) Check(want RenewalStatement, oldKey, newKey any, now time.Time) (nonce string, err error) {
 	if len(r.Statement) > maxRequest || canonicaljson.Valid(r.Statement) != nil {
 		return "", ErrMalformed
@@ -99,8 +100,8 @@ func statementOf(r *Renewal) (st RenewalStatement, err error) {
 	return st, nil
 }
 
-// Proves reports whether a renewal shows that the holder of the old key, with
-// the public key given, put the new one in its place, whenever that was.
+// Proves reports whether a renewal shows that the holder of the old key,
+// whose public key is given, replaced it with the new one, at whatever time.
 func (r *Renewal) Proves(id Identity, oldKey, newKey any) error {
 	st, err := statementOf(r)
 	if err != nil {

@@ -68,7 +68,7 @@ func NewRequest(rand io.Reader, id Identity, key crypto.Signer) ([]byte, error) 
 	}, key)
 }
 
-// A Request is a certificate signing request that was checked.
+// A Request is a verified certificate signing request.
 type Request struct {
 	Identity Identity
 	// Key is the public key, SPKI its SubjectPublicKeyInfo in DER.
@@ -81,8 +81,8 @@ const maxRequest = 16 << 10
 
 // ParseRequest reads a request and checks its form, its key and the proof of
 // possession. A request without alternative names, as openssl makes it from a
-// subject alone, gets the Identity given as a default; one with them must
-// name just that identity, if the default is not empty.
+// subject alone, gets the Identity given as a default; one with alternative
+// names must name exactly that identity, if the default is not empty.
 func ParseRequest(raw []byte, def Identity) (*Request, error) {
 	if len(raw) > maxRequest {
 		return nil, ErrMalformed

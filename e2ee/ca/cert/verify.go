@@ -25,7 +25,7 @@ const MaxAhead = 5 * time.Minute
 // maxRevoked bounds the entries of a revocation list.
 const maxRevoked = 1 << 20
 
-// ParseCRL reads a revocation list and checks that issuer has signed it.
+// ParseCRL reads a revocation list and checks that issuer signed it.
 func ParseCRL(raw []byte, issuer *x509.Certificate) (*Status, error) {
 	l, err := x509.ParseRevocationList(raw)
 	if err != nil {
@@ -47,12 +47,12 @@ func ParseCRL(raw []byte, issuer *x509.Certificate) (*Status, error) {
 	return s, nil
 }
 
-// Next returns until when the list is good.
+// Next returns when the validity of the list ends.
 func (s *Status) Next() time.Time { return s.next }
 
 // A Verifier judges certificates. It remembers the chains that it has
-// verified, so that a certificate seen before costs next to nothing; whether
-// it is still valid and not revoked is looked at each time.
+// verified, so that a certificate seen before costs almost nothing; whether
+// it is still valid and not revoked is checked each time.
 type Verifier struct {
 	roots         *x509.CertPool
 	intermediates *x509.CertPool
@@ -76,8 +76,8 @@ type verified struct {
 const maxSeen = 10_000
 
 // NewVerifier returns a verifier that trusts the roots and knows the
-// intermediates. Users of other domains than the one given are refused; an
-// empty domain admits all.
+// intermediates. Users of any other domain are refused; an empty domain
+// allows all.
 func NewVerifier(roots, intermediates []*x509.Certificate, domain string) *Verifier {
 	v := &Verifier{roots: x509.NewCertPool(), intermediates: x509.NewCertPool(), issuers: map[string]*x509.Certificate{}, domain: domain,
 		status: map[string]*Status{}, seen: map[string]verified{}}
@@ -91,8 +91,8 @@ func NewVerifier(roots, intermediates []*x509.Certificate, domain string) *Verif
 	return v
 }
 
-// SetCRL takes in a revocation list of one of the intermediates. One that is
-// older than what is known is refused with ErrReplayed.
+// SetCRL adds the revocation list of one of the intermediates. A list that is
+// older than the known one is refused with ErrReplayed.
 func (v *Verifier) SetCRL(raw []byte) error {
 	var errs error
 	for name, c := range v.issuers {
@@ -115,8 +115,8 @@ func (v *Verifier) SetCRL(raw []byte) error {
 	return errs
 }
 
-// StatusUntil returns until when the revocation status of all issuers is
-// known; the zero time if it is not known of one.
+// StatusUntil returns the time until which the revocation status of all
+// issuers is known, or the zero time if it is unknown for any of them.
 func (v *Verifier) StatusUntil() time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -134,10 +134,10 @@ func (v *Verifier) StatusUntil() time.Time {
 }
 
 // Verify judges a certificate for a use, as of a time at, seen from now: the
-// chain must lead to a trusted root and hold at that time, the name and use
-// must be those of a device, and a recent revocation list must say that it
-// was not revoked. A certificate revoked because its key is in other hands is
-// refused whatever time is claimed.
+// chain must lead to a trusted root and be valid at that time, the name and
+// use must be those of a device, and a recent revocation list must show that
+// it was not revoked. A certificate that was revoked because its key is
+// compromised is refused whatever time is claimed.
 func (v *Verifier) Verify(c *x509.Certificate, use Use, at, now time.Time) (Identity, error) {
 	known, err := v.known(c, use, at)
 	if err != nil {
@@ -153,8 +153,8 @@ func (v *Verifier) Verify(c *x509.Certificate, use Use, at, now time.Time) (Iden
 }
 
 // Vouch reports whether an authority vouches for a certificate for a use, by
-// its name, key and chain around the time at; whether it was valid at some time
-// is for [Verifier.Verify]. Nothing is done with the key of c.
+// its name, key and chain around the time at; [Verifier.Verify] checks whether
+// it was valid at a given time. The key of c is not used.
 func (v *Verifier) Vouch(c *x509.Certificate, use Use, at time.Time) error {
 	_, err := v.known(c, use, at)
 	return err

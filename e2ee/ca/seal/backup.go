@@ -42,8 +42,8 @@ func FromPassphrase(p string) (*BackupSecret, error) {
 	return &BackupSecret{passphrase: p}, nil
 }
 
-// A KeptSecret is a BackupSecret in the form in which a device keeps it among
-// its own secrets, for the uploads to come. Its JSON is that of the store.
+// A KeptSecret is a BackupSecret as a device keeps it among its own secrets,
+// for later uploads. Its JSON is the form in the store.
 type KeptSecret struct {
 	Recovery   []byte `json:"recovery,omitempty"`
 	Passphrase string `json:"passphrase,omitempty"`
@@ -109,9 +109,9 @@ const backupVersion = 1
 // maxBackup bounds a sealed backup in bytes.
 const maxBackup = 1 << 20
 
-// SealBackup seals a device's keys, in whatever form it keeps them: AES-256-GCM
-// under HKDF-SHA-256 of the recovery key, or of argon2id of the passphrase.
-// The result is a JSON object.
+// SealBackup seals a device's keys, in whatever format it keeps them:
+// AES-256-GCM under HKDF-SHA-256 of the recovery key, or of argon2id of the
+// passphrase. The result is a JSON object.
 func SealBackup(rand io.Reader, plain []byte, secret *BackupSecret) ([]byte, error) {
 	b := sealedBackup{backupHead: backupHead{V: backupVersion, KDF: kdfRecovery, Salt: make([]byte, 16), Nonce: make([]byte, 12)}}
 	if secret.passphrase != "" {
@@ -161,7 +161,7 @@ func parseBackup(raw []byte) (*sealedBackup, error) {
 	return b, nil
 }
 
-// OpenBackup opens what SealBackup has made. Another secret and a changed
+// OpenBackup opens what SealBackup has made. A wrong secret and an altered
 // backup give the same error, ErrTampered.
 func OpenBackup(raw []byte, secret *BackupSecret) ([]byte, error) {
 	b, err := parseBackup(raw)

@@ -17,7 +17,7 @@ package seal
 
 import "errors"
 
-// What goes wrong, for errors.Is, beside the errors of package cert.
+// Errors, for errors.Is, in addition to those of package cert.
 var (
 	// ErrTampered: authentication failed. There is one error for every way in
 	// which it can fail.

@@ -27,7 +27,7 @@ import (
 // "Message encryption" (1.3).
 
 // A LegacyPadding is how a symmetric key is wrapped. The specification does
-// not say; both sides are configured alike.
+// not say; both sides must have the same configuration.
 type LegacyPadding string
 
 // The paddings.
@@ -83,13 +83,13 @@ func (s *LegacySecret) KID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// A LegacyRecord is what the authority says of someone's key.
+// A LegacyRecord is what the authority reports about a user's key.
 type LegacyRecord struct {
 	Username quinta.UserID
 	KeyID    cert.Fingerprint
 	Key      *rsa.PublicKey
-	// NotBefore and Expires bound its validity. Revoked says that it is not
-	// to be used at all.
+	// NotBefore and Expires limit its validity. Revoked says that it must not
+	// be used at all.
 	NotBefore, Expires time.Time
 	Revoked            bool
 }
@@ -216,11 +216,11 @@ func wrapLegacy(rand io.Reader, s *LegacySecret, pub *rsa.PublicKey, p LegacyPad
 	return ek, nil
 }
 
-// A LegacyReader is what a device opens messages with.
+// A LegacyReader has what a device needs to open messages.
 type LegacyReader struct {
 	Self quinta.UserID
-	// Own are the device's key pairs by id, the old ones that are still kept
-	// included.
+	// Own are the device's key pairs by id, including old ones that are still
+	// kept.
 	Own map[cert.Fingerprint]*rsa.PrivateKey
 	// Saved are the symmetric keys of the peer by KID.
 	Saved   map[string]*LegacySecret
@@ -230,7 +230,7 @@ type LegacyReader struct {
 // Open opens a message that the transport says is from a user, whose record
 // the authority gave (step 8); the record is not needed for a message that
 // announces no key. It returns the text, and the symmetric key if the message
-// announced it. Whatever does not fit gives ErrTampered, after the same work.
+// announced it. Every mismatch gives ErrTampered, after the same work.
 func (r *LegacyReader) Open(m *LegacyMessage, from quinta.UserID, sender *LegacyRecord, now time.Time) (plain []byte, announced *LegacySecret, err error) {
 	if m.From != from || m.To != r.Self {
 		return nil, nil, fmt.Errorf("%w: the sender or the recipient", cert.ErrMismatch)

@@ -25,8 +25,8 @@ const contentVersion = 1
 // MaxAge is how long a message may wait for a recipient who is away.
 const MaxAge = 90 * 24 * time.Hour
 
-// MaxContent bounds the content of a message in bytes; larger things go as
-// files.
+// MaxContent limits the content of a message in bytes; anything larger is
+// sent as a file.
 const MaxContent = 256 << 10
 
 // A Content is what is signed and sealed.
@@ -37,8 +37,8 @@ type Content struct {
 	FromKey cert.Fingerprint `json:"fromKey"`
 	To      []quinta.UserID  `json:"to"`
 	Conv    quinta.RoomID    `json:"conv"`
-	// ID is the message's own id, Seq its number in what the sending device
-	// said in the conversation, from 1.
+	// ID is the message's own id, and Seq its number among the messages of
+	// the sending device in the conversation, from 1.
 	ID      quinta.MessageID `json:"mid"`
 	Seq     uint64           `json:"seq"`
 	Time    int64            `json:"ts"` // Unix milliseconds
@@ -48,7 +48,7 @@ type Content struct {
 }
 
 // A Self is the device that seals or opens: its two certificates and their
-// keys. Old pairs to decrypt with come in Older.
+// keys. Older holds old pairs for decryption.
 type Self struct {
 	Sign       *x509.Certificate
 	SignKey    crypto.Signer
@@ -58,7 +58,7 @@ type Self struct {
 	Older      []Pair
 }
 
-// A Pair is a certificate to encrypt to, with its key.
+// A Pair is an encryption certificate with its private key.
 type Pair struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
@@ -119,15 +119,15 @@ func (c *Content) check() error {
 	return nil
 }
 
-// An Expect is what the receiver knows of a message from outside of it.
+// An Expect is what the receiver knows about a message from outside it.
 type Expect struct {
-	// From is the sender by the transport, Conv the conversation that it came
-	// in, Self this user.
+	// From is the sender according to the transport, Conv the conversation in
+	// which it arrived, Self this user.
 	From quinta.UserID
 	Conv quinta.RoomID
 	Self quinta.UserID
-	// Now is this device's time. Received is when the server took the message
-	// in, as it reports; zero if it does not say.
+	// Now is this device's time. Received is when the server reports to have
+	// received the message; zero if it does not say.
 	Now, Received time.Time
 }
 
@@ -140,8 +140,8 @@ func (x *Expect) sent() time.Time {
 	return x.Received
 }
 
-// An Opened is a message that was opened and found right in itself. That it
-// was not seen before, and is in its order, is for the machine.
+// An Opened is a message that was opened and is valid in itself. The machine
+// checks that it was not seen before and is in order.
 type Opened struct {
 	Content Content
 	// Device is the sending device, Cert its certificate.
@@ -218,8 +218,8 @@ func (c *Content) matches(id cert.Identity, key cert.Fingerprint, x Expect) erro
 	return SentNear(at, x.Received)
 }
 
-// sentNear compares the time of a message with when the server took it in, if
-// that is known.
+// sentNear compares the time of a message with the time at which the server
+// received it, if known.
 func SentNear(at, received time.Time) error {
 	if !received.IsZero() && (at.After(received.Add(cert.MaxAhead)) || at.Before(received.Add(-MaxBackdate))) {
 		return fmt.Errorf("%w: its time is not the time at which it was sent", cert.ErrReplayed)
@@ -227,8 +227,8 @@ func SentNear(at, received time.Time) error {
 	return nil
 }
 
-// maxBackdate bounds how long a message may wait in its sender's outbox; by
-// it a sender whose key was revoked cannot claim an earlier time.
+// maxBackdate limits how long a message may wait in its sender's outbox, so
+// that a sender whose key was revoked cannot claim an earlier time.
 const MaxBackdate = 7 * 24 * time.Hour
 
 // open opens the envelope with the key that it is sealed for.

@@ -28,7 +28,7 @@ import (
 // conversation, the sending device, the recipient and the session's id, so
 // that no two devices ever use one nonce.
 
-// The limits of a session; then a new one is negotiated.
+// The limits of a session. Beyond them, a new one is negotiated.
 const (
 	SessionMessages = 1000
 	SessionLife     = 24 * time.Hour
@@ -38,7 +38,7 @@ const (
 var ErrSessionOver = errors.New("ca: the session has ended: negotiate a new one")
 
 // An Offer is what the content of a message carries to begin a session. It is
-// a secret: it appears only inside of what is signed and sealed.
+// a secret: it appears only inside signed and sealed content.
 type Offer struct {
 	KID    string `json:"kid"`
 	Secret []byte `json:"secret"`
@@ -51,7 +51,8 @@ func (o Offer) String() string { return "[redacted]" }
 func (o Offer) GoString() string { return "[redacted]" }
 
 // A Session is one device's end of a session. Its exported members are its
-// state, to be kept with the device's secrets; keep it before a packet leaves.
+// state, to be stored with the device's secrets; store it before a packet
+// leaves.
 type Session struct {
 	Offer Offer           `json:"offer"`
 	Conv  quinta.RoomID   `json:"conv"`
@@ -134,7 +135,7 @@ type Small struct {
 }
 
 // Seal makes a packet and counts it. The state must be committed before the
-// packet leaves; a packet that was made and not sent is not made again.
+// packet leaves; a packet that was made but not sent cannot be made again.
 func (s *Session) Seal(m Small) ([]byte, error) {
 	if s.Sent >= SessionMessages || m.Time-s.Began >= SessionLife.Milliseconds() || m.Time < s.Began-cert.MaxAhead.Milliseconds() {
 		return nil, ErrSessionOver
@@ -159,7 +160,7 @@ func (s *Session) Seal(m Small) ([]byte, error) {
 	return a.Seal(head, nonce(s.Sent), plain, head), nil
 }
 
-// PacketSession returns for which session a packet is.
+// PacketSession returns the session that a packet belongs to.
 func PacketSession(raw []byte) (kid string, err error) {
 	if len(raw) < packetFixed || len(raw) > MaxPacket {
 		return "", fmt.Errorf("%w: not a packet", cert.ErrMalformed)
@@ -171,8 +172,8 @@ func PacketSession(raw []byte) (kid string, err error) {
 }
 
 // Open opens a packet that the transport says is from a device, which must be
-// one of the peer or another one of this user, and counts it: packets come in
-// their order, each once. received is when the server took it in.
+// one of the peer or another one of this user, and counts it: packets must
+// arrive in order, each once. received is when the server received it.
 func (s *Session) Open(raw []byte, from quinta.UserID, dev quinta.DeviceID, received time.Time) (*Small, error) {
 	kid, err := PacketSession(raw)
 	if err != nil {

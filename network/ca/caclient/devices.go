@@ -95,7 +95,7 @@ func (s *Session) known(ctx context.Context, user quinta.UserID, id quinta.Devic
 	const op = "asking for devices"
 	gone := false
 	there := func(tx e2ee.Tx) (bool, error) {
-		// The answer may have come before this was asked for.
+		// The answer may have come before this was requested.
 		if gone, err = s.machine.Gone(tx, user); err != nil || gone {
 			return true, err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/quinta-chat/quinta/quintatest"
 )
 
-// ownValid returns the valid keys of a device by the server's word.
+// ownValid returns the valid keys of a device as the server claims.
 func (p *person) ownValid() map[string]client.KeyInfo {
 	p.t.Helper()
 	keys, err := p.s.Keys(p.t.Context())

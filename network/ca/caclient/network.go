@@ -29,7 +29,7 @@ type Network struct {
 	// and uses the proxy of the environment.
 	Transport http.RoundTripper
 	// Policy is what the user decides beforehand; the zero Policy is a good
-	// one. Sessions that are opened take it as it is then.
+	// default. A session uses the policy as it is when the session is opened.
 	Policy ca.Policy
 }
 

@@ -26,8 +26,8 @@ type roomRecord struct {
 	// Encrypted says that this device made the room encrypted, or was invited
 	// to an encrypted room: a server that denies it later is not believed.
 	Encrypted bool `json:"encrypted,omitempty"`
-	// Gaps are the positions from which older messages are to be asked for:
-	// the last one is the newest gap, the first the beginning of what is known.
+	// Gaps are the positions from which older messages are to be requested: the
+	// last one is the newest gap, the first the beginning of what is known.
 	Gaps []string `json:"gaps,omitempty"`
 	// Begun says that nothing is older than what is known.
 	Begun bool `json:"begun,omitempty"`

@@ -62,7 +62,7 @@ func (c *call) getThumbnail() (any, error) {
 	return nil, c.sendFile(v.Type, thumbnailName(v.Type), v.Bytes)
 }
 
-// thumbnailSize reads which size is asked for.
+// thumbnailSize reads which size is requested.
 func (c *call) thumbnailSize() (thumbnail.Size, error) {
 	var dim [2]int
 	for i, name := range []string{"width", "height"} {

@@ -91,7 +91,7 @@ const loggingIn = "logging in"
 // server's key and where it listens, "wss://HOST", which says the key and is
 // itself where to connect, or "tcp://HOST:PORT" with in.ServerKey. With
 // in.ServerKey, any server of the protocol can be behind a wss address. in.User
-// is the number. The login code is asked for.
+// is the number. The login code is requested.
 func (n Network) Login(ctx context.Context, st client.Store, env e2ee.Env, in client.Credentials) (quinta.Device, error) {
 	plan, err := n.begin(ctx, st, env, in)
 	if err != nil {

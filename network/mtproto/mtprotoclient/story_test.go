@@ -234,7 +234,7 @@ func TestOverWebsocket(t *testing.T) {
 }
 
 // TestPinned: the key with which the server proved itself is told before a code
-// is asked for, and one that is refused ends the login.
+// is requested, and one that is refused ends the login.
 func TestPinned(t *testing.T) {
 	srv := start(t)
 	if err := srv.Core.AddAccount(t.Context(), "alice", "a long password"); err != nil {

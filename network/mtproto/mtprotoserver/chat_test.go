@@ -399,7 +399,7 @@ func TestAcceptRace(t *testing.T) {
 }
 
 // TestDHConfig: the parameters, their version, and randomness of the length
-// that is asked for.
+// that is requested.
 func TestDHConfig(t *testing.T) {
 	each(t, func(t *testing.T, store quintatest.Option) {
 		s := start(t, store)

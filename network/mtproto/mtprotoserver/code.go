@@ -44,14 +44,14 @@ func newCode(rand io.Reader) (string, error) {
 	return fmt.Sprintf("%0*d", codeLength, binary.BigEndian.Uint64(raw[:])%100_000), nil
 }
 
-// An asked is a code that is asked for now.
+// An asked is a code that is requested now.
 type asked struct {
 	code    string
 	tries   int64
 	expires int64
 }
 
-// askedFor returns the code of a number, or nil if none is asked for.
+// askedFor returns the code of a number, or nil if none is requested.
 func (s *secrets) askedFor(tx *db.Tx, phone string) (*asked, error) {
 	var a asked
 	var sealed []byte
@@ -137,7 +137,7 @@ func (c *call) useCode(phone string, who account.Name, code string) (refused *wi
 	return nil, c.tx.Queue(`DELETE FROM mtproto_code WHERE phone = $1`, phone)
 }
 
-// commandCode shows the code that is asked for now, or fixes one.
+// commandCode shows the code that is requested now, or fixes one.
 func commandCode(ctx context.Context, s *mtprotoServer, in server.CommandInput) (out string, err error) {
 	sec, err := s.secrets(ctx)
 	if err != nil {

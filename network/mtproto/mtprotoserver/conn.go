@@ -430,7 +430,7 @@ func (c *conn) answer(id int64, result any) error {
 }
 
 // service answers the messages of the session layer. What needs no answer is
-// passed over.
+// ignored.
 func (c *conn) service(id int64, body []byte) (handled bool, err error) {
 	o, err := wire.Schema.Unmarshal(body)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxTempLife bounds for how long a temporary key is asked for.
+	// maxTempLife bounds for how long a temporary key is requested.
 	maxTempLife = 30 * 24 * time.Hour
 	// maxTemps bounds the temporary keys of a device that are bound at a time; the
 	// one that expires first makes way.

@@ -16,7 +16,7 @@ import (
 var _ client.DeviceJudge = (*Session)(nil)
 
 // Devices implements client.DeviceJudge. A user has one entry, their key pair: the
-// network knows no devices. A key that was never seen is asked for, where the
+// network knows no devices. A key that was never seen is requested, where the
 // server shows public keys.
 func (s *Session) Devices(ctx context.Context, user quinta.UserID) ([]client.DeviceInfo, error) {
 	const op = "looking keys up"

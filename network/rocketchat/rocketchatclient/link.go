@@ -27,7 +27,7 @@ const (
 	// overlap is how far a catching up reaches back before the last one, for what
 	// was under way then.
 	overlap = 10 * time.Second
-	// maxRoomSubs bounds the rooms whose own events are asked for.
+	// maxRoomSubs bounds the rooms whose own events are requested.
 	maxRoomSubs = 400
 	// batch bounds the events that are taken in at once.
 	batch = 200

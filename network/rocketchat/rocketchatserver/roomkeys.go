@@ -264,7 +264,7 @@ func (c *call) waiting() (any, error) {
 }
 
 // provide keeps keys that a member offers to those who wait. Rooms and users that
-// do not fit are passed over.
+// do not fit are ignored.
 func (c *call) provide() (any, error) {
 	var q struct {
 		Keys map[quinta.RoomID][]rocketchat.Provided `json:"usersSuggestedGroupKeys"`

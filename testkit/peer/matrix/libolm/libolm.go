@@ -1,6 +1,6 @@
 // Package libolm drives libolm, the C library that Olm and Megolm come from,
 // for tests and benchmarks: a small C program over a line protocol, compiled
-// when it is asked for. It needs gcc and libolm's development files (Debian:
+// when it is requested. It needs gcc and libolm's development files (Debian:
 // libolm-dev).
 package libolm
 

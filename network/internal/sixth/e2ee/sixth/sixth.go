@@ -120,7 +120,7 @@ func (m *Machine) Send(tx e2ee.Tx, msg quinta.Message) error {
 	return e2ee.Store(tx, keyState, st)
 }
 
-// Receive opens mail. What was received before is passed over.
+// Receive opens mail. What was received before is ignored.
 func (m *Machine) Receive(tx e2ee.Tx, in []Mail) ([]e2ee.Event, error) {
 	key, err := load(tx)
 	if err != nil {
