@@ -79,7 +79,7 @@ func TestCall(t *testing.T) {
 	if _, ok := errors.AsType[*client.RetryError](err); ok || quinta.KindOf(err) != quinta.KindForbidden {
 		t.Errorf("got %v for what does not pass", err)
 	}
-	if _, err := call("/away", quinta.KindInvalid); quinta.KindOf(err) != quinta.KindInvalid || !strings.Contains(err.Error(), "elsewhere (302)") {
+	if _, err := call("/away", quinta.KindInvalid); quinta.KindOf(err) != quinta.KindInvalid || !strings.Contains(err.Error(), "redirects this request (302)") {
 		t.Errorf("got %v for a redirect", err)
 	}
 	if _, err := call("/large", 0); quinta.KindOf(err) != quinta.KindTooLarge {

@@ -87,7 +87,7 @@ func TestDoctorNoDate(t *testing.T) {
 		return true
 	})
 	again := resumes(t, matrixclient.Network{}, alice.st)
-	if f := finds(t, again.s, "clock"); !f.OK || !strings.Contains(f.Text, "does not tell") {
+	if f := finds(t, again.s, "clock"); !f.OK || !strings.Contains(f.Text, "does not report") {
 		t.Errorf("got %+v, want that the time is not known", f)
 	}
 }
