@@ -122,7 +122,7 @@ func (l *Loop) failed(ctx context.Context, name string, cause error) error {
 	f.until = now.Add(pause)
 	switch {
 	case quinta.KindOf(cause) == quinta.KindLimited:
-		// What is asked of one request is meant for all, but not forever.
+		// A server that asks one request to wait means all of them, but not forever.
 		l.lanes.all.until = now.Add(min(pause, maxBackOff))
 	case l.lanes.suspect() && l.lanes.all.over(now):
 		l.lanes.all.wait = grown(l.lanes.all.wait)

@@ -238,7 +238,7 @@ func (r *Runner) begin(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
-// explain adds to the end of a context what stood in the way until then.
+// explain adds to the end of a context what prevented progress until then.
 func (r *Runner) explain(err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return err

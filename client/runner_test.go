@@ -63,7 +63,7 @@ func TestRunnerOneAtATime(t *testing.T) {
 }
 
 // TestRunnerWaits: who waits receives by itself while no one runs, is woken by
-// what others receive, and gives way to Run.
+// what others receive, and is replaced by Run.
 func TestRunnerWaits(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 10)}

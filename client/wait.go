@@ -105,8 +105,8 @@ func (r *Runner) runFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)
 	return ended
 }
 
-// orCause returns why ctx ended instead of that it did, with what stood in the
-// way until then.
+// orCause returns why ctx ended instead of that it did, with what prevented
+// progress until then.
 func (r *Runner) orCause(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err

@@ -107,7 +107,7 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 	if cfg.DB.Path == "" && cfg.DB.URL == "" {
 		cfg.DB.Path = filepath.Join(t.TempDir(), "quinta.db")
 	}
-	// What works here works on PostgreSQL too.
+	// The tests also run on PostgreSQL.
 	cfg.DB.Rehearse = cfg.DB.Path != ""
 	if cfg.BlobURL == "" && cfg.DB.Path == "" {
 		cfg.BlobURL = (&url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "media")}).String()
@@ -141,7 +141,7 @@ func StartNetworks(t testing.TB, networks []server.Network, opts ...Option) *Ser
 			return
 		}
 		stopped = true
-		// What is counted for accounts is what is stored, whatever happened.
+		// The bytes counted for accounts must equal the bytes stored, whatever happened.
 		if wrong, err := core.Recount(ctx); err != nil {
 			t.Logf("the bytes of the accounts cannot be counted: %v", err)
 		} else if wrong > 0 {

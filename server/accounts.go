@@ -125,8 +125,8 @@ func (c *Core) RemoveAccount(ctx context.Context, name string) error {
 		return err
 	}
 	return c.UpdateAlways(ctx, func(tx *db.Tx) error {
-		// What is kept goes first, so an account that is not there must be
-		// refused before.
+		// Stored data are removed first, so an account that does not exist
+		// must be refused before.
 		if there, err := account.Exists(tx, n); err != nil {
 			return err
 		} else if !there {

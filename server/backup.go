@@ -22,8 +22,8 @@ import (
 
 // A backup is a tar file with these entries in this order: the head, the
 // store, the bytes of each file of the media store in the order of their
-// keys, and the sums, which are in the form of the program sha256sum and
-// cover all that stands before. A file without its sums is cut off.
+// keys, and the sums, which are in the format of sha256sum and cover
+// everything before them. A file without its sums is cut off.
 const (
 	backupHead  = "quinta-backup.json"
 	backupStore = "quinta.db"
@@ -47,8 +47,8 @@ type BackupHead struct {
 // server serves: all as it was at one moment. It keeps a copy of the store in
 // a new file in dir meanwhile.
 func (c *Core) Backup(ctx context.Context, dir string, w io.Writer) (err error) {
-	// What the copy of the store refers to must not be swept away before it
-	// is copied.
+	// Files that the copy of the store refers to must not be swept before
+	// they are copied.
 	defer c.Blobs.Keep()()
 	path := filepath.Join(dir, fmt.Sprintf("copy-%d.db", c.Now().UnixNano()))
 	defer func() {

@@ -79,7 +79,7 @@ func (b *body) until(t time.Time) {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		// What is read from now on only shows that the client has gone.
+		// Anything read from now on only shows that the client has disconnected.
 		b.until(time.Now().Add(readTimeout))
 		return n, err
 	}

@@ -9,8 +9,8 @@ import (
 
 // behind sets a request's address to the client's where a trusted proxy
 // passed it on. X-Forwarded-For is read from its end, which the nearest proxy
-// wrote, up to the first address that is not a trusted proxy's: what stands
-// before it anyone could have written.
+// wrote, up to the first address that is not a trusted proxy's: anyone could
+// have written what comes before it.
 func (c *Core) behind(h http.Handler) http.Handler {
 	if len(c.Proxies) == 0 {
 		return h

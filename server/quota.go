@@ -79,8 +79,8 @@ func (c *Core) ownerOf(tx *db.Tx, u db.User) (quota.Owner, error) {
 	return quota.Owner(name), nil
 }
 
-// count adds what a transaction has noted to the sums, and holds those that
-// grew against the limits.
+// count adds the bytes that a transaction has recorded to the sums, and
+// compares those that grew with the limits.
 func (c *Core) count(tx *db.Tx, limits quota.Limits) ([]quota.Sum, error) {
 	if len(tx.Counts()) == 0 {
 		return nil, nil

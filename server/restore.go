@@ -60,7 +60,7 @@ func Restore(ctx context.Context, cfg Config, networks []Network, r io.ReadSeeke
 	return head, errors.Join(err, core.Close())
 }
 
-// verify reads a backup to its end and holds its content against its sums.
+// verify reads a backup to its end and compares its content with its sums.
 func verify(r io.Reader) (BackupHead, error) {
 	u := newUnpacker(r)
 	head, err := u.head()
@@ -169,9 +169,9 @@ func (u *unpacker) store(path string) error {
 	return nil
 }
 
-// media reads the files and then the sums. Files stand in the order in which
-// the store lists them; one that the store does not know is refused, one that
-// is not there was lost before the backup.
+// media reads the files and then the sums. Files come in the order in which
+// the store lists them; a file that the store does not know is refused, and a
+// missing one was lost before the backup.
 func (u *unpacker) media(ctx context.Context, core *Core) error {
 	if err := u.next(); err != nil {
 		return err

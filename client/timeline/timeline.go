@@ -47,8 +47,8 @@ type Reaction struct {
 	ID     quinta.MessageID
 }
 
-// record is how an item is stored. The message's own fields stand in it as
-// they are, and those that JSON leaves out beside them.
+// record is how an item is stored. It has the message's own fields as they
+// are, and next to them those that JSON leaves out.
 type record struct {
 	Message  quinta.Message
 	FileRef  []byte           `json:",omitempty"`
@@ -155,8 +155,8 @@ func apply(tx e2ee.Tx, e e2ee.Event) error {
 			return err
 		}
 	}
-	// A redaction without a target stands for a message that was taken back
-	// before it came.
+	// A redaction without a target represents a message that was redacted
+	// before it arrived.
 	r := &record{Message: m, Reason: e.Reason, Detail: e.Detail, Redacted: m.Kind == quinta.MessageRedaction}
 	if old != nil {
 		r.Seq = old.Seq

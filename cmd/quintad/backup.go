@@ -108,8 +108,9 @@ func clearScratch(c *config.Config) error { return os.RemoveAll(filepath.Join(c.
 // backupOrder is the name of the order on the control socket.
 const backupOrder = "backup"
 
-// serveBackup answers the order with the backup itself. A backup that breaks
-// off breaks the connection off, so that it is not taken for a whole one.
+// serveBackup answers the order with the backup itself. If the backup fails,
+// the connection is cut off, so that the file is not taken for a complete
+// one.
 func serveBackup(c *config.Config) controlHandler {
 	return func(core *server.Core, log *slog.Logger) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {

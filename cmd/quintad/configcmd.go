@@ -25,7 +25,7 @@ not shown.
 			for _, k := range p.settings.Keys() {
 				fmt.Fprintf(&b, "# %s: %s\n# from: %s\n", k.Arg, k.Help, c.Origin(k.Name))
 				v := k.Get(c)
-				// What is not shown must not be read back as a value.
+				// A value that is not shown must not be read back as the value.
 				if c.Origin(k.Name) == "default" || k.Secret {
 					b.WriteString("# ")
 				}

@@ -84,7 +84,7 @@ func main() {
 	// The first signal asks for an orderly end; a second one ends at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	// What the server writes is for its user alone.
+	// Only the server's user may read the files that it writes.
 	syscall.Umask(0o077)
 	p, err := newProgram(servers.All())
 	if err != nil {

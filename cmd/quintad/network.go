@@ -10,7 +10,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// What the networks bring along for operators. This program knows none of
+// Commands that the networks bring for operators. This program knows none of
 // them: it lists what they describe and runs it on the store.
 
 // A networkOrder is one command of a network on its way to the store.

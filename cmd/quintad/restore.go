@@ -76,7 +76,7 @@ func restore(ctx context.Context, p *program, c *config.Config, args []string) (
 	if err := durable.Sync(dir); err != nil {
 		return err
 	}
-	// An empty folder gives way to a renamed one, a full one does not; the
+	// A renamed folder can replace an empty one, but not a full one; the
 	// rename of package os would refuse both.
 	if err := syscall.Rename(dir, target); err != nil {
 		return &hinted{fmt.Errorf("moving the folder to its place %s: %w", target, err), "a folder on which a disk is mounted cannot be replaced: restore into a folder inside it"}

@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/server/quota"
 )
 
-// What the subcommands of "quintad user" ask of the store.
+// The operations on the store behind the subcommands of "quintad user".
 
 // A credential is an account with its new password.
 type credential struct {

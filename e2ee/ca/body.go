@@ -11,9 +11,9 @@ import (
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
-// A body is the content of a message: what people said, or what devices say to
-// each other. The two are told apart by Kind, and a delivery of one kind never
-// counts as one of another.
+// A body is the content of a message: from a person, or from one device to
+// another. Kind distinguishes the two, and a delivery of one kind never counts
+// as one of another.
 type body struct {
 	// Kind is a quinta.MessageKind, or one of the kinds below.
 	Kind     quinta.MessageKind `json:"kind"`

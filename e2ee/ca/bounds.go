@@ -7,10 +7,10 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// What others can make a device store is bounded, for each of them and in all.
-// Beyond that the oldest are given up; the server's history still has the
-// messages. What a device remembers of messages that it opened ends with their
-// age; see replays.
+// The data that others can make a device store are limited, for each of them
+// and in total. Beyond that, the oldest are dropped; the server's history
+// still has the messages. What a device remembers of messages that it opened
+// ends with their age; see replays.
 const (
 	maxWaiting, maxWaitingOfOne   = 10_000, 2000 // items that wait
 	maxSessions, maxSessionsOfOne = 5000, 200    // symmetric keys that a peer offers

@@ -107,8 +107,8 @@ func (w *work) planConversations() error {
 	if err != nil {
 		return err
 	}
-	// What came before this device could decrypt is in the history; what comes
-	// afterwards is sealed for it.
+	// Messages from before this device could decrypt are in the history; later
+	// ones are sealed for it.
 	age := w.now.UnixMilli() - w.meta.ListedAt
 	due := !w.meta.Listed || age >= listEvery.Milliseconds() || age < 0
 	if due && !w.early(w.meta.ListAfter, again) && self.Encrypt != nil {

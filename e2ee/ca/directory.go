@@ -335,8 +335,8 @@ func (p *pin) id() cert.Fingerprint {
 	return p.ID
 }
 
-// past remembers an earlier key. Of a device with very many no more are taken
-// in: what they signed is refused.
+// past remembers an earlier key. For a device with very many, no more are
+// stored: messages that they signed are refused.
 func (d *deviceRecord) past(id, first cert.Fingerprint) {
 	if d.Past == nil {
 		d.Past = map[cert.Fingerprint]cert.Fingerprint{}
@@ -347,7 +347,8 @@ func (d *deviceRecord) past(id, first cert.Fingerprint) {
 }
 
 // pastLines takes in the keys that follow on one of the device's by proven
-// renewals and are valid no more: what they signed while they were is believed.
+// renewals and are no longer valid: messages that they signed while they were
+// valid are accepted.
 func (d *deviceRecord) pastLines(id quinta.UserID, keys []listed) {
 	for i := range keys {
 		k := &keys[i]

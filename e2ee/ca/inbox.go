@@ -15,8 +15,8 @@ import (
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
-// What an item may wait for. Those that end with a colon are followed by what
-// exactly.
+// What an item may wait for. A name that ends with a colon is followed by the
+// details.
 const (
 	waitKeys    = "keys"   // a key to decrypt with
 	waitStatus  = "status" // a revocation list that is not out of date
@@ -73,7 +73,7 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 			if err := w.receive(it); err != nil {
 				return err
 			}
-			// What this one brought may open what waits, before the next comes.
+			// This item may make waiting ones readable, before the next is taken.
 			if err := w.tryAgain(); err != nil {
 				return err
 			}
@@ -284,7 +284,7 @@ func (w *work) tryAgain() error {
 				return err
 			}
 			r := e.Value
-			// What an item brought also opens those after it, in their order.
+			// An item may also make those after it readable, in their order.
 			if !came[r.For] && !w.again[r.For] {
 				continue
 			}

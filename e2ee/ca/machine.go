@@ -242,7 +242,7 @@ func (w *work) next() string { return w.meta.Seq.Next() }
 func (w *work) emit(e e2ee.Event) { w.events = append(w.events, e) }
 
 // newID returns an id that was never used: 128 random bits in hex, so that no
-// id begins with a sign which a command line takes for that of a flag.
+// id begins with a character that a command line takes for a flag.
 func (w *work) newID() (quinta.MessageID, error) {
 	var b [16]byte
 	if _, err := io.ReadFull(w.m.env.Rand, b[:]); err != nil {

@@ -266,8 +266,8 @@ func (w *work) signing() (*seal.Self, error) {
 	return self, nil
 }
 
-// recipientsOf are those whom a content names: all members but the sender, or
-// the sender alone where they write to their own devices.
+// recipientsOf returns the recipients that a content names: all members
+// except the sender, or only the sender if they write to their own devices.
 func recipientsOf(members []quinta.UserID, self quinta.UserID) []quinta.UserID {
 	to := slices.DeleteFunc(slices.Clone(members), func(u quinta.UserID) bool { return u == self })
 	slices.Sort(to)

@@ -60,7 +60,7 @@ func TestStaleKeys(t *testing.T) {
 }
 
 // TestStaleKeysWithoutEnd: a server that never takes a message does not keep
-// the sender busy, and the sender hears of it.
+// the sender busy, and the sender learns of it.
 func TestStaleKeysWithoutEnd(t *testing.T) {
 	t.Parallel()
 	p, a, _, conv := couple(t, ca.Policy{})

@@ -261,7 +261,7 @@ func (w *work) doneRevoke(r *reqRecord, ans Ans) error {
 	return w.outdate(w.m.user)
 }
 
-// ownOver notes that a key of this device is valid no more. One to decrypt
+// ownOver notes that a key of this device is no longer valid. One to decrypt
 // with still opens what is here.
 func (w *work) ownOver(id cert.Fingerprint) error {
 	k, err := w.keyByID(id)
@@ -276,7 +276,7 @@ func (w *work) ownOver(id cert.Fingerprint) error {
 }
 
 // reviewOwn compares the keys of this device with what the server lists: it
-// finds renewals whose answer was lost, and keys that are valid no more.
+// finds renewals whose answer was lost, and keys that are no longer valid.
 func (w *work) reviewOwn(list []KeyInfo) error {
 	for i := range list {
 		info := &list[i]

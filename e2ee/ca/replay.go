@@ -13,10 +13,11 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/seal"
 )
 
-// What was seen is remembered in two ways. Of each line of keys and
-// conversation the highest number is kept, with the numbers below it that did
-// not come: what comes new must be above, what had to wait must be one of those.
-// Of each message the id is kept for as long as its time would be believed.
+// Messages that were seen are remembered in two ways. For each line of keys in a
+// conversation, the highest number is kept, with the numbers below it that are
+// missing: a new message must have a higher number, and a delayed one a missing
+// number. The id of each message is kept for as long as its time would be
+// accepted.
 
 // A lineRecord is how far the messages of one line of keys have come.
 type lineRecord struct {

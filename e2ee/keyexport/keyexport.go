@@ -184,8 +184,8 @@ func armour(file []byte) []byte {
 	return append(append(out, trailer...), '\n')
 }
 
-// unarmour finds the base64 between the two marks, which stand on lines of
-// their own, and decodes it. Anything may stand before and after them.
+// unarmour finds the base64 between the two marks, which are on lines of
+// their own, and decodes it. Anything may come before and after them.
 func unarmour(text string) ([]byte, error) {
 	var b strings.Builder
 	inside, ended := false, false

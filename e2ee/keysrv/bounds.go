@@ -9,9 +9,9 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// What others can make a device store is bounded, for each of them and in all.
-// Beyond that the oldest are given up; messages are still in the archive of the
-// XMPP server.
+// The data that others can make a device store are limited, for each of them
+// and in total. Beyond that, the oldest are dropped; messages are still in the
+// archive of the XMPP server.
 const (
 	maxWaiting, maxWaitingOfOne = 10_000, 2000 // items that wait for a key
 	maxRefused, maxRefusedOfOne = 10_000, 1000 // notes on items that never open

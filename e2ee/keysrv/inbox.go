@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// What an item may wait for; what exactly follows.
+// What an item may wait for; the details follow the name.
 const (
 	waitKey  = "key:"
 	waitUser = "user:"

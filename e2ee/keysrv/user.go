@@ -347,7 +347,7 @@ func (m *Machine) Decide(tx e2ee.Tx, id quinta.UserID, device quinta.DeviceID, w
 		}
 		d.Decision, u.dirty = what, true
 		if what == DecideRejected {
-			// What it can open, it has; nothing new is for it.
+			// It keeps what it can open, and gets nothing new.
 			if err := w.rotateWith(id); err != nil {
 				return err
 			}

@@ -11,9 +11,9 @@ import (
 	"github.com/quinta-chat/quinta/key"
 )
 
-// What strangers can have a device store is bounded, for each of them and in
-// total. The oldest goes first; what turned out to belong to someone known
-// meanwhile stays.
+// The data that strangers can make a device store are limited, for each of
+// them and in total. The oldest are dropped first, except data that have
+// meanwhile turned out to belong to someone known.
 const (
 	maxWithheld, maxWithheldOfOne = 2000, 200   // words on keys that will not come
 	maxKept, maxKeptOfOne         = 20000, 4000 // messages that wait for a key

@@ -95,7 +95,7 @@ func (r *inboundRecord) add(s *megolm.Inbound, c claim) (bool, error) {
 	at := slices.IndexFunc(claims, func(have claim) bool { return have.Curve == c.Curve })
 	if at < 0 {
 		if len(claims) == maxClaims {
-			// What no one has proven makes room for what someone has.
+			// A claim that no one has proven is replaced by a proven one.
 			last := &claims[maxClaims-1]
 			if last.Source >= c.Source || last.Opened != 0 {
 				return false, nil
@@ -131,7 +131,7 @@ func (have *claim) merge(s *megolm.Inbound, c claim) (bool, error) {
 	case order == megolm.Unconnected && !(c.Source == fromOlm && have.Source != fromOlm):
 		return false, nil
 	case order == megolm.Unconnected:
-		// What was imported was not the owner's ratchet; theirs counts.
+		// The imported ratchet was not the owner's; the owner's counts.
 	case order == megolm.Better && c.Source < have.Source:
 		// The ratchet is the same one, so the earlier index is the owner's
 		// too; what is known of them stays.

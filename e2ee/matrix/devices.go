@@ -339,9 +339,9 @@ func rawKey(id quinta.UserID, device quinta.DeviceID) string {
 	return "device/" + string(id) + "\x00" + string(device)
 }
 
-// checkOwn holds what the server lists for this device against its keys. If
-// it lists none they are uploaded again; if it lists others, this store is not
-// that of the device, and nothing more is sent.
+// checkOwn compares the server's list for this device with its keys. If the
+// server lists none, they are uploaded again; if it lists others, this store
+// does not belong to the device, and nothing more is sent.
 func (w *work) checkOwn(raw json.RawMessage) {
 	d, err := parseDevice(raw, w.m.user, w.m.device)
 	switch {

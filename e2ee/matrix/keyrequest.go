@@ -114,8 +114,8 @@ func (w *work) cancelKeyRequest(room quinta.RoomID, session string) error {
 	return w.tellAll(k.Asked, requestContent{Action: "request_cancellation", Device: w.m.device, ID: k.ID})
 }
 
-// receiveKeyRequest answers another device's request for a key: only an own
-// verified device gets one.
+// receiveKeyRequest answers another device's request for a key: only a
+// verified device of the same user gets it.
 func (w *work) receiveKeyRequest(e toDeviceEvent) error {
 	var c requestContent
 	if exactjson.Unmarshal(e.Content, &c) != nil || e.Sender != w.m.user || c.Device == w.m.device || !plain(c.ID) {
@@ -197,8 +197,8 @@ func (w *work) forgetForward(to target, id string) error {
 	return w.tx.Delete(string(at))
 }
 
-// receiveForwarded takes a forwarded key: only one that was requested, from an
-// own verified device that was asked.
+// receiveForwarded takes a forwarded key: only one that was requested, from a
+// verified device of the same user that was asked.
 func (w *work) receiveForwarded(content json.RawMessage, from origin) error {
 	var k roomKey
 	if exactjson.Unmarshal(content, &k) != nil || k.Algorithm != algorithmMegolm || from.User != w.m.user || from.Trust < quinta.TrustVerified || len(k.Chain) > maxChain || !plain(k.Room) {

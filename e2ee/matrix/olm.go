@@ -243,7 +243,7 @@ func isOlm(err error) bool {
 	return err != nil && !errors.Is(err, olm.ErrBadState)
 }
 
-// checkPayload holds a payload against the event that brought it: all checks
+// checkPayload compares a payload with the event that brought it: all checks
 // that need no device list ("m.olm.v1.curve25519-aes-sha2", and 2.9 for
 // sender_device_keys). It returns the device that the payload itself proves,
 // or nil.

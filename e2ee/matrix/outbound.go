@@ -96,8 +96,8 @@ func (w *work) audience(room quinta.RoomID) (audience, error) {
 				return a, err
 			}
 		}
-		// A list that cannot be had now does not stop the message: whoever is
-		// missing gets the key as soon as the list is there.
+		// A list that is not available now does not stop the message: devices
+		// that are missing get the key as soon as the list is available.
 		if u.Outdated && u.RetryAt == 0 {
 			a.unknown = true
 			continue

@@ -145,7 +145,7 @@ func TestBackupLockedReason(t *testing.T) {
 	bob2.wantReads("! before-this-device")
 }
 
-// TestSecretsGiven waits until another own device has what it asked for.
+// TestSecretsGiven waits until another of the user's devices has what it asked for.
 func TestSecretsGiven(t *testing.T) {
 	t.Parallel()
 	s, _, bob := crossPair(t)

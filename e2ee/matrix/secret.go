@@ -128,10 +128,10 @@ func (m *Machine) SecretsGiven(tx e2ee.Tx, device quinta.DeviceID) (bool, error)
 	return given, err
 }
 
-// receiveSecret takes a secret: only one that was requested, from an own verified
-// device that was asked, and only the one that belongs to the public key. That of
-// the backup is checked against the signed auth_data by the code that uses it, as
-// this machine does not see the backup.
+// receiveSecret takes a secret: only one that was requested, from a verified
+// device of the same user that was asked, and only the one that belongs to the
+// public key. The code that uses the key of the backup checks it against the
+// signed auth_data, because this machine does not see the backup.
 func (w *work) receiveSecret(content json.RawMessage, from origin) error {
 	var c secretContent
 	if exactjson.Unmarshal(content, &c) != nil || from.User != w.m.user || from.Trust != quinta.TrustVerified {
@@ -206,8 +206,8 @@ func (m *Machine) BackupKey(tx e2ee.Tx) (key.BackupPrivate, error) {
 	return k, err
 }
 
-// SetBackupKey stores the private key of the key backup, so that other own
-// devices can ask for it.
+// SetBackupKey stores the private key of the key backup, so that the user's
+// other devices can ask for it.
 func (m *Machine) SetBackupKey(tx e2ee.Tx, k key.BackupPrivate) error {
 	_, err := m.run(tx, func(w *work) error {
 		s, err := w.seeds()

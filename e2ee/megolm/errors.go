@@ -12,8 +12,8 @@ var (
 	// ErrUnknownIndex is returned for a message, or a wish, for an index
 	// before the first that the session knows.
 	ErrUnknownIndex = errors.New("megolm: message is older than this session")
-	// ErrBadMAC is returned for a message that is not authentic, be it for
-	// its signature, its MAC or its padding.
+	// ErrBadMAC is returned for a message that is not authentic, whether
+	// because of its signature, its MAC or its padding.
 	ErrBadMAC = errors.New("megolm: message is not authentic")
 	// ErrBadSignature is returned for a session key that its own session did
 	// not sign.

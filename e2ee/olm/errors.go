@@ -18,7 +18,7 @@ var (
 	// ErrSkipTooFar is returned for a message more than [MaxSkip] ahead.
 	ErrSkipTooFar = errors.New("olm: message is too far ahead of its chain")
 	// ErrUnknownOneTimeKey is returned for a pre-key message to a one-time
-	// key that the account does not have, or has no more.
+	// key that the account does not have, or no longer has.
 	ErrUnknownOneTimeKey = errors.New("olm: message to an unknown one-time key")
 	// ErrReplayed is returned for a pre-key message that would make again a
 	// session that was made with the same fallback key.

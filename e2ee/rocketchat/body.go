@@ -19,7 +19,7 @@ type Body struct {
 	Attachments []Attachment
 	// Notice says that a program wrote it, which other programs do not answer.
 	Notice bool
-	// ID, Sender and Time stand in bodies of the string form only, where the
+	// ID, Sender and Time appear only in bodies of the string form, where the
 	// sender repeats them under the seal.
 	ID     quinta.MessageID
 	Sender quinta.UserID

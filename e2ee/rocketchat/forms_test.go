@@ -121,8 +121,8 @@ func TestAttack07BlobRounds(t *testing.T) {
 	}
 }
 
-// TestAttack07Blobs: blobs that no password opens are told apart from a wrong
-// password.
+// TestAttack07Blobs: blobs that no password opens are distinguished from a
+// wrong password.
 func TestAttack07Blobs(t *testing.T) {
 	t.Parallel()
 	k := load(t).private(t, 0)

@@ -156,7 +156,8 @@ func (w *work) takeMessage(m *Message) error {
 		w.cannotRead(m, quinta.ReasonSenderMismatch, "the server names a different sender than before")
 		return nil
 	case seen.Hash != hash && (m.Type == TypeE2E || m.Edited != 0):
-		// What left in clear may come back in another spelling, without an edit.
+		// A text that was sent in clear may come back with another spelling, without an
+		// edit.
 		next.Hash, next.Edited = hash, max(m.Edited, seen.Edited+1)
 		if err := w.show(r, m, true); err != nil {
 			return err

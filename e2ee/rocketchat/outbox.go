@@ -207,7 +207,7 @@ func (w *work) planMessage(name string, e *outEntry) error {
 		}
 	}
 	if req.Kind == ReqSend {
-		// What comes back from the server as this message is not told again.
+		// When the server returns this message, it is not reported again.
 		if err := w.markSeen(req.Message, 0); err != nil {
 			return err
 		}

@@ -95,8 +95,8 @@ type Config struct {
 type Verified struct {
 	// Device is the key of the other device.
 	Device key.DeviceSigningPublic
-	// Master is the other user's master key, in a verification of an own
-	// device this one.
+	// Master is the other user's master key, or this user's own when
+	// verifying one of their devices.
 	Master key.MasterPublic
 }
 

@@ -68,7 +68,7 @@ func (f *Flow) onRequest(c content, _ []byte) []Message {
 		return f.cancel(CodeUnexpectedMessage)
 	}
 	if !f.cfg.InRoom && !Fresh(time.UnixMilli(c.Timestamp), f.env.Now()) {
-		f.state, f.cancelled, f.byUs = StateCancelled, CodeTimeout, true // without a word
+		f.state, f.cancelled, f.byUs = StateCancelled, CodeTimeout, true // silently
 		return nil
 	}
 	if f.cfg.InRoom && c.MessageTo != string(f.cfg.Own.User) {

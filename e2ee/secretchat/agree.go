@@ -95,7 +95,7 @@ func (w *work) parameters(c *chat, ans Ans) error {
 	}
 	group, err := w.m.verdicts.Group(w.m.env.Rand, w.meta.G, w.meta.P)
 	if errors.Is(err, ErrWeakGroup) {
-		// What is not safe is not remembered as current either.
+		// Unsafe parameters are not remembered as current either.
 		w.meta.G, w.meta.P, w.meta.Version = 0, nil, 0
 		return w.end(c, whyParams, c.State == StateAccepting)
 	} else if err != nil {

@@ -131,7 +131,7 @@ func (w *work) place(c *chat, p *Packet, h heldRecord) error {
 	if _, held, err := e2ee.Load[heldRecord](w.tx, c.heldKey(n)); err != nil || held {
 		return err
 	}
-	// What the peer asks for is sent at once: it may be what would fill the gap
+	// Messages that the peer requests are sent at once: they may fill the gap
 	// on the other side.
 	if s, ok := m.(*e2e.DecryptedMessageService); ok {
 		if r, ok := s.Action.(*e2e.DecryptedMessageActionResend); ok {
@@ -260,7 +260,7 @@ func (w *work) acknowledged(c *chat, have int) error {
 		if err != nil {
 			return err
 		}
-		// What the server has not answered yet is still to be reported.
+		// Messages that the server has not answered yet still have to be reported.
 		if found && s.Draft != nil {
 			s.Data = nil
 			if err := e2ee.Store(w.tx, key, s); err != nil {

@@ -17,7 +17,7 @@ import (
 	"errors"
 )
 
-// What reading tells apart.
+// Errors of reading, for errors.Is.
 var (
 	// ErrMalformed: not the DER of such a message, or over a bound.
 	ErrMalformed = errors.New("cms: malformed")

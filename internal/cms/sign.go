@@ -307,7 +307,7 @@ func (s *Signed) Signer(known ...*x509.Certificate) (*x509.Certificate, error) {
 }
 
 // Verify checks the signature with the public key of c and returns the
-// content. Whether c may sign, and who it is, is for the caller.
+// content. The caller decides whether c may sign, and whom it belongs to.
 func (s *Signed) Verify(c *x509.Certificate) ([]byte, error) {
 	if !names(s.sid, s.sidTag, c, primitive(0)) {
 		return nil, ErrSignature

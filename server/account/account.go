@@ -123,8 +123,8 @@ func SetPassword(tx *db.Tx, name Name, hash PasswordHash) error {
 	return err
 }
 
-// Close deactivates an account: no login any more, no profile. What the
-// person's devices keep is for the caller to remove.
+// Close deactivates an account: it can no longer log in and has no profile.
+// The caller removes what the account's devices keep.
 func Close(tx *db.Tx, name Name) error {
 	n, err := tx.Exec(`UPDATE account SET password = '', closed = $1 WHERE name = $2 AND closed IS NULL`, tx.Millis(), name)
 	if err != nil {

@@ -24,7 +24,7 @@ type Blob struct {
 // Filled reports whether b is a file and not only a reserved id.
 func (b Blob) Filled() bool { return b.Key != "" }
 
-// What callers of Fill treat differently.
+// Errors that callers of Fill distinguish.
 var (
 	// ErrUnknown: there is no such id, or it has expired.
 	ErrUnknown = quinta.E(quinta.KindNotFound, "", "there is no such file")

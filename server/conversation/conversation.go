@@ -37,7 +37,7 @@ type Conversation struct {
 	Created int64
 }
 
-// What callers tell apart.
+// Errors that callers distinguish.
 var (
 	// ErrUnknown: there is no such conversation, or no such message in it.
 	ErrUnknown = quinta.E(quinta.KindNotFound, "conversation", "there is no such conversation or message")

@@ -33,9 +33,9 @@ type Count struct {
 
 // Count notes that the transaction keeps n bytes more for a user; n is less
 // than zero if it gives bytes back. A set calls it wherever it stores or
-// removes what may be large. Whoever runs the transaction asks for the sums
-// with Counts before it ends and does what follows from them; see package
-// server. A user without an id, such as the server itself, is not counted.
+// removes what may be large. The code that runs the transaction asks for the
+// sums with Counts before it ends and acts on them; see package server. A
+// user without an id, such as the server itself, is not counted.
 func (tx *Tx) Count(u User, class Class, n int64) {
 	if !tx.write {
 		panic("db: internal error: Count in a read-only transaction")

@@ -87,7 +87,7 @@ func (p *pipe) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if p.open {
-		// What fails here is bounded by statement_timeout.
+		// A failure here is bounded by statement_timeout.
 		_ = p.pc.CancelRequest(ctx)
 		cancel()
 	}

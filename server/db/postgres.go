@@ -217,7 +217,7 @@ func (p *postgresDB) tables(ctx context.Context, schemas []Schema) (err error) {
 	if _, err := c.exec("COMMIT", nil); err != nil {
 		return err
 	}
-	// What changed tables is never run again.
+	// A migration is never run again.
 	return c.p.forget()
 }
 

@@ -51,7 +51,7 @@ func (v *viewConn) foresee(list []foreseen) error {
 	if len(list) == 0 {
 		return nil
 	}
-	// What is prepared for one of them must not push another out.
+	// Statements prepared for one of them must not displace those of another.
 	if len(v.p.known)+len(list) >= maxKnown {
 		if err := v.p.forget(); err != nil {
 			return err

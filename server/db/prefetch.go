@@ -56,9 +56,9 @@ const (
 // rehearse runs fn on nothing.
 func (f *foresight) rehearse(fn func() error) {
 	defer func() {
-		// What fn gives up on for want of rows shows again in the second run if
-		// it is wrong. A nil pointer or an index out of range is wrong on an
-		// empty store as well.
+		// If fn fails because there are no rows, a real error shows again in
+		// the second run. A nil pointer or an index out of range is an error on
+		// an empty store as well.
 		if err, ok := recover().(runtime.Error); ok {
 			panic(err)
 		}

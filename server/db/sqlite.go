@@ -63,7 +63,7 @@ func openSQLite(ctx context.Context, d *DB) (backend, error) {
 	return s, nil
 }
 
-// What a connection is for.
+// The purposes of a connection.
 const (
 	reading = iota
 	writing

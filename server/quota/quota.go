@@ -79,7 +79,7 @@ func (s Sum) Bytes() (int64, error) {
 }
 
 // Check returns an error if the sum is over its limit: KindQuota, or
-// KindLimited for what waits to be read, since time helps.
+// KindLimited for messages that wait to be read, since waiting helps.
 func (s Sum) Check(l Limits) error {
 	most := l[s.Class]
 	if most <= 0 {

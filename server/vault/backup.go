@@ -117,7 +117,7 @@ func PutBackupKeys(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ve
 	u := db.UserOf(network, user)
 	var added, changed int64
 	for piece := range db.Pieces(keys) {
-		// What the sessions took before and what they take now.
+		// The bytes that the sessions took before and take now.
 		places := []any{u, version}
 		for i := range piece {
 			places = append(places, string(piece[i].Room), piece[i].Session)

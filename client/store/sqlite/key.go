@@ -89,7 +89,7 @@ func KeyFile(path string, rand io.Reader) (Key, error) {
 	return k, nil
 }
 
-// derivation is what stands beside a store whose key comes from a passphrase.
+// derivation is the file beside a store whose key comes from a passphrase.
 type derivation struct {
 	Algorithm string `json:"algorithm"`
 	Salt      []byte `json:"salt"`

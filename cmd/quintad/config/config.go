@@ -222,7 +222,7 @@ func (c *Config) readFile(t *Table) error {
 	return nil
 }
 
-// check holds settings against each other.
+// check compares settings with each other.
 func (c *Config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		have, lack := "tls-cert", "tls-key"

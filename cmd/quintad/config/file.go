@@ -16,9 +16,9 @@ type line struct {
 	key, value string
 }
 
-// parse takes a configuration file apart: one "key = value" a line, "#" at
-// the beginning of a line starts a comment, a value may stand in double
-// quotes as in Go.
+// parse reads a configuration file: one "key = value" per line, "#" at the
+// beginning of a line starts a comment, and a value may be in double quotes
+// as in Go.
 func parse(name string, text []byte) ([]line, error) {
 	if len(text) > maxFile {
 		return nil, &Error{Where: name, Text: fmt.Sprintf("larger than %d bytes", maxFile)}

@@ -53,8 +53,8 @@ func (s *Session) Backup(ctx context.Context) (client.BackupInfo, error) {
 	return out, nil
 }
 
-// CreateBackup implements client.BackupKeeper. The recovery key is 24 words. A
-// backup that is there gives way to the new one.
+// CreateBackup implements client.BackupKeeper. The recovery key is 24 words.
+// An existing backup is replaced by the new one.
 func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 	const op = "making a key backup"
 	var k [32]byte

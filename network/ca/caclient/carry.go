@@ -11,8 +11,9 @@ import (
 	"github.com/quinta-chat/quinta/network/ca/wire"
 )
 
-// The machine asks and takes in answers by itself. Who wants to know what
-// became of one call expects its answer before the machine is told to make it.
+// The machine makes calls and takes answers by itself. A caller that needs the
+// outcome of one call registers for its answer before telling the machine to
+// make it.
 
 // An errand is a call whose answer is expected.
 type errand struct {

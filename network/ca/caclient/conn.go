@@ -97,9 +97,9 @@ func (c *conn) refusal(op string, resp *http.Response) error {
 	return dial.Refusal(op, resp, kindOf(we), we, we.RetryAfter)
 }
 
-// kindOf turns a refusal into the words of the core. A page of something that
-// stands before the server has no code: it is trouble on the way, unless its
-// status says that it will not pass.
+// kindOf turns a refusal into the words of the core. A page from something in
+// front of the server has no code: it is trouble on the way, unless its
+// status says that repeating is useless.
 func kindOf(e *wire.Error) quinta.Kind {
 	for kind, row := range wire.Kinds {
 		if row.Code == e.Code && kind != quinta.KindInternal {

@@ -24,9 +24,9 @@ const maxSkew = cert.MaxAhead
 // lookWithin bounds each thing that is looked at.
 const lookWithin = 20 * time.Second
 
-// Examine implements client.Doctor. If the server is not reached, the
-// device is not logged in any more, or the clock is wrong, no more is looked
-// at.
+// Examine implements client.Doctor. If the server cannot be reached, the
+// device is no longer logged in, or the clock is wrong, nothing else is
+// checked.
 func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	const op = "examining the server"
 	_, header, err := s.link.call(ctx, op, open(get(wire.PathRoots)))
@@ -106,7 +106,7 @@ func (s *Session) examineRevocations(ctx context.Context) (client.Finding, error
 	return good(name, "the list is valid until "+until.UTC().Format(time.RFC3339)), nil
 }
 
-// examineKeys holds the server's list of this device's keys against the store.
+// examineKeys compares the server's list of this device's keys with the store.
 func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	const name = "keys"
 	listed, err := s.Keys(ctx)
@@ -143,7 +143,7 @@ func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	return good(name, "the keys of this device are valid until "+first.UTC().Format(time.RFC3339)), nil
 }
 
-// examineDevices looks for own devices that no one compared.
+// examineDevices looks for the user's own devices that no one compared.
 func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	const name = "own-devices"
 	devices, err := s.Devices(ctx, "")

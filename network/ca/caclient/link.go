@@ -38,9 +38,9 @@ type link struct {
 
 var _ client.Link[ca.In, ca.Req, ca.Ans] = (*link)(nil)
 
-// Do carries out a request. A refusal is only what the server itself says, in
-// the network's own form; a page of something that stands before it is trouble
-// on the way.
+// Do carries out a request. Only an answer of the server itself, in the
+// network's own format, is a refusal; a page from something in front of it is
+// trouble on the way.
 func (l *link) Do(ctx context.Context, req ca.Req) (ca.Ans, error) {
 	const op = "speaking to the server"
 	c, ok := calls[req.Kind]

@@ -81,7 +81,7 @@ func (s *Session) room(tx e2ee.Tx, r ca.RoomInfo) (client.RoomInfo, error) {
 	return info, nil
 }
 
-// maxNamed is how many members stand in the name that is made for a
+// maxNamed is how many members appear in the name that is made for a
 // conversation.
 const maxNamed = 5
 

@@ -27,9 +27,9 @@ const (
 	keyRSA  = "rsa-3072"
 )
 
-// An authority is the certificate authority of the server. It is made when it
-// is first needed, or by an operator before that; its private keys lie in the
-// store, sealed by the server's keeper of secrets.
+// An authority is the certificate authority of the server. It is created when
+// it is first needed, or by an operator before that; its private keys are
+// kept in the store, sealed by the server's keeper of secrets.
 type authority struct {
 	s *caServer
 

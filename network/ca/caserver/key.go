@@ -119,8 +119,8 @@ func (k *key) info(at int64) *wire.KeyInfo {
 		i.Replaces = *k.Replaces
 	}
 	if k.Renewal != nil {
-		// What is stored was written by this program; a row that was damaged
-		// has no proof to show.
+		// Stored rows were written by this program; a damaged row has no
+		// proof to show.
 		if r := new(cert.Renewal); exactjson.Unmarshal(k.Renewal, r) == nil {
 			i.Renewal = r
 		}
@@ -171,8 +171,8 @@ func (c *call) getKey() (any, error) {
 	return k.info(c.Now().UnixMilli()), nil
 }
 
-// getUserKeys answers the look-up by user name: all keys as they stood at a
-// time, or those of them in one state.
+// getUserKeys answers the lookup by user name: all keys as they were at a
+// given time, or those in one state.
 func (c *call) getUserKeys() (any, error) {
 	q := c.r.URL.Query()
 	at := c.Now()

@@ -7,8 +7,7 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/ca/cert"
 )
 
-// What the authority says of keys, and is asked, has the form of package
-// e2ee/ca.
+// Requests and answers about keys have the types of package e2ee/ca.
 type (
 	// A State is where a key is in its life.
 	State = ca.State

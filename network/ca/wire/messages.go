@@ -23,8 +23,8 @@ const (
 	MaxWait  = 60 * time.Second
 )
 
-// What is delivered and answered has one form for both ends and for the machine:
-// that of package e2ee/ca.
+// Deliveries and their answers have one type for both ends and for the machine,
+// from package e2ee/ca.
 type (
 	// A Kind says what a delivery is for, a Form what its body is.
 	Kind = ca.Kind

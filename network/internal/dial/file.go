@@ -53,8 +53,8 @@ func (r watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// An UploadBody is the body of an upload. A transport may read it also after
-// an answer has come; Wait returns when it reads no more.
+// An UploadBody is the body of an upload. A transport may still read it after
+// an answer has arrived; Wait returns when it no longer does.
 type UploadBody struct {
 	io.Reader
 	once   sync.Once

@@ -31,8 +31,8 @@ type Config struct {
 	// message of the other kind closes the connection.
 	Binary bool
 	// Origins are hosts whose pages may connect, besides the request's own host
-	// and that of the server's public URL; "*" stands for any part of a name.
-	// A program that is not a browser names no origin and is let in.
+	// and that of the server's public URL; "*" stands for any part of a name. A
+	// program that is not a browser names no origin and is accepted.
 	Origins []string
 	// Subprotocols are those that the server offers, the preferred one first.
 	Subprotocols []string

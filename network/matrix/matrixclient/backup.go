@@ -149,8 +149,8 @@ func (s *Session) mayReplaceStorage(ctx context.Context, v *wire.BackupVersion, 
 const keyNewBackup = "link/newbackup"
 
 // ownBackup returns the key of the backup that this device uses, and makes one
-// if there is none or fresh is set. The key is kept before the server hears of
-// it, so that no backup is ever made whose key no one has.
+// if there is none or fresh is set. The key is kept before the server learns
+// of it, so that there is never a backup whose key is lost.
 func (s *Session) ownBackup(ctx context.Context, v *wire.BackupVersion, fresh bool) (key.BackupPrivate, error) {
 	const op = "making a key backup"
 	if v != nil && !fresh {

@@ -112,9 +112,9 @@ func (s *Session) tendOnce(ctx context.Context) error {
 	return s.fetchWaiting(ctx, n.waiting)
 }
 
-// adoptBackup begins to use the backup whose key another own device gave. The key
-// counts only if the user's own identity, or this device, signed the backup that it
-// opens: anyone can make a backup and its key.
+// adoptBackup begins to use the backup whose key another of the user's devices
+// supplied. The key counts only if the user's own identity, or this device, signed
+// the backup that it opens: anyone can make a backup and its key.
 func (s *Session) adoptBackup(ctx context.Context) error {
 	v, err := s.backup(ctx)
 	if err != nil || v == nil {

@@ -110,7 +110,7 @@ func (s *Session) examineSync(ctx context.Context) (client.Finding, error) {
 	return good(name, fmt.Sprintf("the server answered in %s", s.env.Now().Sub(begin).Round(time.Millisecond))), nil
 }
 
-// examineKeys holds the server's entry of this device against the store.
+// examineKeys compares the server's entry for this device with the store.
 func (s *Session) examineKeys(ctx context.Context) (client.Finding, error) {
 	const name = "device-keys"
 	var own matrix.Identity
@@ -151,7 +151,7 @@ func (s *Session) examineOneTimeKeys(ctx context.Context) (client.Finding, error
 	return good(name, fmt.Sprintf("%d are left", n)), nil
 }
 
-// examineDevices looks for own devices that no one compared.
+// examineDevices looks for the user's own devices that no one compared.
 func (s *Session) examineDevices(ctx context.Context) (client.Finding, error) {
 	const name = "own-devices"
 	devices, err := s.Devices(ctx, "")

@@ -47,7 +47,7 @@ func (s *Session) examineSignature(ctx context.Context) (client.Finding, error) 
 	return good(name, "the account's identity signed this device"), nil
 }
 
-// maxNamed bounds how many names stand in one finding.
+// maxNamed limits how many names appear in one finding.
 const maxNamed = 10
 
 // examineContacts looks for others whose identity is not the one it was.

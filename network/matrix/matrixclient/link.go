@@ -44,8 +44,8 @@ type link struct {
 
 var _ client.Link[matrix.In, matrix.Req, matrix.Ans] = (*link)(nil)
 
-// Do carries out a request. A refusal is only what the homeserver itself
-// says, in the specification's form; a page of something that stands before it
+// Do carries out a request. Only an answer of the homeserver itself, in the
+// specification's format, is a refusal; a page from something in front of it
 // is trouble on the way.
 func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 	const op = "speaking to the server"
@@ -53,8 +53,8 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 		return matrix.Ans{}, dial.Passing(err, quinta.KindTooLarge)
 	}
 	if req.Kind == matrix.ReqRoomSend {
-		// What was to leave in clear may have been taken back since the last
-		// try, as the room became encrypted.
+		// A message that was to leave in clear may have been withdrawn since
+		// the last attempt, because the room became encrypted.
 		due, err := l.due(ctx, req.ID)
 		if err != nil || !due {
 			return matrix.Ans{Failure: matrix.Unreached}, err

@@ -134,8 +134,9 @@ func (s *Session) moveGap(tx e2ee.Tx, room quinta.RoomID, from, end string, chun
 	return unknown, seat.Store(tx, keyRoom+string(room), r)
 }
 
-// isKnown reports whether a message was taken in before. Edits, reactions and
-// redactions do not stand in the timeline by themselves: commit notes them.
+// isKnown reports whether a message was received before. Edits, reactions and
+// redactions are not items of the timeline by themselves: commit records
+// them.
 func isKnown(tx e2ee.Tx, room quinta.RoomID, id quinta.MessageID) (bool, error) {
 	_, err := timeline.Get(tx, room, id)
 	if quinta.KindOf(err) != quinta.KindNotFound {

@@ -13,7 +13,7 @@ import (
 )
 
 // secretsWithin bounds how long a verification waits for the secrets that the
-// other device is requested, or asks for.
+// other device is asked for, or asks for.
 const secretsWithin = 5 * time.Second
 
 // secretsAgain is how long it waits before it asks again.

@@ -37,10 +37,10 @@ func methods(by client.Comparison) []string {
 }
 
 // VerifyBy implements client.CodeVerifier. Another user is asked in the direct
-// conversation with them, which is made if there is none; an own device
-// directly, and all own devices if id is empty. Under [Network.VerifiedOnly]
-// the devices of other users are asked directly, too: no one who was not
-// verified could read a request in the conversation.
+// conversation with them, which is made if there is none; one of the user's
+// own devices directly, and all of the user's own devices if id is empty.
+// Under [Network.VerifiedOnly] the devices of other users are asked directly,
+// too: no one who was not verified could read a request in the conversation.
 func (s *Session) VerifyBy(ctx context.Context, user quinta.UserID, id quinta.DeviceID, by client.Comparison) error {
 	if err := s.awaitRun(ctx); err != nil {
 		return err

@@ -205,8 +205,8 @@ func (s *Session) strings(f *flow, m *sas.Flow) client.ShortStrings {
 	return out
 }
 
-// believe stores what was verified, signs it, and shares secrets between own
-// devices.
+// believe stores what was verified, signs it, and shares secrets between the
+// user's own devices.
 func (s *Session) believe(ctx context.Context, f *flow, m *sas.Flow) error {
 	other, _ := m.Other()
 	v := m.Verified()

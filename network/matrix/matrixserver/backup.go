@@ -24,7 +24,7 @@ func (s *homeserver) backupCalls() {
 const maxAuthData = 64 << 10
 
 // backupInfo reads the body of a call that makes or changes a version. The
-// data are kept as they stand in it.
+// data are kept exactly as they are in it.
 func (c *call) backupInfo() (*wire.Backup, error) {
 	body, err := c.object()
 	if err != nil {

@@ -262,7 +262,7 @@ func (c *call) storeCrossSigning(tx *db.Tx, q, before deviceSigning) error {
 		return err
 	}
 	if k := q[usageMaster]; k != nil && stored[usageMaster] != nil && k.name != stored[usageMaster].name {
-		// What the old master key has signed is worth nothing any more.
+		// Signatures of the old master key are no longer worth anything.
 		for _, usage := range []string{usageSelf, usageUser} {
 			if stored[usage] != nil && q[usage] == nil {
 				if err := directory.RemoveIdentity(tx, network, c.user, usage); err != nil {

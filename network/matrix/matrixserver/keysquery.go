@@ -17,7 +17,7 @@ import (
 // maxQueryUsers bounds the users of one query for keys.
 const maxQueryUsers = 5000
 
-// The usages of cross-signing keys, as they stand in the keys.
+// The usages of cross-signing keys, as the keys name them.
 const (
 	usageMaster = "master"
 	usageSelf   = "self_signing"
@@ -99,7 +99,7 @@ func (c *call) bareUsers(tx *db.Tx, users []quinta.UserID, devices []directory.D
 			unknown = append(unknown, u)
 		}
 	}
-	// Whoever is logged in exists; that is one query for nearly all.
+	// Users who are logged in exist; that is one query for nearly all of them.
 	logins, err := device.Of(tx, network, unknown)
 	if err != nil {
 		return nil, err

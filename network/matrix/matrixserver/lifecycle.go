@@ -16,9 +16,8 @@ import (
 	"github.com/quinta-chat/quinta/server/vault"
 )
 
-// What must happen in the same transaction when a device comes, changes or
-// goes stands here, so that every path that makes or removes one does all of
-// it.
+// Everything that must happen in the same transaction when a device is added,
+// changed or removed is in this file, so that every path does all of it.
 
 // deviceIDFree refuses a device id that is one of the user's cross-signing
 // keys: both share a name space (client-server API, "Cross-signing").

@@ -10,8 +10,8 @@ import (
 	"github.com/quinta-chat/quinta/network/matrix/wire"
 )
 
-// Keys and messages are cut out of a request as they stand in it, by exact
-// member names, and never pass through a decoder that could change them.
+// Keys and messages are cut out of a request byte for byte, by exact member
+// names, and never pass through a decoder that could change them.
 
 // members returns the members of the object raw: M_BAD_JSON, with the place
 // where it stands, if it is no object or has no canonical form.

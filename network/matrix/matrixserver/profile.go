@@ -136,8 +136,8 @@ func (c *call) putProfileField() (any, error) {
 	return empty{}, c.setProfile(field, v)
 }
 
-// checkShown checks the fields that also stand in member events: texts, or
-// null or an empty text to remove them.
+// checkShown checks the fields that also appear in member events: strings, or
+// null or an empty string to remove them.
 func checkShown(field string, v json.RawMessage) (json.RawMessage, error) {
 	var s *string
 	if err := decode(v, &s); err != nil {

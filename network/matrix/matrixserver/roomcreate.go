@@ -76,7 +76,7 @@ func (c *call) postCreateRoom() (any, error) {
 		return nil
 	})
 	if we, ok := err.(*wire.Error); ok && we.Code == wire.CodeForbidden && we.Status == http.StatusForbidden && len(q.Initial)+len(q.Levels) > 0 {
-		// What the caller asked to be in the room is refused by its rules.
+		// The rules of the room refuse something that the caller asked for.
 		return nil, wire.NewError(http.StatusBadRequest, wire.CodeInvalidRoomState, we.Message)
 	}
 	return wire.RoomAnswer{Room: id}, err

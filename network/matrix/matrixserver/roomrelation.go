@@ -115,8 +115,8 @@ func (c *call) recurse(tx *db.Tx, out map[string]any, v *roomview.Viewpoint, q r
 		var next []quinta.MessageID
 		for _, id := range level {
 			deeper := q
-			// What narrows the answer counts for the events at the top;
-			// below, relations of any kind lead on.
+			// The filters of the request apply to the events at the top;
+			// below, relations of any kind are followed.
 			deeper.To, deeper.RelType, deeper.Type, deeper.Limit = id, "", "", roomview.MaxRelations
 			list, _, err := room.Relations(tx, deeper)
 			if err != nil {

@@ -132,8 +132,8 @@ func (c *call) putState() (any, error) {
 	return wire.EventAnswer{Event: id}, err
 }
 
-// memberAllowed holds a membership that a client wrote itself against what
-// the server asks beyond the room's rules.
+// memberAllowed checks a membership that a client wrote itself against what
+// the server requires beyond the room's rules.
 func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.RawMessage) error {
 	membership, _ := wire.TextMember(content, "membership")
 	switch membership {
@@ -169,9 +169,9 @@ func (w *roomWriter) memberAllowed(sender, target quinta.UserID, content json.Ra
 	return nil
 }
 
-// stateAllowed holds a state event that a client wrote against what the
-// server asks beyond the room's rules: the aliases of m.room.canonical_alias
-// must lead to the room.
+// stateAllowed checks a state event that a client wrote against what the
+// server requires beyond the room's rules: the aliases of
+// m.room.canonical_alias must refer to the room.
 func (s *homeserver) stateAllowed(tx *db.Tx, id quinta.RoomID, typ string, content json.RawMessage) error {
 	if typ != "m.room.canonical_alias" {
 		return nil

@@ -218,7 +218,7 @@ func TestDeviceListsInSync(t *testing.T) {
 		alice.leave(room)
 		step("leaves", "/ bob", "/ alice")
 
-		// A sync that waits hears of it, too.
+		// A sync that waits learns of it, too.
 		alice.join(room)
 		f.next()
 		got := f.wait(30000)

@@ -44,7 +44,7 @@ func TestSyncUnread(t *testing.T) {
 		is(t, "again", f.next().unread(room), "1 1")
 
 		// A private receipt on one device clears the count on the other, and
-		// no one else hears of it.
+		// no one else learns of it.
 		g := alice.follow()
 		bob.login("PHONE").read(room, "m.read.private", last, "")
 		is(t, "read on another device", f.next().unread(room), "0 0")

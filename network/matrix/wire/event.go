@@ -98,8 +98,8 @@ type DataEvent struct {
 	Content json.RawMessage `json:"content"`
 }
 
-// A StrippedEvent is a state event without what only members get. Whoever reads
-// whole state events as this one finds no StateKey in what is not one.
+// A StrippedEvent is a state event without the fields that only members get.
+// Reading a complete event as one gives no StateKey if it is not a state event.
 type StrippedEvent struct {
 	Content  json.RawMessage `json:"content"`
 	Sender   quinta.UserID   `json:"sender"`

@@ -145,8 +145,8 @@ func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error 
 		return &quinta.Error{Kind: quinta.KindInternal, Op: op, Err: err}
 	}
 	defer dial.Discard(spool)
-	// What is spooled is what the server holds: the file is sealed until it goes
-	// to w.
+	// The spooled file is what the server has: it stays sealed until it is
+	// written to w.
 	n, err := io.Copy(spool, io.LimitReader(&ranges{ctx: live, link: s.link, at: ref.Location}, ref.Location.Size+1))
 	if err == nil && n != ref.Location.Size {
 		err = secretchat.ErrFileSize

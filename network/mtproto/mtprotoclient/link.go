@@ -246,7 +246,7 @@ func sleep(ctx context.Context, c *conn, wait time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-c.wake:
-		// What woke this up is for the next question, which clears it again.
+		// The wake-up is left for the next question, which clears it.
 	case <-c.done:
 	case <-t.C:
 	case <-ctx.Done():

@@ -79,8 +79,9 @@ func (s *secrets) fixedOf(tx *db.Tx, who account.Name) (string, error) {
 	return string(plain), err
 }
 
-// askCode makes a code for a number, unless one is asked for already: asking
-// again gives no more tries. The other devices of the account are told.
+// askCode makes a code for a number, unless one was already requested: asking
+// again gives no more attempts. The other devices of the account are
+// notified.
 func (c *call) askCode(phone string) error {
 	if a, err := c.sec.askedFor(c.tx, phone); err != nil || a != nil {
 		return err

@@ -149,8 +149,8 @@ func (c *conn) packet(ctx context.Context, packet []byte, ack bool) error {
 	}
 	m, err := wire.OpenMessage(c.key, wire.FromClient, packet)
 	if err != nil {
-		// What does not open is answered like an unknown key, so that no one can
-		// ask which.
+		// A packet that does not open is answered like one under an unknown key,
+		// so that the two cases cannot be distinguished.
 		return closing(wire.CodeKeyUnknown)
 	}
 	if ack {

@@ -252,7 +252,7 @@ func (e *exchange) open(b []byte) (*wire.ClientDHInnerData, bool) {
 }
 
 // finishExchange makes the authorization key and keeps it before the client
-// hears of it.
+// learns of it.
 func (c *conn) finishExchange(ctx context.Context, r *wire.SetClientDHParams) (any, error) {
 	e := c.exch
 	c.exch = nil

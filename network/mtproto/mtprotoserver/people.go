@@ -13,8 +13,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// firstUser is what stands before an account's number in its user id, so that
-// ids never fall among those that other clients reserve, and do not fit into 32
+// firstUser is added to an account's number to make its user id, so that ids
+// never collide with those that other clients reserve, and do not fit into 32
 // bits.
 const firstUser = 5_000_000_000
 

@@ -22,7 +22,7 @@ func (s *mtprotoServer) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cfg := socket.Config{Limit: wire.MaxFrame + 64, Binary: true, Origins: []string{"*"}, Subprotocols: []string{wire.Subprotocol}}
-	// What cannot become a websocket has been answered.
+	// A request that cannot become a websocket has been answered.
 	_ = socket.Serve(s.Core, w, r, cfg, func(ctx context.Context, ws *socket.Conn) {
 		b := &bytesOver{ws: ws, local: local, remote: webAddr(incoming.Addr(r))}
 		defer b.Close()

@@ -21,7 +21,7 @@ const MaxFrame = 1<<20 + 4096
 // ErrFrame: what came is no packet of the connection's framing.
 var ErrFrame = errors.New("mtproto: malformed frame")
 
-// A Framing is how packets are told apart on a connection. "MTProto transports".
+// A Framing is how packets are distinguished on a connection. "MTProto transports".
 type Framing int
 
 // The framings.
@@ -64,8 +64,8 @@ func (f *Frames) Close() error { return f.conn.Close() }
 // Conn is the connection below.
 func (f *Frames) Conn() net.Conn { return f.conn }
 
-// AcceptObfuscated begins with a client that must be obfuscated, as it is over
-// a websocket.
+// AcceptObfuscated begins a connection with a client that must use
+// obfuscation, as over a websocket.
 func AcceptObfuscated(conn net.Conn) (*Frames, error) {
 	f := &Frames{conn: conn, w: conn}
 	return f, f.obfuscated(bufio.NewReaderSize(conn, 4096))

@@ -126,8 +126,8 @@ func (c *conn) refusal(op string, resp *http.Response) error {
 	return dial.Refusal(op, resp, kindOf(e, own), e, dial.RetryAfter(resp.Header, c.now()))
 }
 
-// kindOf turns a refusal into the words of the core. A page of something that
-// stands before the server is trouble on the way.
+// kindOf turns a refusal into the words of the core. A page from something in
+// front of the server is trouble on the way.
 func kindOf(e *wire.Error, own bool) quinta.Kind {
 	switch s := e.Status; {
 	case !own && s != http.StatusNotFound && s != http.StatusTooManyRequests:

@@ -44,8 +44,8 @@ type link struct {
 	mu     sync.Mutex
 	stream *stream
 
-	// What the server said last, to put rooms and subscriptions together. Receive
-	// alone uses it.
+	// The server's last answers, for combining rooms and subscriptions. Only
+	// Receive uses them.
 	rooms map[quinta.RoomID]wire.Room
 	subs  map[quinta.RoomID]wire.Subscription
 }

@@ -101,7 +101,7 @@ func (n Network) enter(ctx context.Context, st client.Store, env e2ee.Env, in cl
 	s := newSession(n, st, env, acc)
 	defer s.link.close()
 	if err := st.Update(ctx, func(tx e2ee.Tx) error {
-		// What is said from now on comes by itself; the rest is history.
+		// New messages arrive by themselves from now on; the rest is history.
 		if _, err := s.machine.Receive(tx, rocketchat.In{Since: rocketchat.DateOf(at)}); err != nil {
 			return err
 		}

@@ -20,8 +20,8 @@ var _ client.OffTheRecord = (*Session)(nil)
 const otrWithin = 10 * time.Second
 
 // otrDeclined is how long the invited user's side waits before it declines: a little
-// longer, since the inviter's side then ends the invitation, and what declines it must not
-// be taken for an answer to the next one.
+// longer, because the inviter's side then ends the invitation, and the message that
+// declines it must not be taken for an answer to the next one.
 const otrDeclined = otrWithin + time.Second
 
 // A signal is an event about sessions off the record.
@@ -83,7 +83,7 @@ func (s *Session) InviteOffRecord(ctx context.Context, user quinta.UserID) (*cli
 }
 
 func (s *Session) invite(ctx context.Context, op string, st *stream, room quinta.RoomID, peer rocketchat.Author) (*client.OffRecord, error) {
-	// What is said as soon as the other side is ready must not be missed.
+	// Messages that are sent as soon as the other side is ready must not be missed.
 	if err := st.subscribe(ctx, "stream-room-messages", string(room)); err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (s *Session) invited(ctx context.Context, st *stream, sig signal, accept fu
 	case !yes:
 		return deny()
 	}
-	// What is said as soon as the other side is ready must not be missed.
+	// Messages that are sent as soon as the other side is ready must not be missed.
 	if err := st.subscribe(ctx, "stream-room-messages", string(room)); err != nil {
 		return nil, err
 	}

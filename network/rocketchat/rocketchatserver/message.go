@@ -79,8 +79,8 @@ func checkSealed(msg string, content json.RawMessage) error {
 	return nil
 }
 
-// checkBody refuses a message that may not stand in a room: in one that is
-// encrypted only what is sealed may.
+// checkBody refuses a message that does not belong in a room: an encrypted
+// room takes only sealed ones.
 func checkBody(r *roomRow, kind, msg string, content json.RawMessage) error {
 	switch {
 	case r.Encrypted && kind != rocketchat.TypeE2E:

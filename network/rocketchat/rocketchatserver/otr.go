@@ -58,8 +58,8 @@ func (c *call) pairOf(tx *db.Tx, id quinta.RoomID) (r *roomRow, other string, er
 }
 
 // publishUser tells the other user of a direct conversation about a session off the
-// record. Who tells it is always the caller, and nothing else is passed on than what
-// such a session needs.
+// record. The sender is always the caller, and nothing is passed on except what such
+// a session needs.
 func (c *call) publishUser() (any, error) {
 	var key, kind string
 	if err := c.texts(&key, &kind); err != nil {

@@ -24,7 +24,7 @@ const (
 	maxTokenID = 128
 )
 
-// What a push holds, as the setting says it.
+// The content of a push, as the setting names it.
 const (
 	pushIDOnly    = "id-only"
 	pushEncrypted = "encrypted"

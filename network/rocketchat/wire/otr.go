@@ -5,8 +5,8 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/rocketchat"
 )
 
-// What the two sides of a session off the record tell each other: arguments of events
-// of the stream-notify-user of the other, under the name of OTREvent.
+// Messages between the two sides of a session off the record: arguments of events of
+// the stream-notify-user of the other, under the name of OTREvent.
 const (
 	OTRHandshake   = "handshake"
 	OTRAcknowledge = "acknowledge"
@@ -14,7 +14,7 @@ const (
 	OTREnd         = "end"
 )
 
-// OTREvent returns the key of the stream on which a user hears of sessions.
+// OTREvent returns the key of the stream on which a user learns of sessions.
 func OTREvent(user string) string { return user + "/otr" }
 
 // An OTRSignal is the data of such an event. User is the one who tells it, and the

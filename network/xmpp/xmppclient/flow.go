@@ -203,7 +203,7 @@ func bindOr(f *flow, resumed *bool) xmpp.StreamFeature {
 	return feature
 }
 
-// resume asks the server to go on with the stream that was lost.
+// resume asks the server to continue the stream that was lost.
 func (f *flow) resume(s *xmpp.Session) (bool, error) {
 	f.mu.Lock()
 	attrs := []xml.Attr{{Name: xml.Name{Local: "h"}, Value: strconv.FormatUint(uint64(f.handled()), 10)}, {Name: xml.Name{Local: "previd"}, Value: f.id}}

@@ -83,8 +83,8 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 	return s.Create(ctx, client.NewRoom{Direct: true, Invite: []quinta.UserID{quinta.UserID(room)}})
 }
 
-// Leave implements client.Talker. The conversation is listed no more on this
-// device, until someone writes in it.
+// Leave implements client.Talker. The conversation is no longer listed on
+// this device, until someone writes in it.
 func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
 	return s.do(ctx, "leaving a conversation", func(tx e2ee.Tx) ([]e2ee.Event, error) { return s.machine.Leave(tx, room) })
 }

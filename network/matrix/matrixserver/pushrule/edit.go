@@ -45,8 +45,8 @@ type Set struct {
 	Changed map[Kind]map[string]change `json:"changed,omitempty"`
 }
 
-// Rules returns the whole rule set of user. The user's own rules stand before
-// the predefined ones, only the master rule stands before all.
+// Rules returns the whole rule set of user. The user's own rules come before
+// the predefined ones; only the master rule comes before all others.
 func (s *Set) Rules(user string) RuleSet {
 	rs := Defaults(user)
 	for _, kind := range Kinds {

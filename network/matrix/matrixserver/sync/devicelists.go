@@ -115,7 +115,7 @@ func viewerMoved(tx *db.Tx, viewer quinta.UserID, id quinta.RoomID, r room.Range
 		}
 		return nil
 	}
-	// Who is there now, or has gone since, was there with viewer.
+	// Users who are in it now, or have left since, shared it with viewer.
 	for i := range others {
 		if others[i].Joined <= r.From {
 			out[others[i].Member] = true

@@ -194,7 +194,7 @@ func (p *roomPart) write() (*roomBody, error) {
 	if out.Timeline.Events, err = p.render(r, p.events); err != nil {
 		return nil, err
 	}
-	// What a state event replaced is not told, as it would cost a look each.
+	// The replaced state event is not included, as it would cost one lookup each.
 	r = &roomview.Reader{User: p.User, Device: p.ID, NoRoom: true, Plain: true}
 	bare := make([]*room.Event, len(p.state))
 	for i, e := range p.state {

@@ -14,8 +14,8 @@ import (
 type waiter struct {
 	*Device
 	until time.Time
-	// keys are what the waiter hears of: the account, the device, and the
-	// rooms that are known.
+	// keys are what the waiter subscribes to: the account, the device, and
+	// the rooms that are known.
 	keys []string
 	on   *feed.Waiter
 }
@@ -82,7 +82,7 @@ func (w *waiter) sleep(ctx context.Context, rooms []quinta.RoomID, looked quinta
 	case <-ctx.Done():
 		return false, nil
 	}
-	// What woke it may have been the end of the login.
+	// It may have been woken by the end of the login.
 	return true, w.Valid()
 }
 

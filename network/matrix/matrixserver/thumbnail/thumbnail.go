@@ -35,7 +35,7 @@ const (
 	MaxPixelsJPEG = 40 << 20
 )
 
-// What callers treat differently.
+// Errors that callers distinguish.
 var (
 	// ErrUnsupported: this is not a PNG, JPEG or GIF that can be read.
 	ErrUnsupported = errors.New("thumbnail: not an image that can be read")
