@@ -8,14 +8,17 @@ import (
 	"github.com/quinta-chat/quinta/e2ee"
 )
 
-// A convRecord is what is known of a conversation, by the peer's bare JID.
+// A convRecord is what is known of a conversation, by the bare JID of the peer or
+// of the room.
 type convRecord struct {
 	// Mode never changes once it is known.
 	Mode Mode `json:"mode"`
 	// Out is the key under which this device seals, if there is one.
 	Out *outKey `json:"out,omitempty"`
 	// Left says that the user left the conversation on this device.
-	Left  bool `json:"left,omitempty"`
+	Left bool `json:"left,omitempty"`
+	// Group is set if the conversation is a room.
+	Group *group `json:"group,omitempty"`
 	dirty bool
 }
 
@@ -46,10 +49,31 @@ func (w *work) conv(room quinta.RoomID) (*convRecord, error) {
 }
 
 // id is the conversation's id at the key server.
-func (w *work) convID(room quinta.RoomID) string { return DirectID(w.m.user, quinta.UserID(room)) }
+func (w *work) convID(room quinta.RoomID) string {
+	if w.group(room) != nil {
+		return RoomID(room)
+	}
+	return DirectID(w.m.user, quinta.UserID(room))
+}
+
+// group returns what is known of a room, or nil if the conversation is none. An
+// error of the store ends the whole call.
+func (w *work) group(room quinta.RoomID) *group {
+	c, err := w.conv(room)
+	if err != nil && w.failure == nil {
+		w.failure = err
+	}
+	if err != nil || c == nil {
+		return nil
+	}
+	return c.Group
+}
 
 // members are the users of a conversation.
 func (w *work) members(room quinta.RoomID) []quinta.UserID {
+	if g := w.group(room); g != nil {
+		return g.Members
+	}
 	list := []quinta.UserID{w.m.user, quinta.UserID(room)}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -91,6 +115,9 @@ func (m *Machine) direct(tx e2ee.Tx, peer quinta.UserID, mode Mode) (quinta.Room
 		if err != nil {
 			return err
 		}
+		if c.Group != nil {
+			return fmt.Errorf("%w: this is the name of a room", ErrMismatch)
+		}
 		if mode == ModeEscrow && c.Mode != ModeEscrow {
 			return fmt.Errorf("%w: it is sealed", ErrDowngrade)
 		}
@@ -112,6 +139,9 @@ func (m *Machine) Leave(tx e2ee.Tx, room quinta.RoomID) ([]e2ee.Event, error) {
 			return ErrUnknownConversation
 		}
 		c.Left, c.Out, c.dirty = true, nil, true
+		if c.Group != nil {
+			c.Group.By = ""
+		}
 		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: room}, Detail: "left"})
 		return nil
 	})
@@ -165,6 +195,10 @@ type RoomInfo struct {
 	quinta.Room
 	Mode Mode
 	Left bool
+	// Group says that it is a room, and By who has invited this user, if they
+	// have not decided yet.
+	Group bool
+	By    quinta.UserID
 	// Unsent is how many messages wait to be sent.
 	Unsent int
 	// Key is the id of the key object that this device seals under, if there is
@@ -183,6 +217,9 @@ func (m *Machine) Room(tx e2ee.Tx, room quinta.RoomID) (out RoomInfo, err error)
 			return ErrUnknownConversation
 		}
 		out = RoomInfo{Room: quinta.Room{ID: room, Encrypted: true, Members: w.members(room)}, Mode: c.Mode, Left: c.Left}
+		if g := c.Group; g != nil {
+			out.Group, out.By, out.Name = true, g.By, g.Name
+		}
 		if c.Out != nil {
 			out.Key = c.Out.ID
 		}
@@ -206,7 +243,7 @@ func (m *Machine) Rooms(tx e2ee.Tx) (out []quinta.RoomID, err error) {
 			if err != nil {
 				return err
 			}
-			if !r.Value.Left {
+			if g := r.Value.Group; !r.Value.Left || g != nil && g.By != "" {
 				out = append(out, quinta.RoomID(r.Name))
 			}
 		}

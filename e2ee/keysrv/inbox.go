@@ -62,6 +62,25 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 				return err
 			}
 		}
+		for room, id := range in.Archives {
+			c, err := w.conv(room)
+			if err != nil {
+				return err
+			}
+			if c != nil && c.Group != nil && id != "" {
+				c.Group.Archive, c.dirty = id, true
+			}
+		}
+		for _, i := range in.Invitations {
+			if err := w.invited(i); err != nil {
+				return err
+			}
+		}
+		for _, room := range in.Rooms {
+			if err := w.outdateRoom(room); err != nil {
+				return err
+			}
+		}
 		if in.Archive != "" {
 			w.meta.Archive = in.Archive
 		}
@@ -70,6 +89,12 @@ func (m *Machine) Receive(tx e2ee.Tx, in In) ([]e2ee.Event, error) {
 		}
 		for _, id := range in.Changed {
 			if CheckJID(id) != nil {
+				continue
+			}
+			if w.group(quinta.RoomID(id)) != nil {
+				if err := w.outdateRoom(quinta.RoomID(id)); err != nil {
+					return err
+				}
 				continue
 			}
 			// Only of someone this device has to do with.
@@ -119,7 +144,7 @@ func (w *work) receive(it *Item) error {
 		return err
 	}
 	if seen {
-		if have.From != it.From || have.Sum != p.sum() {
+		if it.From != "" && have.From != it.From || have.Sum != p.sum() {
 			w.refuse(it, fmt.Errorf("%w: another message has this id", ErrReplayed))
 		}
 		return nil
@@ -140,14 +165,19 @@ func itemKey(it *Item, p *Packet) string {
 // checkItem looks at the outside of an item.
 func (w *work) checkItem(it *Item) (Packet, error) {
 	for _, id := range []quinta.UserID{it.From, quinta.UserID(it.Room)} {
-		if err := CheckJID(id); err != nil {
+		if err := CheckJID(id); err != nil && (id != "" || !it.Group) {
 			return Packet{}, err
 		}
 	}
 	if err := checkStanzaID(it.StanzaID); err != nil {
 		return Packet{}, err
 	}
-	if !slices.Contains(w.members(it.Room), it.From) {
+	// Who was in a room when a message was sent is the room's affair: the list
+	// of today does not have those who left since.
+	if (w.group(it.Room) != nil) != it.Group {
+		return Packet{}, fmt.Errorf("%w: a room is no conversation of two", ErrMismatch)
+	}
+	if !it.Group && !slices.Contains(w.members(it.Room), it.From) {
 		return Packet{}, fmt.Errorf("%w: the sender is not in this conversation", ErrMismatch)
 	}
 	return ParsePacket(it.ObjectID, it.Text)
@@ -209,7 +239,7 @@ func (w *work) open(r *waitRecord, waiting string) error {
 	if err := w.tx.Delete(itemKey(it, &p)); err != nil {
 		return err
 	}
-	if err := w.remember(it.Room, it.StanzaID, midRecord{From: it.From, Sum: p.sum()}); err != nil {
+	if err := w.remember(it.Room, it.StanzaID, midRecord{From: msg.Sender, Sum: p.sum()}); err != nil {
 		return err
 	}
 	c, err := w.begin(it.Room, k.Mode)
@@ -230,7 +260,14 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 		return nil, fmt.Errorf("%w: the key belongs to another conversation", ErrMismatch)
 	}
 	// A sealed key is that of one device, whose user alone seals under it.
-	if k.Mode == ModeSealed && k.Statement.Creator != it.From {
+	from := it.From
+	if from == "" {
+		if k.Mode != ModeSealed || !slices.Contains(w.senders(it), k.Statement.Creator) {
+			return nil, fmt.Errorf("%w: no one vouches for the sender", ErrUntrusted)
+		}
+		from = k.Statement.Creator
+	}
+	if k.Mode == ModeSealed && k.Statement.Creator != from {
 		return nil, fmt.Errorf("%w: the key is another user's", ErrMismatch)
 	}
 	p, err := ParsePacket(it.ObjectID, it.Text)
@@ -242,10 +279,10 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 		return nil, err
 	}
 	to := string(it.Room)
-	if it.From != w.m.user {
+	if from != w.m.user && !it.Group {
 		to = string(w.m.user)
 	}
-	e, err := Open(cipher, Binding{ObjectID: it.ObjectID, From: it.From, To: to, StanzaID: it.StanzaID}, p.Payload)
+	e, err := Open(cipher, Binding{ObjectID: it.ObjectID, From: from, To: to, StanzaID: it.StanzaID}, p.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -256,9 +293,12 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg := &quinta.Message{ID: it.StanzaID, Room: it.Room, Sender: it.From, Device: e.Device, Time: time.UnixMilli(e.Time).UTC(), Encrypted: true}
-	if msg.Trust, msg.Device, err = w.trustOf(it, k, e.Device); err != nil {
+	msg := &quinta.Message{ID: it.StanzaID, Room: it.Room, Sender: from, Device: e.Device, Time: time.UnixMilli(e.Time).UTC(), Encrypted: true}
+	if msg.Trust, msg.Device, err = w.trustOf(from, k, e.Device); err != nil {
 		return nil, err
+	}
+	if it.From == "" {
+		msg.Trust = quinta.TrustUnknown // any member has the key
 	}
 	if k.Mode == ModeEscrow {
 		msg.Weakness = quinta.WeakKeySource
@@ -269,17 +309,17 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 
 // trustOf says how far the sender is known. A sealed key is that of one device;
 // an escrow key proves no one.
-func (w *work) trustOf(it *Item, k *keyRecord, claimed quinta.DeviceID) (quinta.Trust, quinta.DeviceID, error) {
+func (w *work) trustOf(from quinta.UserID, k *keyRecord, claimed quinta.DeviceID) (quinta.Trust, quinta.DeviceID, error) {
 	if k.Mode == ModeEscrow {
 		return quinta.TrustUnknown, claimed, nil
 	}
 	if claimed != k.Statement.Device {
 		return 0, "", fmt.Errorf("%w: the key is another device's", ErrMismatch)
 	}
-	if it.From == w.m.user && claimed == w.meta.Device {
+	if from == w.m.user && claimed == w.meta.Device {
 		return quinta.TrustVerified, claimed, nil
 	}
-	u, err := w.user(it.From)
+	u, err := w.user(from)
 	if err != nil {
 		return 0, "", err
 	}

@@ -125,6 +125,8 @@ type work struct {
 	// came names what waiting items may open with.
 	came   map[string]bool
 	events []e2ee.Event
+	// failure is an error of the store that ends the call.
+	failure error
 }
 
 // run does f on a unit of work and writes back what changed.
@@ -144,7 +146,10 @@ func (m *Machine) run(tx e2ee.Tx, f func(w *work) error) ([]e2ee.Event, error) {
 	w.meta, w.stored = have, raw
 	w.reqs = e2ee.NewQueue[reqRecord](tx, "req/", &w.meta.Seq)
 	w.out = e2ee.NewQueue[outRecord](tx, "outbox/", &w.meta.Seq)
-	if err := f(w); err != nil {
+	if err = f(w); err == nil {
+		err = w.failure
+	}
+	if err != nil {
 		return nil, err
 	}
 	return w.events, w.flush()

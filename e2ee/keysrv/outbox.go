@@ -115,6 +115,9 @@ func (w *work) planMessage(name string, o outRecord) error {
 	if c == nil || c.Left {
 		return w.failed(name, &o, Ans{Code: CodeNotFound, Detail: "the conversation was left"})
 	}
+	if ok, err := w.knownMembers(o.Room, c); err != nil || !ok {
+		return err
+	}
 	a, err := w.audience(o.Room, name, &o)
 	if err != nil || a == nil {
 		return err
@@ -161,7 +164,8 @@ func (w *work) audience(room quinta.RoomID, name string, o *outRecord) (*audienc
 				n++
 			}
 		}
-		if n == 0 {
+		// In a room those who have no device yet get copies when they have one.
+		if n == 0 && w.group(room) == nil {
 			return nil, w.waits(name, o, "the user "+string(id)+" has no device that may get keys")
 		}
 	}
@@ -232,6 +236,9 @@ func (w *work) create(name string, room quinta.RoomID, c *convRecord, a *audienc
 	// It is retired before the server's expiry, so that a message on its way is
 	// still in time.
 	req := &Create{ID: id, With: quinta.UserID(room), Mode: c.Mode, Suite: SuiteGCM, Created: created, Expires: created.Add(w.m.policy.life() + 2*skew)}
+	if c.Group != nil {
+		req.With, req.Room = "", room
+	}
 	out := &outKey{ID: id, Created: w.now.UnixMilli()}
 	if c.Mode == ModeSealed {
 		if err := w.makeKey(req, room, a); err != nil {
@@ -304,6 +311,9 @@ func (w *work) refusedKey(r *reqRecord, ans Ans) error {
 	if o.Tries++; o.Tries > maxTries || ans.Code == CodeMode || ans.Code == CodeNotFound {
 		return w.failed(r.Out, &o, ans)
 	}
+	if err := w.outdateRoom(o.Room); err != nil {
+		return err
+	}
 	if ans.Code == CodeUnapproved {
 		w.meta.Approved, w.meta.After = false, 0
 	}
@@ -373,7 +383,7 @@ func (w *work) seal(name string, o *outRecord, c *convRecord) error {
 	if err := w.out.Set(name, *o); err != nil {
 		return err
 	}
-	return w.enqueue(reqRecord{Req: Req{Kind: ReqMessage, Room: o.Room, StanzaID: o.ID, Packet: p}, Out: name})
+	return w.enqueue(reqRecord{Req: Req{Kind: ReqMessage, Room: o.Room, Group: c.Group != nil, StanzaID: o.ID, Packet: p}, Out: name})
 }
 
 // doneMessage learns what became of a message.

@@ -112,6 +112,7 @@ func (m *Machine) Done(tx e2ee.Tx, req Req, ans Ans) ([]e2ee.Event, error) {
 		take := map[ReqKind]func(*reqRecord, Ans) error{
 			ReqDevice: w.doneDevice, ReqDevices: w.doneDevices, ReqApprove: w.doneApprove, ReqCreate: w.doneCreate,
 			ReqObjects: w.doneObjects, ReqWants: w.doneWants, ReqWrap: w.doneWrap, ReqMessage: w.doneMessage,
+			ReqMembers: w.doneMembers,
 		}[r.Req.Kind]
 		if take == nil {
 			return e2ee.Damaged("req/" + req.ID)

@@ -26,7 +26,9 @@ const (
 	ReqWants ReqKind = "wants"
 	// ReqWrap stores copies for other devices. [ObjectID, Wrapped]
 	ReqWrap ReqKind = "wrap"
-	// ReqMessage sends a stanza. [Room, StanzaID, Packet]
+	// ReqMembers asks a room for its members. [Room -> Members]
+	ReqMembers ReqKind = "members"
+	// ReqMessage sends a stanza. [Room, Group, StanzaID, Packet]
 	ReqMessage ReqKind = "message"
 )
 
@@ -46,6 +48,7 @@ type Req struct {
 	ObjectID string           `json:"objectID,omitempty"`
 	Wrapped  []Wrapped        `json:"wrapped,omitempty"`
 	Room     quinta.RoomID    `json:"room,omitempty"`
+	Group    bool             `json:"group,omitempty"`
 	StanzaID quinta.MessageID `json:"stanzaID,omitempty"`
 	Packet   *Packet          `json:"packet,omitempty"`
 }
@@ -55,6 +58,8 @@ type Req struct {
 // one user.
 func (r Req) Lane() string {
 	switch r.Kind {
+	case ReqMembers:
+		return "members " + string(r.Room)
 	case ReqMessage:
 		return "room " + string(r.Room)
 	case ReqObjects, ReqWants, ReqWrap:
@@ -113,6 +118,8 @@ const (
 	CodeMode = "mode"
 	// CodeStale: the server does not know a device that a copy is for.
 	CodeStale = "stale"
+	// CodeRoom: the room cannot be served as it is.
+	CodeRoom = "room"
 )
 
 // An Ans is the answer to a request. An empty Code is success.
@@ -126,14 +133,17 @@ type Ans struct {
 	// Refused are the requested ids that this user may not have.
 	Refused []string
 	Wants   []Want
+	Members []quinta.UserID
 }
 
 // An Item is a stanza that carries a packet, as the XMPP server delivered it.
 type Item struct {
-	// Room is the peer's bare JID, even for messages that this user sent from
-	// another device.
-	Room quinta.RoomID `json:"room"`
-	// From is the sender's bare JID as the XMPP server reports.
+	// Room is the peer's bare JID, also for what this user sent from another
+	// device, or that of the room, and Group says that it is one.
+	Room  quinta.RoomID `json:"room"`
+	Group bool          `json:"group,omitempty"`
+	// From is the sender's bare JID by the XMPP server's word. It may be empty
+	// in a room; then it is one of the members, whom the key decides.
 	From     quinta.UserID    `json:"from"`
 	StanzaID quinta.MessageID `json:"id"`
 	ObjectID string           `json:"objectID"`
@@ -155,4 +165,9 @@ type In struct {
 	// trusted because of them.
 	Wants   bool
 	Changed []quinta.UserID
+	// Rooms are rooms whose members have changed, Archives the ids of the last
+	// stanzas in their archives that were seen.
+	Rooms       []quinta.RoomID
+	Archives    map[quinta.RoomID]string
+	Invitations []Invitation
 }

@@ -21,6 +21,8 @@ type post struct {
 	objects map[string]*stored
 	modes   map[string]keysrv.Mode
 	wants   map[keysrv.Want]bool
+	// rooms are the members of the rooms.
+	rooms map[quinta.RoomID][]quinta.UserID
 	// archive is what was sent, oldest first.
 	archive []sent
 	// creates counts the key objects that were made.
@@ -43,7 +45,7 @@ type sent struct {
 }
 
 func newPost(t testing.TB) *post {
-	return &post{t: t, now: began, devices: map[quinta.UserID][]keysrv.Device{}, objects: map[string]*stored{}, modes: map[string]keysrv.Mode{}, wants: map[keysrv.Want]bool{}}
+	return &post{t: t, now: began, devices: map[quinta.UserID][]keysrv.Device{}, objects: map[string]*stored{}, modes: map[string]keysrv.Mode{}, wants: map[keysrv.Want]bool{}, rooms: map[quinta.RoomID][]quinta.UserID{}}
 }
 
 func (p *post) later(d time.Duration) { p.now = p.now.Add(d) }
@@ -100,6 +102,8 @@ func (p *post) serve(d *device, r keysrv.Req) keysrv.Ans {
 			delete(p.wants, keysrv.Want{ObjectID: r.ObjectID, User: w.User, Device: w.Device})
 		}
 		return keysrv.Ans{}
+	case keysrv.ReqMembers:
+		return keysrv.Ans{Members: slices.Clone(p.rooms[r.Room])}
 	case keysrv.ReqMessage:
 		p.send(d.user, quinta.UserID(r.Room), r.StanzaID, r.Packet)
 		return keysrv.Ans{}
@@ -127,7 +131,10 @@ func (p *post) create(d *device, c *keysrv.Create) keysrv.Ans {
 	if !p.approved(d) {
 		return keysrv.Ans{Code: keysrv.CodeUnapproved}
 	}
-	conv := keysrv.DirectID(d.user, c.With)
+	conv, users := keysrv.DirectID(d.user, c.With), []quinta.UserID{d.user, c.With}
+	if c.Room != "" {
+		conv, users = keysrv.RoomID(c.Room), slices.Clone(p.rooms[c.Room])
+	}
 	if have := p.objects[c.ID]; have != nil {
 		if string(have.object.Check) != string(c.Check) {
 			return keysrv.Ans{Code: keysrv.CodeConflict}
@@ -140,7 +147,7 @@ func (p *post) create(d *device, c *keysrv.Create) keysrv.Ans {
 	}
 	p.modes[conv] = c.Mode
 	p.creates++
-	s := &stored{users: []quinta.UserID{d.user, c.With}, wrapped: map[string]keysrv.Wrapped{}, object: keysrv.Object{ID: c.ID, Conversation: conv, Mode: c.Mode, Suite: c.Suite,
+	s := &stored{users: users, wrapped: map[string]keysrv.Wrapped{}, object: keysrv.Object{ID: c.ID, Conversation: conv, Mode: c.Mode, Suite: c.Suite,
 		Created: c.Created, Expires: c.Expires, Creator: d.user, Device: d.id, Check: c.Check, Signature: c.Signature}}
 	if c.Mode == keysrv.ModeEscrow {
 		k, err := key.GenerateSymmetric[key.Conversation](random(byte(p.creates)))
@@ -191,6 +198,12 @@ func (p *post) fetch(user quinta.UserID, after string) keysrv.In {
 	in := keysrv.In{Archive: fmt.Sprint(len(p.archive))}
 	for _, s := range p.archive[from:] {
 		it := s.item
+		if list, room := p.rooms[quinta.RoomID(s.to)]; room {
+			if it.Room, it.Group = quinta.RoomID(s.to), true; slices.Contains(list, user) {
+				in.Items = append(in.Items, it)
+			}
+			continue
+		}
 		switch user {
 		case s.to:
 			it.Room = quinta.RoomID(s.from)

@@ -36,6 +36,9 @@ const (
 	// CodeMode: the conversation has another mode, or the server does not offer
 	// it.
 	CodeMode Code = keysrv.CodeMode
+	// CodeRoom: the room is not one that can be served; the sentence says what
+	// its owner must do.
+	CodeRoom Code = keysrv.CodeRoom
 	// CodeStale: a copy is for a device that is not there.
 	CodeStale Code = keysrv.CodeStale
 )

@@ -65,9 +65,22 @@ type Sent struct {
 	Encryption Encryption
 }
 
-// NewSent makes the stanza of a packet for a user.
-func NewSent(id quinta.MessageID, to jid.JID, p *keysrv.Packet) *Sent {
-	return &Sent{ID: string(id), To: to, Type: stanza.ChatMessage, Encrypted: Encrypted{ObjectID: p.ObjectID, Text: p.Text()}, Encryption: Encryption{Namespace: NSEncrypted}}
+// NewSent makes the stanza of a packet for a user or, if group is set, for a room.
+func NewSent(id quinta.MessageID, to jid.JID, group bool, p *keysrv.Packet) *Sent {
+	kind := stanza.ChatMessage
+	if group {
+		kind = stanza.GroupChatMessage
+	}
+	return &Sent{ID: string(id), To: to, Type: kind, Encrypted: Encrypted{ObjectID: p.ObjectID, Text: p.Text()}, Encryption: Encryption{Namespace: NSEncrypted}}
+}
+
+// An Inviting is an invitation on its way out.
+type Inviting struct {
+	XMLName xml.Name `xml:"message"`
+	ID      string   `xml:"id,attr"`
+	To      jid.JID  `xml:"to,attr"`
+	Invite  Invite
+	Store   Store
 }
 
 // A Message is a message as it comes: with a packet, a hint of the component, a
@@ -82,6 +95,9 @@ type Message struct {
 	Delay     *Delay             `xml:"urn:xmpp:delay delay"`
 	StanzaIDs []StanzaID         `xml:"urn:xmpp:sid:0 stanza-id"`
 	Hint      *Hint              `xml:"urn:quinta:keysrv:0 hint"`
+	// Room is what a room says of itself, or in its archive of the sender.
+	Room   []RoomNotice `xml:"http://jabber.org/protocol/muc#user x"`
+	Invite *Invite      `xml:"jabber:x:conference x"`
 	// Received and SentOut are carbons (XEP-0280).
 	Received *Carbon `xml:"urn:xmpp:carbons:2 received"`
 	SentOut  *Carbon `xml:"urn:xmpp:carbons:2 sent"`

@@ -44,7 +44,7 @@ func TestPrinted(t *testing.T) {
 // sent is the stanza of a text, sealed.
 func sent(t *testing.T, text string) string {
 	t.Helper()
-	raw, err := xml.Marshal(wire.NewSent("0123456789abcdef0123456789abcdef", jid.MustParse("juliet@test.example"), &keysrv.Packet{ObjectID: "0123456789012345678901", Payload: []byte(text)}))
+	raw, err := xml.Marshal(wire.NewSent("0123456789abcdef0123456789abcdef", jid.MustParse("juliet@test.example"), false, &keysrv.Packet{ObjectID: "0123456789012345678901", Payload: []byte(text)}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,44 +17,68 @@ import (
 // pageOf is how many messages one page of the archive has.
 const pageOf = 100
 
+// An archivePage is one page of an archive.
+type archivePage struct {
+	// of is the archive's JID; empty for this user's own.
+	of   string
+	list []*wire.Message
+}
+
 // catchUp reads one page of this user's archive after an id. done reports that
 // nothing more is there. A server without an archive has nothing.
 func (c *connection) catchUp(ctx context.Context, random io.Reader, after string) (in keysrv.In, done bool, err error) {
-	const op = "reading the archive"
-	id, err := newID(random)
+	list, last, done, err := c.page(ctx, random, jid.JID{}, after)
 	if err != nil {
 		return in, false, err
 	}
+	for _, m := range list {
+		inner := m.Result.Forwarded.Message
+		if it, ok := c.itemOf(inner, m.Result.Forwarded.Delay); ok {
+			in.Items = append(in.Items, it)
+		}
+		if i, ok := c.invitationOf(inner); ok {
+			in.Invitations = append(in.Invitations, i)
+		}
+	}
+	in.Archive = last
+	return in, done, nil
+}
+
+// page reads one page of an archive after an id, and the id of its last message.
+func (c *connection) page(ctx context.Context, random io.Reader, of jid.JID, after string) (list []*wire.Message, last string, done bool, err error) {
+	const op = "reading the archive"
+	id, err := newID(random)
+	if err != nil {
+		return nil, "", false, err
+	}
+	p := &archivePage{of: of.String()}
 	c.mu.Lock()
-	c.pages[id] = nil
+	c.pages[id] = p
 	c.mu.Unlock()
 	var fin wire.Fin
-	err = c.askWith(ctx, random, jid.JID{}, stanza.SetIQ, wire.NewArchiveQuery(id, after, pageOf), &fin)
+	err = c.askWith(ctx, random, of, stanza.SetIQ, wire.NewArchiveQuery(id, after, pageOf), &fin)
 	c.mu.Lock()
-	page := c.pages[id]
+	list = p.list
 	delete(c.pages, id)
 	c.mu.Unlock()
 	if se, refused := errors.AsType[stanza.Error](err); refused {
 		if se.Condition == stanza.ItemNotFound && after != "" {
 			// The archive does not know the id any more: begin at its start, what
 			// was seen is known.
-			return c.catchUp(ctx, random, "")
+			return c.page(ctx, random, of, "")
 		}
-		return in, true, nil
+		return nil, "", true, nil
 	}
 	if err != nil {
-		return in, false, err
+		return nil, "", false, err
 	}
-	for _, m := range page {
-		if it, ok := c.itemOf(m.Result.Forwarded.Message, m.Result.Forwarded.Delay); ok {
-			in.Items = append(in.Items, it)
-		}
-		in.Archive = m.Result.ID
+	if len(list) > 0 {
+		last = list[len(list)-1].Result.ID
 	}
-	if in.Archive == after && after != "" && !fin.Complete {
-		return keysrv.In{}, false, quinta.E(quinta.KindUnavailable, op, "the archive returned the same page again")
+	if last == after && after != "" && !fin.Complete {
+		return nil, "", false, quinta.E(quinta.KindUnavailable, op, "the archive gives the same page again")
 	}
-	return in, fin.Complete || len(page) == 0, nil
+	return list, last, fin.Complete || len(list) == 0, nil
 }
 
 // askWith is ask with a payload that is encoded.
@@ -114,10 +138,20 @@ func (c *connection) inputOf(list []*wire.Message, component string) (in keysrv.
 			if it, ok := c.itemOf(carbon.Forwarded.Message, carbon.Forwarded.Delay); ok {
 				in.Items = append(in.Items, it)
 			}
+			if i, ok := c.invitationOf(carbon.Forwarded.Message); ok {
+				in.Invitations = append(in.Invitations, i)
+			}
+			continue
+		}
+		if m.Type == stanza.GroupChatMessage {
+			c.liveOfRoom(m, &in)
 			continue
 		}
 		if it, ok := c.itemOf(m, m.Delay); ok {
 			in.Items = append(in.Items, it)
+		}
+		if i, ok := c.invitationOf(m); ok {
+			in.Invitations = append(in.Invitations, i)
 		}
 		for _, id := range m.StanzaIDs {
 			if id.By == c.self.Bare().String() && id.ID != "" {

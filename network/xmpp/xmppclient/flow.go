@@ -39,6 +39,8 @@ type flow struct {
 	sent    uint32
 	numbers map[quinta.MessageID]uint32
 	arrived map[quinta.MessageID]bool
+	// rooms are the rooms that were entered.
+	rooms map[quinta.RoomID]*occupancy
 	// bounced are the ids of stanzas that came back with an error.
 	bounced map[string]bool
 
@@ -48,24 +50,26 @@ type flow struct {
 }
 
 func newFlow() *flow {
-	return &flow{numbers: map[quinta.MessageID]uint32{}, arrived: map[quinta.MessageID]bool{}, bounced: map[string]bool{}}
+	return &flow{numbers: map[quinta.MessageID]uint32{}, arrived: map[quinta.MessageID]bool{}, bounced: map[string]bool{}, rooms: map[quinta.RoomID]*occupancy{}}
 }
 
-// came counts a stanza that came and returns its number.
-func (f *flow) came() uint32 {
+// came counts a stanza that came and is dealt with.
+func (f *flow) came() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen++
-	return f.seen
 }
 
-// wait keeps a message from being acknowledged until it is committed.
-func (f *flow) wait(n uint32) {
+// wait counts a message that came, which is not acknowledged until it is
+// committed, and returns its number.
+func (f *flow) wait() uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.seen++
 	if !f.open {
-		f.open, f.first = true, n
+		f.open, f.first = true, f.seen
 	}
+	return f.seen
 }
 
 // committed notes that the machine has committed what it was given. next is the
@@ -271,8 +275,12 @@ func (c *connection) counts(t xmlstream.TokenReadEncoder, start *xml.StartElemen
 	f := c.flow
 	switch start.Name.Local {
 	case "r":
+		c.out.Lock() // counts leave in their order
+		defer c.out.Unlock()
 		h, _ := f.due()
-		return true, t.Encode(wire.NewCount(h))
+		if err := t.Encode(wire.NewCount(h)); err != nil && !errors.Is(err, xmpp.ErrOutputStreamClosed) {
+			return true, err // a stream that is being closed answers nothing more
+		}
 	case "enabled":
 		f.begin(m)
 		c.settled()
@@ -297,12 +305,12 @@ func (f *flow) begin(m wire.Managed) {
 
 // tell tells the server what was handled, if it does not know.
 func (c *connection) tell(ctx context.Context) error {
+	c.out.Lock()
+	defer c.out.Unlock()
 	h, ok := c.flow.due()
 	if !ok {
 		return nil
 	}
-	c.out.Lock()
-	defer c.out.Unlock()
 	if err := c.session.Encode(ctx, wire.NewCount(h)); err != nil {
 		return c.broken(ctx)
 	}

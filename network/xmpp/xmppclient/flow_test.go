@@ -21,9 +21,7 @@ func TestFlowAcknowledgesWhatIsCommitted(t *testing.T) {
 	t.Parallel()
 	c := lone()
 	come := func() {
-		m := of(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`</message>`)
-		m.number = c.flow.came()
-		if err := c.take(m); err != nil {
+		if err := c.take(message(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`</message>`)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +63,7 @@ func TestFlowResumes(t *testing.T) {
 		f.note(quinta.MessageID(id), f.number())
 	}
 	f.came()
-	f.wait(f.came())
+	f.wait()
 	f.came()
 	if err := f.rewind(2); err != nil {
 		t.Fatal(err)

@@ -180,7 +180,7 @@ func kindOf(e *wire.Error) quinta.Kind {
 		}
 	}
 	switch e.Code {
-	case wire.CodeUnapproved, wire.CodeMode:
+	case wire.CodeUnapproved, wire.CodeMode, wire.CodeRoom:
 		return quinta.KindForbidden
 	case wire.CodeStale:
 		return quinta.KindConflict

@@ -3,7 +3,9 @@ package xmppclient
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +30,7 @@ type link struct {
 	account *account
 	env     e2ee.Env
 	keys    *keyServer
-	archive func(tx e2ee.Tx) (string, error)
+	machine *keysrv.Machine
 	// waits says that Receive may wait.
 	waits atomic.Bool
 
@@ -41,8 +43,8 @@ var (
 	_ client.Connected                               = (*link)(nil)
 )
 
-func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, archive func(tx e2ee.Tx) (string, error)) *link {
-	return &link{account: a, env: env, keys: &keyServer{http: dial.NewClient(nil), env: env, sign: sign}, archive: archive}
+func newLink(a *account, env e2ee.Env, sign key.DeviceSigningPrivate, machine *keysrv.Machine) *link {
+	return &link{account: a, env: env, keys: &keyServer{http: dial.NewClient(nil), env: env, sign: sign}, machine: machine}
 }
 
 // Connect implements client.Connected: it logs in at the XMPP server and resumes
@@ -138,6 +140,12 @@ func (l *link) call(ctx context.Context, c *connection, req *keysrv.Req) (ans ke
 		var list wire.WantList
 		err = do(http.MethodGet, wire.PathWants, nil, &list)
 		return keysrv.Ans{Wants: list.Wants}, err
+	case keysrv.ReqMembers:
+		ans.Members, err = c.members(ctx, l.env.Rand, req.Room)
+		if k := quinta.KindOf(err); k == quinta.KindForbidden || k == quinta.KindNotFound {
+			return keysrv.Ans{Code: keysrv.CodeRoom, Detail: reason(err)}, nil
+		}
+		return ans, err
 	case keysrv.ReqWrap:
 		return ans, do(http.MethodPost, dial.Path(wire.PathCopies, req.ObjectID), wire.CopiesRequest{Wrapped: req.Wrapped}, nil)
 	}
@@ -153,7 +161,18 @@ func (l *link) send(ctx context.Context, c *connection, req *keysrv.Req) (keysrv
 	if err != nil {
 		return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the recipient is not a JID"}, nil
 	}
-	if err := c.deliver(ctx, l.env.Rand, req.StanzaID, wire.NewSent(req.StanzaID, to, req.Packet)); err != nil {
+	m := wire.NewSent(req.StanzaID, to, req.Group, req.Packet)
+	if req.Group {
+		taken, err := c.deliverToRoom(ctx, l.env.Rand, req.Room, req.StanzaID, m)
+		if err != nil {
+			return keysrv.Ans{}, dial.Passing(err)
+		}
+		if !taken {
+			return keysrv.Ans{Code: keysrv.CodeNotFound, Detail: "the room does not take messages of this user"}, nil
+		}
+		return keysrv.Ans{}, nil
+	}
+	if err := c.deliver(ctx, l.env.Rand, req.StanzaID, m); err != nil {
 		return keysrv.Ans{}, dial.Passing(err)
 	}
 	if c.flow.done(req.StanzaID) {
@@ -173,25 +192,40 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 	if err := c.committed(ctx); err != nil {
 		return keysrv.In{}, dial.Passing(err)
 	}
-	if !c.flow.caughtUp {
-		var after string
-		if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
-			after, err = l.archive(tx)
+	var after string
+	var groups map[quinta.RoomID]string
+	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {
+		if after, err = l.machine.Archive(tx); err != nil {
 			return err
-		}); err != nil {
-			return keysrv.In{}, err
 		}
+		groups, err = l.machine.Groups(tx)
+		return err
+	}); err != nil {
+		return keysrv.In{}, err
+	}
+	if !c.flow.caughtUp {
 		in, done, err := c.catchUp(ctx, l.env.Rand, after)
 		if err != nil {
 			return keysrv.In{}, dial.Passing(err)
 		}
 		c.flow.caughtUp = done
-		if !done || len(in.Items) > 0 {
+		if !done || len(in.Items) > 0 || len(in.Invitations) > 0 {
 			return in, nil
 		}
 	}
-	if list := c.pop(); len(list) > 0 || !l.waits.Load() {
-		return c.inputOf(list, l.account.Component), nil
+	for _, room := range slices.Sorted(maps.Keys(groups)) {
+		in, more, err := c.readRoom(ctx, l.env.Rand, room, groups[room])
+		if err != nil {
+			return keysrv.In{}, dial.Passing(err)
+		}
+		if more {
+			return in, nil
+		}
+	}
+	if list, changed := c.pop(), c.popChanged(); len(list) > 0 || len(changed) > 0 || !l.waits.Load() {
+		in := c.inputOf(list, l.account.Component)
+		in.Rooms = changed
+		return in, nil
 	}
 	t := time.NewTimer(waitFor)
 	defer t.Stop()
@@ -210,5 +244,22 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		// device that has just ended, where no one takes it: the archive has it.
 		c.flow.caughtUp = c.flow.isManaged()
 	}
-	return c.inputOf(c.pop(), l.account.Component), nil
+	in := c.inputOf(c.pop(), l.account.Component)
+	in.Rooms = c.popChanged()
+	return in, nil
+}
+
+// reason is the sentence of an error of the core.
+func reason(err error) string {
+	if e, ok := errors.AsType[*quinta.Error](err); ok && e.Err != nil {
+		return e.Err.Error()
+	}
+	return ""
+}
+
+// kick wakes Receive: there is a room to enter.
+func (l *link) kick() {
+	if c, err := l.current(); err == nil {
+		c.wake()
+	}
 }

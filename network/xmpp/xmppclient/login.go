@@ -12,7 +12,6 @@ import (
 	"github.com/quinta-chat/quinta/e2ee/keysrv"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
 	"mellium.im/xmpp/jid"
-	"mellium.im/xmpp/stanza"
 )
 
 // publishWithin bounds how long a login waits for its device to be published.
@@ -94,27 +93,12 @@ const maxComponents = 50
 // the feature of a key server.
 func (c *connection) findKeyServer(ctx context.Context, env e2ee.Env) (string, error) {
 	const op = "looking for the key server"
-	var items wire.Items
-	err := c.askWith(ctx, env.Rand, c.self.Domain(), stanza.GetIQ, &wire.Items{}, &items)
-	if _, refused := errors.AsType[stanza.Error](err); err != nil && !refused {
+	to, err := c.find(ctx, env.Rand, func(i *wire.Info) bool { return i.Has(wire.NSKeys) })
+	if err != nil {
 		return "", err
 	}
-	for _, it := range items.Items[:min(len(items.Items), maxComponents)] {
-		to, err := jid.Parse(it.JID)
-		if err != nil {
-			continue
-		}
-		var info wire.Info
-		err = c.askWith(ctx, env.Rand, to, stanza.GetIQ, &wire.Info{}, &info)
-		if _, refused := errors.AsType[stanza.Error](err); refused {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		if info.Has(wire.NSKeys) {
-			return to.String(), nil
-		}
+	if to.Domainpart() != "" {
+		return to.String(), nil
 	}
 	return "", quinta.E(quinta.KindNotFound, op, "the XMPP server lists no key server: its operator sets one up with \"quintad xmpp setup\"")
 }

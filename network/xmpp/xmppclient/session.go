@@ -44,12 +44,14 @@ func newSession(ctx context.Context, n Network, st client.Store, env e2ee.Env, a
 	}); err != nil {
 		return nil, &quinta.Error{Kind: quinta.KindConflict, Op: "opening the session", Err: err}
 	}
-	s.link = newLink(&s.account, env, sign, s.machine.Archive)
+	s.link = newLink(&s.account, env, sign, s.machine)
 	s.runner = client.NewRunner(
 		client.Parts[keysrv.In, keysrv.Req, keysrv.Ans]{Machine: s.machine, Link: s.link, Store: st, Env: env, Commit: timeline.Apply},
 		client.Hooks[keysrv.In]{
-			Waits:    s.link.waits.Store,
-			CaughtUp: func(in keysrv.In) bool { return len(in.Items) == 0 && !in.Wants && len(in.Changed) == 0 },
+			Waits: s.link.waits.Store,
+			CaughtUp: func(in keysrv.In) bool {
+				return len(in.Items) == 0 && !in.Wants && len(in.Changed) == 0 && len(in.Rooms) == 0 && len(in.Invitations) == 0
+			},
 		})
 	return s, nil
 }

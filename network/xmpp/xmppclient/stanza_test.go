@@ -39,12 +39,6 @@ func message(t *testing.T, text string) *wire.Message {
 	return m
 }
 
-// of reads a stanza that came.
-func of(t *testing.T, text string) arrival {
-	t.Helper()
-	return arrival{Message: message(t, text)}
-}
-
 const packet = `<encrypted xmlns="jabber:encrypted" objectid="o">AAAA</encrypted>`
 
 func inner(from, to string) string {
@@ -72,7 +66,6 @@ func TestInput(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"in clear":  `<message id="s" from="romeo@test.example" type="chat"><body>hello</body></message>`,
-		"a room":    `<message id="s" from="hall@rooms.test.example/romeo" type="groupchat">` + packet + `</message>`,
 		"no sender": `<message id="s" type="chat">` + packet + `</message>`,
 	} {
 		if in := c.inputOf([]*wire.Message{message(t, text)}, keyServerJID); len(in.Items) != 0 {
@@ -97,8 +90,8 @@ func TestAttack07ForgedCarbon(t *testing.T) {
 		if in.Wants || len(in.Changed) != 0 {
 			t.Errorf("a hint from %s: got %+v, want nothing", from, in)
 		}
-		c.pages["q"] = nil
-		if err := c.take(of(t, `<message from="`+from+`"><result xmlns="urn:xmpp:mam:2" queryid="q" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.pages["q"]) != 0 {
+		c.pages["q"] = &archivePage{}
+		if err := c.take(message(t, `<message from="`+from+`"><result xmlns="urn:xmpp:mam:2" queryid="q" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.pages["q"].list) != 0 {
 			t.Errorf("a result from %s was taken: %v", from, err)
 		}
 		in = c.inputOf([]*wire.Message{message(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`<stanza-id xmlns="urn:xmpp:sid:0" id="77" by="`+from+`"/></message>`)}, keyServerJID)
@@ -111,8 +104,8 @@ func TestAttack07ForgedCarbon(t *testing.T) {
 		t.Errorf("got %+v, want the hint", in)
 	}
 	// A result of a query that no one made.
-	if err := c.take(of(t, `<message><result xmlns="urn:xmpp:mam:2" queryid="other" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.inbox) != 0 {
-		t.Error("a result that nobody asked for was taken")
+	if err := c.take(message(t, `<message><result xmlns="urn:xmpp:mam:2" queryid="other" id="1">`+inner("romeo@test.example/x", "juliet@test.example")+`</result></message>`)); err != nil || len(c.inbox) != 0 {
+		t.Error("a result that no one asked for was taken")
 	}
 }
 
@@ -122,11 +115,11 @@ func TestInboxIsBounded(t *testing.T) {
 	c := lone()
 	m := message(t, `<message id="s" from="romeo@test.example" type="chat">`+packet+`</message>`)
 	for range maxInbox {
-		if err := c.take(arrival{m, 1}); err != nil {
+		if err := c.take(m); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.take(arrival{m, 1}); !errors.Is(err, errDropped) {
+	if err := c.take(m); !errors.Is(err, errDropped) {
 		t.Errorf("got %v, want the end of the connection", err)
 	}
 }
@@ -289,11 +282,90 @@ func TestOverhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := xml.Marshal(wire.NewSent("0123456789abcdef0123456789abcdef", jid.MustParse("juliet@test.example"), &keysrv.Packet{ObjectID: strings.Repeat("o", 22), Payload: payload}))
+	raw, err := xml.Marshal(wire.NewSent("0123456789abcdef0123456789abcdef", jid.MustParse("juliet@test.example"), false, &keysrv.Packet{ObjectID: strings.Repeat("o", 22), Payload: payload}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if over := len(raw) - len(text); over > 600 {
 		t.Errorf("a message of 256 bytes has %d bytes more on the wire, want at most 600", over)
+	}
+}
+
+// TestAttack03RoomNick: the sender in a room is whoever the room has said is behind
+// the nickname now. What a message says of itself, and what the nickname of
+// someone who left was, counts for nothing.
+func TestAttack03RoomNick(t *testing.T) {
+	t.Parallel()
+	const room = "hall@rooms.test.example"
+	c := lone()
+	c.flow.rooms[room] = &occupancy{nicks: map[string]quinta.UserID{}, entered: make(chan struct{})}
+	live := func(text string) keysrv.In {
+		t.Helper()
+		m := message(t, text)
+		c.mu.Lock()
+		ok := c.ofRoom(m)
+		c.mu.Unlock()
+		if !ok {
+			return keysrv.In{}
+		}
+		return c.inputOf([]*wire.Message{m}, keyServerJID)
+	}
+	appear := func(nick, jid, kind string) {
+		t.Helper()
+		p := &wire.Presence{}
+		if err := xml.Unmarshal([]byte(`<presence from="`+room+`/`+nick+`" type="`+kind+`"><x xmlns="http://jabber.org/protocol/muc#user"><item jid="`+jid+`" affiliation="member"/></x></presence>`), p); err != nil {
+			t.Fatal(err)
+		}
+		c.presence(p)
+	}
+	const said = `<message id="s" from="` + room + `/nurse" type="groupchat">` + packet + `<stanza-id xmlns="urn:xmpp:sid:0" id="9" by="` + room + `"/>`
+	appear("nurse", "tybalt@test.example/x", "")
+	in := live(said + `<x xmlns="http://jabber.org/protocol/muc#user"><item jid="romeo@test.example"/></x></message>`)
+	if len(in.Items) != 1 || in.Items[0].From != "tybalt@test.example" || !in.Items[0].Group || in.Items[0].Room != room || in.Archives[room] != "9" {
+		t.Errorf("got %+v", in)
+	}
+	appear("nurse", "tybalt@test.example/x", "unavailable")
+	if in := live(said + `</message>`); len(in.Items) != 1 || in.Items[0].From != "" {
+		t.Errorf("the nickname of someone who left: got %+v", in)
+	}
+	appear("nurse", "juliet@test.example/y", "")
+	if in := live(said + `</message>`); in.Items[0].From != "juliet@test.example" {
+		t.Errorf("got %+v", in)
+	}
+	for name, text := range map[string]string{
+		"another room":    `<message id="s" from="cave@rooms.test.example/nurse" type="groupchat">` + packet + `</message>`,
+		"the room itself": `<message id="s" from="` + room + `" type="groupchat">` + packet + `</message>`,
+	} {
+		if in := live(text); len(in.Items) != 0 {
+			t.Errorf("%s: got %+v, want nothing", name, in)
+		}
+	}
+	// In the archive the room names the sender; two names are none.
+	archived := func(x string) quinta.UserID { return archivedSender(message(t, `<message>`+x+`</message>`)) }
+	item := `<x xmlns="http://jabber.org/protocol/muc#user"><item jid="romeo@test.example/x"/></x>`
+	if archived(item) != "romeo@test.example" || archived(item+item) != "" || archived("") != "" || archived(strings.ReplaceAll(item, "romeo@", "")) != "" {
+		t.Errorf("got %q, %q, %q", archived(item), archived(item+item), archived(""))
+	}
+	// A result of the archive of another room is not taken.
+	c.pages["q"] = &archivePage{of: room}
+	if err := c.take(message(t, `<message from="cave@rooms.test.example"><result xmlns="urn:xmpp:mam:2" queryid="q" id="1">`+inner("a@b/x", "c@d")+`</result></message>`)); err != nil || len(c.pages["q"].list) != 0 {
+		t.Error("a result of another room's archive was taken")
+	}
+}
+
+// TestInvitation: only a whole room's JID invites, and the inviter is the sender.
+func TestInvitation(t *testing.T) {
+	t.Parallel()
+	c := lone()
+	in := c.inputOf([]*wire.Message{message(t, `<message from="romeo@test.example/x"><x xmlns="jabber:x:conference" jid="hall@rooms.test.example"/></message>`)}, keyServerJID)
+	if len(in.Invitations) != 1 || in.Invitations[0] != (keysrv.Invitation{Room: "hall@rooms.test.example", By: "romeo@test.example"}) {
+		t.Errorf("got %+v", in)
+	}
+	for _, text := range []string{`<message from="romeo@test.example/x"><x xmlns="jabber:x:conference" jid="rooms.test.example"/></message>`,
+		`<message from="romeo@test.example/x" type="groupchat"><x xmlns="jabber:x:conference" jid="hall@rooms.test.example"/></message>`,
+		`<message from="romeo@test.example/x" type="error"><x xmlns="jabber:x:conference" jid="hall@rooms.test.example"/></message>`} {
+		if in := c.inputOf([]*wire.Message{message(t, text)}, keyServerJID); len(in.Invitations) != 0 {
+			t.Errorf("%s: got %+v", text, in)
+		}
 	}
 }

@@ -42,6 +42,7 @@ type connection struct {
 	ended context.Context
 	end   context.CancelFunc
 
+	asker wire.Asker
 	// out keeps the stanzas that leave in the order of their numbers.
 	out sync.Mutex
 	// answered ends when the server has said whether it manages the stream;
@@ -54,10 +55,12 @@ type connection struct {
 	// goroutine that takes them.
 	inbox   []arrival
 	arrived chan struct{}
-	// pages collect the results of queries of the archive, by query id, and
-	// asked the answers to requests, by id.
-	pages map[string][]*wire.Message
-	asked map[string]chan []xml.Token
+	// pages collect the results of queries of archives, by query id.
+	pages map[string]*archivePage
+	// reflected are the messages whose room is waited for, by id.
+	reflected map[string]chan bool
+	// changed are rooms whose members have changed.
+	changed map[quinta.RoomID]bool
 }
 
 // An arrival is a message with its number in the flow.
@@ -67,7 +70,7 @@ type arrival struct {
 }
 
 func newConnection(conn *wire.Bounded, self jid.JID) *connection {
-	c := &connection{conn: conn, self: self, flow: newFlow(), arrived: make(chan struct{}, 1), pages: map[string][]*wire.Message{}, asked: map[string]chan []xml.Token{}}
+	c := &connection{conn: conn, self: self, flow: newFlow(), arrived: make(chan struct{}, 1), pages: map[string]*archivePage{}, reflected: map[string]chan bool{}, changed: map[quinta.RoomID]bool{}}
 	c.ended, c.end = context.WithCancel(context.Background())
 	c.answered, c.settled = context.WithCancel(c.ended)
 	return c
@@ -242,83 +245,58 @@ func (c *connection) serve() {
 		}
 		switch start.Name.Local {
 		case "message":
-			n := c.flow.came()
 			m := &wire.Message{}
 			if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(m); err != nil {
 				return err
 			}
-			return c.take(arrival{m, n})
+			return c.take(m)
 		case "iq":
 			c.flow.came()
-			return c.answer(t, start)
+			answer, err := c.asker.Answer(t, start)
+			if !answer {
+				c.flow.number() // the library refuses a request
+			}
+			return err
 		case "presence":
 			c.flow.came()
+			p := &wire.Presence{}
+			if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(p); err != nil {
+				return err
+			}
+			c.presence(p)
 		}
 		return nil
 	}))
 }
 
-// answer hands the answer to a request to whoever made it.
-func (c *connection) answer(t xml.TokenReader, start *xml.StartElement) error {
-	var id, kind string
-	for _, a := range start.Attr {
-		switch a.Name.Local {
-		case "id":
-			id = a.Value
-		case "type":
-			kind = a.Value
-		}
-	}
-	if kind != string(stanza.ResultIQ) && kind != string(stanza.ErrorIQ) {
-		c.flow.number() // the library refuses a request
-		return nil
-	}
-	c.mu.Lock()
-	got := c.asked[id]
-	delete(c.asked, id)
-	c.mu.Unlock()
-	if got == nil {
-		return nil
-	}
-	list := []xml.Token{start.Copy()}
-	for {
-		tok, err := t.Token()
-		if tok != nil {
-			list = append(list, xml.CopyToken(tok))
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			got <- list
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
 // take puts a message where it is waited for.
-func (c *connection) take(m arrival) error {
+func (c *connection) take(m *wire.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case m.Result != nil:
-		// Only of a query of this stream, by this user's own archive.
-		if list, ok := c.pages[m.Result.QueryID]; ok && c.own(m.From) && len(list) <= pageOf {
-			c.pages[m.Result.QueryID] = append(list, m.Message)
+		// Only of a query of this stream, by the archive that was asked.
+		if p := c.pages[m.Result.QueryID]; p != nil && (m.From == p.of || p.of == "" && c.own(m.From)) && len(p.list) <= pageOf {
+			p.list = append(p.list, m)
 		}
+		c.flow.came()
 		return nil
 	case m.Type == stanza.ErrorMessage:
+		c.settle(m.ID, false)
 		c.flow.bounce(m.ID)
+		c.flow.came()
 		return nil
-	case len(c.inbox) >= maxInbox:
+	case m.Type == stanza.GroupChatMessage:
+		if !c.ofRoom(m) {
+			c.flow.came()
+			return nil
+		}
+	}
+	if len(c.inbox) >= maxInbox {
 		return errDropped
 	}
-	c.flow.wait(m.number)
-	c.inbox = append(c.inbox, m)
-	select {
-	case c.arrived <- struct{}{}:
-	default:
-	}
+	c.inbox = append(c.inbox, arrival{m, c.flow.wait()})
+	c.wake()
 	return nil
 }
 
@@ -380,83 +358,14 @@ func (c *connection) ask(ctx context.Context, random io.Reader, to jid.JID, kind
 	if err != nil {
 		return err
 	}
-	got := make(chan []xml.Token, 1)
-	c.mu.Lock()
-	c.asked[id] = got
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.asked, id)
-		c.mu.Unlock()
-	}()
-	if err := c.write(ctx, stanza.IQ{ID: id, Type: kind, To: to}.Wrap(payload)); err != nil {
-		return c.broken(ctx)
+	err = c.asker.Ask(ctx, stanza.IQ{ID: id, Type: kind, To: to}, payload, v, func(r xml.TokenReader) error { return c.write(ctx, r) })
+	if _, refused := errors.AsType[stanza.Error](err); err == nil || refused {
+		return err
 	}
-	var list []xml.Token
-	select {
-	case list = <-got:
-	case <-ctx.Done():
-		return c.broken(ctx)
+	if errors.Is(err, wire.ErrAnswer) {
+		return quinta.E(quinta.KindMalformed, "speaking to the XMPP server", "the answer to a request cannot be read")
 	}
-	start, _ := list[0].(xml.StartElement)
-	d := xml.NewTokenDecoder(tokens(list[1:]))
-	for _, a := range start.Attr {
-		if a.Name.Local == "type" && a.Value == string(stanza.ErrorIQ) {
-			return refusalIn(d)
-		}
-	}
-	if v == nil {
-		return nil
-	}
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return quinta.E(quinta.KindMalformed, "speaking to the XMPP server", "the answer to a request is empty")
-		}
-		if s, ok := tok.(xml.StartElement); ok {
-			if err := d.DecodeElement(v, &s); err != nil {
-				return quinta.E(quinta.KindMalformed, "speaking to the XMPP server", "the answer to a request cannot be read")
-			}
-			return nil
-		}
-	}
-}
-
-// tokens reads a list.
-func tokens(list []xml.Token) xml.TokenReader {
-	return xmlstream.ReaderFunc(func() (xml.Token, error) {
-		if len(list) == 0 {
-			return nil, io.EOF
-		}
-		tok := list[0]
-		list = list[1:]
-		return tok, nil
-	})
-}
-
-// refusalIn reads the error of an answer.
-func refusalIn(d *xml.Decoder) error {
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return stanza.Error{Condition: stanza.UndefinedCondition}
-		}
-		s, ok := tok.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		if s.Name.Local != "error" {
-			if err := d.Skip(); err != nil {
-				return stanza.Error{Condition: stanza.UndefinedCondition}
-			}
-			continue
-		}
-		var e stanza.Error
-		if err := d.DecodeElement(&e, &s); err != nil {
-			return stanza.Error{Condition: stanza.UndefinedCondition}
-		}
-		return e
-	}
+	return c.broken(ctx)
 }
 
 // broken says why there is no answer.

@@ -156,7 +156,15 @@ func (s *xmppServer) serveComponent(ctx context.Context, session *xmpp.Session, 
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	s.rooms.use(session)
+	defer s.rooms.use(nil)
 	wg.Go(func() { s.giveHints(ctx, session) })
+	wg.Go(func() {
+		if err := s.watchRooms(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("xmpp: rooms are not watched", "err", err)
+			cancel()
+		}
+	})
 	wg.Go(func() {
 		s.pings(ctx, session)
 		cancel() // the other side is not there any more
@@ -236,14 +244,14 @@ type iq struct {
 // never asked for or given in a message.
 func (s *xmppServer) stanza(ctx context.Context, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	if start.Name.Local != "iq" {
-		return nil
+		return s.notice(t, start)
+	}
+	if ok, err := s.rooms.asker.Answer(t, start); ok {
+		return err
 	}
 	var in iq
 	if err := xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(&in); err != nil {
 		return err
-	}
-	if in.Type != stanza.GetIQ && in.Type != stanza.SetIQ {
-		return nil
 	}
 	from, err := jid.Parse(in.From)
 	if err != nil {

@@ -99,12 +99,15 @@ func (c *call) addCopies() (any, error) {
 	if len(in.Wrapped) == 0 || len(in.Wrapped) > keysrv.MaxCopies {
 		return nil, invalid("one call can store 1 to 1000 copies")
 	}
+	if err := c.freshForKeys(id); err != nil {
+		return nil, err
+	}
 	err := c.update(func(tx *db.Tx) error {
 		d, err := c.needDevice()
 		if err != nil {
 			return err
 		}
-		k, err := keyByID(tx, id)
+		k, err := c.keyByID(tx, id)
 		if err != nil {
 			return err
 		}

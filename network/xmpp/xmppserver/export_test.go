@@ -3,10 +3,12 @@ package xmppserver
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
 	"github.com/quinta-chat/quinta/server"
+	"github.com/quinta-chat/quinta/server/db"
 	"mellium.im/xmpp/jid"
 )
 
@@ -33,4 +35,11 @@ func TokenByIQ(ctx context.Context, core *server.Core, from, thumbprint string) 
 func Component(v string) (string, error) {
 	c, err := parseComponent(v)
 	return strings.Trim(c.name+" "+c.addr, " "), err
+}
+
+// ApplyRoom stores what a room says of itself.
+func ApplyRoom(ctx context.Context, core *server.Core, room quinta.RoomID, at time.Time, frozen string, members []quinta.UserID) error {
+	return core.Update(ctx, func(tx *db.Tx) error {
+		return applyRoom(tx, room, at, &roomState{frozen: frozen, members: members}, func(hint) {})
+	})
 }

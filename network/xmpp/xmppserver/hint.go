@@ -39,7 +39,9 @@ func (s *xmppServer) tellNow(list []hint) {
 func (c *call) hintPeers(tx *db.Tx, user quinta.UserID) error {
 	what := wire.Hint{Changed: string(user)}
 	c.tell(hint{to: user, what: what})
-	for row, err := range tx.Query(`SELECT CASE WHEN first = $1 THEN second ELSE first END FROM xmpp_conversation WHERE first = $1 OR second = $1 ORDER BY created DESC LIMIT $2`, string(user), maxPeers) {
+	for row, err := range tx.Query(`SELECT peer FROM (SELECT CASE WHEN first = $1 THEN second ELSE first END AS peer, created FROM xmpp_conversation WHERE first = $1 OR second = $1
+		UNION SELECT o.user_id, o.since FROM xmpp_member m JOIN xmpp_member o ON o.conversation = m.conversation WHERE m.user_id = $1) AS peers
+		GROUP BY peer ORDER BY MAX(created) DESC LIMIT $2`, string(user), maxPeers) {
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,32 +30,38 @@ func (s *xmppServer) keyCalls() {
 
 // A keyRow is a key object as it is stored, with its conversation.
 type keyRow struct {
-	object  keysrv.Object
+	object keysrv.Object
+	// users may have the key. room is set if the conversation is a room.
 	users   []quinta.UserID
+	room    quinta.RoomID
+	pos     quinta.Pos
 	sealed  []byte
 	request []byte
 }
 
-const keyColumns = `k.id, k.conversation, c.mode, k.suite, k.creator, k.device, k.created, k.expires, k.check_value, k.signature, k.sealed, k.request, c.first, c.second`
+const keyColumns = `k.id, k.conversation, c.mode, k.suite, k.creator, k.device, k.created, k.expires, k.check_value, k.signature, k.sealed, k.request, k.pos, c.first, c.second`
 
 func scanKey(scan func(...any) error) (*keyRow, error) {
 	k := &keyRow{users: make([]quinta.UserID, 2)}
 	o := &k.object
 	var created, expires int64
-	if err := scan(&o.ID, &o.Conversation, &o.Mode, &o.Suite, &o.Creator, &o.Device, &created, &expires, &o.Check, &o.Signature, &k.sealed, &k.request, &k.users[0], &k.users[1]); err != nil {
+	if err := scan(&o.ID, &o.Conversation, &o.Mode, &o.Suite, &o.Creator, &o.Device, &created, &expires, &o.Check, &o.Signature, &k.sealed, &k.request, &k.pos, &k.users[0], &k.users[1]); err != nil {
 		return nil, err
 	}
 	o.Created, o.Expires = time.UnixMilli(created).UTC(), time.UnixMilli(expires).UTC()
 	return k, nil
 }
 
-// keyByID returns a key object, or nil.
-func keyByID(tx *db.Tx, id string) (*keyRow, error) {
+// keyByID returns a key object with those who may have it, or nil.
+func (s *xmppServer) keyByID(tx *db.Tx, id string) (*keyRow, error) {
 	k, err := scanKey(tx.Row(`SELECT `+keyColumns+` FROM xmpp_key k JOIN xmpp_conversation c ON c.id = k.conversation WHERE k.id = $1`, id).Scan)
 	if errors.Is(err, db.ErrNoRows) {
 		return nil, nil
 	}
-	return k, err
+	if err != nil {
+		return nil, err
+	}
+	return k, s.allowed(tx, k)
 }
 
 // The bounds of the times of a sealed key that its creator states.
@@ -72,6 +79,11 @@ func (c *call) createKey() (any, error) {
 	}
 	if err := c.checkCreate(&in); err != nil {
 		return nil, err
+	}
+	if in.Room != "" {
+		if err := c.freshRoom(c.ctx(), in.Room); err != nil {
+			return nil, err
+		}
 	}
 	var sealed []byte
 	if in.Mode == keysrv.ModeEscrow {
@@ -95,11 +107,13 @@ func (c *call) createKey() (any, error) {
 func (c *call) checkCreate(in *keysrv.Create) error {
 	_, domain, _ := strings.Cut(string(in.With), "@")
 	switch {
-	case in.Room != "":
-		return invalid("rooms are not supported by this version")
-	case keysrv.CheckJID(in.With) != nil:
+	case in.Room != "" && (in.With != "" || keysrv.CheckJID(quinta.UserID(in.Room)) != nil):
+		return invalid(`"room" is the bare JID of the room, and stands without "with"`)
+	case in.Room != "" && !c.servesRoom(in.Room):
+		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "rooms of this domain are not served")
+	case in.Room == "" && keysrv.CheckJID(in.With) != nil:
 		return invalid(`"with" is the bare JID of the peer`)
-	case !c.serves(domain):
+	case in.Room == "" && !c.serves(domain):
 		return wire.NewError(http.StatusForbidden, wire.CodeForbidden, "users of the peer's domain are not served")
 	case in.Suite != keysrv.SuiteGCM:
 		return invalid("the suite is A256GCM")
@@ -151,15 +165,18 @@ func (c *call) makeEscrow(in *keysrv.Create) ([]byte, error) {
 
 // insertKey stores a key object. A request that comes again gives the same one.
 func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*keyRow, error) {
-	if have, err := keyByID(tx, in.ID); err != nil || have != nil {
+	if have, err := c.keyByID(tx, in.ID); err != nil || have != nil {
 		if err == nil && (have.object.Creator != c.user() || !bytes.Equal(have.request, sum)) {
 			err = wire.NewError(http.StatusConflict, wire.CodeConflict, "the id is taken")
 		}
 		return have, err
 	}
-	users := []quinta.UserID{c.user(), in.With}
-	slices.Sort(users)
-	o := keysrv.Object{ID: in.ID, Conversation: keysrv.DirectID(users[0], users[1]), Mode: in.Mode, Suite: in.Suite, Created: in.Created, Expires: in.Expires,
+	p, err := c.partiesOf(tx, in)
+	if err != nil {
+		return nil, err
+	}
+	users := p.users
+	o := keysrv.Object{ID: in.ID, Conversation: p.conversation, Mode: in.Mode, Suite: in.Suite, Created: in.Created, Expires: in.Expires,
 		Creator: c.user(), Check: in.Check, Signature: in.Signature}
 	if in.Mode == keysrv.ModeSealed {
 		d, err := c.needDevice()
@@ -179,13 +196,13 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 		}
 	}
 	mode := in.Mode
-	err := tx.Row(`SELECT mode FROM xmpp_conversation WHERE id = $1`, o.Conversation).Scan(&mode)
+	err = tx.Row(`SELECT mode FROM xmpp_conversation WHERE id = $1`, o.Conversation).Scan(&mode)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
-		if err := tx.Queue(`INSERT INTO xmpp_conversation (id, mode, first, second, created) VALUES ($1, $2, $3, $4, $5)`, o.Conversation, string(in.Mode), users[0], users[1], tx.Millis()); err != nil {
+		if err := tx.Queue(`INSERT INTO xmpp_conversation (id, mode, first, second, created) VALUES ($1, $2, $3, $4, $5)`, o.Conversation, string(in.Mode), p.first, p.second, tx.Millis()); err != nil {
 			return nil, err
 		}
-		if err := c.noted(tx, record{Action: "conversation", Conversation: o.Conversation, Detail: string(in.Mode) + " " + string(in.With)}); err != nil {
+		if err := c.noted(tx, record{Action: "conversation", Conversation: o.Conversation, Detail: string(in.Mode) + " " + string(in.With) + string(in.Room)}); err != nil {
 			return nil, err
 		}
 	case err != nil:
@@ -202,6 +219,38 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 		return nil, err
 	}
 	return &keyRow{object: o, users: users, sealed: sealed}, c.noted(tx, record{Action: "create", Conversation: o.Conversation, Key: o.ID, Detail: string(o.Mode)})
+}
+
+// parties are those of a conversation that a key is made for.
+type parties struct {
+	conversation string
+	users        []quinta.UserID
+	// first and second name the conversation in the store.
+	first, second string
+}
+
+// partiesOf returns those of a request. A room must be fit for encryption, and the
+// caller a member of it.
+func (c *call) partiesOf(tx *db.Tx, in *keysrv.Create) (*parties, error) {
+	if in.Room == "" {
+		users := []quinta.UserID{c.user(), in.With}
+		slices.Sort(users)
+		return &parties{keysrv.DirectID(users[0], users[1]), users, string(users[0]), string(users[1])}, nil
+	}
+	r, err := c.roomByJID(tx, in.Room)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, errAway
+	}
+	if _, member := r.members[c.user()]; !member {
+		return nil, errNotFound
+	}
+	if r.frozen != "" {
+		return nil, errFrozen(r.frozen)
+	}
+	return &parties{keysrv.RoomID(in.Room), slices.Sorted(maps.Keys(r.members)), string(in.Room), ""}, nil
 }
 
 // finish opens an escrow key for the answer, after the commit.
@@ -225,7 +274,7 @@ func (c *call) finish(k *keyRow) (json.RawMessage, error) {
 // give returns a key object for the caller, or nil if there is none or it is not
 // for this user; both leave the same line in the audit.
 func (c *call) give(tx *db.Tx, id string) (*keyRow, error) {
-	k, err := keyByID(tx, id)
+	k, err := c.keyByID(tx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +296,9 @@ func (c *call) getKey() (any, error) {
 	id := c.r.PathValue("id")
 	if keysrv.CheckObjectID(id) != nil {
 		return nil, errNotFound
+	}
+	if err := c.freshForKeys(id); err != nil {
+		return nil, err
 	}
 	var k *keyRow
 	err := c.update(func(tx *db.Tx) (err error) {
@@ -276,6 +328,9 @@ func (c *call) getKeys() (any, error) {
 		if keysrv.CheckObjectID(id) != nil {
 			return nil, invalid("an id has 1 to 64 letters, digits, _ and -")
 		}
+	}
+	if err := c.freshForKeys(in.IDs...); err != nil {
+		return nil, err
 	}
 	var found []*keyRow
 	out := wire.GetAnswer{Keys: []json.RawMessage{}, Refused: []string{}}
@@ -318,12 +373,16 @@ func (c *call) listKeys() (any, error) {
 	if !ok || aerr != nil || berr != nil {
 		return nil, invalid("after and before are times in RFC 3339, limit is a number from 1 to 100")
 	}
+	if err := c.freshFor(`SELECT first FROM xmpp_conversation WHERE second = '' AND id = $1`, id); err != nil {
+		return nil, err
+	}
 	var found []*keyRow
 	err := c.update(func(tx *db.Tx) error {
 		found = nil
 		var ids []string
 		for row, err := range tx.Query(`SELECT k.id FROM xmpp_key k JOIN xmpp_conversation c ON c.id = k.conversation
-			WHERE k.conversation = $1 AND (c.first = $2 OR c.second = $2) AND k.created >= $3 AND k.created < $4 ORDER BY k.created DESC, k.pos DESC LIMIT $5`, id, string(c.user()), after, before, limit) {
+			WHERE k.conversation = $1 AND (c.first = $2 OR c.second = $2 OR EXISTS (SELECT 1 FROM xmpp_member m WHERE m.conversation = c.id AND m.user_id = $2))
+			AND k.created >= $3 AND k.created < $4 ORDER BY k.created DESC, k.pos DESC LIMIT $5`, id, string(c.user()), after, before, limit) {
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,13 @@
 package xmppserver
 
 import (
-	_ "embed"
+	"embed"
 
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schemaText string
+//go:embed *.sql
+var schemaFiles embed.FS
 
 // schema is what this network alone keeps.
-var schema = db.Schema{Set: "xmpp", Base: schemaText}
+var schema = db.ReadSchema("xmpp", schemaFiles)

@@ -55,10 +55,11 @@ type xmppServer struct {
 	// hints are told to users over the component; see hint.go.
 	hints  chan hint
 	tokens tokenKeys
+	rooms  *rooms
 }
 
 func newServer(c *server.Core) (*xmppServer, error) {
-	s := &xmppServer{Core: c, mux: http.NewServeMux(), hints: make(chan hint, maxHints)}
+	s := &xmppServer{Core: c, mux: http.NewServeMux(), hints: make(chan hint, maxHints), rooms: newRooms(c.Rand)}
 	var err error
 	if s.component, err = parseComponent(c.Setting(settingComponent)); err != nil {
 		return nil, err

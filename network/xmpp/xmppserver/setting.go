@@ -19,6 +19,7 @@ const (
 	settingDomains   = "xmpp-domains"
 	settingEscrow    = "xmpp-escrow"
 	settingMinutes   = "xmpp-token-minutes"
+	settingHistory   = "xmpp-history"
 )
 
 var settings = []server.Setting{
@@ -30,6 +31,13 @@ var settings = []server.Setting{
 		Check: func(v string) error {
 			if v != escrowOff && v != escrowOn {
 				return errors.New("it must be off or on")
+			}
+			return nil
+		}},
+	{Name: settingHistory, Default: historyJoined, Arg: "joined|all", Help: "which keys a new member of a room is given: those made after they joined, or all",
+		Check: func(v string) error {
+			if v != historyJoined && v != historyAll {
+				return errors.New("it is joined or all")
 			}
 			return nil
 		}},
@@ -46,6 +54,12 @@ var settings = []server.Setting{
 const (
 	escrowOff = "off"
 	escrowOn  = "on"
+)
+
+// The values of xmpp-history.
+const (
+	historyJoined = "joined"
+	historyAll    = "all"
 )
 
 // A componentAddr is the name of the component and where it connects to.

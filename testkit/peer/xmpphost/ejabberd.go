@@ -31,7 +31,9 @@ auth_password_format: scram
 modules:
   mod_carboncopy: {}
   mod_disco: {}
-%s  mod_ping: {}
+%s  mod_muc:
+    host: %s
+  mod_ping: {}
   mod_roster: {}
   mod_stream_mgmt: {}
 listen:
@@ -40,7 +42,7 @@ listen:
     ip: "127.0.0.1"
     module: ejabberd_c2s
     starttls_required: true
-`, Domain, s.file("both.pem"), kept, port(s.Client))
+`, Domain, s.file("both.pem"), kept, Rooms, port(s.Client))
 	},
 	run: func(s *Server) *exec.Cmd {
 		var users []string

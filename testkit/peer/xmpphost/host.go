@@ -27,6 +27,9 @@ import (
 // Domain is the domain of the users.
 const Domain = "localhost"
 
+// Rooms is the service of the rooms.
+const Rooms = "rooms." + Domain
+
 // A Kind is one make of server.
 type Kind struct {
 	// Name is its name in "quintad xmpp setup".

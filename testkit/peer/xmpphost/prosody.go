@@ -35,7 +35,9 @@ modules_enabled = { "disco", "roster", "saslauth", "tls", "carbons", "ping", "sm
 modules_disabled = { "s2s" }
 log = { info = "*console" }
 VirtualHost %q
-`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Component), kept, Domain)
+Component %q "muc"
+    modules_enabled = { "muc_mam" }
+`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Component), kept, Domain, Rooms)
 	},
 	run: func(s *Server) *exec.Cmd { return exec.Command("prosody", "--config", s.file("prosody.cfg.lua"), "-F") },
 	addUser: func(s *Server, name, password string) {
