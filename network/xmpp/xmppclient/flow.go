@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/network/xmpp/wire"
@@ -45,8 +46,10 @@ type flow struct {
 	bounced map[string]bool
 
 	// caughtUp says that the archive was read to its end since the flow
-	// began; only the receiving goroutine uses it.
+	// began, and again is when that is done once more; it is zero if it was.
+	// Only the receiving goroutine uses them.
 	caughtUp bool
+	again    time.Time
 }
 
 func newFlow() *flow {

@@ -24,6 +24,10 @@ import (
 // then whether something else is due.
 const waitFor = 20 * time.Second
 
+// settleFor is how long after the beginning of a stream the archive is read once
+// more.
+const settleFor = 3 * time.Second
+
 // A link carries the machine's requests: stanzas over the XMPP server, and calls
 // of the key server.
 type link struct {
@@ -58,6 +62,7 @@ func (l *link) Connect(ctx context.Context) (context.Context, func(), error) {
 	l.mu.Unlock()
 	c, resumed, err := connect(ctx, l.account, last)
 	if err == nil && !resumed {
+		c.flow.again = l.env.Now().Add(settleFor)
 		if err = c.greet(ctx, l.env.Rand); err != nil {
 			c.close()
 		}
@@ -203,13 +208,23 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 	}); err != nil {
 		return keysrv.In{}, err
 	}
+	// What a server was handing to the stream before this one, which was just
+	// ending, gets into the archive late, and hints get nowhere.
+	now := l.env.Now()
+	again := !c.flow.again.IsZero() && !now.Before(c.flow.again)
+	if again {
+		c.flow.caughtUp, c.flow.again = false, time.Time{}
+	}
 	if !c.flow.caughtUp {
 		in, done, err := c.catchUp(ctx, l.env.Rand, after)
 		if err != nil {
 			return keysrv.In{}, dial.Passing(err)
 		}
 		c.flow.caughtUp = done
-		if !done || len(in.Items) > 0 || len(in.Invitations) > 0 {
+		if again {
+			in.Wants, in.Changed = true, []quinta.UserID{l.account.User}
+		}
+		if !done || again || len(in.Items) > 0 || len(in.Invitations) > 0 {
 			return in, nil
 		}
 	}
@@ -227,7 +242,11 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		in.Rooms = changed
 		return in, nil
 	}
-	t := time.NewTimer(waitFor)
+	wait := waitFor
+	if !c.flow.again.IsZero() {
+		wait = max(0, min(wait, c.flow.again.Sub(now)))
+	}
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -236,6 +255,9 @@ func (l *link) Receive(ctx context.Context, st client.Store) (keysrv.In, error) 
 		return keysrv.In{}, errDropped
 	case <-c.arrived:
 	case <-t.C:
+		if !c.flow.again.IsZero() {
+			return keysrv.In{}, nil
+		}
 		// An idle stream is asked whether it is still there.
 		if err := c.ping(ctx, l.env.Rand); err != nil {
 			return keysrv.In{}, dial.Passing(err)

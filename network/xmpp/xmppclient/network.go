@@ -4,11 +4,11 @@
 // [Network] is its entry in the list of networks: Login makes a new device,
 // Open resumes it from its store. The [Session] that Open returns has the
 // abilities of package client that this network has; [Session.Run] keeps it
-// connected. A conversation is named by the peer's bare JID.
+// connected. A conversation is named by the bare JID of the peer or of the room.
 //
 // Every message leaves sealed or not at all. The XMPP server sees who writes to
 // whom and when; in sealed mode, neither it nor the key server can read
-// messages. Not here: rooms, files, and creating escrow conversations.
+// messages. Not here: files, and creating escrow conversations.
 package xmppclient
 
 import (
