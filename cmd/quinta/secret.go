@@ -17,6 +17,15 @@ import (
 // maxSecret bounds a secret that is read, in bytes.
 const maxSecret = 64 << 10
 
+// alsoFD names the flag that reads a secret from a file descriptor, for the
+// secrets that have one in every command that asks for them.
+var alsoFD = map[string]string{
+	"QUINTA_PASSPHRASE":        ", or use --passphrase-fd 3 3<FILE",
+	"QUINTA_EXPORT_PASSPHRASE": ", or use --passphrase-fd 3 3<FILE",
+	"QUINTA_RECOVERY_KEY":      ", or use --recovery-fd 3 3<FILE",
+	"QUINTA_BACKUP_PASSPHRASE": ", or use --recovery-fd 3 3<FILE",
+}
+
 // ask gets a secret: from a file descriptor, from the environment, or from
 // the person at the terminal. Secrets are never arguments, which every user of
 // the computer can see.
@@ -31,7 +40,7 @@ func (a *app) ask(prompt string, fd int, variable string, twice bool) (client.Se
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return client.Secret{}, &cli.Misuse{
 			Text: "a secret is needed, and there is no terminal to ask for it: " + prompt,
-			Hint: fmt.Sprintf("pass it through a file descriptor, such as --password-fd 3 3<file, or in %s", variable),
+			Hint: "set " + variable + alsoFD[variable],
 		}
 	}
 	first, err := a.promptOnce(f, prompt)

@@ -136,9 +136,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		d.say("\n%s wrote:         %s\nthe server stored:   %.120s...\n%s read:  %s", m.Sender, line.text, stored, to.s.Self().User, m.Text)
+		d.say("\n%-20s %s\n%-20s %.120s...\n%-20s %s", m.Sender+" wrote:", line.text, "the server stored:", stored, to.s.Self().User+" read:", m.Text)
 	}
-	d.say("\nTry it yourself: start \"quintad serve\", and then read \"quinta help register\"")
+	d.say("\nTry it yourself: run \"quintad serve\", and in another terminal \"quintad user add alice\"; then read \"quinta help login\"")
 	return nil
 }
 

@@ -295,7 +295,7 @@ func signIn(ctx context.Context, c *conn, rand io.Reader, phone string, in clien
 		if !ok {
 			return 0, quinta.E(quinta.KindMalformed, loggingIn, "the server's answer is not what this call returns")
 		}
-		code, aerr := in.Answer(ctx, client.Question{Kind: client.AskCode, Text: "the login code for +" + phone})
+		code, aerr := in.Answer(ctx, client.Question{Kind: client.AskCode, Text: "shown on your other devices, and to the operator by 'quintad user code'"})
 		if aerr != nil {
 			return 0, aerr
 		}

@@ -44,6 +44,9 @@ var Network = server.Network{
 		{Name: settingDC, Default: "2", Arg: "N", Help: "the DC number, 1 to 5, of clients that do not name one", Check: checkDC},
 		{Name: settingAnnounce, Arg: "N=HOST:PORT,...", Help: "the address that clients are told for each DC; by default the one they connected to", Check: checkAnnounce},
 	},
+	Join: func(address string) string {
+		return `in secret chats: quinta login mtproto ` + address + ` NUMBER, with the number that "quintad user number NAME" prints`
+	},
 	New:      func(c *server.Core) (server.Front, error) { return newServer(c) },
 	Commands: commands,
 }

@@ -72,6 +72,9 @@ func with(gateway func(*server.Core) Gateway) server.Network {
 			{Name: settingPush, Arg: "URL", Help: "the push gateway that notifies apps of new messages; it must have the interface of Rocket.Chat's own gateway; by default there is none", Check: checkPush},
 			{Name: settingPushContent, Default: pushIDOnly, Arg: "id-only|encrypted", Help: "what the push gateway gets: only the IDs of messages, which apps then fetch, or also the ciphertext of encrypted messages; never any text", Check: checkPushContent},
 		},
+		Join: func(address string) string {
+			return "on the Rocket.Chat network: quinta login rocketchat " + address + " NAME"
+		},
 		New: func(c *server.Core) (server.Front, error) { return newServer(c, gateway(c)), nil },
 		CheckAccount: func(_ *server.Core, local account.Name) error {
 			if strings.ContainsAny(string(local), "=/+") {
