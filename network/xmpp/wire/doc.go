@@ -21,6 +21,8 @@ const (
 	PathApprove      = "/devices/{device}/approve" // POST
 	PathUserDevices  = "/users/{jid}/devices"      // GET
 	PathWants        = "/wants"                    // GET
+	PathFiles        = "/files"                    // POST
+	PathFile         = "/files/{id}"               // GET, HEAD
 )
 
 // Headers of a call: "Authorization: DPoP TOKEN" with a proof in "DPoP", or

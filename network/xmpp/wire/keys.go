@@ -42,6 +42,13 @@ type WantList struct {
 	Wants []keysrv.Want `json:"wants"`
 }
 
+// A FileInfo is the answer to POST files.
+type FileInfo struct {
+	ID     string `json:"id"`
+	Size   int64  `json:"size"`
+	SHA256 []byte `json:"sha256"`
+}
+
 // Decode reads a JSON object into v. A member that occurs twice, a fraction and
 // nesting that is too deep are refused.
 func Decode(raw []byte, v any) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -139,19 +140,10 @@ func (k *keyServer) call(ctx context.Context, c *connection, component, op, meth
 func (k *keyServer) once(ctx context.Context, op, method, base, path, token string, now time.Time, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dial.AnswerWithin, dial.ErrSlow)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
-	}
-	whole := *r.URL
-	whole.RawQuery = ""
-	proof, err := keysrv.NewProof(k.env.Rand, k.sign, method, whole.String(), token, now)
+	r, err := k.request(ctx, op, method, base, path, token, now, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("User-Agent", "quinta")
-	r.Header.Set("Authorization", wire.SchemeProof+" "+token)
-	r.Header.Set(wire.HeaderProof, proof)
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -165,10 +157,33 @@ func (k *keyServer) once(ctx context.Context, op, method, base, path, token stri
 		return nil, dial.Broken(ctx, op, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		we := wire.ParseError(resp.StatusCode, raw)
-		return nil, &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
+		return nil, refusalOf(op, resp.StatusCode, raw)
 	}
 	return raw, nil
+}
+
+// request makes a request with a proof of its own.
+func (k *keyServer) request(ctx context.Context, op, method, base, path, token string, now time.Time, body io.Reader) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, base+path, body)
+	if err != nil {
+		return nil, quinta.E(quinta.KindInvalid, op, "the request has no valid address")
+	}
+	whole := *r.URL
+	whole.RawQuery = ""
+	proof, err := keysrv.NewProof(k.env.Rand, k.sign, method, whole.String(), token, now)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("User-Agent", "quinta")
+	r.Header.Set("Authorization", wire.SchemeProof+" "+token)
+	r.Header.Set(wire.HeaderProof, proof)
+	return r, nil
+}
+
+// refusalOf reads a refusal.
+func refusalOf(op string, status int, raw []byte) error {
+	we := wire.ParseError(status, raw)
+	return &quinta.Error{Kind: kindOf(we), Op: op, Err: we}
 }
 
 // kindOf turns a refusal into the words of the core. What has no code of this

@@ -86,12 +86,10 @@ func (s *Session) look(ctx context.Context, op string, fn func(tx e2ee.Tx) error
 	return errorOf(op, s.runner.Look(ctx, fn))
 }
 
-// Send implements client.Session. Files are not sent on this network yet.
+// Send implements client.Session. A file is uploaded before the message that
+// names it is in the outbox.
 func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) (quinta.TxnID, error) {
 	const op = "sending"
-	if d.File != nil {
-		return "", quinta.E(quinta.KindInvalid, op, "this network has no files yet")
-	}
 	var b [16]byte
 	if _, err := io.ReadFull(s.env.Rand, b[:]); err != nil {
 		return "", fmt.Errorf("making an id: %w", err)
@@ -99,6 +97,16 @@ func (s *Session) Send(ctx context.Context, room quinta.RoomID, d client.Draft) 
 	txn := quinta.TxnID(base64.RawURLEncoding.EncodeToString(b[:]))
 	m := quinta.Message{Room: room, Sender: s.account.User, Device: s.account.Device, Txn: txn, Time: s.env.Now(),
 		Kind: d.Kind, Text: d.Text, Relation: d.Relation, Mentions: d.Mentions, Type: d.Type, Body: d.Body}
+	if d.File != nil {
+		if err := s.look(ctx, op, func(tx e2ee.Tx) error { _, err := s.machine.Room(tx, room); return err }); err != nil {
+			return "", err
+		}
+		var err error
+		if m.File, err = s.upload(ctx, d.File); err != nil {
+			return "", err
+		}
+		m.Kind = quinta.MessageFile
+	}
 	if m.Kind == "" {
 		m.Kind = quinta.MessageText
 	}

@@ -45,6 +45,8 @@ type call struct {
 	most int64
 	// told are hints for after the commit.
 	told []hint
+	// done says that the answer was written.
+	done bool
 }
 
 // An endpoint is one call of the network.
@@ -53,6 +55,8 @@ type endpoint struct {
 	rate   server.Rate
 	// body bounds the body in bytes; zero means that there is none.
 	body int64
+	// file says that the call carries a file, which takes its time.
+	file bool
 	// status is that of a success; zero means 200.
 	status int
 }
@@ -60,7 +64,7 @@ type endpoint struct {
 // at registers a call under a path below wire.Base.
 func (s *xmppServer) at(method, path string, e endpoint) {
 	whole := wire.Base + path
-	s.bounds = append(s.bounds, server.Bound{Call: method + " " + whole, Rate: e.rate, Body: e.body})
+	s.bounds = append(s.bounds, server.Bound{Call: method + " " + whole, Rate: e.rate, Body: e.body, File: e.file})
 	s.mux.HandleFunc(method+" "+whole, func(w http.ResponseWriter, r *http.Request) {
 		server.SetRoute(w, whole)
 		c := &call{xmppServer: s, w: w, r: r, most: e.body}
@@ -69,14 +73,19 @@ func (s *xmppServer) at(method, path string, e endpoint) {
 			c.fail(err)
 			return
 		}
+		if c.done {
+			return
+		}
 		c.write(max(e.status, http.StatusOK), "application/json", v)
 	})
 }
 
 func (c *call) run(route string, e endpoint) (any, error) {
-	ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
-	defer cancel()
-	c.r = c.r.WithContext(ctx)
+	if !e.file {
+		ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
+		defer cancel()
+		c.r = c.r.WithContext(ctx)
+	}
 	if err := c.authenticate(); err != nil {
 		if wait := c.Calls.Allow("xmpp token", server.ByAddr(incoming.Addr(c.r)), rateBad, 1); wait > 0 {
 			return nil, limited(wait)
@@ -144,7 +153,7 @@ func (c *call) href() string {
 func (c *call) update(fn func(tx *db.Tx) error) error {
 	var refusal error
 	do := c.Update
-	if c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete {
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodDelete {
 		do = c.UpdateAlways // it stores nothing but that it was called
 	}
 	err := do(c.ctx(), func(tx *db.Tx) error {

@@ -65,7 +65,7 @@ func newServer(c *server.Core) (*xmppServer, error) {
 		return nil, err
 	}
 	s.domains = domainsOf(c.Setting(settingDomains), s.component)
-	for _, register := range []func(){s.keyCalls, s.copyCalls, s.deviceCalls} {
+	for _, register := range []func(){s.keyCalls, s.copyCalls, s.deviceCalls, s.fileCalls} {
 		register()
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
