@@ -8,7 +8,7 @@
 //
 // Every message leaves sealed or not at all. The XMPP server sees who writes to
 // whom and when; in sealed mode, neither it nor the key server can read
-// messages. Not here: files, and creating escrow conversations.
+// messages. Not here: creating escrow conversations.
 package xmppclient
 
 import (
