@@ -15,16 +15,16 @@ const (
 	KindInvalid
 	// KindMalformed: the request cannot be parsed at all.
 	KindMalformed
-	// KindUnauthenticated: no one is logged in with these credentials.
+	// KindUnauthenticated: the credentials are missing or wrong.
 	KindUnauthenticated
-	// KindForbidden: someone is logged in, who may not do this.
+	// KindForbidden: the logged-in user may not do this.
 	KindForbidden
 	// KindNotFound: the thing does not exist, or not for this account.
 	KindNotFound
 	// KindExists: the name or id is taken.
 	KindExists
-	// KindConflict: the thing changed in between, or an id is used again with
-	// another content.
+	// KindConflict: the thing changed in the meantime, or an id is reused
+	// with other content.
 	KindConflict
 	// KindTooLarge: a body, count or depth is over its limit.
 	KindTooLarge
@@ -35,7 +35,7 @@ const (
 	// KindFull: the storage is full; nothing was written.
 	KindFull
 	// KindQuota: the account stores as much as it may; nothing was written.
-	// Another try helps once something was removed.
+	// Trying again helps once something has been removed.
 	KindQuota
 
 	kinds // the number of kinds
@@ -63,8 +63,8 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// An Error is what crosses the edge of a core. Op says what was being done,
-// without any secret; Err is the cause, or nil.
+// An Error is what a core returns to its callers. Op says what was being
+// done, without any secret; Err is the cause, or nil.
 type Error struct {
 	Kind Kind
 	Op   string

@@ -58,7 +58,7 @@ const (
 	MessageNotice MessageKind = "notice"
 	// MessageEmote: Text is what the sender does, in the third person.
 	MessageEmote MessageKind = "emote"
-	// MessageFile: File is a file, and Text what was said with it.
+	// MessageFile: File is a file, and Text its caption.
 	MessageFile MessageKind = "file"
 	// MessageReaction: Relation.Key is a reaction to another message.
 	MessageReaction MessageKind = "reaction"
@@ -151,7 +151,7 @@ type Envelope struct {
 	Body []byte
 }
 
-// Trust says how far a device, and so what it wrote, is known.
+// Trust says how far a device is trusted, and so the messages that it wrote.
 type Trust int
 
 // The zero Trust is TrustUnknown, so that a forgotten assignment never

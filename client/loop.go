@@ -157,8 +157,8 @@ func (l *Loop) cause() error {
 }
 
 // Push is Flush for callers that must not block: what fails for some seconds
-// stays due, which is no error. If only is not nil it carries out the requests
-// for which it holds.
+// stays due, which is not an error. If only is not nil it carries out the
+// requests for which it holds.
 func (l *Loop) Push(ctx context.Context, only func(req any) bool) error {
 	return l.carry(ctx, only, func(at standing) (bool, time.Time) { return at.busy == 0 && at.stuck(pushFor), time.Time{} })
 }

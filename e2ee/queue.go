@@ -80,7 +80,7 @@ func (q *Queue[R]) Set(name string, r R) error {
 	return Store(q.tx, q.prefix+name, r)
 }
 
-// Done removes a record. One that is gone is no error.
+// Done removes a record. One that is gone is not an error.
 func (q *Queue[R]) Done(name string) error {
 	q.list = slices.DeleteFunc(q.list, func(r Record[R]) bool { return r.Name == name })
 	return q.tx.Delete(q.prefix + name)

@@ -125,7 +125,7 @@ func (k AgreementPrivate[R]) Equal(other AgreementPrivate[R]) bool {
 }
 
 // Wipe overwrites the key, in all copies of k. The parsed form that the
-// standard library keeps is given up to the garbage collector.
+// standard library keeps is left to the garbage collector.
 func (k AgreementPrivate[R]) Wipe() {
 	if s := k.secret.Open(); s != nil {
 		clear(s.scalar[:])
@@ -174,7 +174,7 @@ func ParseAgreementPublic[R AgreementRole](text string) (AgreementPublic[R], err
 	return NewAgreementPublic[R](b)
 }
 
-// IsZero reports whether p is the zero value, which is no key.
+// IsZero reports whether p is the zero value, which is not a key.
 func (p AgreementPublic[R]) IsZero() bool { return p.b == [Size]byte{} }
 
 // Bytes returns the 32-byte encoding.

@@ -143,7 +143,7 @@ func (p SigningPublic[R]) Verify(message, signature []byte) bool {
 	return !p.IsZero() && len(signature) == SignatureSize && ed25519.Verify(p.b[:], message, signature)
 }
 
-// IsZero reports whether p is the zero value, which is no key.
+// IsZero reports whether p is the zero value, which is not a key.
 func (p SigningPublic[R]) IsZero() bool { return p.b == [Size]byte{} }
 
 // Bytes returns the 32-byte encoding.

@@ -18,7 +18,7 @@ type Rate struct {
 	Burst int
 }
 
-// The rates of the core's own doors. A front has its own for what it offers.
+// The rate limits of the core itself. A front has its own for its calls.
 var (
 	// RateLogin bounds tries to log in, right and wrong, per address, and per
 	// device where a logged-in device is asked for the password again.
@@ -38,16 +38,16 @@ var (
 	RateRegister = Rate{Every: time.Minute, Burst: 10}
 )
 
-// A Who is the one whose tries a bucket of [Limits] counts. It has the same
-// size whatever it was made of, and can be made only of an address, or of a
-// user, device or account that the caller has parsed.
+// A Who identifies the client that a bucket of [Limits] counts. It has the
+// same size whatever it was made from, and can be made only of an address, or
+// of a user, device or account that the caller has parsed.
 type Who struct {
 	sum [sha256.Size]byte
 }
 
 // ByAddr is the client at an IP address without a port. Addresses of IPv6 count
-// by their /64, which is the least that one subscriber has. All that is no
-// address counts as one client.
+// by their /64, which is the least that one subscriber has. Anything that is
+// not an address counts as one client.
 func ByAddr(addr string) Who {
 	a, err := netip.ParseAddr(addr)
 	if err != nil {

@@ -131,7 +131,7 @@ func (r *recorder) ReadFrom(src io.Reader) (total int64, err error) {
 	}
 }
 
-// Flush sends what was written so far.
+// Flush sends everything written so far.
 func (r *recorder) Flush() {
 	r.soon()
 	if f, ok := r.ResponseWriter.(http.Flusher); ok {

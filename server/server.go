@@ -54,8 +54,8 @@ const (
 // A Config is all that a core needs from outside.
 type Config struct {
 	// Name is the name of the server, as it appears in user ids, such as
-	// behind the colon on Matrix. A store belongs to one name for good; empty
-	// means the one that the store has.
+	// behind the colon on Matrix. A store belongs to one name permanently;
+	// empty means the name in the store.
 	Name string
 	// NewName is the name of a new store if Name is empty.
 	NewName string
@@ -77,9 +77,9 @@ type Config struct {
 	SecretsURL string
 	// BlobFaults fails steps of the media store's folder, for tests.
 	BlobFaults func(op string) error
-	// Networks are the networks that run; empty means all. One that does not run
-	// answers nothing and does nothing, but what it keeps for an account still
-	// goes with the account.
+	// Networks are the networks that run; empty means all. A network that does
+	// not run answers nothing and does nothing, but its data for an account are
+	// still removed with the account.
 	Networks []quinta.NetworkName
 	// Settings are the values of the networks' own settings, by name; one that
 	// is missing has its default.

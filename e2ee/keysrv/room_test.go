@@ -74,7 +74,7 @@ func TestRoom(t *testing.T) {
 	if o := p.objects[last.ObjectID]; o.has(tybalt, c.id) {
 		t.Error("a removed member has a copy of the new key")
 	}
-	// The server asks for a copy for someone who is no member.
+	// The server asks for a copy for someone who is not a member.
 	p.wants[keysrv.Want{ObjectID: last.ObjectID, User: tybalt, Device: c.id}] = true
 	a.hint(tybalt)
 	if o := p.objects[last.ObjectID]; o.has(tybalt, c.id) {

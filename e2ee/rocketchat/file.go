@@ -40,7 +40,7 @@ type fileSecret struct {
 	sum [sha256.Size]byte
 }
 
-// IsZero reports whether k is no key.
+// IsZero reports whether k is not a key.
 func (k FileKey) IsZero() bool { return k.secret == nil }
 
 // ParseFileKey reads the members "encryption" (a JSON object with key and iv)

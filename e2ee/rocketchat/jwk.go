@@ -85,7 +85,7 @@ func decode64(e *base64.Encoding, text string) ([]byte, error) {
 }
 
 // A PublicKey is a user's RSA-OAEP key: 2048 bits, e = 65537, SHA-256 for the
-// hash and for MGF1, no label. The zero value is no key.
+// hash and for MGF1, no label. The zero value is not a key.
 type PublicKey struct{ key *rsa.PublicKey }
 
 // ParsePublicKey reads the string of a JWK, as users publish it. A key of
@@ -117,7 +117,7 @@ func (k jwk) public() (PublicKey, error) {
 	return PublicKey{&rsa.PublicKey{N: n, E: exponent}}, nil
 }
 
-// IsZero reports whether p is no key.
+// IsZero reports whether p is not a key.
 func (p PublicKey) IsZero() bool { return p.key == nil }
 
 // Equal reports whether p and o are the same key, however they were written.
@@ -186,7 +186,7 @@ func ParsePrivateKey(text string) (PrivateKey, error) {
 	return PrivateKey{secret: redact.Seal(r)}, nil
 }
 
-// IsZero reports whether k is no key.
+// IsZero reports whether k is not a key.
 func (k PrivateKey) IsZero() bool { return k.secret == nil }
 
 // Public returns the public half.

@@ -40,7 +40,7 @@ const (
 var ErrOTREnd = errors.New("rocketchat: this conversation off the record needs new keys")
 
 // An OTRKey is one side's key of a session off the record. It is made for one session
-// and is never stored. The zero value is no key.
+// and is never stored. The zero value is not a key.
 type OTRKey struct {
 	redact.Manners
 	secret redact.Box[ecdh.PrivateKey]

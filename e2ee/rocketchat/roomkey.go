@@ -26,7 +26,7 @@ const (
 )
 
 // A RoomKey is the key that all members of a room seal with. The zero value is
-// no key.
+// not a key.
 type RoomKey struct {
 	redact.Manners
 	id     string
@@ -132,7 +132,7 @@ func CheckKeyID(id string) error {
 	return nil
 }
 
-// IsZero reports whether k is no key.
+// IsZero reports whether k is not a key.
 func (k RoomKey) IsZero() bool { return k.secret == nil }
 
 // ID returns the id of the key, which is public.

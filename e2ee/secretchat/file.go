@@ -140,7 +140,7 @@ func (k *FileKey) Seal(rand io.Reader, from io.Reader) (io.Reader, error) {
 
 // Open writes the opened file of size bytes to w. fingerprint is what came
 // beside the file; nothing is written if it is not that of the key. The
-// content is not authenticated: a server can garble it, and cannot write it.
+// content is not authenticated: a server can garble it, but cannot forge it.
 func (k *FileKey) Open(w io.Writer, sealed io.Reader, size int64, fingerprint int32) error {
 	if fingerprint != k.Fingerprint() {
 		return ErrFileKey

@@ -19,8 +19,9 @@ import (
 // MACSize is the length of the truncated MAC in bytes.
 const MACSize = 8
 
-// ErrPadding is returned for a ciphertext that is not whole blocks, or whose
-// padding is wrong. Show it to no one as anything other than a bad MAC.
+// ErrPadding is returned for a ciphertext that is not a whole number of
+// blocks, or whose padding is wrong. To others, it must look the same as a
+// bad MAC.
 var ErrPadding = cbc.ErrPadding
 
 // Keys are the keys of one message: AES key, HMAC key, IV.

@@ -94,8 +94,8 @@ func Decode(text string) ([]byte, error) {
 	return b, nil
 }
 
-// DecodeExactly fills dst with the bytes of text, which must be just as many,
-// in the same forms as [Decode] takes. It allocates nothing.
+// DecodeExactly fills dst with the bytes of text, which must have exactly
+// that length, in the same forms as [Decode] accepts. It allocates nothing.
 func DecodeExactly(dst, text []byte) error {
 	raw := bytes.TrimRight(text, "=")
 	pad := len(text) - len(raw)

@@ -29,16 +29,16 @@ import (
 // MaxDepth is how many objects and arrays may be nested in each other.
 const MaxDepth = 100
 
-// Errors tell the causes apart; the message adds the byte offset.
+// Errors that distinguish the causes; the message adds the byte offset.
 var (
 	// ErrNotJSON: the text is not JSON, or not UTF-8.
 	ErrNotJSON = errors.New("canonicaljson: not JSON")
 	// ErrNotCanonical: the text is JSON without a canonical form.
 	ErrNotCanonical = errors.New("canonicaljson: no canonical form")
 	// ErrTooDeep: the nesting exceeds MaxDepth. It is an ErrNotCanonical; the
-	// text after the offending bracket was not looked at.
+	// text after the offending bracket was not examined.
 	ErrTooDeep = fmt.Errorf("%w: nested too deeply", ErrNotCanonical)
-	// ErrNotObject: an object was needed and the text is another JSON value.
+	// ErrNotObject: the text must be an object but is another JSON value.
 	ErrNotObject = errors.New("canonicaljson: not an object")
 )
 
@@ -68,7 +68,7 @@ func Valid(raw []byte) error {
 }
 
 // Marshal returns the canonical form of v as encoding/json writes it. Strings
-// in v must be UTF-8: encoding/json replaces what is not.
+// in v must be UTF-8: encoding/json replaces anything else.
 func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -13,12 +13,12 @@ import (
 var (
 	// ErrNoSignature: the object has no signature by that entity and key.
 	ErrNoSignature = errors.New("canonicaljson: no such signature")
-	// ErrBadSignature: the signature is not one over this object.
+	// ErrBadSignature: the signature is not over this object.
 	ErrBadSignature = errors.New("canonicaljson: signature does not verify")
 )
 
-// SigningBytes returns what is signed of the object raw: its canonical form
-// without the members "signatures" and "unsigned".
+// SigningBytes returns the bytes of the object raw that are signed: its
+// canonical form without the members "signatures" and "unsigned".
 func SigningBytes(raw []byte) ([]byte, error) {
 	s := newScanner(raw)
 	defer s.release()

@@ -11,8 +11,8 @@ import (
 	"errors"
 )
 
-// ErrPadding is returned for a ciphertext that is not whole blocks, or whose
-// padding is wrong.
+// ErrPadding is returned for a ciphertext that is not a whole number of
+// blocks, or whose padding is wrong.
 var ErrPadding = errors.New("cbc: bad length or padding")
 
 // Size returns the length of the ciphertext of n bytes.

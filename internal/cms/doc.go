@@ -21,20 +21,20 @@ import (
 var (
 	// ErrMalformed: not the DER of such a message, or over a bound.
 	ErrMalformed = errors.New("cms: malformed")
-	// ErrUnsupported: well formed, in a form or with an algorithm that is not
-	// read here.
+	// ErrUnsupported: well formed, but of a form or with an algorithm that is
+	// not supported here.
 	ErrUnsupported = errors.New("cms: unsupported form or algorithm")
 	// ErrNotRecipient: none of the recipients is the certificate given.
 	ErrNotRecipient = errors.New("cms: not sealed for this certificate")
 	// ErrOpen: the message cannot be opened: another key, or not what was
-	// sealed. There is one error for all causes, so that no one learns from
-	// it how far the opening came.
+	// sealed. There is one error for all causes, so that it does not reveal
+	// how far opening got.
 	ErrOpen = errors.New("cms: cannot be opened")
-	// ErrSignature: the signature is not that of the content and signer.
+	// ErrSignature: the signature does not belong to the content and the signer.
 	ErrSignature = errors.New("cms: the signature is wrong")
 )
 
-// The bounds of what is read.
+// The limits for reading.
 const (
 	// MaxSize is the largest message in bytes.
 	MaxSize = 16 << 20

@@ -22,8 +22,8 @@ import (
 	"github.com/quinta-chat/quinta/internal/foreign"
 )
 
-// A Signer is who signs: a certificate, its private key, and the certificates
-// between it and the root, which travel with the message.
+// A Signer has a certificate, its private key, and the certificates between
+// it and the root, which travel with the message.
 type Signer struct {
 	Certificate *x509.Certificate
 	Key         crypto.Signer
@@ -115,7 +115,7 @@ func signature(rand io.Reader, k crypto.Signer, attrs []byte) (asn1.ObjectIdenti
 	return nil, nil, nil, fmt.Errorf("%w: the key is neither RSA nor P-256", ErrUnsupported)
 }
 
-// A Signed is a SignedData that was parsed and not verified yet.
+// A Signed is a SignedData that was parsed but not verified yet.
 type Signed struct {
 	content []byte
 	certs   []*x509.Certificate

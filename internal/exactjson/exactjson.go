@@ -25,13 +25,13 @@ import (
 var ErrTwice = errors.New("exactjson: a member occurs twice")
 
 // Unmarshal is json.Unmarshal into a zero value that v points to, with exact
-// names. A member that is no field is ignored, whatever its name is like. The
-// contents of a json.RawMessage are not looked at, nor those of a type that
-// reads itself. After an error the value is zero.
+// names. A member that is not a field is ignored, however similar its name
+// is. The contents of a json.RawMessage are not examined, nor those of a type
+// that unmarshals itself. After an error the value is zero.
 func Unmarshal(raw []byte, v any) error { return unmarshal(raw, v, json.Unmarshal) }
 
-// Strict is Unmarshal that also refuses a member that is no field, and a name
-// that is one only but for its case.
+// Strict is Unmarshal that also refuses a member that is not a field,
+// including one whose name differs from a field's only in case.
 func Strict(raw []byte, v any) error {
 	return unmarshal(raw, v, func(raw []byte, v any) error {
 		d := json.NewDecoder(bytes.NewReader(raw))

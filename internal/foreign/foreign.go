@@ -17,8 +17,8 @@ import (
 	"fmt"
 )
 
-// The bounds of an RSA modulus in bits. The lower one is that of the oldest
-// form that is still read; forms of today ask for more.
+// The bounds of an RSA modulus in bits. The lower one belongs to the oldest
+// form that is still read; current forms require more.
 const (
 	MinRSA = 1024
 	MaxRSA = 8192

@@ -12,8 +12,8 @@ import (
 // a count beyond its limit.
 var ErrMalformed = errors.New("octet: malformed state")
 
-// A Reader reads from the front of a slice. Once something was malformed all
-// that follows reads as zero.
+// A Reader reads from the front of a slice. Once something was malformed,
+// everything that follows reads as zero.
 type Reader struct {
 	b   []byte
 	bad bool

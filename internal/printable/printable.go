@@ -7,12 +7,13 @@ import (
 	"unicode"
 )
 
-// Max bounds what Line returns, in bytes, the dots at its end left out.
+// Max limits what Line returns, in bytes, without the dots at its end.
 const Max = 200
 
-// Line makes s one line of printable text: white space becomes a blank, and
-// what cannot be shown is left out, such as terminal escapes and marks that
-// change the direction of writing. A text longer than Max ends in dots.
+// Line makes s one line of printable text: white space becomes a space, and
+// characters that cannot be shown are left out, such as terminal escapes and
+// marks that change the direction of writing. A text longer than Max ends in
+// dots.
 func Line(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {

@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// ErrMalformed is the error of every text that is not a recovery key; it
-// never holds the text.
+// ErrMalformed is the error for any text that is not a recovery key; it never
+// contains the text.
 var ErrMalformed = errors.New("not a valid recovery key")
 
 const (

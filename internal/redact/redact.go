@@ -10,7 +10,7 @@ import (
 )
 
 // ErrSecret is returned where a secret would be marshalled as binary, or read
-// by a decoder that does not know that it reads one.
+// by a decoder that does not know that it is a secret.
 var ErrSecret = errors.New("a secret is not marshalled")
 
 const text = "[redacted]"
@@ -46,10 +46,10 @@ func (*Manners) UnmarshalText([]byte) error { return ErrSecret }
 // UnmarshalBinary returns [ErrSecret].
 func (*Manners) UnmarshalBinary([]byte) error { return ErrSecret }
 
-// A Box holds a secret where fmt does not find it. A struct that has a secret
-// in an unexported field is printed field by field without any method being
-// asked, and a pointer is followed for a verb that does not fit; a function is
-// never more than an address.
+// A Box holds a secret where fmt does not find it. fmt prints a struct with a
+// secret in an unexported field field by field, without calling any method,
+// and follows a pointer for a verb that does not fit; of a function, it prints
+// only the address.
 type Box[S any] func() *S
 
 // Seal puts s into a box.

@@ -36,7 +36,7 @@ var (
 
 // A Session is one inbound Megolm session. It prints without its key.
 type Session struct {
-	// RoomID and SessionID are empty in a backup entry, where they stand
+	// RoomID and SessionID are empty in a backup entry, which has them
 	// outside.
 	RoomID    string
 	SessionID string

@@ -24,7 +24,7 @@ type Field struct {
 	Str []byte
 }
 
-// Next returns the first field of b and what is behind it.
+// Next returns the first field of b and the bytes after it.
 func Next(b []byte) (f Field, rest []byte, err error) {
 	if f.Tag, b, err = varint(b); err != nil {
 		return Field{}, nil, err

@@ -32,13 +32,13 @@ import (
 
 // Errors of reading.
 var (
-	// ErrMalformed: the bytes are no object, or not all of them.
+	// ErrMalformed: the bytes are not an object, or there are more than one object has.
 	ErrMalformed = errors.New("tl: malformed object")
-	// ErrUnknown: the object is none of the schema.
+	// ErrUnknown: the object is not in the schema.
 	ErrUnknown = errors.New("tl: unknown constructor")
 )
 
-// Flags are the bits that say which optional fields are there. They are
+// Flags are the bits that say which optional fields are present. They are
 // computed when an object is written.
 type Flags uint32
 
@@ -76,8 +76,9 @@ type field struct {
 	bit   int
 }
 
-// NewSchema makes a schema of struct values. It panics if one is no
-// constructor, or if two have one number: a schema is a table of the program.
+// NewSchema makes a schema of struct values. It panics if one is not a
+// constructor, or if two have the same number: a schema is a table of the
+// program.
 func NewSchema(constructors ...any) *Schema {
 	s := &Schema{byID: map[uint32]*layout{}, byType: map[reflect.Type]*layout{}}
 	for _, c := range constructors {

@@ -11,7 +11,7 @@ import (
 // slice, which becomes a Vector.
 func (s *Schema) Marshal(o any) ([]byte, error) { return s.Append(nil, o) }
 
-// Append is Marshal behind what is in b.
+// Append is Marshal that appends to b.
 func (s *Schema) Append(b []byte, o any) ([]byte, error) {
 	return s.write(b, reflect.ValueOf(o), 0)
 }

@@ -17,7 +17,7 @@ const (
 	CodeLength = 6
 	// CodeTries is how often a code may be tried, the right time included.
 	CodeTries = 5
-	// CodeLife is how long a code is good, in milliseconds.
+	// CodeLife is how long a code is valid, in milliseconds.
 	CodeLife = 10 * 60 * 1000
 )
 
@@ -46,8 +46,8 @@ func NewCode(tx *db.Tx, rand io.Reader, network quinta.NetworkName, name Name) (
 
 // UseCode reports whether code is the login code of the account on the
 // network. The right code is used up with that; a wrong one costs a try, and
-// after CodeTries the code is gone. The answer false is no error, so that the
-// transaction commits and the try counts.
+// after CodeTries the code is gone. The answer false is not an error, so that
+// the transaction commits and the try counts.
 func UseCode(tx *db.Tx, network quinta.NetworkName, name Name, code string) (bool, error) {
 	if len(code) != CodeLength {
 		code = ""

@@ -12,7 +12,7 @@ import (
 
 // An Invite says how an invitation to register may be used.
 type Invite struct {
-	// Uses is how many registrations it is good for; 0 means any number.
+	// Uses is how many registrations it is valid for; 0 means any number.
 	Uses int64
 	// Expires is until when, in Unix milliseconds; 0 means forever.
 	Expires int64

@@ -554,7 +554,7 @@ func TestAllAndImport(t *testing.T) {
 			if _, err := other.Open(t.Context(), w, 0, -1); err == nil {
 				t.Error("wrong bytes were kept")
 			}
-			for range 2 { // again is no error
+			for range 2 { // again is not an error
 				if err := other.Import(t.Context(), w, strings.NewReader(text)); err != nil {
 					t.Fatal(err)
 				}

@@ -34,8 +34,8 @@ type Config struct {
 	Rand io.Reader
 	// Log gets what an operator should know.
 	Log *slog.Logger
-	// Room, if not nil, is asked before bytes are written, and says with an error
-	// that there is no room for any.
+	// Room, if not nil, is called before bytes are written, and returns an error
+	// if there is no space for any.
 	Room func() error
 	// Faults, if not nil, is asked before each step of the folder driver:
 	// "create", "write", "sync", "rename", "sync-folder". Tests use it to

@@ -164,7 +164,7 @@ func Get(tx *db.Tx, id string) (Blob, error) {
 }
 
 // Remove removes a file with what was made from it, or a reserved id. The
-// bytes go after the commit, with the next sweep.
+// bytes are removed after the commit, by the next sweep.
 func Remove(tx *db.Tx, id string) error {
 	var keys []string
 	var owner db.User

@@ -21,7 +21,7 @@ type store interface {
 	// errNoBytes if there is nothing under the key.
 	open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
 	// remove removes the bytes and what a put that was cut off has left. It
-	// is no error if there is nothing.
+	// is not an error if there is nothing.
 	remove(ctx context.Context, key string) error
 	close() error
 }

@@ -30,7 +30,7 @@ var Schema = db.ReadSchema("conversation", tables)
 // A Conversation is one row, without its members and messages.
 type Conversation struct {
 	ID quinta.RoomID
-	// Kind says what it is, in the network's words. It never changes.
+	// Kind is the network's name for its kind. It never changes.
 	Kind    string
 	Creator quinta.UserID
 	// Created is when, in Unix milliseconds.

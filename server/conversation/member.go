@@ -70,8 +70,8 @@ func Leave(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user quint
 	return n > 0, err
 }
 
-// LeaveAll takes a user whose account ends out of all conversations. What they
-// said stays with those to whom they said it.
+// LeaveAll removes a user whose account is being closed from all
+// conversations. Their messages stay with the recipients.
 func LeaveAll(tx *db.Tx, network quinta.NetworkName, user quinta.UserID) error {
 	return tx.Queue(`UPDATE conversation_member SET ended = $2, role = '' WHERE user_id = $1 AND ended IS NULL`, db.UserOf(network, user), tx.NextPos())
 }

@@ -17,8 +17,8 @@ type Receipt struct {
 	Pos  quinta.Pos
 }
 
-// SetReceipt notes how far a user has come. A receipt never goes back; it
-// reports whether it moved.
+// SetReceipt records how far a user has read. A receipt never moves
+// backwards; it reports whether it moved.
 func SetReceipt(tx *db.Tx, network quinta.NetworkName, conv quinta.RoomID, user quinta.UserID, kind string, upTo quinta.Pos) (bool, error) {
 	n, err := tx.Exec(`INSERT INTO conversation_receipt (network, conv, user_id, kind, upto, time, pos) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (network, conv, user_id, kind) DO UPDATE SET upto = excluded.upto, time = excluded.time, pos = excluded.pos WHERE conversation_receipt.upto < excluded.upto`,

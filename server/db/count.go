@@ -12,7 +12,7 @@ const (
 	ClassBackup Class = "backup"
 	// ClassData is what users store for themselves under a name, and their keys.
 	ClassData Class = "data"
-	// ClassQueue is what a user has sent and what waits for its receivers.
+	// ClassQueue is messages that a user has sent and that wait for their recipients.
 	ClassQueue Class = "queue"
 	// ClassMessages is what a user has sent to rooms and conversations, which
 	// keep it.

@@ -43,7 +43,7 @@ type Config struct {
 	// a default that suits the dialect.
 	Readers int
 	// Rehearse makes Tx.Prefetch rehearse on an embedded store, as it does where
-	// an answer takes a round trip. It is of no use but to tests, which see then
+	// an answer takes a round trip. It is only useful to tests, which then see
 	// what a function does on no rows.
 	Rehearse bool
 	// Faults, if not nil, is asked before each write and sync of the embedded

@@ -41,7 +41,7 @@ type Owner struct {
 	Seen int64
 }
 
-// ErrNoToken says that a token is not known on the network, or not any more.
+// ErrNoToken says that a token is unknown on the network, or no longer known.
 var ErrNoToken = &quinta.Error{Kind: quinta.KindUnauthenticated, Op: "login", Err: errors.New("the access token is unknown")}
 
 // ByToken finds the owner of a token of the network, or returns ErrNoToken.

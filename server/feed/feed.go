@@ -46,7 +46,7 @@ type Hub struct {
 	all     map[*Waiter]struct{}
 }
 
-// NewHub returns a hub that hears every wake-up of the store.
+// NewHub returns a hub that gets every wake-up of the store.
 func NewHub(d *db.DB) *Hub {
 	h := &Hub{waiters: map[string]map[*Waiter]struct{}{}, all: map[*Waiter]struct{}{}}
 	d.Subscribe(h.wake)
@@ -60,7 +60,7 @@ type Waiter struct {
 	c    chan struct{}
 }
 
-// Wait returns a waiter for the keys. What changes after Wait returns is not
+// Wait returns a waiter for the keys. Changes after Wait returns are not
 // missed: subscribe first, then look, then sleep.
 func (h *Hub) Wait(keys ...string) *Waiter {
 	w := &Waiter{hub: h, keys: keys, c: make(chan struct{}, 1)}

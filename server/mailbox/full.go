@@ -13,7 +13,7 @@ const (
 	MaxWaitingBytes = 64 << 20
 )
 
-// A Crowd is what waits for one device from one sender, if it is too much.
+// A Crowd is the messages from one sender that wait for one device, if there are too many.
 type Crowd struct {
 	User   db.User
 	Device quinta.DeviceID
@@ -41,7 +41,7 @@ func Crowds(tx *db.Tx, limit int) ([]Crowd, error) {
 	return out, nil
 }
 
-// SetFull notes where there is too much, in place of what was noted before.
+// SetFull records which mailboxes are too full, in place of the earlier record.
 func SetFull(tx *db.Tx, crowds []Crowd) error {
 	if err := tx.Queue(`DELETE FROM mailbox_full`); err != nil {
 		return err

@@ -118,8 +118,8 @@ func Unacked(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device q
 }
 
 // Ack says that the device has stored all messages up to and including a
-// position: they are not delivered again. A cursor never goes back, and never
-// beyond what there is.
+// position: they are not delivered again. A cursor never moves backwards, and
+// never beyond the last message.
 func Ack(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, upTo quinta.Pos) error {
 	now, err := tx.Pos()
 	if err != nil {

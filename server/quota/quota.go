@@ -25,9 +25,9 @@ var tables embed.FS
 // Schema is what this set keeps.
 var Schema = db.ReadSchema("quota", tables)
 
-// An Owner is whose bytes are counted: the name of an account, or the
-// [db.User] of a user who has no account here. The first holds no space, the
-// second does.
+// An Owner identifies the user whose bytes are counted: the name of an
+// account, or the [db.User] of a user who has no account here. The first
+// holds no space, the second does.
 type Owner string
 
 // Limits are how many bytes one owner may keep, by their class. A class that is

@@ -188,7 +188,7 @@ func Redact(tx *db.Tx, room quinta.RoomID, id, by quinta.MessageID, content []by
 const maxList = 400
 
 // ByPositions returns the events of a room at the positions given, by their
-// position. Where there is no event there is no entry.
+// position. If there is no event, there is no entry.
 func ByPositions(tx *db.Tx, room quinta.RoomID, list []quinta.Pos) (map[quinta.Pos]*Event, error) {
 	out := make(map[quinta.Pos]*Event, len(list))
 	for part := range slices.Chunk(list, maxList) {
@@ -207,8 +207,8 @@ func ByPositions(tx *db.Tx, room quinta.RoomID, list []quinta.Pos) (map[quinta.P
 	return out, nil
 }
 
-// ByIDs returns the events of a room with the ids given, by their id. Where
-// there is no event there is no entry.
+// ByIDs returns the events of a room with the ids given, by their id. If
+// there is no event, there is no entry.
 func ByIDs(tx *db.Tx, room quinta.RoomID, list []quinta.MessageID) (map[quinta.MessageID]*Event, error) {
 	out := make(map[quinta.MessageID]*Event, len(list))
 	for part := range slices.Chunk(list, maxList) {

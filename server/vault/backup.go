@@ -35,7 +35,7 @@ type BackupKey struct {
 	Body             []byte
 }
 
-// ErrNoBackup is returned where there is no such version of a backup.
+// ErrNoBackup is returned if there is no such version of a backup.
 var ErrNoBackup = quinta.E(quinta.KindNotFound, "backup", "there is no such backup")
 
 // ErrNoBackupKey is returned where a backup does not hold a key.
@@ -86,9 +86,9 @@ func SetBackupAuth(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, ve
 	return tx.Queue(`UPDATE vault_backup SET auth = $3 WHERE user_id = $1 AND version = $2`, db.UserOf(network, user), version, auth)
 }
 
-// DeleteBackup deletes a version with its keys. Its number is not given
-// again. A version that is deleted already is no error; one that never was is
-// ErrNoBackup.
+// DeleteBackup deletes a version with its keys. Its number is not used again.
+// A version that was already deleted is not an error; one that never existed
+// is ErrNoBackup.
 func DeleteBackup(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, version int64) error {
 	u := db.UserOf(network, user)
 	if err := count(tx, u, db.ClassBackup, -1, `SELECT (SELECT COALESCE(SUM(LENGTH(auth)), 0) FROM vault_backup WHERE user_id = $1 AND version = $2) +

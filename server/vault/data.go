@@ -33,9 +33,9 @@ type Datum struct {
 
 var errNoData = quinta.E(quinta.KindNotFound, "account data", "nothing is stored under this name")
 
-// PutData stores value under scope and name in place of what was there. A
-// value that is there already, byte for byte, is no change. The caller wakes
-// the waiters. Beyond a bound it fails with KindTooLarge or KindLimited.
+// PutData stores value under scope and name in place of the old value.
+// Storing the same bytes again is not a change. The caller wakes the waiters.
+// Beyond a bound it fails with KindTooLarge or KindLimited.
 func PutData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope, name string, value []byte) error {
 	if len(value) > MaxDataValue || len(name) > MaxDataName {
 		return quinta.E(quinta.KindTooLarge, "account data", "the value or its name is too long")
@@ -92,8 +92,8 @@ func DeleteData(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, scope
 }
 
 // DataSince returns what changed after a position, oldest change first, with
-// what was removed. From zero on it returns all that is stored, and nothing
-// of what was removed.
+// what was removed. From zero on, it returns everything that is stored, and
+// nothing that was removed.
 func DataSince(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, after quinta.Pos) ([]Datum, error) {
 	list, err := data(tx, `SELECT scope, name, value, pos FROM vault_data WHERE user_id = $1 AND pos > $2 ORDER BY pos`, db.UserOf(network, user), after)
 	if after == 0 {

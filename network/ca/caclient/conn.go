@@ -88,7 +88,7 @@ func (c *conn) send(op string, r *http.Request, open bool) (*http.Response, erro
 	return dial.Send(c.http, op, r)
 }
 
-// refusal makes the error of an answer that is no success.
+// refusal makes the error of an answer that is not a success.
 func (c *conn) refusal(op string, resp *http.Response) error {
 	we := wire.ParseError(resp.StatusCode, dial.RefusalBody(resp, maxError))
 	if we.RetryAfter == 0 {

@@ -156,8 +156,8 @@ func (s *Session) Rename(context.Context, quinta.DeviceID, string) error {
 	return quinta.E(quinta.KindInvalid, "naming a device", "on this network a device keeps the name that it logged in with")
 }
 
-// SignOut implements client.DeviceJudge. The device's keys are revoked. Of this
-// device see Logout.
+// SignOut implements client.DeviceJudge. The device's keys are revoked. For
+// this device, see Logout.
 func (s *Session) SignOut(ctx context.Context, id quinta.DeviceID, password client.Secret) error {
 	const op = "signing a device out"
 	if id == s.account.Device {
@@ -203,8 +203,8 @@ func (s *Session) Acknowledge(ctx context.Context, user quinta.UserID) error {
 }
 
 // Verify implements client.Verifier. Both sides see the same twelve words for
-// their two devices, each on its own: nothing is sent, and each side accepts
-// for itself. Of a user with one device id may be empty.
+// their two devices, each independently: nothing is sent, and each side
+// accepts for itself. For a user with one device, id may be empty.
 func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(ctx context.Context, s client.ShortStrings) (bool, error)) error {
 	const op = "verifying"
 	d, err := s.device(ctx, op, user, id)
@@ -225,7 +225,7 @@ func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.Devi
 	return s.decide(ctx, op, d, ca.Accept)
 }
 
-// AwaitVerify implements client.Verifier. On this network no request comes.
+// AwaitVerify implements client.Verifier. On this network, there are no requests.
 func (s *Session) AwaitVerify(context.Context, func(quinta.Device) bool, func(context.Context, client.ShortStrings) (bool, error)) error {
 	return quinta.E(quinta.KindInvalid, "verifying", "on this network there are no requests: verify the other device by name while the other side does the same")
 }

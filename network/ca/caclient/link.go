@@ -76,7 +76,7 @@ func (l *link) Do(ctx context.Context, req ca.Req) (ca.Ans, error) {
 	return ans, nil
 }
 
-// Receive asks for what came since the position in the store.
+// Receive asks for everything since the position in the store.
 func (l *link) Receive(ctx context.Context, st client.Store) (ca.In, error) {
 	const op = "asking for what is new"
 	var after quinta.Pos

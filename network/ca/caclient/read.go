@@ -26,9 +26,9 @@ func (s *Session) Read(ctx context.Context, room quinta.RoomID, q timeline.Query
 // maxPage is how many messages one request for older ones asks for.
 const maxPage = 100
 
-// History implements client.Reader. It goes back from the newest message, to
-// where this account came into the conversation. What comes is for Read, and
-// not given to Run's function.
+// History implements client.Reader. It goes back from the newest message to
+// the point where this account joined the conversation. The messages are for
+// Read, and are not passed to Run's function.
 func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error) {
 	if limit <= 0 {
 		limit = maxPage
@@ -83,8 +83,8 @@ func (s *Session) page(ctx context.Context, room quinta.RoomID, limit int) (n in
 	return len(h.Items), h.Before != 0, errorOf(op, err)
 }
 
-// MarkRead implements client.Reader. The network has no receipts: no one is
-// told.
+// MarkRead implements client.Reader. The network has no receipts, so nothing
+// is sent.
 func (s *Session) MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error {
 	return s.look(ctx, func(tx e2ee.Tx) error {
 		_, err := timeline.Get(tx, room, id)

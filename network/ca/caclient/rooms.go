@@ -38,7 +38,7 @@ func loadRoom(tx e2ee.Tx, id quinta.RoomID) (r roomRecord, err error) {
 	return r, err
 }
 
-// Rooms implements client.Talker. It does not speak to the server.
+// Rooms implements client.Talker. It does not contact the server.
 func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
 	var out []client.RoomInfo
 	err := s.look(ctx, func(tx e2ee.Tx) error {
@@ -104,8 +104,8 @@ func (s *Session) nameFor(r ca.RoomInfo) string {
 }
 
 // Create implements client.Talker. It returns when the server has the
-// conversation. A direct conversation is the one that there is with that user.
-// Name and Topic are known on this device only.
+// conversation. A direct conversation is the existing one with that user, if
+// any. Name and Topic are known on this device only.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a conversation"
 	if err := client.RefuseLegacy(op, in); err != nil {
@@ -163,15 +163,15 @@ func (s *Session) SetSessionMode(ctx context.Context, room quinta.RoomID, on boo
 }
 
 // Invite implements client.Talker. The user is in the conversation at once,
-// and reads what is said from then on.
+// and can read later messages.
 func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
 	return s.carry(ctx, "adding a member", &errand{kind: ca.ReqMembers, what: string(room)},
 		func(tx e2ee.Tx) error { return s.machine.Add(tx, room, []quinta.UserID{user}) }, nil)
 }
 
-// Join implements client.Talker. No one has to join: the id of a conversation
-// that this user is in gives just that, and the name of a user the direct
-// conversation with them.
+// Join implements client.Talker. There is no need to join: the id of a
+// conversation that this user is in returns that conversation, and the name
+// of a user the direct conversation with them.
 func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
 	const op = "joining a conversation"
 	if strings.Contains(room, "@") {

@@ -83,8 +83,8 @@ func (s *caServer) retire(tx *db.Tx, k *key, detail string) error {
 	return s.tell(tx, k, "retired")
 }
 
-// Periodically retires the keys whose grace period has ended. One for which messages wait
-// stays until they are delivered or its device is removed.
+// Periodically retires the keys whose grace period has ended. A key for which messages
+// are waiting stays until they are delivered or its device is removed.
 func (s *caServer) Periodically(ctx context.Context) error {
 	last := &key{GraceEnd: new(int64)}
 	for {

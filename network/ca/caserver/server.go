@@ -118,7 +118,7 @@ func newServer(c *server.Core) *caServer {
 // Paths are the prefixes of the network's own calls and of EST.
 func (s *caServer) Paths() []string { return []string{"/ca/", wire.ESTBase + "/"} }
 
-// Bounds are those of the calls.
+// Bounds are the limits of the calls.
 func (s *caServer) Bounds() []server.Bound { return s.bounds }
 
 // AsksCertificates reports whether the operator wants clients to be asked for
@@ -171,8 +171,8 @@ func (s *caServer) AccountLogOut(tx *db.Tx, name account.Name) error {
 	return s.logOut(tx, s.userOf(name))
 }
 
-// AccountClosing revokes the keys of an account, removes its devices and what
-// it keeps for itself, and takes it out of its conversations.
+// AccountClosing revokes the keys of an account, removes its devices and its
+// data, and removes it from its conversations.
 func (s *caServer) AccountClosing(tx *db.Tx, name account.Name) error {
 	return s.forget(tx, s.userOf(name))
 }

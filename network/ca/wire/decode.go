@@ -8,7 +8,7 @@ import (
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
-// ErrBody says that a body is not the JSON that was requested.
+// ErrBody says that a body is not the expected JSON.
 var ErrBody = errors.New("ca: the body is not the JSON object that this call takes")
 
 // Decode reads one JSON object into v: strict UTF-8, whole numbers only, no

@@ -16,8 +16,8 @@ const (
 	// PathLogin, POST, no token: LoginRequest -> LoginAnswer.
 	PathLogin = "/login"
 	// PathRegister, POST, no token: RegisterRequest -> 201 LoginAnswer.
-	// CodeForbidden where accounts are not made by clients, or the invitation
-	// is not valid.
+	// CodeForbidden if clients cannot create accounts, or the invitation is
+	// not valid.
 	PathRegister = "/register"
 	// PathLogout, POST: LogoutRequest -> Empty.
 	PathLogout = "/logout"
@@ -33,8 +33,8 @@ const (
 	// PathOCSP, POST, no token: an OCSP request in DER -> the answer in DER.
 	PathOCSP = "/ocsp"
 
-	// PathKeys, POST: EnrolRequest -> 201 KeyInfo; 200 if it is enrolled so
-	// already.
+	// PathKeys, POST: EnrolRequest -> 201 KeyInfo; 200 if it is already
+	// enrolled in the same way.
 	PathKeys = "/keys"
 	// PathKey, GET: -> KeyInfo; DELETE: -> KeyInfo, retires a key that is in
 	// grace, CodeUndelivered while messages for it wait.
@@ -48,7 +48,7 @@ const (
 	// PathRevoke, POST: RevokeRequest -> KeyInfo.
 	PathRevoke = "/keys/{key}/revoke"
 	// PathApproval, PUT: ApprovalRequest -> Empty: another device of the
-	// caller approves that the key named is enrolled.
+	// caller approves the enrolment of the named key.
 	PathApproval = "/keys/{key}/approval"
 
 	// PathConversations, GET: -> ConversationList.
@@ -76,8 +76,8 @@ const (
 )
 
 // The paths of EST (RFC 7030), outside of Base. A label between est and the
-// operation, "sign.DEVICE" or "encrypt.DEVICE", says for which device and use
-// a request without alternative names is.
+// operation, "sign.DEVICE" or "encrypt.DEVICE", says which device and use a
+// request without alternative names is for.
 const (
 	ESTBase         = "/.well-known/est"
 	ESTCACerts      = "cacerts"
@@ -90,5 +90,5 @@ const (
 	DEROCSPResponse = "application/ocsp-response"
 )
 
-// Empty is an answer that says nothing but that it is done.
+// Empty is an answer that only says that the call succeeded.
 type Empty struct{}

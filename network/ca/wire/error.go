@@ -33,24 +33,24 @@ const (
 	CodeFull            Code = "full"
 	CodeQuota           Code = "quota"
 
-	// CodeMethod: the path knows other methods.
+	// CodeMethod: the path supports other methods.
 	CodeMethod Code = "method"
-	// CodeUnsupported: a key, form or profile that is not worked with.
+	// CodeUnsupported: a key, format or profile that is not supported.
 	CodeUnsupported Code = "unsupported"
 	// CodePossession: a proof of possession or a signature is wrong.
 	CodePossession Code = "possession"
-	// CodeNonce: the nonce was not given for this, was used, or is too old.
+	// CodeNonce: the nonce was not issued for this, was used, or is too old.
 	CodeNonce Code = ca.CodeNonce
 	// CodeApproval: another device must approve it first.
 	CodeApproval Code = ca.CodeApproval
 	// CodeUndelivered: messages for the key still wait.
 	CodeUndelivered Code = ca.CodeUndelivered
-	// CodeStaleKeys: the message is not sealed for just the devices that there
-	// are; Missing and Stale say which.
+	// CodeStaleKeys: the message is not sealed for exactly the current
+	// devices; Missing and Stale list the differences.
 	CodeStaleKeys Code = ca.CodeStaleKeys
 	// CodeNotChosen: not all members chose the legacy profile.
 	CodeNotChosen Code = ca.CodeNotChosen
-	// CodeState: the key is not in a state for this.
+	// CodeState: the state of the key does not allow this.
 	CodeState Code = ca.CodeState
 )
 
@@ -88,8 +88,8 @@ type Error struct {
 	Detail string
 	// RetryAfter says when to try again, for CodeLimited.
 	RetryAfter time.Duration
-	// Missing are keys that a message should be sealed for, and Stale are those
-	// that it should not, for CodeStaleKeys.
+	// Missing are keys that a message should be sealed for, and Stale keys that
+	// it should not, for CodeStaleKeys.
 	Missing, Stale []cert.Fingerprint
 }
 
@@ -126,9 +126,9 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 // maxList bounds how many keys of a list are read.
 const maxList = MaxDevices
 
-// ParseError reads the body of an answer that is no success. What is not in
-// the form of RFC 9457, such as the page of a proxy, has no Code. The sentence
-// is made fit to be shown in one line.
+// ParseError reads the body of an answer that is not a success. Anything that
+// is not in the form of RFC 9457, such as the page of a proxy, has no Code.
+// The sentence is made safe to show in one line.
 func ParseError(status int, body []byte) *Error {
 	e := &Error{Status: status, Detail: fmt.Sprintf("the server answered %d", status)}
 	var p problem

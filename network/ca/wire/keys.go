@@ -9,9 +9,9 @@ import (
 
 // Requests and answers about keys have the types of package e2ee/ca.
 type (
-	// A State is where a key is in its life.
+	// A State is a stage in the life of a key.
 	State = ca.State
-	// A KeyInfo is what the authority says of one key.
+	// A KeyInfo is what the authority reports about one key.
 	KeyInfo = ca.KeyInfo
 	// A KeyList is the answer of PathUserKeys: the keys of all devices of a user,
 	// oldest first.
@@ -49,7 +49,7 @@ const (
 	UseBoth    = "both"
 )
 
-// A Nonce is the answer of PathNonce. It is good for one renewal of that key.
+// A Nonce is the answer of PathNonce. It is valid for one renewal of that key.
 type Nonce struct {
 	Nonce   string    `json:"nonce"`
 	Expires time.Time `json:"expires"`

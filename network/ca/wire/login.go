@@ -26,7 +26,7 @@ type RegisterRequest struct {
 	Token string `json:"token,omitempty"`
 }
 
-// A LoginAnswer tells a device who it is.
+// A LoginAnswer tells a device its user and id.
 type LoginAnswer struct {
 	// Username is the whole name, "alice@domain".
 	Username quinta.UserID   `json:"username"`
@@ -36,19 +36,19 @@ type LoginAnswer struct {
 	// New says that the device did not exist before.
 	New bool `json:"new"`
 	// Delivered is the position up to which some device of the user had
-	// acknowledged its messages before this login: what lies after it in the
-	// history, no one has read yet.
+	// acknowledged its messages before this login: no device has read the
+	// later messages in the history yet.
 	Delivered quinta.Pos `json:"delivered"`
-	// Pos is the position of the server now.
+	// Pos is the server's current position.
 	Pos quinta.Pos `json:"pos"`
 }
 
-// A LogoutRequest is POST PathLogout: the device goes, and its keys are
+// A LogoutRequest is POST PathLogout: the device is removed, and its keys are
 // revoked with the reason "cessation".
 type LogoutRequest struct{}
 
-// A RemoveRequest is DELETE PathDevice. It takes the password again, since a
-// stolen token must not be able to remove the other devices.
+// A RemoveRequest is DELETE PathDevice. It requires the password again, so
+// that a stolen token cannot remove the other devices.
 type RemoveRequest struct {
 	Password string `json:"password"`
 	// Reason is one of the reasons of RevokeRequest; "cessation" if empty.
@@ -72,8 +72,8 @@ type DeviceList struct {
 // Anchors are what a client trusts, as the server gives them.
 type Anchors = ca.Roots
 
-// Roots is the answer of PathRoots: what a client trusts, and what the
-// network's bounds are.
+// Roots is the answer of PathRoots: what a client trusts, and the network's
+// limits.
 type Roots struct {
 	Anchors
 	// MaxMessage bounds a message's body, MaxFile a file, in bytes.

@@ -14,7 +14,7 @@ const (
 	MaxMessage = 4 << 20
 	// MaxMembers bounds the members of a conversation.
 	MaxMembers = 100
-	// MaxDevices bounds to how many devices one message goes.
+	// MaxDevices limits how many devices one message can be sent to.
 	MaxDevices = 2000
 	// MaxBackup bounds a sealed backup in bytes.
 	MaxBackup = 128 << 10
@@ -89,9 +89,9 @@ type KeyChange struct {
 	Approved bool `json:"approved,omitempty"`
 }
 
-// A ConversationRequest is PUT PathConversation. To put a conversation that
-// exists, with the same profile, is what the other member of a legacy one does
-// to choose that profile.
+// A ConversationRequest is PUT PathConversation. The other member of a legacy
+// conversation chooses that profile by repeating the request for the existing
+// conversation.
 type ConversationRequest struct {
 	// Members are all members; the caller may be left out.
 	Members []quinta.UserID `json:"members"`
@@ -115,7 +115,7 @@ type FileInfo struct {
 	SHA256 []byte `json:"sha256"`
 }
 
-// CheckConv reports whether an id of a conversation has its form.
+// CheckConv reports whether the id of a conversation is well formed.
 func CheckConv(id quinta.RoomID) bool { return ca.CheckConv(id) }
 
 // Direct returns the id of the conversation of two users under a profile, the

@@ -19,7 +19,7 @@ import (
 // A Request is one call over HTTP.
 type Request struct {
 	Method, URL string
-	// Header is sent besides what the network puts on every request.
+	// Header is sent in addition to the headers that the network puts on every request.
 	Header http.Header
 	// Body is JSON, or nil.
 	Body []byte
@@ -32,8 +32,8 @@ type Request struct {
 // A Sender puts a network's headers on a request and sends it, as Send does.
 type Sender func(op string, r *http.Request) (*http.Response, error)
 
-// Call carries out a request and returns the body of a success, whole, with its
-// header. Of an answer that is no success it returns what refuse makes of it.
+// Call carries out a request and returns the whole body of a success, with its
+// header. For any other answer, it returns the error that refuse makes from it.
 // Every error is a *quinta.Error or wraps one, if those of refuse do.
 func Call(ctx context.Context, op string, q Request, send Sender, refuse func(op string, resp *http.Response) error) ([]byte, http.Header, error) {
 	if q.Within == 0 {
@@ -70,7 +70,7 @@ func Call(ctx context.Context, op string, q Request, send Sender, refuse func(op
 	return b, resp.Header, nil
 }
 
-// Send sends a request. An error is that of Broken.
+// Send sends a request. Its errors are those of Broken.
 func Send(c *http.Client, op string, r *http.Request) (*http.Response, error) {
 	r.Header.Set("User-Agent", "quinta")
 	resp, err := c.Do(r)
@@ -92,8 +92,8 @@ func JSON(op string, in any) ([]byte, error) {
 	return b, nil
 }
 
-// RefusalBody reads the body of an answer that is no success, at most max
-// bytes of it. It is nil if it cannot be read: the status says enough.
+// RefusalBody reads the body of an answer that is not a success, at most max
+// bytes. It returns nil if the body cannot be read: the status says enough.
 func RefusalBody(resp *http.Response, max int64) []byte {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, max))
 	if err != nil {
@@ -102,9 +102,9 @@ func RefusalBody(resp *http.Response, max int64) []byte {
 	return b
 }
 
-// Refusal makes the error of an answer that is no success: of a kind, because
-// of what the server says. after is when the server asks to try again, if it
-// does; it counts where another try is worth it.
+// Refusal makes the error for an answer that is not a success, of a kind,
+// with the server's message. after is when the server asks to try again, if
+// it does; it is used if another attempt makes sense.
 func Refusal(op string, resp *http.Response, kind quinta.Kind, says error, after time.Duration) error {
 	e := &quinta.Error{Kind: kind, Op: op, Err: says}
 	if resp.StatusCode/100 == 3 {

@@ -31,13 +31,13 @@ var (
 	ErrSlow = errors.New("the server did not answer in time")
 	// ErrLarge: the answer, or the file, exceeds its bound.
 	ErrLarge = errors.New("the server's answer is too large")
-	// ErrStalled: a transfer stood still.
+	// ErrStalled: a transfer stalled.
 	ErrStalled = errors.New("the transfer of the file stalled")
 )
 
-// NewTransport returns the transport of a connection. Certificates are
-// verified, as the zero TLS configuration does, and the proxy is that of the
-// environment.
+// NewTransport returns the transport of a connection. It verifies
+// certificates, as the zero TLS configuration does, and uses the proxy from
+// the environment.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -53,7 +53,7 @@ func NewTransport() *http.Transport {
 }
 
 // NewClient returns a client over rt, or over NewTransport if it is nil. It
-// follows no redirect: what a redirect may do is decided by each call.
+// follows no redirects: each call decides what to do about one.
 func NewClient(rt http.RoundTripper) *http.Client {
 	if rt == nil {
 		rt = NewTransport()
@@ -61,9 +61,9 @@ func NewClient(rt http.RoundTripper) *http.Client {
 	return &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// Broken says what ended a request that has no answer, or whose answer broke
-// off: an error of KindUnavailable, of KindTooLarge for ErrLarge, or the cause
-// for which the caller's context ended.
+// Broken says why a request has no answer, or why its answer broke off: an
+// error of KindUnavailable, of KindTooLarge for ErrLarge, or the cause for
+// which the caller's context ended.
 func Broken(ctx context.Context, op string, err error) error {
 	if errors.Is(err, ErrLarge) {
 		return quinta.E(quinta.KindTooLarge, op, ErrLarge.Error())
@@ -80,9 +80,9 @@ func Broken(ctx context.Context, op string, err error) error {
 	return &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: err}
 }
 
-// Passing makes an error that may pass into one that is worth another try, of
-// KindUnavailable. What does not pass is that no one is logged in, that the
-// caller gave up, and what is of one of the final kinds.
+// Passing turns an error that may be temporary into one of KindUnavailable,
+// after which another attempt makes sense. Not temporary are a missing login,
+// the caller's own cancellation, and errors of the final kinds.
 func Passing(err error, final ...quinta.Kind) error {
 	switch k := quinta.KindOf(err); {
 	case k == quinta.KindUnavailable, k == quinta.KindLimited, k == quinta.KindUnauthenticated, slices.Contains(final, k):

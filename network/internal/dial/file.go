@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// StallWithin is how long a stream of a file may stand still.
+	// StallWithin is how long the transfer of a file may stall.
 	StallWithin = time.Minute
 	// MaxFile bounds a file that is fetched or spooled, in bytes.
 	MaxFile = 4 << 30
 )
 
-// A Watch ends a transfer that stands still.
+// A Watch ends a transfer that stalls.
 type Watch struct {
 	timer *time.Timer
 	end   context.CancelCauseFunc
@@ -28,16 +28,16 @@ func NewWatch(ctx context.Context) (context.Context, *Watch) {
 	return ctx, &Watch{time.AfterFunc(StallWithin, func() { end(ErrStalled) }), end}
 }
 
-// Rest ends the watching; the context continues.
+// Rest stops watching; the context continues.
 func (w *Watch) Rest() { w.timer.Stop() }
 
-// Stop ends the watching and the context.
+// Stop stops watching and ends the context.
 func (w *Watch) Stop() {
 	w.timer.Stop()
 	w.end(nil)
 }
 
-// Reader returns r with its progress seen by the watch.
+// Reader returns r with its progress observed by the watch.
 func (w *Watch) Reader(r io.Reader) io.Reader { return watched{r, w} }
 
 type watched struct {
@@ -66,7 +66,7 @@ func NewUploadBody(r io.Reader) *UploadBody {
 	return &UploadBody{Reader: r, closed: make(chan struct{})}
 }
 
-// Close says that the body is not read any more.
+// Close says that the body is no longer read.
 func (b *UploadBody) Close() error {
 	b.once.Do(func() { close(b.closed) })
 	return nil
@@ -76,8 +76,8 @@ func (b *UploadBody) Close() error {
 func (b *UploadBody) Wait() { <-b.closed }
 
 // Spool copies r to a temporary file and returns it at its beginning, with its
-// length. More than MaxFile bytes are ErrLarge. It is for what is sealed: the
-// file is on the disk as it is.
+// length. More than MaxFile bytes are ErrLarge. It is for sealed files only:
+// the file is written to the disk as it is.
 func Spool(r io.Reader) (*os.File, int64, error) {
 	f, err := TempFile()
 	if err != nil {

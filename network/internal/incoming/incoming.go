@@ -24,15 +24,15 @@ import (
 var (
 	// ErrNoToken: the request carries no bearer token.
 	ErrNoToken = errors.New("incoming: no token")
-	// ErrToken: the network does not know the token, or not any more.
+	// ErrToken: the network does not know the token, or no longer does.
 	ErrToken = errors.New("incoming: unknown token")
 	// ErrPassword: there is no such account, or the password is wrong.
 	ErrPassword = errors.New("incoming: the user name or the password is wrong")
-	// ErrCode: there is no such account, or the code is not its login code now.
+	// ErrCode: there is no such account, or the code is not its current login code.
 	ErrCode = errors.New("incoming: the login code is wrong or has expired")
 	// ErrLarge: the body is larger than its bound.
 	ErrLarge = errors.New("incoming: the body is too large")
-	// ErrCut: the body ended before it was whole.
+	// ErrCut: the body ended before it was complete.
 	ErrCut = errors.New("incoming: the body could not be read to its end")
 	// ErrBusy: too many bodies are being read to take another large one. It is
 	// of KindUnavailable.
@@ -56,7 +56,7 @@ const (
 )
 
 // Body returns the whole body of a request, at most limit bytes. Memory grows as
-// bytes come, whatever length the request announces; beyond 32 KiB it counts
+// bytes arrive, whatever length the request announces; beyond 32 KiB it counts
 // among [server.Bodies], which may refuse it with ErrBusy.
 func Body(core *server.Core, w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
@@ -98,7 +98,8 @@ func Body(core *server.Core, w http.ResponseWriter, r *http.Request, limit int64
 }
 
 // Int reads a whole number of a query, which is def if it is absent and is
-// lowered to most. ok is false for what is no number of at least least.
+// lowered to most. ok is false for anything that is not a number of at least
+// least.
 func Int(s string, def, least, most int64) (n int64, ok bool) {
 	if s == "" {
 		return def, true
@@ -107,8 +108,8 @@ func Int(s string, def, least, most int64) (n int64, ok bool) {
 	return min(n, most), err == nil && n >= least
 }
 
-// Text returns the kind of an error of the core and what a caller is told of
-// it; an error of KindInternal tells nothing.
+// Text returns the kind of an error of the core and the message for the
+// caller; an error of KindInternal has none.
 func Text(err error) (quinta.Kind, string) {
 	kind := quinta.KindOf(err)
 	if kind == quinta.KindInternal {

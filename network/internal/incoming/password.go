@@ -10,8 +10,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// Password checks the password of an account, bounded as [NewTry] says.
-// A wrong name and a wrong password give ErrPassword in the same time. wait is
+// Password checks the password of an account, limited as [NewTry] says. A
+// wrong name and a wrong password give ErrPassword in the same time. wait is
 // when to try again, if that is not now. A hash of an earlier version that
 // matches is replaced by one that [Digest] can use.
 func Password(ctx context.Context, core *server.Core, by By, name account.Name, password string) (wait time.Duration, err error) {
@@ -64,9 +64,9 @@ func Digest(ctx context.Context, core *server.Core, by By, name account.Name, di
 	return 0, ErrPassword
 }
 
-// Code checks a login code of an account on a network and uses it up, bounded
-// as [NewTry] says. A wrong name, a wrong code and one that has expired
-// give ErrCode. wait is when to try again, if that is not now.
+// Code checks a login code of an account on a network and uses it up, limited
+// as [NewTry] says. A wrong name, a wrong code and one that has expired give
+// ErrCode. wait is when to try again, if that is not now.
 func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, by By, name account.Name, code string) (wait time.Duration, err error) {
 	try, wait := begin(core, by)
 	if wait > 0 {
@@ -95,8 +95,8 @@ func Code(ctx context.Context, core *server.Core, network quinta.NetworkName, by
 	return 0, nil
 }
 
-// stored returns the hash to compare with, or how long to wait. What is no name
-// of an account has the hash that no password matches.
+// stored returns the hash to compare with, or how long to wait. What is not a
+// name of an account has the hash that no password matches.
 func stored(ctx context.Context, core *server.Core, by By, name account.Name) (try *Try, hash account.PasswordHash, wait time.Duration, err error) {
 	if try, wait = begin(core, by); wait > 0 {
 		return nil, hash, wait, nil

@@ -22,9 +22,9 @@ func Owner(core *server.Core, r *http.Request, network quinta.NetworkName) (devi
 	return Token(r.Context(), core, network, strings.TrimSpace(token), Addr(r))
 }
 
-// Token returns the owner of a token of a network, and notes now and then when
-// and from which address the device was seen. A token of another network is not
-// known on this one.
+// Token returns the owner of a token of a network, and records at intervals
+// when and from which address the device was seen. A token of another network
+// is unknown on this one.
 func Token(ctx context.Context, core *server.Core, network quinta.NetworkName, token, addr string) (device.Owner, error) {
 	if token == "" {
 		return device.Owner{}, ErrNoToken

@@ -8,8 +8,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// A By is where a try at an account's password or code comes from: [Stranger]
-// or [Self].
+// A By is where an attempt at an account's password or code comes from:
+// [Stranger] or [Self].
 type By struct {
 	who  server.Who
 	self bool
@@ -22,11 +22,11 @@ type By struct {
 func Stranger(addr string) By { return By{who: server.ByAddr(addr)} }
 
 // Self is a device that has shown a valid token of the account that is tried.
-// What strangers do at that account never makes it wait.
+// Strangers' attempts at that account never make it wait.
 func Self(device server.Who) By { return By{who: device, self: true} }
 
-// A Try is one try at an account that has been admitted. It counts as wrong
-// until [Try.Right] is called.
+// A Try is one admitted attempt at an account. It counts as wrong until
+// [Try.Right] is called.
 type Try struct {
 	core  *server.Core
 	by    By
@@ -41,7 +41,7 @@ type take struct {
 }
 
 // NewTry asks whether someone may try an account now; wait is how long to wait
-// if not. The address, or the device, is asked first. What is no name of an
+// if not. The address, or the device, is asked first. What is not a name of an
 // account has no bucket.
 func NewTry(core *server.Core, by By, name account.Name) (t *Try, wait time.Duration) {
 	if t, wait = begin(core, by); wait > 0 {

@@ -56,8 +56,8 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-// Public reports whether an address is a public one. An IPv6 address that holds
-// an IPv4 address is public if that is.
+// Public reports whether an address is public. An IPv6 address that contains an
+// IPv4 address is public if that one is.
 func Public(a netip.Addr) bool {
 	if !a.IsValid() || a.Zone() != "" {
 		return false

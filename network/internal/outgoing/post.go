@@ -19,8 +19,8 @@ const (
 	mostWait  = time.Hour
 )
 
-// Wait returns how long to wait after a delivery failed that had failed so often
-// before.
+// Wait returns how long to wait after a failed delivery that had failed the
+// given number of times before.
 func Wait(failed int) time.Duration { return min(firstWait<<min(max(failed, 0), 10), mostWait) }
 
 // NewClient returns a client for requests to gateways. It connects to public
@@ -38,7 +38,7 @@ func NewClient(private bool, timeout time.Duration) *http.Client {
 }
 
 // Rounds calls round until ctx ends: at once, when a key of the hub is woken, and when
-// the time has passed that round returned. An error of round is logged.
+// the time has passed that round returned. Errors of round are logged.
 func Rounds(ctx context.Context, c *server.Core, key string, round func(ctx context.Context) (time.Duration, error)) error {
 	w := c.Hub.Wait(key)
 	defer w.Close()

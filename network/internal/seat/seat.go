@@ -29,7 +29,7 @@ const (
 	keyIntent  = "link/intent"
 )
 
-// An Account is what the store knows of the login.
+// An Account is what the store knows about the login.
 type Account struct {
 	// Base is the address of the server.
 	Base   string          `json:"base"`
@@ -52,8 +52,8 @@ func (a Account) Self() quinta.Device {
 }
 
 // An Intent is a login that was begun. The device id is chosen here and stored
-// before the server is asked: a login that is repeated after a crash takes up
-// the same device.
+// before the server is asked: a login that is repeated after a crash uses the
+// same device.
 type Intent struct {
 	Base   string          `json:"base"`
 	User   string          `json:"user"`
@@ -93,8 +93,8 @@ func Begin(ctx context.Context, st client.Store, op, user string) (plan Intent, 
 }
 
 // Plan returns the login to make: the one that was begun, if it is of the same
-// user and server, or else a new one with a device id of so many letters (at
-// most 16) of base32, which is stored.
+// user and server, or else a new one with a device id of the given number of
+// base32 letters (at most 16), which is stored.
 func Plan(ctx context.Context, st client.Store, env e2ee.Env, begun Intent, base, user string, letters int) (Intent, error) {
 	if begun.Base == base && begun.User == user {
 		return begun, nil
@@ -107,7 +107,7 @@ func Plan(ctx context.Context, st client.Store, env e2ee.Env, begun Intent, base
 	return plan, st.Update(ctx, func(tx e2ee.Tx) error { return Store(tx, keyIntent, plan) })
 }
 
-// Settle stores the account in the place of the login that was begun.
+// Settle stores the account in place of the login that was begun.
 func Settle(tx e2ee.Tx, a Account) error {
 	if err := tx.Delete(keyIntent); err != nil {
 		return err
@@ -115,7 +115,7 @@ func Settle(tx e2ee.Tx, a Account) error {
 	return Store(tx, KeyAccount, a)
 }
 
-// DeviceName is what the person calls the device, or "Quinta".
+// DeviceName is the user's name for the device, or "Quinta".
 func DeviceName(in client.Credentials) string {
 	if in.DeviceName == "" {
 		return "Quinta"
@@ -147,7 +147,7 @@ func Store(tx e2ee.Tx, key string, v any) error {
 	return tx.Put(key, b)
 }
 
-// NewTxn makes an idempotency id that no one has used: 16 random bytes in
+// NewTxn makes an idempotency id that was never used: 16 random bytes in
 // base64url.
 func NewTxn(random io.Reader) (quinta.TxnID, error) {
 	var b [16]byte

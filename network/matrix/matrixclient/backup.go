@@ -95,9 +95,9 @@ func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 	return s.CreateBackupBy(ctx, client.NewBackup{})
 }
 
-// CreateBackupBy implements client.RecoveryKeeper. One recovery key opens all:
-// it is that of secret storage, which holds the key of the backup and the
-// private keys of the identity.
+// CreateBackupBy implements client.RecoveryKeeper. One recovery key opens
+// everything: it opens secret storage, which holds the key of the backup and
+// the private keys of the identity.
 func (s *Session) CreateBackupBy(ctx context.Context, in client.NewBackup) (client.Secret, error) {
 	v, err := s.backup(ctx)
 	if err != nil {

@@ -21,8 +21,8 @@ var _ client.Doctor = (*Session)(nil)
 // maxSkew is how far clocks may be apart before it is worth a word.
 const maxSkew = 2 * time.Minute
 
-// Examine implements client.Doctor. If the server is not reached that is the
-// one finding.
+// Examine implements client.Doctor. If the server cannot be reached, that is
+// the only finding.
 func (s *Session) Examine(ctx context.Context) ([]client.Finding, error) {
 	f, err := s.link.features(ctx)
 	if err != nil {

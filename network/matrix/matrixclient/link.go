@@ -82,7 +82,7 @@ func (l *link) Do(ctx context.Context, req matrix.Req) (matrix.Ans, error) {
 	return matrix.Ans{Failure: matrix.Refused, Code: string(we.Code)}, nil
 }
 
-// Receive asks for what came since the position in the store.
+// Receive asks for everything since the position in the store.
 func (l *link) Receive(ctx context.Context, st client.Store) (matrix.In, error) {
 	var since string
 	if err := st.View(ctx, func(tx e2ee.Tx) (err error) {

@@ -12,8 +12,8 @@ import (
 
 var _ client.Leaver = (*Session)(nil)
 
-// Logout implements client.Leaver. That the device is signed out already is
-// no error. The login is removed from the store.
+// Logout implements client.Leaver. It is not an error if the device is
+// already signed out. The login is removed from the store.
 func (s *Session) Logout(ctx context.Context) error {
 	err := s.link.ask(ctx, "signing out", http.MethodPost, path("logout"), struct{}{}, nil)
 	if err != nil && quinta.KindOf(err) != quinta.KindUnauthenticated {

@@ -18,7 +18,7 @@ var (
 )
 
 // Kick implements client.Moderator. It returns when this device knows that the
-// user is not in the room any more: they cannot read what is sent from then on.
+// user is no longer in the room: they cannot read anything sent from then on.
 func (s *Session) Kick(ctx context.Context, room quinta.RoomID, user quinta.UserID, reason string) error {
 	const op = "removing a user"
 	if _, _, ok := wire.SplitUserID(user); !ok {

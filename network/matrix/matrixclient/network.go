@@ -31,7 +31,7 @@ type Network struct {
 	// and uses the proxy of the environment.
 	Transport http.RoundTripper
 	// VerifiedOnly gives messages only to devices that the user has verified.
-	// Sessions that are opened take it as it is then.
+	// A session uses it as it is when the session is opened.
 	VerifiedOnly bool
 }
 

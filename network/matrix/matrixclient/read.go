@@ -33,7 +33,8 @@ func (s *Session) Read(ctx context.Context, room quinta.RoomID, q timeline.Query
 const maxPage = 100
 
 // History implements client.Reader. A gap that a sync left is filled first,
-// from its newer end. What comes is for Read, and not given to Run's function.
+// from its newer end. The messages are for Read, and are not passed to Run's
+// function.
 func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error) {
 	if limit <= 0 {
 		limit = maxPage

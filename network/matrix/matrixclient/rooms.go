@@ -23,7 +23,7 @@ var (
 	_ client.MemberLister = (*Session)(nil)
 )
 
-// Rooms implements client.Talker. It does not speak to the server.
+// Rooms implements client.Talker. It does not contact the server.
 func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
 	var out []client.RoomInfo
 	err := s.look(ctx, func(tx e2ee.Tx) error {
@@ -95,7 +95,7 @@ func (s *Session) nameFor(r quinta.Room, own roomRecord) string {
 	return strings.Join(names, ", ")
 }
 
-// Create implements client.Talker. It returns when the room is there for
+// Create implements client.Talker. It returns when the room is ready for
 // Send.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "creating a room"
@@ -188,7 +188,7 @@ func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.Us
 	return s.link.ask(ctx, "inviting", http.MethodPost, path("rooms", string(room), "invite"), wire.MemberChange{User: &user}, nil)
 }
 
-// Join implements client.Talker. It returns when the room is there for Send.
+// Join implements client.Talker. It returns when the room is ready for Send.
 func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) {
 	const op = "joining a room"
 	if room == "" || len(room) > wire.MaxID {
@@ -204,7 +204,7 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 	return out.Room, s.runner.Wait(ctx, op, s.joined(out.Room))
 }
 
-// Leave implements client.Talker; it also turns an invitation down.
+// Leave implements client.Talker; it also declines an invitation.
 func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {
 	return s.link.ask(ctx, "leaving a room", http.MethodPost, path("rooms", string(room), "leave"), struct{}{}, nil)
 }

@@ -110,8 +110,8 @@ func (s *Session) waitALittle(ctx context.Context, cond func(tx e2ee.Tx) (bool, 
 	return s.waitFor(ctx, secretsWithin, cond)
 }
 
-// waitFor waits for cond, and no longer than the time given, whose end is no
-// error.
+// waitFor waits for cond, and no longer than the time given, whose end is not
+// an error.
 func (s *Session) waitFor(ctx context.Context, within time.Duration, cond func(tx e2ee.Tx) (bool, error)) error {
 	short, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

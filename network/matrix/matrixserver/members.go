@@ -14,7 +14,7 @@ import (
 // names, and never pass through a decoder that could change them.
 
 // members returns the members of the object raw: M_BAD_JSON, with the place
-// where it stands, if it is no object or has no canonical form.
+// where it stands, if it is not an object or has no canonical form.
 func members(raw []byte, where string) ([]canonicaljson.Member, error) {
 	ms, err := canonicaljson.Members(raw)
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/quinta-chat/quinta"
 )
 
-// The types of login and the stages of user-interactive authentication that
-// are spoken.
+// The supported types of login and stages of user-interactive authentication.
 const (
 	StageDummy    = "m.login.dummy"
 	StagePassword = "m.login.password"
@@ -84,13 +83,12 @@ type Auth struct {
 	Token      string     `json:"token,omitempty"`
 }
 
-// WithAuth is the body of a call that has nothing in it but its
-// authentication.
+// WithAuth is the body of a call that contains only its authentication.
 type WithAuth struct {
 	Auth *Auth `json:"auth,omitempty"`
 }
 
-// A Challenge says what is to be done before a call is carried out. It goes
+// A Challenge says what has to be done before a call is carried out. It goes
 // over the wire as members of an Error.
 type Challenge struct {
 	Flows     []Flow

@@ -10,10 +10,11 @@ import (
 	"github.com/quinta-chat/quinta/internal/printable"
 )
 
-// ParseError reads the body of an answer with the given status that is no success. Anything that
-// is not a standard error response, such as the page of a proxy, has no Code, and the status as
-// its message. The message is made safe to show: one bounded line of printable text. Flows,
-// params, session and completed of a requested authentication are in Extra, as json.RawMessage.
+// ParseError reads the body of an answer with the given status that is not a success. Anything
+// that is not a standard error response, such as the page of a proxy, has no Code, and the
+// status as its message. The message is made safe to show: one bounded line of printable text.
+// Flows, params, session and completed of a requested authentication are in Extra, as
+// json.RawMessage.
 func ParseError(status int, body []byte) *Error {
 	var v struct {
 		Code    string  `json:"errcode"`

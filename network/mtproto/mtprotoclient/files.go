@@ -116,9 +116,9 @@ func (s *Session) store(ctx context.Context, r io.Reader, size int64) (*secretch
 	}
 }
 
-// Fetch implements client.Fetcher. The sealed file goes through a temporary
-// file, and nothing is written to w before all of it has come. Its content is not
-// authenticated: a server can garble it, and cannot write it.
+// Fetch implements client.Fetcher. The sealed file goes through a temporary file,
+// and nothing is written to w before all of it has arrived. Its content is not
+// authenticated: a server can garble it, but cannot forge it.
 func (s *Session) Fetch(ctx context.Context, f *quinta.File, w io.Writer) error {
 	const op = "fetching a file"
 	if f == nil || len(f.Ref) == 0 {

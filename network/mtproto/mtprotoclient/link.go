@@ -198,8 +198,8 @@ func location(o any) *secretchat.Location {
 	return &secretchat.Location{ID: f.ID, Access: f.AccessHash, Size: f.Size, DC: int(f.DCID), Fingerprint: f.KeyFingerprint}
 }
 
-// Receive asks for what came since the position in the store. That
-// acknowledges what is before it, and never more.
+// Receive asks for everything since the position in the store. This
+// acknowledges everything before it, and no more.
 func (l *link) Receive(ctx context.Context, st client.Store) (secretchat.In, error) {
 	for {
 		var qts, pts int

@@ -67,8 +67,8 @@ func personName(p secretchat.Person) string {
 }
 
 // Create implements client.Talker: it asks one other user for a chat. The user
-// is named by a number, "+888..."; or by a username, "@alice". What is sent
-// leaves when the other side has accepted.
+// is named by a number, "+888..."; or by a username, "@alice". Messages leave
+// when the other side has accepted.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (quinta.RoomID, error) {
 	const op = "requesting a chat"
 	if err := client.RefuseLegacy(op, in); err != nil {

@@ -17,11 +17,10 @@ var (
 	_ client.TimerSetter = (*Session)(nil)
 )
 
-// Verify implements client.Verifier for the newest open chat with a user, who
-// is named by id, number or @username. What is compared is all 36 bytes of the
-// key's hash, as a picture and in hexadecimal; of the latter, other clients show
-// the first 32 bytes. Nothing is sent: each side decides for itself, and what it decided holds for as long
-// as the chat lives.
+// Verify implements client.Verifier for the newest open chat with a user, who is named by id, number or
+// @username. All 36 bytes of the key's hash are compared, as a picture and in hexadecimal; other clients
+// show the first 32 bytes. Nothing is sent: each side decides for itself, and what it decided holds for as
+// long as the chat lives.
 func (s *Session) Verify(ctx context.Context, user quinta.UserID, id quinta.DeviceID, compare func(ctx context.Context, s client.ShortStrings) (bool, error)) error {
 	const op = "verifying"
 	var chats []secretchat.ChatInfo

@@ -9,8 +9,8 @@ import (
 	"github.com/quinta-chat/quinta/server"
 )
 
-// Bounds are those of the calls, and of the key exchange. All calls of one
-// device count together.
+// Bounds are the limits of the calls, and of the key exchange. All calls of
+// one device count together.
 func (s *mtprotoServer) Bounds() []server.Bound {
 	all := []server.Bound{{Call: "key exchange", Open: true, Rate: rateExchange, Body: wire.MaxFrame}}
 	for t, m := range table {

@@ -429,8 +429,8 @@ func (c *conn) pushOnce(ctx context.Context) error {
 	}
 }
 
-// Periodically removes what no one will ask for again: what was kept for a
-// week, keys with which no one ever logged in, and chats that are closed.
+// Periodically removes data that will not be requested again: data kept for a
+// week, keys that never logged in, and closed chats.
 func (s *mtprotoServer) Periodically(ctx context.Context) error {
 	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return removeMessages(tx, `expires < $1`, tx.Millis()) }); err != nil {
 		return fmt.Errorf("mtproto: sweeping: %w", err)

@@ -195,7 +195,7 @@ func (s *mtprotoServer) AccountLogOut(tx *db.Tx, who account.Name) error {
 	return nil
 }
 
-// AccountClosing ends all logins and declines what waits to be answered.
+// AccountClosing ends all logins and declines pending requests.
 func (s *mtprotoServer) AccountClosing(tx *db.Tx, who account.Name) error {
 	if err := s.AccountLogOut(tx, who); err != nil {
 		return err

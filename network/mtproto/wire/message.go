@@ -16,7 +16,7 @@ import (
 
 // Errors of messages.
 var (
-	// ErrMessage: what was encrypted is no message.
+	// ErrMessage: the encrypted bytes are not a message.
 	ErrMessage = errors.New("mtproto: malformed message")
 	// ErrBomb: a packed object is too large.
 	ErrBomb = errors.New("mtproto: a packed object is too large")
@@ -67,8 +67,8 @@ func (m *Message) Seal(rand io.Reader, k *secretchat.Key, from secretchat.Side) 
 	return secretchat.SealPadded(k, from, b)
 }
 
-// OpenMessage decrypts a packet that from sent. What is wrong with what is
-// authentic is ErrMessage, anything else what package secretchat says.
+// OpenMessage decrypts a packet that from sent. A fault in authentic bytes
+// gives ErrMessage; all other errors are those of package secretchat.
 func OpenMessage(k *secretchat.Key, from secretchat.Side, packet []byte) (*Message, error) {
 	b, err := secretchat.OpenPadded(k, from, packet)
 	if err != nil {

@@ -123,7 +123,7 @@ func (s *SRP) Verifier(password []byte) ([]byte, error) {
 	return s.exp(g, x).Bytes(s.mod), nil
 }
 
-// CheckVerifier refuses with ErrSRP what is no verifier of a password.
+// CheckVerifier refuses anything that is not a password verifier, with ErrSRP.
 func (s *SRP) CheckVerifier(v []byte) error {
 	_, _, err := s.public(v)
 	return err

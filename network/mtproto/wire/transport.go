@@ -18,10 +18,10 @@ import (
 // MaxFrame is the length of the longest packet on a connection in bytes.
 const MaxFrame = 1<<20 + 4096
 
-// ErrFrame: what came is no packet of the connection's framing.
+// ErrFrame: the bytes are not a packet in the connection's framing.
 var ErrFrame = errors.New("mtproto: malformed frame")
 
-// A Framing is how packets are distinguished on a connection. "MTProto transports".
+// A Framing is how packets are delimited on a connection. "MTProto transports".
 type Framing int
 
 // The framings.

@@ -43,9 +43,9 @@ func (s *Session) CreateBackup(ctx context.Context) (client.Secret, error) {
 }
 
 // CreateBackupBy implements client.RecoveryKeeper. A passphrase becomes the E2E
-// password; the key pair stays, and the blob that the server keeps is of the newest
-// form. Reset makes a new key pair: what was sealed for the old one opens only if
-// other members offer their room keys again.
+// password; the key pair stays, and the blob that the server keeps has the newest
+// format. Reset makes a new key pair: messages sealed for the old one can be read
+// only if other members offer their room keys again.
 func (s *Session) CreateBackupBy(ctx context.Context, in client.NewBackup) (client.Secret, error) {
 	const op = "creating an E2E password"
 	info, err := s.keys(ctx)
@@ -105,7 +105,7 @@ func (s *Session) CreateBackupBy(ctx context.Context, in client.NewBackup) (clie
 }
 
 // UnlockBackup implements client.BackupKeeper: the E2E password opens the key pair.
-// What waited for it comes as events.
+// Messages that waited for it come as events.
 func (s *Session) UnlockBackup(ctx context.Context, recovery client.Secret, _ func(done, all int)) (int, error) {
 	const op = "unlocking the E2E keys"
 	info, err := s.keys(ctx)

@@ -94,7 +94,7 @@ func (c *conn) send(op string, r *http.Request) (*http.Response, error) {
 	return dial.Send(c.http, op, r)
 }
 
-// refusal makes the error of an answer that is no success.
+// refusal makes the error of an answer that is not a success.
 func (c *conn) refusal(op string, resp *http.Response) error {
 	var w struct {
 		Error   string `json:"error"`

@@ -13,8 +13,8 @@ import (
 
 var _ client.PushOpener = (*Session)(nil)
 
-// OpenPush implements client.PushOpener. What the payload says of the sender and the
-// room is a claim of the gateway and the server; the host in it is not spoken to.
+// OpenPush implements client.PushOpener. The sender and room in the payload are
+// claims of the gateway and the server; the host in it is never contacted.
 func (s *Session) OpenPush(ctx context.Context, payload []byte) (e2ee.Event, error) {
 	const op = "opening a push"
 	p, err := wire.ParsePush(payload)

@@ -37,8 +37,8 @@ func (s *Session) Read(ctx context.Context, room quinta.RoomID, q timeline.Query
 // maxPage is how many messages one request for older ones asks for.
 const maxPage = 100
 
-// History implements client.Reader. What comes is for Read, and not given to Run's
-// function.
+// History implements client.Reader. The messages are for Read, and are not passed
+// to Run's function.
 func (s *Session) History(ctx context.Context, room quinta.RoomID, limit int) (more bool, err error) {
 	if limit <= 0 {
 		limit = maxPage

@@ -23,7 +23,7 @@ var (
 	_ client.Profiled     = (*Session)(nil)
 )
 
-// Rooms implements client.Talker. It does not speak to the server.
+// Rooms implements client.Talker. It does not contact the server.
 func (s *Session) Rooms(ctx context.Context) ([]client.RoomInfo, error) {
 	var out []client.RoomInfo
 	err := s.look(ctx, func(tx e2ee.Tx) error {

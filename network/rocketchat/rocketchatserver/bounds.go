@@ -12,8 +12,8 @@ import (
 // maxOpenFrame bounds a frame before the login of its connection.
 const maxOpenFrame = 64 << 10
 
-// Bounds are those of the calls of REST, by their paths, of the methods of DDP,
-// and of the frames that are no methods.
+// Bounds are the limits of the calls of REST, by their paths, of the methods of
+// DDP, and of the frames that are no methods.
 func (s *rcServer) Bounds() []server.Bound {
 	all := []server.Bound{
 		{Call: "GET " + wire.PathInfo, Open: true, Rate: rateOpen},

@@ -185,7 +185,7 @@ type Keyless struct {
 	} `json:"e2e"`
 }
 
-// State makes what the machine takes in of a room and the caller's part in it.
+// State makes the machine's input from a room and the caller's part in it.
 func State(s Subscription, r Room) rocketchat.RoomState {
 	out := rocketchat.RoomState{ID: s.Room, Type: s.Type, Name: s.FName, Topic: r.Topic, Encrypted: s.Encrypted || r.Encrypted, KeyID: r.KeyID,
 		OwnKey: s.E2EKey, Suggested: s.Suggested, Old: s.Old, SuggestedOld: s.SuggestedOld}

@@ -104,8 +104,9 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	return json.Marshal(problem{Type: errorURN + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail})
 }
 
-// ParseError reads the body of a refusal. What is not an error of this network
-// has no code. Code and sentence are made fit to be shown in one line.
+// ParseError reads the body of a refusal. Anything that is not an error of
+// this network has no code. Code and sentence are made safe to show in one
+// line.
 func ParseError(status int, body []byte) *Error {
 	e := &Error{Status: status, Detail: "the server refused the call: " + http.StatusText(status)}
 	var p problem

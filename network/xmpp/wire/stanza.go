@@ -12,10 +12,10 @@ import (
 
 // Namespaces of the elements.
 const (
-	// NSEncrypted is that of the packet.
+	// NSEncrypted is the namespace of the packet.
 	NSEncrypted = "jabber:encrypted"
-	// NSKeys is that of tokens and hints, and the feature by which the
-	// component is found.
+	// NSKeys is the namespace of tokens and hints, and the feature by which
+	// the component is found.
 	NSKeys     = "urn:quinta:keysrv:0"
 	nsHints    = "urn:xmpp:hints"
 	nsEME      = "urn:xmpp:eme:0"
@@ -28,7 +28,7 @@ const (
 	NSItems    = "http://jabber.org/protocol/disco#items"
 	NSInfo     = "http://jabber.org/protocol/disco#info"
 	NSPing     = "urn:xmpp:ping"
-	// NSManaged is that of stream management.
+	// NSManaged is the namespace of stream management.
 	NSManaged = "urn:xmpp:sm:3"
 )
 

@@ -125,8 +125,8 @@ func (s *Session) Approve(ctx context.Context, id quinta.DeviceID, keys ...strin
 	return s.do(ctx, op, func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, s.machine.Approve(tx, id) })
 }
 
-// Give implements client.Approver. An approved device is given what it asks for
-// without anyone doing more.
+// Give implements client.Approver. An approved device gets the keys that it
+// asks for automatically.
 func (s *Session) Give(ctx context.Context, id quinta.DeviceID) error { return s.Approve(ctx, id) }
 
 // Retry implements client.Approver. Whether this device is approved is asked

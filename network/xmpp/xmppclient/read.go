@@ -29,8 +29,8 @@ func (s *Session) History(ctx context.Context, room quinta.RoomID, _ int) (bool,
 	})
 }
 
-// MarkRead implements client.Reader. The network has no receipts: no one is
-// told.
+// MarkRead implements client.Reader. The network has no receipts, so nothing
+// is sent.
 func (s *Session) MarkRead(ctx context.Context, room quinta.RoomID, id quinta.MessageID) error {
 	return s.look(ctx, "marking as read", func(tx e2ee.Tx) error {
 		_, err := timeline.Get(tx, room, id)

@@ -22,7 +22,7 @@ var (
 	_ client.KeyRotator   = (*Session)(nil)
 )
 
-// Rooms implements client.Talker. It does not speak to the server.
+// Rooms implements client.Talker. It does not contact the server.
 func (s *Session) Rooms(ctx context.Context) (out []client.RoomInfo, err error) {
 	err = s.look(ctx, "listing conversations", func(tx e2ee.Tx) error {
 		ids, err := s.machine.Rooms(tx)

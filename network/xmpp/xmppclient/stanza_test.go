@@ -200,8 +200,8 @@ func TestArchive(t *testing.T) {
 	t.Error("a server gives the same page for ever, and nothing ends it")
 }
 
-// TestNoArchive: a server without one is no error; an id that the archive does
-// not know any more begins it again.
+// TestNoArchive: a server without one is not an error; an id that the archive
+// does not know any more begins it again.
 func TestNoArchive(t *testing.T) {
 	t.Parallel()
 	refuse := func(id, condition string) string {

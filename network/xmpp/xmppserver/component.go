@@ -35,7 +35,7 @@ const (
 )
 
 // Run holds the component's connection, on one node of those that share the
-// store. It comes back by itself when the XMPP server restarts.
+// store. The connection is opened again when the XMPP server restarts.
 func (s *xmppServer) Run(ctx context.Context) error {
 	if s.component.name == "" {
 		<-ctx.Done()

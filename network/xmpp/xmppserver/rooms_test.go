@@ -81,7 +81,7 @@ func TestRoomKeys(t *testing.T) {
 			t.Errorf("a stranger: given %q, refused %q", given, refused)
 		}
 		ty.call("POST", "/keys", ty.createIn(idOf("b"), ty)).refused(404, wire.CodeNotFound)
-		// A copy for someone who is no member is not taken.
+		// A copy for someone who is not a member is not taken.
 		r.call("POST", "/keys", r.createIn(idOf("b"), r, ty)).refused(409, wire.CodeStale)
 		// One who joins gets what is made from then on.
 		s.lists("", romeo, juliet, tybalt)

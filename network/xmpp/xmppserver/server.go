@@ -78,7 +78,7 @@ func newServer(c *server.Core) (*xmppServer, error) {
 // Paths are those of the calls.
 func (s *xmppServer) Paths() []string { return []string{wire.Base + "/"} }
 
-// Bounds are those of the calls, and of the request for a token by IQ.
+// Bounds are the limits of the calls, and of the request for a token by IQ.
 func (s *xmppServer) Bounds() []server.Bound {
 	return append([]server.Bound{{Call: "IQ " + wire.NSKeys + " token", Rate: rateWrite, Body: wire.MaxStanza}}, s.bounds...)
 }

@@ -16,8 +16,8 @@ type Event struct {
 	// StateKey is nil for message events.
 	StateKey *string
 	Content  json.RawMessage
-	// Redacts is the event that an m.room.redaction redacts, whichever place
-	// the room version has for it.
+	// Redacts is the event that an m.room.redaction redacts, wherever the
+	// room version puts it.
 	Redacts string
 	// OriginServerTS is the server's time in Unix milliseconds.
 	OriginServerTS int64

@@ -21,8 +21,8 @@ const maxLevel = 1<<53 - 1
 // types that its room version asks for.
 var ErrBadLevels = errors.New("eventauth: malformed power levels")
 
-// Levels are the power levels of a room at one point: m.room.power_levels
-// with the defaults of the specification filled in.
+// Levels are the power levels of a room at one point in time:
+// m.room.power_levels with the defaults of the specification filled in.
 type Levels struct {
 	users         map[string]int64
 	events        map[string]int64

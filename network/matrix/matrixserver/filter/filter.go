@@ -18,7 +18,7 @@ import (
 // MaxSize is how long the JSON of a filter may be, in bytes.
 const MaxSize = 64 << 10
 
-// ErrInvalid says that a text is no filter; the message names the member.
+// ErrInvalid says that a text is not a filter; the message names the member.
 var ErrInvalid = errors.New("filter: not a filter")
 
 func invalid(format string, args ...any) error {
@@ -27,7 +27,7 @@ func invalid(format string, args ...any) error {
 
 // Events chooses events by type and sender (EventFilter).
 type Events struct {
-	// Limit is how many events to give, nil if the client left it open.
+	// Limit is how many events to return, nil if the client did not say.
 	Limit *int64 `json:"limit"`
 	// Types are the types wanted, "*" standing for any text; nil wants all,
 	// an empty list none. A type in NotTypes is not wanted in any case.
@@ -54,8 +54,8 @@ type RoomEvents struct {
 	// Threads wants unread counts for each thread.
 	Threads bool `json:"unread_thread_notifications"`
 	// RelatedBySenders and RelatedByTypes want only events to which one of
-	// the senders made a relation of one of the types. Match does not look
-	// at them, since only the store knows.
+	// the senders made a relation of one of the types. Match ignores them,
+	// because only the store knows.
 	RelatedBySenders []string `json:"related_by_senders"`
 	RelatedByTypes   []string `json:"related_by_rel_types"`
 }
@@ -154,7 +154,7 @@ func ids(member string, sigil byte, lists ...[]string) error {
 	return nil
 }
 
-// Max returns how many events to give: def if the client left it open, and
+// Max returns how many events to return: def if the client did not say, and
 // never more than top.
 func (f *Events) Max(def, top int) int {
 	if f.Limit == nil {
@@ -181,7 +181,7 @@ func (f *Events) Match(typ, sender string) bool {
 // Type reports whether the client wants events of a type, whoever sent them.
 func (f *Events) Type(typ string) bool { return wants(f.Types, f.NotTypes, typ, wildcard) }
 
-// In reports whether the client wants to hear of a room.
+// In reports whether the client wants events of a room.
 func (f *Room) In(room string) bool { return wants(f.Rooms, f.NotRooms, room, equal) }
 
 // In reports whether the client wants events of a room.

@@ -12,8 +12,8 @@ import (
 	"github.com/quinta-chat/quinta/server/room"
 )
 
-// Note remembers an event for the push gateways, if anyone has a pusher. Whom
-// it concerns is worked out later, away from the write.
+// Note remembers an event for the push gateways, if anyone has a pusher.
+// Which users it concerns is worked out later, outside the write.
 func Note(tx *db.Tx, e *room.Event) error {
 	var n int
 	if err := tx.Row(`SELECT COUNT(*) FROM (SELECT 1 FROM matrix_pusher LIMIT 1) AS p`).Scan(&n); err != nil || n == 0 {

@@ -37,9 +37,9 @@ type Postman struct {
 	http  *http.Client
 }
 
-// NewPostman returns the postman of a core, who judges as judge does. It posts to gateways at public
-// addresses only, unless private is set: users name the gateways, and must not
-// reach the server's own network through it.
+// NewPostman returns the postman of a core, which judges events with judge. It posts to gateways at
+// public addresses only, unless private is set: users name the gateways, and must not reach the
+// server's own network through it.
 func NewPostman(c *server.Core, judge *Judge, private bool) *Postman {
 	return &Postman{core: c, judge: judge, http: outgoing.NewClient(private, outgoing.Timeout)}
 }

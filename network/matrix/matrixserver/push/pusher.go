@@ -11,7 +11,7 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// A Pusher is where one app of a user wants to be told of events
+// A Pusher is where one app of a user wants to be notified of events
 // (client-server API, "Push Notifications").
 type Pusher struct {
 	Kind       *string `json:"kind"`
@@ -26,8 +26,8 @@ type Pusher struct {
 	created    int64
 }
 
-// Data is the data of a pusher: members other than url and format go to
-// the gateway as they came.
+// Data is the data of a pusher: members other than url and format are passed
+// to the gateway unchanged.
 type Data map[string]json.RawMessage
 
 // Text returns a member that is a string, or "".
@@ -72,8 +72,8 @@ func (p *Pusher) Check(private bool) error {
 }
 
 // Put keeps a pusher that a device of user has made, in place of one with the
-// same names. Without Append, other users' pushers with these names go: the
-// app on that phone belongs to one user at a time.
+// same names. Without Append, other users' pushers with these names are
+// removed: the app on that phone belongs to one user at a time.
 func Put(tx *db.Tx, user quinta.UserID, device quinta.DeviceID, p Pusher) error {
 	appendTo := p.Append
 	p.Append = false
@@ -117,7 +117,7 @@ func List(tx *db.Tx, user quinta.UserID) ([]json.RawMessage, error) {
 	return list, nil
 }
 
-// Remove removes a pusher, and what it is still to be told.
+// Remove removes a pusher and its pending notifications.
 func Remove(tx *db.Tx, user quinta.UserID, app, key string) error {
 	err := tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3`, user, app, key)
 	if err == nil {
@@ -127,7 +127,7 @@ func Remove(tx *db.Tx, user quinta.UserID, app, key string) error {
 }
 
 // RemoveDevice removes the pushers that a device has made: a device that is
-// logged out is told nothing more.
+// logged out gets no more notifications.
 func RemoveDevice(tx *db.Tx, user quinta.UserID, device quinta.DeviceID) error {
 	if err := tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND EXISTS (SELECT 1 FROM matrix_pusher p
 		WHERE p.user_id = matrix_push.user_id AND p.app_id = matrix_push.app_id AND p.pushkey = matrix_push.pushkey AND p.device = $2)`, user, device); err != nil {

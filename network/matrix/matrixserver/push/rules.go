@@ -9,8 +9,8 @@ import (
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-// RulesOf returns what the user made of the predefined rules, and when it
-// changed last; zero if never.
+// RulesOf returns the user's changes to the predefined rules, and when they
+// last changed; zero if never.
 func RulesOf(tx *db.Tx, user quinta.UserID) (*pushrule.Set, quinta.Pos, error) {
 	var body []byte
 	var pos quinta.Pos
@@ -25,7 +25,7 @@ func RulesOf(tx *db.Tx, user quinta.UserID) (*pushrule.Set, quinta.Pos, error) {
 	return set, pos, err
 }
 
-// SetRules keeps what the user made of the predefined rules.
+// SetRules stores the user's changes to the predefined rules.
 func SetRules(tx *db.Tx, user quinta.UserID, set *pushrule.Set) error {
 	body, err := json.Marshal(set)
 	if err != nil {

@@ -18,8 +18,8 @@ const maxUnread = 500
 type tallies = map[string]wire.UnreadCount
 
 // A Judge applies the push rules of users. It remembers what it counted, so
-// that a sync only judges what is new. It holds nothing that the store does
-// not say, and is bounded.
+// that a sync only judges what is new. It holds nothing that is not in the
+// store, and its size is limited.
 type Judge struct {
 	mu    sync.Mutex
 	rooms map[memoKey]*counted
@@ -53,7 +53,7 @@ const (
 	maxCompiled = 500
 )
 
-// NewJudge returns a judge who remembers nothing.
+// NewJudge returns a judge that remembers nothing.
 func NewJudge() *Judge {
 	return &Judge{rooms: map[memoKey]*counted{}, rules: map[quinta.UserID]*compiledRules{}}
 }

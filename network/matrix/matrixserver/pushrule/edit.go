@@ -26,7 +26,7 @@ var (
 	ErrDefault = errors.New("pushrule: the rule is predefined")
 	// ErrInvalid: the rule does not have the form of its kind.
 	ErrInvalid = errors.New("pushrule: malformed rule")
-	// ErrTooMany: the user has as many rules as one may have.
+	// ErrTooMany: the user has the greatest allowed number of rules.
 	ErrTooMany = errors.New("pushrule: too many rules")
 )
 
@@ -36,8 +36,8 @@ type change struct {
 	Actions []json.RawMessage `json:"actions,omitzero"`
 }
 
-// A Set is what one user made of the predefined rules: added rules and
-// changes. The zero Set is that of a new user. Its JSON is for storage.
+// A Set is one user's changes to the predefined rules: added rules and
+// modifications. The zero Set belongs to a new user. Its JSON is for storage.
 type Set struct {
 	// Own holds the user's rules by kind, in the order of their priority.
 	Own map[Kind][]Rule `json:"own,omitempty"`

@@ -107,9 +107,9 @@ func (s *Sight) joinedAfter(pos quinta.Pos) bool {
 // world reports whether the room is readable by everyone now.
 func (s *Sight) world() bool { return at(s.visibility, 1<<62) == "world_readable" }
 
-// Sees reports whether the user may read e. A change of the visibility, and
-// one of the user's own membership, may be read by what held before it as
-// well as by what holds after it.
+// Sees reports whether the user may read e. A change of the visibility, or of
+// the user's own membership, may be read if the user could read before it or
+// can read after it.
 func (s *Sight) Sees(e *room.Event) bool {
 	vis, mem := at(s.visibility, e.Pos), at(s.membership, e.Pos)
 	if s.allows(vis, mem, e.Pos) {
@@ -141,18 +141,18 @@ func (s *Sight) allows(vis, mem string, pos quinta.Pos) bool {
 	return s.joinedAfter(pos)
 }
 
-// A Viewpoint is from where a user looks at the state of a room.
+// A Viewpoint is the point from which a user sees the state of a room.
 type Viewpoint struct {
 	*Sight
 	// Pos is the position at which the user sees the state: the newest one for
 	// a member, the one at which they left for a former member.
 	Pos quinta.Pos
-	// Past says that Pos is not now.
+	// Past says that Pos is in the past.
 	Past bool
 }
 
-// Look returns from where user may look at the room's state; ErrNotMember if
-// they may not at all.
+// Look returns the point from which user may see the room's state, or
+// ErrNotMember if they may not see it at all.
 func Look(tx *db.Tx, id quinta.RoomID, user quinta.UserID) (*Viewpoint, error) {
 	s, err := SightOf(tx, id, user)
 	if err != nil {

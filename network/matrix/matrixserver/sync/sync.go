@@ -57,7 +57,7 @@ type Device struct {
 	Valid func() error
 }
 
-// A Query is what a client asks of a sync.
+// A Query is what a client asks for in a sync.
 type Query struct {
 	// Since is where the sync before ended; Initial says that there was none.
 	Since   Place

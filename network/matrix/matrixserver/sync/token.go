@@ -13,8 +13,8 @@ import (
 // from, to, since and at. It is the place right after the event at pos.
 func Token(pos quinta.Pos) string { return "s" + strconv.FormatInt(int64(pos), 10) }
 
-// A Place is where a sync has come to: everything up to pos, but of the
-// messages to the device only those up to box.
+// A Place is the point that a sync has reached: everything up to pos, but the
+// messages to the device only up to box.
 type Place struct{ Pos, Box quinta.Pos }
 
 // String writes a place as the token of a sync, which is the token of its

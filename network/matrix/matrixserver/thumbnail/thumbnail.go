@@ -87,7 +87,7 @@ type Image struct {
 }
 
 // Make makes a thumbnail of the image that r holds. The result has no Data if
-// the image is as small already; Type is then the type of the image itself.
+// the image is already that small; Type is then the type of the image itself.
 // An error of r is returned as it is.
 func Make(r io.ReadSeeker, want Size) (Image, error) {
 	in := &source{r: r}
