@@ -62,8 +62,8 @@ func TestRunnerOneAtATime(t *testing.T) {
 	<-beside
 }
 
-// TestRunnerWaits: who waits receives by itself while no one runs, is woken by
-// what others receive, and is replaced by Run.
+// TestRunnerWaits: a waiting caller receives by itself while no one runs, is
+// woken when others receive, and yields to Run.
 func TestRunnerWaits(t *testing.T) {
 	t.Parallel()
 	w := &wire{in: make(chan string, 10)}

@@ -114,8 +114,8 @@ func TestStoryNoKey(t *testing.T) {
 	}
 }
 
-// TestResealPolicy: who answers only verified devices waits for the user; who
-// never does only tells.
+// TestResealPolicy: a device that re-encrypts only for verified devices waits
+// for the user; one that never does only reports.
 func TestResealPolicy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

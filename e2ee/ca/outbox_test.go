@@ -351,8 +351,8 @@ func TestOutboxOfALostConversation(t *testing.T) {
 	}
 }
 
-// TestAddedInSilence: who is added to a conversation knows of it after a while,
-// also if no one speaks.
+// TestAddedInSilence: someone who is added to a conversation knows of it after
+// a while, also if no one speaks.
 func TestAddedInSilence(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, 15)

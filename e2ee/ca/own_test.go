@@ -132,9 +132,9 @@ func TestCertificateIsChecked(t *testing.T) {
 	}
 }
 
-// TestRenewal: keys are renewed by themselves when their time has come; the old
-// key to decrypt with opens what was sealed for it, and goes when its grace is
-// over and nothing waits. Peers follow without a warning.
+// TestRenewal: keys are renewed automatically when it is time; the old
+// decryption key opens messages sealed for it, and is removed when its grace
+// has ended and nothing waits. Peers follow without a warning.
 func TestRenewal(t *testing.T) {
 	t.Parallel()
 	p, a, b, conv := couple(t, ca.Policy{})

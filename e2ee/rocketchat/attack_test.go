@@ -368,8 +368,8 @@ func TestAttack15NeverClear(t *testing.T) {
 	b.wants("allowed", 1)
 }
 
-// TestAttack17Removed: who was removed cannot read what comes after, even with the
-// ciphertext.
+// TestAttack17Removed: someone who was removed cannot read what comes after, even
+// with the ciphertext.
 func TestAttack17Removed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -405,8 +405,8 @@ func TestAttack17Removed(t *testing.T) {
 	dave.wants("without carol", 1)
 }
 
-// TestAttack17NotAllowed: a member who may not reset the key goes on with it, and
-// says so, until one who may has done it.
+// TestAttack17NotAllowed: a member who may not reset the key continues to use it,
+// and says so, until one who may has reset it.
 func TestAttack17NotAllowed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -118,7 +118,7 @@ func TestOfflineMember(t *testing.T) {
 	b.wants("while you slept", 1)
 }
 
-// TestLateJoiner: who joins later gets the key from the waiting queue, live.
+// TestLateJoiner: someone who joins later gets the key from the waiting queue, live.
 func TestLateJoiner(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

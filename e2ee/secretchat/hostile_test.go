@@ -454,7 +454,7 @@ func TestAttack15Resend(t *testing.T) {
 }
 
 // TestAttack17UnreadableObject: an authentic object that cannot be read is said
-// to be malformed and keeps its place; the chat goes on.
+// to be malformed and keeps its place; the chat continues.
 func TestAttack17UnreadableObject(t *testing.T) {
 	p := newPlay(t, 121)
 	room := p.open()

@@ -355,7 +355,7 @@ func TestDeleteUnacknowledged(t *testing.T) {
 	p.b.wantRead("goes on")
 }
 
-// TestRefused: a message that the server refuses fails, the chat goes on.
+// TestRefused: a message that the server refuses fails, the chat continues.
 func TestRefused(t *testing.T) {
 	p := newPlay(t, 11)
 	room := p.open()

@@ -104,8 +104,8 @@ func openAt(ctx context.Context, dir string, now func() time.Time) (*db.DB, *blo
 }
 
 // TestKill9 kills a process in the middle of its uploads, again and again:
-// each acknowledged file is there, whole; and once the time of the loose ones
-// is over the folder holds nothing else.
+// each acknowledged file is there, whole; and once the loose ones have
+// expired, the folder holds nothing else.
 func TestKill9(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

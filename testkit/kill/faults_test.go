@@ -27,7 +27,7 @@ func (d *disk) fault(op string) error {
 
 // TestBrokenDisk lets writes and syncs of the store fail under load, all of
 // them or some: clients get errors, nothing is half done, and when the disk is
-// whole again the server goes on.
+// whole again the server continues.
 func TestBrokenDisk(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]func(op string, n int64) error{

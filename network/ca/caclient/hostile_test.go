@@ -171,9 +171,9 @@ func TestServerSwapsAuthority(t *testing.T) {
 	bob.reads("secret under the root that was pinned")
 }
 
-// TestServerDropsRecipients: who stands between a client and the server and
-// hides the devices of the recipient keeps the message from leaving, and
-// cannot make it readable for others.
+// TestServerDropsRecipients: someone who stands between a client and the
+// server and hides the devices of the recipient keeps the message from
+// leaving, and cannot make it readable for others.
 func TestServerDropsRecipients(t *testing.T) {
 	t.Parallel()
 	p := middle.Start(t, quintatest.Start(t).URL)

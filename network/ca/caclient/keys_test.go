@@ -32,8 +32,8 @@ func (p *person) ownValid() map[string]client.KeyInfo {
 }
 
 // TestRenew: a renewal puts two new keys in the place of the old ones, the old
-// one to decrypt with goes on for a while, and both sides talk on without a
-// word of a changed key.
+// decryption key stays valid for a while, and both sides continue without
+// being told of a changed key.
 func TestRenew(t *testing.T) {
 	each(t, func(t *testing.T, open func(*testing.T) client.Store) {
 		url := quintatest.Start(t).URL
@@ -115,8 +115,8 @@ func TestRenewedOnTheWay(t *testing.T) {
 }
 
 // TestRenewsByItself: after two thirds of their life the keys are renewed
-// without anyone's asking, and messages go on long after the first ones are
-// over.
+// automatically, and messages continue long after the first keys have
+// expired.
 func TestRenewsByItself(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -147,7 +147,7 @@ func TestRenewsByItself(t *testing.T) {
 }
 
 // TestRevokedDevice: a device whose keys are revoked gets nothing more, and
-// what it sends is refused; the others go on.
+// what it sends is refused; the others continue.
 func TestRevokedDevice(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL

@@ -38,7 +38,8 @@ func (f *frail) Update(ctx context.Context, fn func(e2ee.Tx) error) error {
 }
 
 // TestKilledAnywhere plays a short story again and again, and kills bob after
-// each number of commits that the story has; then he comes back and goes on.
+// each number of commits that the story has; then he comes back and
+// continues.
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	url := quintatest.Start(t).URL

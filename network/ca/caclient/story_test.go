@@ -112,7 +112,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestOffline: what is said while someone is away waits for him, in order.
+// TestOffline: messages that are sent while a user is away wait for them, in order.
 func TestOffline(t *testing.T) {
 	each(t, func(t *testing.T, open func(*testing.T) client.Store) {
 		url := quintatest.Start(t).URL

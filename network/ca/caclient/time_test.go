@@ -30,7 +30,7 @@ func (p *person) details(k e2ee.EventKind) (out []string) {
 }
 
 // TestClockWrong: a device whose clock is wrong by a day says so, sends
-// nothing, loses nothing, and goes on when the clock is right again.
+// nothing, loses nothing, and continues when the clock is right again.
 func TestClockWrong(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range map[string]time.Duration{"slow": -25 * time.Hour, "fast": 49 * time.Hour} {
@@ -121,7 +121,7 @@ func TestExpired(t *testing.T) {
 }
 
 // TestListWithheld: without a revocation list nothing is sent or opened, and
-// nothing is lost; with it all goes on.
+// nothing is lost; with it everything continues.
 func TestListWithheld(t *testing.T) {
 	t.Parallel()
 	c := newClock()

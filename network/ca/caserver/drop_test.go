@@ -210,8 +210,8 @@ func TestCommands(t *testing.T) {
 	})
 }
 
-// TestKeyAtRest: who has the store alone has no key of the authority; without
-// the key file nothing is certified, and all else goes on.
+// TestKeyAtRest: someone who has the store alone has no key of the authority;
+// without the key file nothing is certified, and everything else continues.
 func TestKeyAtRest(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -426,8 +426,8 @@ func TestRevocationIsSeen(t *testing.T) {
 	})
 }
 
-// TestExpiredKeyNeedsApproval: a device whose key is over gets another only
-// with the word of another device.
+// TestExpiredKeyNeedsApproval: a device whose key has expired gets another
+// only with the approval of another device.
 func TestExpiredKeyNeedsApproval(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice := s.person("alice")

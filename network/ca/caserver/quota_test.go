@@ -58,7 +58,7 @@ func TestAttackQuotaBackup(t *testing.T) {
 }
 
 // TestAttackQuotaPackets: what an account has sent to conversations is bounded;
-// others go on.
+// others continue.
 func TestAttackQuotaPackets(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.person("alice"), s.person("bob")

@@ -89,8 +89,8 @@ func TestAttackGuessesOfMany(t *testing.T) {
 	}
 }
 
-// TestAttackGuessesOfDevice: who has stolen a device guesses the password no
-// faster than a stranger.
+// TestAttackGuessesOfDevice: someone who has stolen a device guesses the
+// password no faster than a stranger.
 func TestAttackGuessesOfDevice(t *testing.T) {
 	t.Parallel()
 	core := quintatest.Start(t, quintatest.RateLimits()).Core

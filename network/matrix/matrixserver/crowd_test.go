@@ -35,9 +35,9 @@ func (s *stage) sweep() {
 	}
 }
 
-// TestMailboxOfOneWhoStaysAway: who has sent a device too much is told to
-// wait, and no one else; a device that stays away for a month is logged out
-// and told so; one that comes back has lost nothing.
+// TestMailboxOfOneWhoStaysAway: someone who has sent a device too much is
+// told to wait, and no one else; a device that stays away for a month is
+// logged out and told so; one that comes back has lost nothing.
 func TestMailboxOfOneWhoStaysAway(t *testing.T) {
 	eachClock(t, func(t *testing.T, s *stage, clock *shifted) {
 		alice, bob, carol := s.register("alice"), s.register("bob"), s.register("carol")

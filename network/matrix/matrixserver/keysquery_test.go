@@ -97,8 +97,8 @@ func TestUploadKeepsSignatures(t *testing.T) {
 	})
 }
 
-// Who exists and has no keys has an empty entry, logged in or not; who does
-// not exist has none.
+// A user who exists and has no keys has an empty entry, logged in or not; one
+// who does not exist has none.
 func TestQueryOfUsersWithoutKeys(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, in, out, closed := s.register("alice"), s.register("in"), s.register("out"), s.register("closed")

@@ -243,8 +243,8 @@ func (c *shifted) add(d time.Duration) {
 	c.by += d
 }
 
-// TestDownloadWaits: who asks for an announced file gets it as soon as it is
-// there, and a server that stops lets no one wait.
+// TestDownloadWaits: someone who asks for an announced file gets it as soon
+// as it is there, and a server that stops lets no one wait.
 func TestDownloadWaits(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
@@ -459,7 +459,7 @@ func TestUploadTorn(t *testing.T) {
 }
 
 // TestUploadDiskFull: a full disk is an error of its own, nothing is half
-// done, and afterwards all goes on.
+// done, and afterwards everything continues.
 func TestUploadDiskFull(t *testing.T) {
 	t.Parallel()
 	var full struct {

@@ -136,7 +136,7 @@ func TestAttackQuotaQueue(t *testing.T) {
 }
 
 // TestAttackQuotaMessages: what an account has said in rooms is bounded; the
-// room goes on for the others, and a redaction gives bytes back.
+// room continues for the others, and a redaction gives bytes back.
 func TestAttackQuotaMessages(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")

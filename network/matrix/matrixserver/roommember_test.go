@@ -107,8 +107,8 @@ func TestKnock(t *testing.T) {
 	})
 }
 
-// TestRestrictedJoin: who is in the room that the join rule names gets in; no
-// one talks himself in by writing the event himself.
+// TestRestrictedJoin: a user who is in the room that the join rule names gets
+// in; no one gets in by writing the event themselves.
 func TestRestrictedJoin(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob, carol := s.register("alice"), s.register("bob"), s.register("carol")

@@ -212,7 +212,7 @@ func TestSyncLongPoll(t *testing.T) {
 	})
 }
 
-// TestSyncEndsWithItsLogin: a sync that waits does not go on for a device
+// TestSyncEndsWithItsLogin: a sync that waits does not continue for a device
 // that is no longer logged in, nor for a server that stops.
 func TestSyncEndsWithItsLogin(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
@@ -266,8 +266,8 @@ func (s *stage) waiters(n int) int {
 	return s.Core.Hub.Waiting()
 }
 
-// TestSyncRate: no one keeps the server busy with first syncs, and those who
-// go on are not hindered by it.
+// TestSyncRate: no one keeps the server busy with first syncs, and devices
+// that continue are not hindered by it.
 func TestSyncRate(t *testing.T) {
 	now := time.Now()
 	s := newStage(t, quintatest.RateLimits(), quintatest.Clock(func() time.Time { return now }))

@@ -126,8 +126,8 @@ func TestSyncKnock(t *testing.T) {
 	})
 }
 
-// TestSyncUnseenHistory: what a member may not see stays out of his timeline,
-// and the state says all the same what it is now.
+// TestSyncUnseenHistory: what a member may not see stays out of their
+// timeline, but the state is the current one all the same.
 func TestSyncUnseenHistory(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")
@@ -348,8 +348,8 @@ func TestSyncStateAfter(t *testing.T) {
 	})
 }
 
-// TestSyncStateAfterLazily: who is put out is in state_after although he does
-// not speak.
+// TestSyncStateAfterLazily: a user who is removed is in state_after although
+// they do not speak.
 func TestSyncStateAfterLazily(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")

@@ -74,8 +74,8 @@ func TestSendToDeviceWithAMadeUpSender(t *testing.T) {
 	})
 }
 
-// Who is not there gets nothing, and a device of the same name that comes
-// later does not either.
+// A device that does not exist gets nothing, and a later device with the same
+// name does not either.
 func TestSendToDeviceOfNobody(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.register("alice"), s.register("bob")

@@ -59,7 +59,7 @@ func (h *house) up() {
 }
 
 // TestServerRestarts: keys, logins, chats and queues survive a restart of the
-// server, and clients that are running go on by themselves.
+// server, and clients that are running continue by themselves.
 func TestServerRestarts(t *testing.T) {
 	h := &house{t: t, path: filepath.Join(t.TempDir(), "quinta.db"), tcp: "127.0.0.1:0", web: "127.0.0.1:0"}
 	h.up()

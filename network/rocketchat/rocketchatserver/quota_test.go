@@ -49,7 +49,7 @@ func TestAttackQuotaUploads(t *testing.T) {
 	}, quintatest.Quotas(quota.Limits{db.ClassMedia: 25_000}))
 }
 
-// TestAttackQuotaMessages: what an account has said is bounded; the others go on.
+// TestAttackQuotaMessages: what an account has said is bounded; the others continue.
 func TestAttackQuotaMessages(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		alice, bob := s.keyed("alice"), s.keyed("bob")

@@ -48,8 +48,8 @@ func fetching(t *testing.T, handler http.HandlerFunc) *Session {
 	return &Session{env: env, link: &link{keys: &keyServer{http: srv.Client(), env: env, sign: sign, token: "token", base: srv.URL + wire.Base, expires: time.Now().Add(time.Hour)}}}
 }
 
-// TestFetchResumes: a transfer that breaks off goes on with the segment that comes
-// next, and nothing is fetched twice but the one that was cut.
+// TestFetchResumes: a transfer that breaks off continues with the next segment,
+// and nothing is fetched twice except the one that was cut off.
 func TestFetchResumes(t *testing.T) {
 	t.Parallel()
 	plain := make([]byte, 10*keysrv.SegmentSize+17)

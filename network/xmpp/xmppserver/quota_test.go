@@ -23,8 +23,8 @@ func (s *stage) keeps(user quinta.UserID) (u quota.Used) {
 	return u
 }
 
-// TestAttackQuotaKeys: the keys that a user makes are bounded, and the peer goes
-// on; the copies of a device that is retired are given back.
+// TestAttackQuotaKeys: the keys that a user makes are bounded, and the peer
+// continues; the copies of a device that is retired are given back.
 func TestAttackQuotaKeys(t *testing.T) {
 	each(t, func(t *testing.T, s *stage) {
 		a, b := s.published(romeo), s.published(juliet)

@@ -159,7 +159,7 @@ func (h *house) stored(d *driver.Device, path string) []byte {
 }
 
 // TestKick: a member who is removed reads no further, whatever the server or
-// the others do; the rest go on.
+// the others do; the rest continues.
 func TestKick(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		alice, bob, carol := h.user("alice"), h.user("bob"), h.user("carol")

@@ -105,8 +105,9 @@ func TestOffline(t *testing.T) {
 	})
 }
 
-// TestSharedHistory: who is invited into a room whose history is shared gets
-// its keys from the one who invites, and reads what was said before.
+// TestSharedHistory: someone who is invited into a room whose history is
+// shared gets its keys from the one who invites, and reads what was said
+// before.
 func TestSharedHistory(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		alice, bob, room := h.pair(driver.Room{Visibility: "shared"})

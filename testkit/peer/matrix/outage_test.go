@@ -11,7 +11,8 @@ import (
 )
 
 // TestServerKilled: the server is killed in the middle of a conversation and
-// comes back; the clients go on by themselves and nothing is lost or doubled.
+// comes back; the clients continue by themselves and nothing is lost or
+// doubled.
 func TestServerKilled(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		alice, bob, room := h.pair(driver.Room{})

@@ -207,7 +207,7 @@ func TestQuintaWasAway(t *testing.T) {
 }
 
 // TestQuintaOutlivesItsServer: the server is killed while both sides write and
-// comes back; they go on by themselves, and nothing is lost or doubled.
+// comes back; they continue by themselves, and nothing is lost or doubled.
 func TestQuintaOutlivesItsServer(t *testing.T) {
 	h := cottage(t)
 	alice, bob, room := h.sitsWith(driver.Room{})

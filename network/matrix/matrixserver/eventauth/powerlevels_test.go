@@ -149,7 +149,7 @@ func TestLevels(t *testing.T) {
 }
 
 // TestDefaultLevels: what DefaultLevels makes passes the rules of its version
-// and gives the equals of the creator his level.
+// and gives the equals of the creator the creator's level.
 func TestDefaultLevels(t *testing.T) {
 	t.Parallel()
 	for _, v := range all() {
