@@ -300,7 +300,10 @@ func (w *work) openWith(it *Item, k *keyRecord) (*quinta.Message, error) {
 	if it.From == "" {
 		msg.Trust = quinta.TrustUnknown // any member has the key
 	}
-	if k.Mode == ModeEscrow {
+	if k.Imported {
+		msg.Trust = quinta.TrustUnknown
+	}
+	if k.Mode == ModeEscrow || k.Imported {
 		msg.Weakness = quinta.WeakKeySource
 	}
 	b.message(msg)

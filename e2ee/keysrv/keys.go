@@ -22,6 +22,8 @@ type keyRecord struct {
 	// the suite are set.
 	Statement Statement `json:"statement"`
 	Key       []byte    `json:"key"`
+	// Imported says that it came from a file, without its creator's signature.
+	Imported bool `json:"imported,omitempty"`
 }
 
 // Format hides the key.

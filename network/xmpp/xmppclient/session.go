@@ -129,6 +129,7 @@ func errorOf(op string, err error) error {
 		{keysrv.ErrUntrusted, quinta.KindForbidden},
 		{keysrv.ErrUnsupported, quinta.KindInvalid},
 		{keysrv.ErrMalformed, quinta.KindInvalid},
+		{keysrv.ErrMismatch, quinta.KindInvalid},
 	} {
 		if errors.Is(err, c.is) {
 			return &quinta.Error{Kind: c.kind, Op: op, Err: err}
