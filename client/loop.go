@@ -85,14 +85,14 @@ func (l *Loop) Send(ctx context.Context, m quinta.Message) error {
 	return nil
 }
 
-// Do runs fn on the machine's state and hands on what it reports. It is the
-// way in for all that is not a message: verification, trust, key import.
+// Do runs fn on the machine's state and hands on what it reports. It is for
+// everything that is not a message: verification, trust, key import.
 func (l *Loop) Do(ctx context.Context, fn func(tx e2ee.Tx) ([]e2ee.Event, error)) error {
 	return l.step(ctx, fn)
 }
 
-// Run sends and receives until ctx ends or the link says that there is no use
-// in continuing. It returns nil only if ctx ended.
+// Run sends and receives until ctx ends or the link reports that there is no
+// point in continuing. It returns nil only if ctx ended.
 func (l *Loop) Run(ctx context.Context) error {
 	return l.run(ctx, nil)
 }
@@ -132,10 +132,10 @@ func (l *Loop) run(ctx context.Context, enough func() (bool, error)) error {
 	return nil
 }
 
-// Flush carries out what is due and returns when nothing is, without
-// receiving. If nothing gets through for a minute it returns an error of
-// KindUnavailable with the cause; what is left is still due. It is for programs
-// that send and end, and must not run together with Run or Push.
+// Flush carries out what is due, without receiving, and returns when nothing is
+// due any more. If nothing gets through for a minute, it returns an error of
+// KindUnavailable with the cause; the remaining requests stay due. It is for
+// programs that send and end, and must not run together with Run or Push.
 func (l *Loop) Flush(ctx context.Context) error {
 	var err error
 	cerr := l.carry(ctx, nil, func(at standing) (bool, time.Time) {

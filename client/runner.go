@@ -33,8 +33,8 @@ type Hooks[In any] struct {
 }
 
 // A Runner is what a session needs around a Loop: one receiver at a time,
-// events that are handed out in order, waits for something to become true of
-// what is committed, and the connection of a link that is [Connected].
+// events that are handed out in order, waits until a condition holds for the
+// committed state, and the connection of a link that is [Connected].
 type Runner struct {
 	loop  *Loop
 	link  *held
@@ -55,8 +55,8 @@ type Runner struct {
 	troubled time.Time
 }
 
-// NewRunner makes a runner. Events and Trouble of the parts are its own and
-// are not set by the caller.
+// NewRunner makes a runner. It sets Events and Trouble of the parts itself;
+// the caller must not.
 func NewRunner[In, Req, Ans any](p Parts[In, Req, Ans], h Hooks[In]) *Runner {
 	dial, _ := p.Link.(Connected)
 	return newRunner(p.untyped(), h.untyped(), dial)
@@ -71,10 +71,10 @@ func newRunner(p Parts[any, any, any], h Hooks[any], dial Connected) *Runner {
 	return r
 }
 
-// Store returns the store; what is committed to it wakes those who wait.
+// Store returns the store; a commit to it wakes waiting calls.
 func (r *Runner) Store() Store { return r.st }
 
-// Look runs fn over what is committed.
+// Look runs fn on the committed state.
 func (r *Runner) Look(ctx context.Context, fn func(tx e2ee.Tx) error) error {
 	return r.st.View(ctx, fn)
 }
@@ -94,7 +94,7 @@ func (r *Runner) Wake() { r.loop.Wake() }
 
 // Connect has a link that is [Connected] connected until release is called,
 // for calls that are not the machine's. The context that it returns ends with
-// ctx and with the connection. Of another link it returns ctx.
+// ctx and with the connection. For any other link, it returns ctx.
 func (r *Runner) Connect(ctx context.Context) (live context.Context, release func(), err error) {
 	if r.link.dial == nil {
 		return ctx, func() {}, nil
@@ -137,8 +137,8 @@ func (r *Runner) runs(live bool) {
 	r.committed()
 }
 
-// AwaitRun returns when Run is going on, or an error of KindConflict if it is
-// not within the time.
+// AwaitRun returns when Run is running, or an error of KindConflict if it
+// does not start in time.
 func (r *Runner) AwaitRun(ctx context.Context, op string, within time.Duration) error {
 	end := time.NewTimer(within)
 	defer end.Stop()
@@ -163,9 +163,9 @@ func (r *Runner) AwaitRun(ctx context.Context, op string, within time.Duration) 
 // people talk without end must not keep it forever.
 const maxCatchUp = 100
 
-// Flush receives until nothing more is there, and carries the outbox out, as
-// [Loop.Flush] does: of a request that cannot get through it returns the
-// cause, and does not wait for it forever. It must not run together with Run.
+// Flush receives until nothing more is waiting, and sends the outbox, as
+// [Loop.Flush] does: if a request cannot get through, it returns the cause
+// instead of waiting forever. It must not run together with Run.
 func (r *Runner) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	end, err := r.begin(ctx)
 	if err != nil {
@@ -191,10 +191,10 @@ func (r *Runner) Flush(ctx context.Context, on func(e2ee.Event)) error {
 	return r.explain(r.loop.Flush(ctx))
 }
 
-// Push carries out what is due without receiving, as [Loop.Push] does: what
-// fails for some seconds stays due. If only is not nil it carries out the
-// requests for which it holds. It must not run together with Run, and hands no
-// events out: they wait for Run or Flush.
+// Push carries out what is due without receiving, as [Loop.Push] does:
+// requests that fail for some seconds stay due. If only is not nil it carries
+// out the requests for which it holds. It must not run together with Run, and
+// hands no events out: they wait for Run or Flush.
 func (r *Runner) Push(ctx context.Context, only func(req any) bool) error {
 	end, err := r.begin(ctx)
 	if err != nil {
@@ -251,7 +251,7 @@ func (r *Runner) explain(err error) error {
 	return fmt.Errorf("%w: %w", err, r.trouble)
 }
 
-// Troubled tells the user of a try that failed and is made again after wait.
+// Troubled tells the user about a failed attempt that will be repeated after wait.
 func (r *Runner) Troubled(err error, wait time.Duration) {
 	r.mu.Lock()
 	r.trouble, r.troubled = err, time.Now()
@@ -271,8 +271,7 @@ func (r *Runner) deliver(events []e2ee.Event) {
 // up. What is older is then in the timeline only.
 const maxInbox = 100_000
 
-// Give puts events into the inbox. They wait there also while no one takes
-// from it.
+// Give puts events into the inbox. They wait there until they are taken.
 func (r *Runner) Give(events []e2ee.Event) {
 	if len(events) == 0 {
 		return

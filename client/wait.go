@@ -17,11 +17,11 @@ const waitFor = time.Minute
 // errSlow says that a wait was in vain.
 var errSlow = errors.New("the server did not answer in time")
 
-// Wait returns when cond holds of what is committed. While no one else sends
-// and receives, it does: first what is due, as its answer may be what is
-// waited for, and then both at a time, so that a request that cannot get
-// through does not keep it from receiving. It yields to Run, Flush and Push.
-// op names the wait in its error.
+// Wait returns when cond holds for the committed state. If no other call
+// sends and receives, Wait does: first it sends what is due, as the answer
+// may be what it is waiting for, and then it does both at the same time, so
+// that a request that cannot get through does not keep it from receiving. It
+// yields to Run, Flush and Push. op names the wait in its error.
 func (r *Runner) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitFor, &quinta.Error{Kind: quinta.KindUnavailable, Op: op, Err: errSlow})
 	defer cancel()
@@ -68,7 +68,7 @@ func (r *Runner) Wait(ctx context.Context, op string, cond func(tx e2ee.Tx) (boo
 
 // runFor begins to send and receive for a wait, if no one else does. What it
 // returns gets the error, or nil if cond holds or it yielded; it is nil if
-// somebody else does.
+// someone else does.
 func (r *Runner) runFor(ctx context.Context, cond func(tx e2ee.Tx) (bool, error)) <-chan error {
 	if r.running.Load() {
 		return nil

@@ -92,7 +92,7 @@ func TestAccountsOfTheOperator(t *testing.T) {
 		t.Error("the password was not replaced")
 	}
 	if got := fact(t, c, "logged out"); got != "" {
-		t.Errorf("logged out %q, want nobody", got)
+		t.Errorf("logged out %q, want no one", got)
 	}
 	if err := c.SetPassword(ctx, "alice", "three", true); err != nil {
 		t.Fatal(err)

@@ -150,7 +150,7 @@ func TestLimitsPerKey(t *testing.T) {
 		t.Errorf("one too many: got %v, want to wait a second", d)
 	}
 	if d := c.Limits.Allow("x", server.ByAccount("bob"), r, 3); d != 0 {
-		t.Errorf("somebody else: got %v, want at once", d)
+		t.Errorf("someone else: got %v, want at once", d)
 	}
 	now.Add(1)
 	if d := c.Limits.Allow("x", server.ByAccount("alice"), r, 1); d != 0 {

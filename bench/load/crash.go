@@ -11,7 +11,7 @@ import (
 
 // killed kills the server in the middle of its work, again and again. What it
 // had acknowledged must be there afterwards: each message once, in order and
-// in all the mailboxes that it was for; no key is given out twice.
+// in total the mailboxes that it was for; no key is given out twice.
 func killed(ctx context.Context, o *options, kind string, r *report) (err error) {
 	if !o.wants("kill -9") {
 		return nil

@@ -145,7 +145,7 @@ func TestKeyring(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := other.check(); err == nil || !strings.Contains(err.Error(), "never uploaded") {
-		t.Errorf("got %v, want a key that nobody made", err)
+		t.Errorf("got %v, want a key that no one made", err)
 	}
 }
 

@@ -31,7 +31,7 @@ func TestLoginAsks(t *testing.T) {
 			st := memory.New()
 			in := client.Credentials{Server: url, User: "echo"}
 			if _, err := n.Login(t.Context(), st, env, in); quinta.KindOf(err) != quinta.KindUnauthenticated || !errors.Is(err, client.ErrUnanswered) || !strings.Contains(err.Error(), "password") {
-				t.Errorf("got %v, want that nobody answered for the password", err)
+				t.Errorf("got %v, want that no one answered for the password", err)
 			}
 			var asked []client.QuestionKind
 			in.Ask = func(_ context.Context, q client.Question) (client.Secret, error) {

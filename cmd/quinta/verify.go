@@ -34,7 +34,7 @@ var verifyCommand = &command{
 	Long: `Verifies a user, or another of your own devices. Both sides see the same short
 strings; compare them over another channel, such as a call or side by side, and
 answer yes or no, which is read from standard input. If the strings differ,
-somebody may be listening in, and the exit code is 5. Where a network sends the
+someone may be listening in, and the exit code is 5. Where a network sends the
 request as a message, it goes to your direct conversation with the user, which
 they must have joined.
 

@@ -53,7 +53,7 @@ func FuzzReceive(f *testing.F) {
 		in := ca.In{After: after, Next: after + 1, Items: []ca.Item{it}}
 		b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return b.m.Receive(tx, in) })
 		if e := b.take(e2ee.EventMessage); made && len(e) > 0 {
-			t.Fatalf("got %+v of what nobody said", e)
+			t.Fatalf("got %+v of what no one said", e)
 		}
 		if !made {
 			return

@@ -268,7 +268,7 @@ func TestBackupOfAnother(t *testing.T) {
 	})
 	a.settle()
 	if has(a.take(), e2ee.EventTrouble, "a different secret") == nil || p.backup[alice].Tag != "t" {
-		t.Error("the backup of another secret was written over, or nobody was told")
+		t.Error("the backup of another secret was written over, or no one was told")
 	}
 }
 

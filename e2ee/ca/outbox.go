@@ -168,7 +168,7 @@ func (w *work) planMessage(key string, o *outEntry) error {
 	return w.sealSecure(key, o, c)
 }
 
-// renewSeal takes a seal back that was repeated for so long that nobody would
+// renewSeal takes a seal back that was repeated for so long that no one would
 // believe its time any more, or that is for a device which is to get nothing any
 // more. Whether it was taken in, the server says: then the new one is a conflict.
 func (w *work) renewSeal(key string, o *outEntry, d *Deliver) error {

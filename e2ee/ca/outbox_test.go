@@ -324,7 +324,7 @@ func TestPeerWithoutKey(t *testing.T) {
 	a.says(conv, "hello")
 	a.settle()
 	if has(a.take(), e2ee.EventTrouble, "waits until "+string(bob)) == nil || len(p.history[conv]) != 0 {
-		t.Fatal("a message left that nobody can read, or nobody was told")
+		t.Fatal("a message left that no one can read, or nobody was told")
 	}
 	b := p.login(bob, "B1", ca.Policy{})
 	a.settle()

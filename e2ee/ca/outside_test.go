@@ -67,7 +67,7 @@ func TestOutsideIsAHint(t *testing.T) {
 		for _, e := range b.take(e2ee.EventMessage) {
 			line := fmt.Sprintf("%s %s %q", e.Message.ID, e.Message.Sender, e.Message.Text)
 			if !sealed[line] {
-				t.Fatalf("got %s, which nobody sealed, of %+v", line, in.Items)
+				t.Fatalf("got %s, which no one sealed, of %+v", line, in.Items)
 			}
 			if once[e.Message.ID] {
 				t.Fatalf("got %s twice", line)

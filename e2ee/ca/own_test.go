@@ -120,7 +120,7 @@ func TestCertificateIsChecked(t *testing.T) {
 				t.Error("the certificate was taken")
 			}
 			if has(d.take(), e2ee.EventTrouble, "certificate of this device is refused") == nil {
-				t.Error("nobody was told")
+				t.Error("no one was told")
 			}
 			p.bend = nil
 			p.later(2 * time.Minute)

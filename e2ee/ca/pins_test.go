@@ -137,7 +137,7 @@ func TestRollbackOfKey(t *testing.T) {
 	}
 	a.look(bob)
 	if has(a.take(), e2ee.EventKeyChanged, "presented again") == nil {
-		t.Error("nobody was told of the older key")
+		t.Error("no one was told of the older key")
 	}
 	if got := a.devices(bob)[0].Encrypt; got != fresh {
 		t.Errorf("got %s, want that the newer key stays", got)

@@ -75,8 +75,8 @@ func deviceFingerprint(sign, enc *pin) DeviceFingerprint {
 // A DeviceInfo is what is known about one device.
 type DeviceInfo struct {
 	quinta.Device
-	// Fingerprint names both keys, to show and to compare; Sign and Encrypt are
-	// the ids of the keys.
+	// Fingerprint identifies both keys, for display and comparison; Sign and
+	// Encrypt are the ids of the keys.
 	Fingerprint   DeviceFingerprint
 	Sign, Encrypt cert.Fingerprint
 	Trust         quinta.Trust
@@ -167,8 +167,8 @@ func (m *Machine) Devices(tx e2ee.Tx, user quinta.UserID) ([]DeviceInfo, error) 
 
 // Decide stores the user's decision on a device, which they know by its
 // fingerprint: a device with another one is ErrMismatch. A rejected device
-// gets nothing from then on; for an accepted one, what waited for it to be
-// accepted continues.
+// gets nothing from then on; if a device is accepted, messages that were
+// waiting for this are sent.
 func (m *Machine) Decide(tx e2ee.Tx, user quinta.UserID, device quinta.DeviceID, fingerprint DeviceFingerprint, decision Decision) ([]e2ee.Event, error) {
 	return m.run(tx, func(w *work) error {
 		if decision < Skip || decision > Reject {

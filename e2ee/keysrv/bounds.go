@@ -55,7 +55,7 @@ func (w *work) noteRefused(it *Item, p *Packet) error {
 // forgetGone forgets devices that the server does not list any more, beyond
 // those that are kept: first those that nothing vouches for, then those that
 // vouch for no listed one, and of these the ones that were made first. One that
-// was pinned or judged stays, so that nobody takes its place unseen.
+// was pinned or judged stays, so that no one takes its place unseen.
 func (u *userRecord) forgetGone() {
 	vouches := map[quinta.DeviceID]bool{}
 	for _, d := range u.Devices {

@@ -29,7 +29,7 @@ func (d *device) records() map[string]int {
 	return n
 }
 
-// eve is a user whom nobody knows.
+// eve is a user whom no one knows.
 const eve = quinta.UserID("eve@example.org")
 
 // TestFloods: what others send without end, of each kind, does not make the

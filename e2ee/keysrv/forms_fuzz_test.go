@@ -23,7 +23,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1}, 48))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if _, err := keysrv.Open(gcm, binding(), payload); err == nil && !bytes.Equal(payload, real) {
-			t.Error("something opened that nobody sealed")
+			t.Error("something opened that no one sealed")
 		}
 		if _, err := keysrv.Open(cbc, binding(), payload); err != nil && keysrv.ReasonOf(err) == "" {
 			t.Errorf("got %v, want a reason", err)
@@ -67,7 +67,7 @@ func FuzzObject(f *testing.F) {
 			}
 		}
 		if d, err := keysrv.ParseDevice(raw); err == nil && !d.Same(a.Device) {
-			t.Error("a device that nobody signed")
+			t.Error("a device that no one signed")
 		}
 	})
 }
@@ -82,7 +82,7 @@ func FuzzProof(f *testing.F) {
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, in string) {
 		if p, err := keysrv.ParseProof(in); err == nil && p.Key == a.Signing && in != text {
-			t.Error("a proof that nobody signed")
+			t.Error("a proof that no one signed")
 		}
 	})
 }
@@ -108,7 +108,7 @@ func FuzzSegments(f *testing.F) {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(o); err == nil && !(first == 0 && bytes.Equal(sealed, real)) {
-			t.Error("a file opened that nobody sealed")
+			t.Error("a file opened that no one sealed")
 		}
 	})
 }

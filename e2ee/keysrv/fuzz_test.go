@@ -30,7 +30,7 @@ func FuzzReceive(f *testing.F) {
 		b.receive(it)
 		for _, e := range b.take(e2ee.EventMessage) {
 			if e.Message.Text != "two" || e.Message.Sender != romeo {
-				t.Errorf("got a message that nobody wrote: %+v", e.Message)
+				t.Errorf("got a message that no one wrote: %+v", e.Message)
 			}
 		}
 	})
@@ -77,7 +77,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		if o.Mode == keysrv.ModeSealed && b.kept("key/", "") && !read {
-			t.Error("a key was kept that nobody made")
+			t.Error("a key was kept that no one made")
 		}
 	})
 }

@@ -83,7 +83,7 @@ func TestEscrow(t *testing.T) {
 	b.settle()
 	m := b.reads("in escrow")[0].Message
 	if m.Weakness != quinta.WeakKeySource || m.Trust != quinta.TrustUnknown {
-		t.Errorf("got %q, %v; want a message whose key proves nobody", m.Weakness, m.Trust)
+		t.Errorf("got %q, %v; want a message whose key proves no one", m.Weakness, m.Trust)
 	}
 	b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		i, err := b.m.Room(tx, quinta.RoomID(tybalt))
@@ -238,7 +238,7 @@ func TestVerifiedOnly(t *testing.T) {
 	room := a.direct(juliet)
 	a.says(room, "secret")
 	if len(p.archive) != 0 {
-		t.Fatal("a message left for a device that nobody compared")
+		t.Fatal("a message left for a device that no one compared")
 	}
 	a.decide(b, keysrv.DecideVerified)
 	p.later(time.Minute)
@@ -292,7 +292,7 @@ func TestLeaveAndBack(t *testing.T) {
 	a.settle()
 	a.reads("are you there")
 	if len(rooms()) != 1 {
-		t.Error("a conversation in which somebody wrote is not listed")
+		t.Error("a conversation in which someone wrote is not listed")
 	}
 }
 

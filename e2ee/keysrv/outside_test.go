@@ -63,7 +63,7 @@ func TestOutsideIsAHint(t *testing.T) {
 		for _, e := range b.take(e2ee.EventMessage) {
 			line := fmt.Sprintf("%s %s %q", quinta.UserID(e.Message.Room), e.Message.Sender, e.Message.Text)
 			if !sealed[line] {
-				t.Fatalf("got %s, which nobody sealed, of %+v", line, items)
+				t.Fatalf("got %s, which no one sealed, of %+v", line, items)
 			}
 			if once[line] {
 				t.Fatalf("got %s twice", line)

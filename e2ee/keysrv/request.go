@@ -142,8 +142,8 @@ type Item struct {
 	// device, or that of the room, and Group says that it is one.
 	Room  quinta.RoomID `json:"room"`
 	Group bool          `json:"group,omitempty"`
-	// From is the sender's bare JID by the XMPP server's word. It may be empty
-	// in a room; then it is one of the members, whom the key decides.
+	// From is the sender's bare JID as the XMPP server reports. It may be
+	// empty in a room; then it is one of the members, whom the key decides.
 	From     quinta.UserID    `json:"from"`
 	StanzaID quinta.MessageID `json:"id"`
 	ObjectID string           `json:"objectID"`

@@ -201,8 +201,8 @@ func TestAttack07RoomSender(t *testing.T) {
 	b2.told(keysrv.ReasonOf(keysrv.ErrUntrusted))
 }
 
-// TestAttack07RoomIsNoUser: a payload of a room is not taken in a conversation of
-// two, nor the other way round.
+// TestAttack07RoomIsNoUser: a payload of a room is not taken in a direct
+// conversation, nor the other way round.
 func TestAttack07RoomIsNoUser(t *testing.T) {
 	t.Parallel()
 	p, a, b, _ := trio(t)

@@ -394,7 +394,7 @@ func TestAttack06FakedSecret(t *testing.T) {
 	eve := s.forge("@eve:x", "EVE")
 	turn(alice, bob)
 	if err := bob.try(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, bob.m.RequestSecret(tx, "m.megolm_backup.v1") }); err != matrix.ErrUnknownDevice {
-		t.Errorf("nobody to ask: got %v", err)
+		t.Errorf("no one to ask: got %v", err)
 	}
 	good := s.forgeWithKeys("@bob:x", "GOOD")
 	turn(bob)

@@ -170,6 +170,6 @@ func TestSecretsGiven(t *testing.T) {
 		})
 		return m
 	}; in("@alice:x") != "join" || in("@nobody:x") != "" {
-		t.Errorf("got memberships %q and %q", in("@alice:x"), in("@nobody:x"))
+		t.Errorf("got memberships %q and %q", in("@alice:x"), in("@no one:x"))
 	}
 }

@@ -47,7 +47,7 @@ func FuzzReceive(f *testing.F) {
 		b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return b.m.Receive(tx, made) })
 		for _, e := range b.kinds(e2ee.EventMessage) {
 			if m := e.Message; m.Encrypted && m.Text != "one" && m.Text != "two" {
-				t.Errorf("got %q as sealed, which nobody sealed", m.Text)
+				t.Errorf("got %q as sealed, which no one sealed", m.Text)
 			}
 		}
 	})

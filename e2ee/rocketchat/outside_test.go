@@ -67,7 +67,7 @@ func TestOutsideIsAHint(t *testing.T) {
 				continue // shown as what it is: a text in clear
 			}
 			if rooms[m.Text] != m.Room {
-				t.Fatalf("got %q in %s as encrypted, which nobody sealed for it", m.Text, m.Room)
+				t.Fatalf("got %q in %s as encrypted, which no one sealed for it", m.Text, m.Room)
 			}
 			shown[m.Text] = true
 			if m.Relation.Kind == quinta.RelationReplace {

@@ -186,7 +186,7 @@ func TestMessagesCarryTheFlow(t *testing.T) {
 		s := newStage(t, "@alice:x", "@bob:x", func(_ int, c *sas.Config) { c.InRoom = room })
 		ms := s.flow[0].Cancel()
 		if ms != nil {
-			t.Errorf("a flow that nobody knows was cancelled aloud: %v", ms)
+			t.Errorf("a flow that no one knows was cancelled aloud: %v", ms)
 		}
 		m := sas.Cancellation("txn", room, sas.CodeUnknownTransaction)
 		if got := sas.FlowID(m.Content); got != "txn" || m.Type != sas.TypeCancel {
@@ -315,7 +315,7 @@ func TestOtherOwnDeviceAnswers(t *testing.T) {
 	}
 	other := newStage(t, "@alice:x", "@carol:x", func(_ int, c *sas.Config) { c.InRoom = true })
 	if out := other.flow[1].Receive("@alice:x", sas.TypeRequest, sas.RoomRequest(s.id[0], "@bob:x", allMethods)); out != nil || other.flow[1].State() != sas.StateCancelled {
-		t.Errorf("a request to somebody else: got %v, state %v", out, other.flow[1].State())
+		t.Errorf("a request to someone else: got %v, state %v", out, other.flow[1].State())
 	}
 }
 

@@ -45,7 +45,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return b.m.Receive(tx, In{Updates: []Update{u}}) })
 		if got := b.read(); len(got) > 0 {
-			t.Fatalf("got %q, which nobody said", got)
+			t.Fatalf("got %q, which no one said", got)
 		}
 		if b.chat(room).State != StateOpen {
 			return // the server can end a chat; that it did is shown

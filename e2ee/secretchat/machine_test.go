@@ -409,7 +409,7 @@ func TestTimers(t *testing.T) {
 	}
 	tick(time.Hour)
 	if len(gone(p.a))+len(gone(p.b)) != 0 {
-		t.Fatal("a message ended that nobody has read")
+		t.Fatal("a message ended that no one has read")
 	}
 	p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.b.m.MarkRead(tx, room, p.clock.Unix()) })
 	p.live()
@@ -477,7 +477,7 @@ func TestRestored(t *testing.T) {
 }
 
 // TestRestoredFromBefore: a store that was put back to a copy from before a
-// chat does not know it. Its peer learns that nobody reads there, once.
+// chat does not know it. Its peer learns that no one reads there, once.
 func TestRestoredFromBefore(t *testing.T) {
 	p := newPlay(t, 15)
 	room := p.open()

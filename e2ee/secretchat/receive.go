@@ -73,7 +73,7 @@ func (w *work) packet(p *Packet) error {
 // dead tells the server, and by it the peer, that a chat in which the peer
 // still writes has no key on this device: it was closed here, or the files of
 // the device were put back to a copy from before it. Otherwise the peer would
-// never learn that nobody reads its messages.
+// never learn that no one reads its messages.
 func (w *work) dead(id ChatID) error {
 	for r, err := range w.queue.All() {
 		if err != nil {

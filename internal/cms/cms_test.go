@@ -121,7 +121,7 @@ func TestSealAndOpen(t *testing.T) {
 			}
 		}
 		if _, err := cms.Open(raw, c.ec2.cert, c.ec2.opener(t)); !errors.Is(err, cms.ErrNotRecipient) {
-			t.Errorf("somebody else: got %v, want ErrNotRecipient", err)
+			t.Errorf("someone else: got %v, want ErrNotRecipient", err)
 		}
 		for _, k := range []any{c.ec2.opener(t), c.rsa.opener(t), "no key", nil, (*ecdh.PrivateKey)(nil)} {
 			if k == (*ecdh.PrivateKey)(nil) {
@@ -155,7 +155,7 @@ func TestSignAndVerify(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 		if _, err := s.Verify(c.rsa2.cert); !errors.Is(err, cms.ErrSignature) {
-			t.Errorf("somebody else: got %v, want ErrSignature", err)
+			t.Errorf("someone else: got %v, want ErrSignature", err)
 		}
 	}
 }
@@ -216,7 +216,7 @@ func TestTooManyRecipients(t *testing.T) {
 	t.Parallel()
 	c := theCast(t)
 	if _, err := cms.Seal(rand.Reader, content, nil); err == nil {
-		t.Error("sealed for nobody")
+		t.Error("sealed for no one")
 	}
 	many := make([]*x509.Certificate, cms.MaxRecipients+1)
 	for i := range many {

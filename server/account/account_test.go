@@ -78,7 +78,7 @@ func TestPasswords(t *testing.T) {
 			t.Error("after the change: the old password matches, or the new one does not")
 		}
 		if err := d.Update(t.Context(), func(tx *db.Tx) error { return account.SetPassword(tx, "nobody", h) }); quinta.KindOf(err) != quinta.KindNotFound {
-			t.Errorf("password of nobody: got %v", err)
+			t.Errorf("password of no one: got %v", err)
 		}
 	}, account.Schema)
 }
@@ -212,7 +212,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 				t.Errorf("taken: got %v, %v", ok, err)
 			}
 			if _, err := account.Get(tx, "nobody"); quinta.KindOf(err) != quinta.KindNotFound {
-				t.Errorf("nobody: got %v", err)
+				t.Errorf("no one: got %v", err)
 			}
 			return nil
 		}); err != nil {

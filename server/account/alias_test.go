@@ -62,7 +62,7 @@ func TestNumbers(t *testing.T) {
 					}
 				}
 				if _, err := account.Number(tx, "nobody"); quinta.KindOf(err) != quinta.KindNotFound {
-					t.Errorf("nobody: got %v", err)
+					t.Errorf("no one: got %v", err)
 				}
 				if _, err := account.ByNumber(tx, 6); quinta.KindOf(err) != quinta.KindNotFound {
 					t.Errorf("number 6: got %v", err)

@@ -108,7 +108,7 @@ func TestMembers(t *testing.T) {
 			}
 			ok, err := conversation.SetRole(tx, network, room, alice, "owner")
 			if ok {
-				t.Error("somebody who left got a role")
+				t.Error("someone who left got a role")
 			}
 			return err
 		})

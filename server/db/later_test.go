@@ -175,7 +175,7 @@ func TestAnErrorThatComesLateFailsItsRequestAlone(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if got, want := fmt.Sprint(woken), "[k1 k4 k12]"; got != want {
-			t.Errorf("woken were %s, want %s: nobody for a request that failed", got, want)
+			t.Errorf("woken were %s, want %s: no one for a request that failed", got, want)
 		}
 	}, notes)
 }

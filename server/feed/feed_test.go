@@ -44,7 +44,7 @@ func TestWake(t *testing.T) {
 	}
 	bump(feed.Device(network, "@alice:hs1", "A"))
 	if woken(alice) || woken(bob) {
-		t.Error("a key that nobody waits for woke somebody")
+		t.Error("a key that no one waits for woke someone")
 	}
 	alice.Close()
 	bump(feed.Room(network, "!r"))

@@ -37,11 +37,11 @@ func FuzzStatements(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw, sig []byte) {
 		a := cert.Approval{Statement: raw, Signature: sig}
 		if a.Check(st, k.Public(), now) == nil {
-			t.Error("a signature that nobody made")
+			t.Error("a signature that no one made")
 		}
 		r := cert.Renewal{Statement: raw, OldSignature: sig, NewSignature: sig}
 		if _, err := r.Check(cert.RenewalStatement{}, k.Public(), k.Public(), now); err == nil {
-			t.Error("a signature that nobody made")
+			t.Error("a signature that no one made")
 		}
 	})
 }
@@ -60,7 +60,7 @@ func FuzzCRL(f *testing.F) {
 		// The signature covers all but the wrapping: what differs only there
 		// says the same.
 		if err := w.Verifier.SetCRL(b); err == nil && !bytes.Contains(b, raw[4:200]) {
-			t.Error("a list was taken that nobody signed")
+			t.Error("a list was taken that no one signed")
 		}
 		if got := w.Verifier.StatusUntil(); got.Before(until) {
 			t.Errorf("the status is good until %s, was until %s", got, until)

@@ -33,7 +33,7 @@ func TestRequest(t *testing.T) {
 		t.Errorf("without names: got %+v, %v", r, err)
 	}
 	if _, err := cert.ParseRequest(bare, cert.Identity{}); !errors.Is(err, cert.ErrMalformed) {
-		t.Errorf("for nobody: got %v, want ErrMalformed", err)
+		t.Errorf("for no one: got %v, want ErrMalformed", err)
 	}
 	weak := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, must(rsa.GenerateKey(rand.Reader, 2048))))
 	if _, err := cert.ParseRequest(weak, other); !errors.Is(err, cert.ErrUnsupported) {

@@ -108,7 +108,7 @@ func TestLegacyValidity(t *testing.T) {
 		}
 	}
 	if _, _, err := b.Reader().Open(m, "carol@hs1", a.Record(), now); !errors.Is(err, cert.ErrMismatch) {
-		t.Errorf("from somebody else: got %v", err)
+		t.Errorf("from someone else: got %v", err)
 	}
 }
 

@@ -150,7 +150,7 @@ func TestLink(t *testing.T) {
 		}
 	}
 	if _, err := do(answers(t, 401, nil, `{"type":"urn:quinta:ca:error:unauthenticated","detail":"x"}`)); quinta.KindOf(err) != quinta.KindUnauthenticated {
-		t.Errorf("got %v, want that nobody is logged in", err)
+		t.Errorf("got %v, want that no one is logged in", err)
 	}
 }
 

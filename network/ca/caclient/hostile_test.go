@@ -181,7 +181,7 @@ func TestServerDropsRecipients(t *testing.T) {
 	hide := rewrite(t, "/users/bob@hs1/keys", func(v *wire.KeyList) { v.Keys = nil })
 	p.Answers(func(r *http.Request, status int, b []byte) (int, []byte) {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/messages/") && status != http.StatusConflict {
-			t.Errorf("a message that is sealed for nobody was answered %d", status)
+			t.Errorf("a message that is sealed for no one was answered %d", status)
 		}
 		return hide(r, status, b)
 	})

@@ -148,7 +148,7 @@ func (n Network) keepLogin(ctx context.Context, st client.Store, env e2ee.Env, c
 	defer cancel()
 	// The login stands whatever becomes of this: what does not get through is
 	// in the store, and repeated when the session runs. What brings messages is
-	// left to that session, which has somebody to tell.
+	// left to that session, which has someone to tell.
 	_ = s.runner.Push(ctx, func(req any) bool {
 		return slices.Contains([]ca.ReqKind{ca.ReqRoots, ca.ReqCRL, ca.ReqEnrol}, req.(ca.Req).Kind)
 	})

@@ -135,7 +135,7 @@ func TestStoryByPolicy(t *testing.T) {
 	bob.reads("after the notice")
 	for _, text := range three {
 		if n := bob.saw(text); n != 0 {
-			t.Errorf("%q was read, want it sealed again for nobody", text)
+			t.Errorf("%q was read, want it sealed again for no one", text)
 		}
 	}
 }

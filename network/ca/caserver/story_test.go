@@ -142,7 +142,7 @@ func TestLongPoll(t *testing.T) {
 		for s.Core.Hub.Waiting() == 0 {
 			select {
 			case <-t.Context().Done():
-				t.Fatal("nobody waits")
+				t.Fatal("no one waits")
 			case r := <-got:
 				t.Fatalf("it did not wait: %s", r.Raw)
 			default:

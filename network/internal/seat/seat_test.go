@@ -34,7 +34,7 @@ func TestLogin(t *testing.T) {
 		return p
 	}
 	if _, err := seat.Open(ctx, st); quinta.KindOf(err) != quinta.KindUnauthenticated {
-		t.Errorf("got %v, want that nobody is logged in", err)
+		t.Errorf("got %v, want that no one is logged in", err)
 	}
 	if _, err := seat.Begin(ctx, st, "logging in", ""); quinta.KindOf(err) != quinta.KindInvalid {
 		t.Errorf("got %v, want a user asked for", err)
@@ -56,7 +56,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("got %v %v, want the account", got, err)
 	}
 	if _, err := seat.Begin(ctx, st, "logging in", "alice"); quinta.KindOf(err) != quinta.KindExists {
-		t.Errorf("got %v, want that somebody is logged in", err)
+		t.Errorf("got %v, want that someone is logged in", err)
 	}
 	if out := fmt.Sprintf("%v %+v %#v %s", a, a, a, a); strings.Contains(out, "canary") {
 		t.Errorf("the token was printed: %s", out)

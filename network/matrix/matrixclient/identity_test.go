@@ -420,7 +420,7 @@ func TestKickAndRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if four := session(alice.sends(room, "without carol")); four == three {
-		t.Error("got the same session after somebody was put out")
+		t.Error("got the same session after someone was put out")
 	}
 	bob.reads("without carol")
 	if carol.saw("without carol") != 0 {

@@ -252,7 +252,7 @@ func TestProfile(t *testing.T) {
 		}
 		for _, term := range []string{"", "%", "zz"} {
 			if r := search(term); len(r.at("results").([]any)) != 0 {
-				t.Errorf("search %q: got %s, want nobody", term, r.Raw)
+				t.Errorf("search %q: got %s, want no one", term, r.Raw)
 			}
 		}
 	})

@@ -116,7 +116,7 @@ func TestAttackDrain(t *testing.T) {
 	}
 	for range 5 {
 		if got := bob.claim(alice); !strings.HasPrefix(got, "A") {
-			t.Errorf("somebody else: got %q, want a one-time key", got)
+			t.Errorf("someone else: got %q, want a one-time key", got)
 		}
 	}
 }

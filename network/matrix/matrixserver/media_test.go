@@ -253,7 +253,7 @@ func TestDownloadWaits(t *testing.T) {
 		waiting := func(n int) {
 			for s.Core.Hub.Waiting() != others+n {
 				if t.Context().Err() != nil {
-					t.Fatal("nobody waits")
+					t.Fatal("no one waits")
 				}
 				time.Sleep(time.Millisecond)
 			}

@@ -43,7 +43,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("trust: got %v, want verified", got)
 	}
 	if err := verify(alice, "@nobody", true); quinta.KindOf(err) != quinta.KindNotFound {
-		t.Errorf("nobody: got %v", err)
+		t.Errorf("no one: got %v", err)
 	}
 }
 

@@ -55,7 +55,7 @@ func TestLogin(t *testing.T) {
 		}
 		number := command(t, s, "user number", nil, "alice")
 		if _, err := s.Core.RunCommand(t.Context(), "user code", server.CommandInput{Args: []string{"alice"}}); quinta.KindOf(err) != quinta.KindNotFound {
-			t.Errorf("the code of somebody who does not log in: got %v", err)
+			t.Errorf("the code of someone who does not log in: got %v", err)
 		}
 		in := signIn(number, "")
 		p.refused(in, 400, "PHONE_CODE_EMPTY")
@@ -168,7 +168,7 @@ func TestNumbers(t *testing.T) {
 		}
 		for _, cmd := range []string{"user number", "user code"} {
 			if _, err := s.Core.RunCommand(t.Context(), cmd, server.CommandInput{Args: []string{"nobody"}}); quinta.KindOf(err) != quinta.KindNotFound {
-				t.Errorf("%s of nobody: got %v", cmd, err)
+				t.Errorf("%s of no one: got %v", cmd, err)
 			}
 		}
 	})

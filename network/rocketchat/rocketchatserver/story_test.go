@@ -49,7 +49,7 @@ func TestKeysAndRoom(t *testing.T) {
 		bob.post("e2e.acceptSuggestedGroupKey", object{"rid": rid}).ok()
 		bob.post("e2e.acceptSuggestedGroupKey", object{"rid": rid}).fails(400, "error-no-suggested-key-available")
 		if a := alice.get("e2e.fetchUsersWaitingForGroupKey", "roomIds", rid).ok(); strings.Contains(string(a.raw), bob.id) {
-			t.Errorf("got %s, want nobody waiting", a.raw)
+			t.Errorf("got %s, want no one waiting", a.raw)
 		}
 		m := alice.says(rid, k, "hello")
 		live.hears("stream-room-messages", "__my_messages__") // that bob was added comes first or this

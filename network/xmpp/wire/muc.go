@@ -53,8 +53,8 @@ type AdminQuery struct {
 	Items   []Occupant `xml:"item"`
 }
 
-// A Join is the element by which a presence enters a room. No history is asked
-// for: the archive has it.
+// A Join is the element by which a presence enters a room. No history is
+// requested: the archive has it.
 type Join struct {
 	XMLName xml.Name `xml:"http://jabber.org/protocol/muc x"`
 	History struct {

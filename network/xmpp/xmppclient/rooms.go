@@ -58,7 +58,7 @@ func peerOf(op, name string) (quinta.UserID, error) {
 	return quinta.UserID(j.String()), nil
 }
 
-// Create implements client.Talker: a conversation of two, or a room. A room is
+// Create implements client.Talker: a direct conversation, or a room. A room is
 // for members only, and the key server is one of them.
 func (s *Session) Create(ctx context.Context, in client.NewRoom) (id quinta.RoomID, err error) {
 	const op = "creating a conversation"
@@ -149,7 +149,7 @@ func (s *Session) group(ctx context.Context, op string, room quinta.RoomID) erro
 	})
 }
 
-// Invite implements client.Talker. A conversation of two stays one of two.
+// Invite implements client.Talker. A direct conversation stays one of two.
 func (s *Session) Invite(ctx context.Context, room quinta.RoomID, user quinta.UserID) error {
 	const op = "inviting"
 	if err := s.group(ctx, op, room); err != nil {
@@ -222,7 +222,7 @@ func (s *Session) Join(ctx context.Context, room string) (quinta.RoomID, error) 
 	return s.Create(ctx, client.NewRoom{Direct: true, Invite: []quinta.UserID{name}})
 }
 
-// Leave implements client.Talker. The conversation is listed no more on this
+// Leave implements client.Talker. The conversation is no longer listed on this
 // device, until someone writes in it or invites to it. A member of a room stays
 // one until its owner removes them.
 func (s *Session) Leave(ctx context.Context, room quinta.RoomID) error {

@@ -146,7 +146,7 @@ func TestAttack06FakedSecret(t *testing.T) {
 	goesOn(alice, bob, room)
 	for _, r := range bob.server.Seen() {
 		if strings.Contains(r.Path, "/room_keys/keys") && r.Method == http.MethodPut {
-			t.Error("room keys went into a backup that nobody made")
+			t.Error("room keys went into a backup that no one made")
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestSecondDevice(t *testing.T) {
 		})
 		a, ok := client.As[client.Approver](juliet.Session)
 		if !ok {
-			t.Fatal("the session approves nobody")
+			t.Fatal("the session approves no one")
 		}
 		if err := a.Approve(t.Context(), second.Self().ID); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestSecondDevice(t *testing.T) {
 		// Signed out, it gets nothing any more.
 		d, ok := client.As[client.DeviceJudge](juliet.Session)
 		if !ok {
-			t.Fatal("the session judges nobody")
+			t.Fatal("the session judges no one")
 		}
 		if err := d.SignOut(t.Context(), second.Self().ID, client.Secret{}); err != nil {
 			t.Fatal(err)
