@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 var example = map[string]string{
 	"data": "/srv/quinta", "listen": "127.0.0.1:9", "name": "example.org", "registration": "invite",
 	"database": "postgres://q@h/n", "blobs": "s3://bucket", "secrets": "hashivault://quinta", "client-certificates": "on", "max-upload": "7", "quota-media": "1", "quota-backup": "2", "quota-data": "3", "quota-queue": "4", "quota-messages": "0", "min-free-disk": "6", "max-connections": "8", "max-connections-per-address": "9", "max-http-connections": "10", "max-http-connections-per-address": "11", "rate-limits": "off", "private-gateways": "on", "rocketchat-version": "8.8.1", "rocketchat-force-encryption": "on", "public-url": "https://example.org",
-	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "admin-hosts": "quintad,q.example.org", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "xmpp-component": "keys.example.org@127.0.0.1:5347", "xmpp-secret": "s.txt", "xmpp-domains": "example.org,example.net", "xmpp-escrow": "on", "xmpp-token-minutes": "5", "log-level": "warn", "log-format": "json",
+	"tls-cert": "c.pem", "tls-key": "k.pem", "admin-listen": "[::1]:9", "admin-hosts": "quintad,q.example.org", "trusted-proxies": "10.0.0.0/8,192.0.2.1/32", "networks": "ca", "xmpp-component": "keys.example.org@127.0.0.1:5347", "xmpp-secret": "s.txt", "xmpp-domains": "example.org,example.net", "xmpp-escrow": "on", "xmpp-history": "all", "xmpp-token-minutes": "5", "log-level": "warn", "log-format": "json",
 	"rocketchat-push": "https://gateway.example.org", "rocketchat-push-content": "encrypted", "rocketchat-otr": "on",
 	"mtproto-listen":   "127.0.0.1:9,[::1]:9",
 	"mtproto-key":      "testdata/mtproto.pem",
