@@ -247,12 +247,12 @@ func TestNoAnswer(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	t.Parallel()
-	for _, good := range []string{"example.org", "xmpp://127.0.0.1:5222", "xmpp://example.org", "xmpp://[::1]:5222/"} {
+	for _, good := range []string{"example.org", "xmpp://127.0.0.1:5222", "xmpp://example.org", "xmpp://[::1]:5222/", "xmpps://example.org", "xmpps://127.0.0.1:5223"} {
 		if err := checkServer(good); err != nil {
 			t.Errorf("%s: got %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "romeo@example.org", "https://example.org", "xmpp://", "xmpp://a@b", "xmpp://b/path", "a b", "xmpp://b?x=1"} {
+	for _, bad := range []string{"", "romeo@example.org", "https://example.org", "xmpp://", "xmpp://a@b", "xmpp://b/path", "a b", "xmpp://b?x=1", "xmpps://", "xmpps://a@b", "wss://b"} {
 		if err := checkServer(bad); quinta.KindOf(err) != quinta.KindInvalid {
 			t.Errorf("%s: got %v, want invalid", bad, err)
 		}

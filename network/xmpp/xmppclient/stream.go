@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -116,9 +117,18 @@ func connect(ctx context.Context, a *account, last *flow) (c *connection, resume
 // negotiate logs in. TLS is required unless the server is on this machine, where
 // it is used if it is offered and its certificate is not verified; there the
 // password is never sent itself (SCRAM only).
-func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, local bool, bind xmpp.StreamFeature) (*xmpp.Session, error) {
+func negotiate(ctx context.Context, a *account, self jid.JID, conn net.Conn, local bool, bind xmpp.StreamFeature) (*xmpp.Session, error) {
 	conf := &tls.Config{ServerName: self.Domain().String(), MinVersion: tls.VersionTLS12, InsecureSkipVerify: local}
 	startTLS := xmpp.StartTLS(conf)
+	state := xmpp.SessionState(0)
+	if direct(a.Server) {
+		conf.NextProtos = []string{"xmpp-client"} // XEP-0368
+		inner := tls.Client(conn, conf)
+		if err := inner.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		conn, state = inner, xmpp.Secure
+	}
 	mechanisms := []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1, sasl.Plain}
 	if local {
 		mechanisms = mechanisms[:2] // there may be no TLS
@@ -127,7 +137,7 @@ func negotiate(ctx context.Context, a *account, self jid.JID, rw io.ReadWriter, 
 	if local {
 		login.Necessary &^= xmpp.Secure
 	}
-	return xmpp.NewSession(ctx, self.Domain(), self, rw, 0, xmpp.NewNegotiator(func(*xmpp.Session, *xmpp.StreamConfig) xmpp.StreamConfig {
+	return xmpp.NewSession(ctx, self.Domain(), self, conn, state, xmpp.NewNegotiator(func(*xmpp.Session, *xmpp.StreamConfig) xmpp.StreamConfig {
 		return xmpp.StreamConfig{Features: []xmpp.StreamFeature{startTLS, login, bind}}
 	}))
 }

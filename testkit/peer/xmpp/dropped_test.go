@@ -86,7 +86,7 @@ func TestDropped(t *testing.T) {
 	t.Parallel()
 	eachWith(t, func(x *xmpphost.Server) { x.Forgets = true }, func(t *testing.T, s *stage) {
 		line := newCable(t, s.xmpp.Client)
-		romeo, juliet := s.login("romeo"), s.loginAt("juliet", line.Addr().String())
+		romeo, juliet := s.login("romeo"), s.loginAt("juliet", "xmpp://"+line.Addr().String())
 		romeo.says(juliet, "first")
 		juliet.reads(romeo, "first")
 		line.cut()

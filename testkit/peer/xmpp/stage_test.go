@@ -93,7 +93,7 @@ func (s *stage) seat(name string) *seat {
 }
 
 // login makes a new device and lets it run.
-func (s *stage) login(name string) *seat { return s.loginAt(name, s.xmpp.Client) }
+func (s *stage) login(name string) *seat { return s.loginAt(name, "xmpp://"+s.xmpp.Client) }
 
 // loginAt is login at an address of the server.
 func (s *stage) loginAt(name, address string) *seat {
@@ -104,7 +104,7 @@ func (s *stage) loginAt(name, address string) *seat {
 	var err error
 	// The component may still be connecting.
 	for range 100 {
-		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: "xmpp://" + address, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
+		if _, err = (xmppclient.Network{}).Login(ctx, p.store, env(), client.Credentials{Server: address, User: string(p.user), Password: client.NewSecret(password)}); quinta.KindOf(err) != quinta.KindNotFound {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -35,6 +35,15 @@ func TestTalk(t *testing.T) {
 	})
 }
 
+// TestDirect: a connection that begins with TLS.
+func TestDirect(t *testing.T) {
+	each(t, func(t *testing.T, s *stage) {
+		romeo, juliet := s.loginAt("romeo", "xmpps://"+s.xmpp.Direct), s.login("juliet")
+		romeo.says(juliet, "but soft")
+		juliet.reads(romeo, "but soft")
+	})
+}
+
 // TestOffline: what is sent while a device is away comes once, though the
 // server has it in its offline storage and in its archive.
 func TestOffline(t *testing.T) {

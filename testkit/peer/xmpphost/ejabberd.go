@@ -42,7 +42,12 @@ listen:
     ip: "127.0.0.1"
     module: ejabberd_c2s
     starttls_required: true
-`, Domain, s.file("both.pem"), kept, Rooms, port(s.Client))
+  -
+    port: %s
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    tls: true
+`, Domain, s.file("both.pem"), kept, Rooms, port(s.Client), port(s.Direct))
 	},
 	run: func(s *Server) *exec.Cmd {
 		var users []string

@@ -56,6 +56,8 @@ type Server struct {
 	dir  string
 	// Client and Component are the addresses of its ports.
 	Client, Component string
+	// Direct is the address of its port for connections that begin with TLS.
+	Direct string
 	// Forgets says that the server keeps no messages: it has neither an archive
 	// nor an offline storage. It counts from Configure on.
 	Forgets bool
@@ -71,7 +73,7 @@ func New(tb testing.TB, k Kind) *Server {
 	for _, name := range k.programs {
 		require.Program(tb, name)
 	}
-	s := &Server{Kind: k, tb: tb, dir: tb.TempDir(), Client: free(tb), Component: free(tb)}
+	s := &Server{Kind: k, tb: tb, dir: tb.TempDir(), Client: free(tb), Component: free(tb), Direct: free(tb)}
 	for _, sub := range []string{"data", "certs"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			tb.Fatal(err)

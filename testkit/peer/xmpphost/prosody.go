@@ -24,7 +24,7 @@ interfaces = { "127.0.0.1" }
 local_interfaces = { "127.0.0.1" }
 c2s_ports = { %s }
 s2s_ports = { }
-c2s_direct_tls_ports = { }
+c2s_direct_tls_ports = { %s }
 http_ports = { }
 https_ports = { }
 component_ports = { %s }
@@ -37,7 +37,7 @@ log = { info = "*console" }
 VirtualHost %q
 Component %q "muc"
     modules_enabled = { "muc_mam" }
-`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Component), kept, Domain, Rooms)
+`, s.file("prosody.pid"), s.file("data"), s.file("certs"), port(s.Client), port(s.Direct), port(s.Component), kept, Domain, Rooms)
 	},
 	run: func(s *Server) *exec.Cmd { return exec.Command("prosody", "--config", s.file("prosody.cfg.lua"), "-F") },
 	addUser: func(s *Server, name, password string) {
