@@ -71,6 +71,16 @@ func (b *Bound) Add(sender, key string) (evicted []string, err error) {
 	}
 }
 
+// Full reports whether another record of a sender would push one out.
+func (b *Bound) Full(sender string) (bool, error) {
+	mine, err := b.number(sender + "\x00")
+	if err != nil {
+		return false, err
+	}
+	total, err := b.number("")
+	return mine >= b.each || total >= b.all, err
+}
+
 // note writes a record into the orders.
 func (b *Bound) note(sender, key string) error {
 	n, err := b.number("\x00seq")

@@ -50,6 +50,10 @@ func TestBound(t *testing.T) {
 				}
 				list = append(list, x)
 			}
+			full, err := b.Full(x.sender)
+			if must(t, err); at < 0 && full != (want != nil) {
+				t.Fatalf("step %d: %v: full is %v, want %v", step, x, full, want != nil)
+			}
 			got, err := b.Add(x.sender, x.key)
 			if must(t, err); !slices.Equal(got, want) {
 				t.Fatalf("step %d: %v: got %q evicted, want %q", step, x, got, want)

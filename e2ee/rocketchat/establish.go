@@ -180,8 +180,8 @@ func (w *work) offer(r *room, to []Waiting) error {
 	if err != nil {
 		return err
 	}
-	req := Req{Kind: ReqProvide, Room: r.State.ID}
-	for _, u := range to {
+	req := Req{Kind: ReqProvide, Room: r.State.ID, KeyID: k.ID(), For: map[string]string{}}
+	for _, u := range to[:min(len(to), maxOffers)] {
 		if u.User == w.m.self.ID || !validID(u.User) {
 			continue
 		}
@@ -190,7 +190,7 @@ func (w *work) offer(r *room, to []Waiting) error {
 			return err
 		}
 		if !ok {
-			if !slices.Contains(r.Blocked, u.User) {
+			if !slices.Contains(r.Blocked, u.User) && len(r.Blocked) < maxBlocked {
 				r.Blocked = append(r.Blocked, u.User)
 			}
 			continue
@@ -207,6 +207,7 @@ func (w *work) offer(r *room, to []Waiting) error {
 			p.Old = append(p.Old, OldKey{KeyID: o.key.ID(), TS: o.at, Key: wrapped})
 		}
 		req.Provide = append(req.Provide, p)
+		req.For[u.User] = pub.Fingerprint()
 	}
 	if len(req.Provide) == 0 {
 		return nil

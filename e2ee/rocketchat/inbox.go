@@ -124,7 +124,10 @@ func (w *work) takeMessage(m *Message) error {
 	}
 	if r == nil {
 		// The room itself comes later; until then nothing is sent to it.
-		r = &room{State: RoomState{ID: m.Room, Encrypted: m.Type == TypeE2E}}
+		if err := w.holdRoom(m); err != nil {
+			return err
+		}
+		r = &room{State: RoomState{ID: m.Room, Encrypted: m.Type == TypeE2E}, Claimed: true}
 		w.rooms[m.Room] = r
 		if err := w.ask(Req{Kind: ReqRoom, Room: m.Room}); err != nil {
 			return err
@@ -272,19 +275,24 @@ func isForm(err error) bool {
 // errWait: the key of a message is not here.
 var errWait = fmt.Errorf("%w: its key has not arrived yet", ErrOtherKey)
 
+// inContent reports whether a sealed message has the newer form.
+func (m *Message) inContent() bool { return len(m.Content) > 0 && string(m.Content) != "null" }
+
+// keyID returns the id of the room key that a message is sealed with.
+func (m *Message) keyID() (string, error) {
+	if !m.inContent() {
+		return StringKeyID(m.Msg)
+	}
+	c, err := ParseContent(m.Content)
+	if err != nil {
+		return "", err
+	}
+	return c.RoomKeyID(), nil
+}
+
 // open opens a message with the room key that it names, never with another.
 func (w *work) open(r *room, m *Message) ([]byte, Form, error) {
-	var id string
-	var c Content
-	var err error
-	inContent := len(m.Content) > 0 && string(m.Content) != "null"
-	if inContent {
-		if c, err = ParseContent(m.Content); err == nil {
-			id = c.RoomKeyID()
-		}
-	} else {
-		id, err = StringKeyID(m.Msg)
-	}
+	id, err := m.keyID()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -297,10 +305,12 @@ func (w *work) open(r *room, m *Message) ([]byte, Form, error) {
 	}
 	var plain []byte
 	for _, k := range slices.Backward(list) {
-		if inContent {
-			plain, err = OpenContent(k, c)
-		} else {
+		if !m.inContent() {
 			plain, err = OpenString(k, m.Msg)
+		} else if c, cerr := ParseContent(m.Content); cerr != nil {
+			err = cerr
+		} else {
+			plain, err = OpenContent(k, c)
 		}
 		if err == nil {
 			return plain, k.Form(), nil
@@ -391,6 +401,9 @@ func (w *work) wait(m *Message, edit bool) error {
 		w.cannotRead(m, reason, "")
 	}
 	w.meta.Asks = true
+	if err := w.holdWaiting(m.User.ID, name); err != nil {
+		return err
+	}
 	return e2ee.Store(w.tx, name, waitRecord{*m})
 }
 
@@ -407,7 +420,7 @@ func (w *work) retryRoom(id quinta.RoomID) error {
 		if _, _, err := w.open(r, &rec.Value.Message); errors.Is(err, errWait) {
 			continue
 		}
-		if err := w.tx.Delete(rec.Key); err != nil {
+		if err := w.release(w.waitingBound(), rec.Key); err != nil {
 			return err
 		}
 		if err := w.show(r, &rec.Value.Message, strings.HasSuffix(rec.Name, "@")); err != nil {
@@ -435,13 +448,18 @@ func (w *work) takeDeleted(d Deleted) error {
 	if !validID(string(d.Room)) || !validID(string(d.ID)) {
 		return nil
 	}
-	seen, _, err := e2ee.Load[seenRecord](w.tx, seenKey(d.Room, d.ID))
+	seen, found, err := e2ee.Load[seenRecord](w.tx, seenKey(d.Room, d.ID))
 	if err != nil || seen.Gone {
 		return err
 	}
+	if !found {
+		if err := w.hold(w.goneBound(), string(d.Room), seenKey(d.Room, d.ID)); err != nil {
+			return err
+		}
+	}
 	seen.Gone = true
 	for _, suffix := range []string{"", "@"} {
-		if err := w.tx.Delete(waitPrefix(d.Room) + string(d.ID) + suffix); err != nil {
+		if err := w.release(w.waitingBound(), waitPrefix(d.Room)+string(d.ID)+suffix); err != nil {
 			return err
 		}
 	}

@@ -247,7 +247,7 @@ func (w *work) keptEvents() error {
 func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 	var due []Req
 	_, err := m.run(tx, func(w *work) error {
-		for _, step := range []func() error{w.planKeys, w.planRotations, w.planOutbox, w.planOffers, w.planAsking, w.keepEvents} {
+		for _, step := range []func() error{w.planKeys, w.planRotations, w.takeBack, w.planOutbox, w.planOffers, w.planAsking, w.keepEvents} {
 			if err := step(); err != nil {
 				return err
 			}

@@ -310,6 +310,14 @@ func (w *work) doneSend(req Req, ans Ans) error {
 				return err
 			}
 		}
+		if a := ans.Message; req.Kind == ReqSend && a != nil && a.ID == req.Message.ID && a.Type == TypeE2E && a.hash() != req.Message.hash() {
+			// An earlier seal of it was taken in.
+			own := *a
+			own.Room = req.Room
+			if err := w.markSeen(&own, 0); err != nil {
+				return err
+			}
+		}
 		if req.Kind == ReqUpdate {
 			if err := w.markSeen(req.Message, DateOf(w.now)); err != nil {
 				return err

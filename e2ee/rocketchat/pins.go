@@ -30,8 +30,14 @@ func (w *work) learnName(a Author) error {
 		return nil
 	}
 	key := "name/" + a.ID
-	if have, err := w.tx.Get(key); err != nil || string(have) == a.Name {
+	have, err := w.tx.Get(key)
+	if err != nil || string(have) == a.Name {
 		return err
+	}
+	if have == nil {
+		if err := w.holdName(a.ID); err != nil {
+			return err
+		}
 	}
 	return w.tx.Put(key, []byte(a.Name))
 }
@@ -64,6 +70,9 @@ func (w *work) pin(u Waiting) (PublicKey, bool, error) {
 		return PublicKey{}, false, err
 	}
 	if !found {
+		if ok, err := w.holdPin(u.User); err != nil || !ok {
+			return PublicKey{}, false, err
+		}
 		return shown, true, e2ee.Store(w.tx, pinKey(u.User), pinned{Name: u.Name, Public: shown.String(), Trust: quinta.TrustPinned})
 	}
 	have, err := ParsePublicKey(p.Public)

@@ -24,6 +24,9 @@ type room struct {
 	// the specification's own form for it.
 	Left   bool `json:"left,omitempty"`
 	Legacy bool `json:"legacy,omitempty"`
+	// Claimed says that the room is known by a message only: the server was asked
+	// about it.
+	Claimed bool `json:"claimed,omitempty"`
 	// Pending is a key that was made here and that the server has not confirmed
 	// as the room's.
 	Pending *keyRecord `json:"pending,omitempty"`
@@ -127,7 +130,12 @@ func (w *work) takeRoom(s RoomState) error {
 		s.KeyID = was.KeyID
 	}
 	s.Old = mergeOld(s.Old, was.Old)
-	r.State, r.Left = s, false
+	if r.Claimed {
+		if err := w.claimedBound().Drop(string(s.ID)); err != nil {
+			return err
+		}
+	}
+	r.State, r.Left, r.Claimed = s, false, false
 	for _, p := range s.Peers {
 		if err := w.learnName(p); err != nil {
 			return err
@@ -228,6 +236,9 @@ func (w *work) keepKey(r *room, k RoomKey, at Date) (bool, error) {
 	}
 	if len(list) >= maxSameID {
 		return false, nil
+	}
+	if err := w.holdKey(r.State.ID, name); err != nil {
+		return false, err
 	}
 	if err := w.tx.Put(use, []byte(r.State.ID)); err != nil {
 		return false, err
@@ -353,6 +364,12 @@ func (w *work) gone(id quinta.RoomID) error {
 	r, err := w.room(id)
 	if err != nil || r == nil || r.Left {
 		return err
+	}
+	if r.Claimed {
+		if err := w.claimedBound().Drop(string(id)); err != nil {
+			return err
+		}
+		return w.forgetRoom(id)
 	}
 	r.Left = true
 	w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: id}, Detail: "this account is no longer in the room"})

@@ -187,8 +187,10 @@ type Req struct {
 	Public  string `json:"public,omitempty"`
 	Private string `json:"private,omitempty"`
 	Force   bool   `json:"force,omitempty"`
-	// Provide are wrapped keys for members of Room.
-	Provide []Provided `json:"provide,omitempty"`
+	// Provide are wrapped keys for members of Room, and For the fingerprints of the
+	// public keys that they are wrapped for, by user: it stays on this device.
+	Provide []Provided        `json:"provide,omitempty"`
+	For     map[string]string `json:"for,omitempty"`
 	// Message is what is sent, changed, taken back or reacted to; File the
 	// upload that a ReqConfirm is for.
 	Message *Message `json:"message,omitempty"`
