@@ -58,7 +58,6 @@ func TestClientLinksNoServer(t *testing.T) {
 // pure systems, and why that does no harm.
 var impure = map[string]string{
 	"golang.org/x/sys/cpu": "reads what the processor can do, once, at the start",
-	"github.com/gotd/neo":  "a simulated clock and network for tests, which gotd's errors link and nothing here calls",
 }
 
 // TestPureInside: no module below the end-to-end systems and the small formats

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // Create asks a person for a chat and returns its id. Messages may be sent at
@@ -177,7 +176,7 @@ func (w *work) accepted(c *chat, ans Ans) error {
 // agreement, and sends what waited.
 func (w *work) open(c *chat) error {
 	c.State = StateOpen
-	if err := w.action(c, &e2e.DecryptedMessageActionNotifyLayer{Layer: Layer}); err != nil {
+	if err := w.action(c, &schema.DecryptedMessageActionNotifyLayer{Layer: Layer}); err != nil {
 		return err
 	}
 	w.tell(c)

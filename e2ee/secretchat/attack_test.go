@@ -14,8 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gotd/td/bin"
-	"github.com/gotd/td/tg/e2e"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 
 	"github.com/quinta-chat/quinta/internal/ige"
 )
@@ -263,9 +262,18 @@ func TestAttack16WrongFile(t *testing.T) {
 }
 
 // body serializes a message for the tests.
-func body(t testing.TB, h Header, m e2e.DecryptedMessageClass) []byte {
+func body(t testing.TB, h Header, m schema.Message) []byte {
 	t.Helper()
 	b, err := Marshal(rand.Reader, h, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func serialized(t testing.TB, m schema.Message) []byte {
+	t.Helper()
+	b, err := schema.Objects.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +283,7 @@ func body(t testing.TB, h Header, m e2e.DecryptedMessageClass) []byte {
 // TestAttack17HostileObjects refuses counts and lengths beyond the message,
 // unknown constructors and trailing bytes, without reserving what they claim.
 func TestAttack17HostileObjects(t *testing.T) {
-	good := body(t, Header{Layer: 144, OutSeq: 1}, &e2e.DecryptedMessageService{RandomID: 1, Action: &e2e.DecryptedMessageActionReadMessages{RandomIDs: []int64{1}}})
+	good := body(t, Header{Layer: 144, OutSeq: 1}, &schema.DecryptedMessageService{RandomID: 1, Action: &schema.DecryptedMessageActionReadMessages{RandomIDs: []int64{1}}})
 	if _, _, err := Parse(good); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +291,7 @@ func TestAttack17HostileObjects(t *testing.T) {
 	binary.LittleEndian.PutUint32(count[len(count)-12:], 1<<31-1)
 	unknown := bytes.Clone(good)
 	binary.LittleEndian.PutUint32(unknown[len(unknown)-20:], 0xdeadbeef)
-	short := body(t, Header{Layer: 144, OutSeq: 1}, &e2e.DecryptedMessage{Message: "x"})
+	short := body(t, Header{Layer: 144, OutSeq: 1}, &schema.DecryptedMessage{Message: "x"})
 	long := bytes.Clone(short)
 	long[len(long)-4] = 253
 	cases := map[string][]byte{
@@ -301,15 +309,15 @@ func TestAttack17HostileObjects(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, err, ErrMalformed)
 		}
 	}
-	var fewRandom bin.Buffer
-	if err := fewRandom.Encode(&e2e.DecryptedMessageLayer{RandomBytes: make([]byte, 14), Layer: 73, Message: &e2e.DecryptedMessage{}}); err != nil {
+	fewRandom, err := schema.Objects.Marshal(&schema.DecryptedMessageLayer{RandomBytes: make([]byte, 14), Layer: 73, Message: serialized(t, &schema.DecryptedMessage{})})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Parse(fewRandom.Buf); !errors.Is(err, ErrMalformed) {
+	if _, _, err := Parse(fewRandom); !errors.Is(err, ErrMalformed) {
 		t.Errorf("14 random bytes: got %v", err)
 	}
 	for _, layer := range []int{145, 1<<31 - 1} {
-		h, _, err := Parse(body(t, Header{Layer: layer, OutSeq: 5}, &e2e.DecryptedMessage{}))
+		h, _, err := Parse(body(t, Header{Layer: layer, OutSeq: 5}, &schema.DecryptedMessage{}))
 		if !errors.Is(err, ErrNewer) || h.OutSeq != 5 {
 			t.Errorf("layer %d: got %v, %+v, want %v with the header", layer, err, h, ErrNewer)
 		}

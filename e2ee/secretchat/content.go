@@ -6,10 +6,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
@@ -33,8 +32,8 @@ func seconds(unix int64) time.Time { return time.Unix(unix, 0) }
 
 // render makes the object of a message for a peer that reads remote. Its
 // random_id is left at 0.
-func render(m *quinta.Message, remote, ttl int) (e2e.DecryptedMessageClass, error) {
-	out := &e2e.DecryptedMessage{TTL: ttl, Message: m.Text}
+func render(m *quinta.Message, remote, ttl int) (schema.Message, error) {
+	out := &schema.DecryptedMessage{TTL: ttl, Message: m.Text}
 	switch m.Relation.Kind {
 	case "":
 	case quinta.RelationReply, quinta.RelationRedaction:
@@ -43,7 +42,7 @@ func render(m *quinta.Message, remote, ttl int) (e2e.DecryptedMessageClass, erro
 			return nil, fmt.Errorf("%w: it refers to a message of another network", ErrNoSuchForm)
 		}
 		if m.Relation.Kind == quinta.RelationRedaction {
-			return &e2e.DecryptedMessageService{Action: &e2e.DecryptedMessageActionDeleteMessages{RandomIDs: []int64{id}}}, nil
+			return &schema.DecryptedMessageService{Action: &schema.DecryptedMessageActionDeleteMessages{RandomIDs: []int64{id}}}, nil
 		}
 		out.ReplyToRandomID = id
 	default:
@@ -67,43 +66,43 @@ func render(m *quinta.Message, remote, ttl int) (e2e.DecryptedMessageClass, erro
 
 // document makes the media of a file. A peer below layer 143 gets the form
 // with a size of 31 bits.
-func document(m *quinta.Message, remote int) (e2e.DecryptedMessageMediaClass, error) {
+func document(m *quinta.Message, remote int) (schema.Media, error) {
 	var ref FileRef
 	if err := exactjson.Unmarshal(m.File.Ref, &ref); err != nil || ref.Size < 0 || ref.Size > MaxFileSize {
 		return nil, fmt.Errorf("%w: the file", ErrMalformed)
 	}
-	attributes := []e2e.DocumentAttributeClass{&e2e.DocumentAttributeFilename{FileName: m.File.Name}}
+	attributes := []schema.Attribute{&schema.DocumentAttributeFilename{FileName: m.File.Name}}
 	if remote >= LayerLarge {
-		return &e2e.DecryptedMessageMediaDocument{MimeType: m.File.MediaType, Size: ref.Size, Key: ref.Key, Iv: ref.IV, Attributes: attributes, Caption: m.Text}, nil
+		return &schema.DecryptedMessageMediaDocument{MimeType: m.File.MediaType, Size: ref.Size, Key: ref.Key, IV: ref.IV, Attributes: attributes, Caption: m.Text}, nil
 	}
 	if ref.Size > math.MaxInt32 {
 		return nil, fmt.Errorf("%w: the other side cannot read a file of this size", ErrNoSuchForm)
 	}
-	return &e2e.DecryptedMessageMediaDocument46{MimeType: m.File.MediaType, Size: int(ref.Size), Key: ref.Key, Iv: ref.IV, Attributes: attributes, Caption: m.Text}, nil
+	return &schema.DecryptedMessageMediaDocument46{MimeType: m.File.MediaType, Size: int(ref.Size), Key: ref.Key, IV: ref.IV, Attributes: attributes, Caption: m.Text}, nil
 }
 
 // content fills in what the peer wrote.
-func content(m *quinta.Message, d *e2e.DecryptedMessage, at *Location) {
+func content(m *quinta.Message, d *schema.DecryptedMessage, at *Location) {
 	m.ID, m.Kind, m.Text = messageID(d.RandomID), quinta.MessageText, d.Message
 	if d.ReplyToRandomID != 0 {
 		m.Relation = quinta.Relation{Kind: quinta.RelationReply, To: messageID(d.ReplyToRandomID)}
 	}
 	var f media
 	switch v := d.Media.(type) {
-	case nil, *e2e.DecryptedMessageMediaEmpty, *e2e.DecryptedMessageMediaWebPage:
+	case nil, *schema.DecryptedMessageMediaEmpty, *schema.DecryptedMessageMediaWebPage:
 		return // the address is in the text as well
-	case *e2e.DecryptedMessageMediaDocument:
-		f = media{v.Size, v.Key, v.Iv, v.Caption, v.MimeType, fileName(v.Attributes)}
-	case *e2e.DecryptedMessageMediaDocument46:
-		f = media{int64(v.Size), v.Key, v.Iv, v.Caption, v.MimeType, fileName(v.Attributes)}
-	case *e2e.DecryptedMessageMediaPhoto:
-		f = media{int64(v.Size), v.Key, v.Iv, v.Caption, "image/jpeg", "photo.jpg"}
-	case *e2e.DecryptedMessageMediaVideo:
-		f = media{int64(v.Size), v.Key, v.Iv, v.Caption, v.MimeType, "video"}
-	case *e2e.DecryptedMessageMediaAudio:
-		f = media{int64(v.Size), v.Key, v.Iv, "", v.MimeType, "audio"}
+	case *schema.DecryptedMessageMediaDocument:
+		f = media{v.Size, v.Key, v.IV, v.Caption, v.MimeType, fileName(v.Attributes)}
+	case *schema.DecryptedMessageMediaDocument46:
+		f = media{int64(v.Size), v.Key, v.IV, v.Caption, v.MimeType, fileName(v.Attributes)}
+	case *schema.DecryptedMessageMediaPhoto:
+		f = media{int64(v.Size), v.Key, v.IV, v.Caption, "image/jpeg", "photo.jpg"}
+	case *schema.DecryptedMessageMediaVideo:
+		f = media{int64(v.Size), v.Key, v.IV, v.Caption, v.MimeType, "video"}
+	case *schema.DecryptedMessageMediaAudio:
+		f = media{int64(v.Size), v.Key, v.IV, "", v.MimeType, "audio"}
 	default:
-		m.Kind, m.Type = quinta.MessageOther, v.TypeName()
+		m.Kind, m.Type = quinta.MessageOther, schema.Name(v)
 		m.Text = describe(v)
 		return
 	}
@@ -122,17 +121,17 @@ type media struct {
 }
 
 // fileName is the name that a file came with, or what it is.
-func fileName(attributes []e2e.DocumentAttributeClass) string {
+func fileName(attributes []schema.Attribute) string {
 	name := "document"
 	for _, a := range attributes {
 		switch a := a.(type) {
-		case *e2e.DocumentAttributeFilename:
+		case *schema.DocumentAttributeFilename:
 			return a.FileName
-		case *e2e.DocumentAttributeVideo:
+		case *schema.DocumentAttributeVideo:
 			name = "video"
-		case *e2e.DocumentAttributeAudio:
+		case *schema.DocumentAttributeAudio:
 			name = "audio"
-		case *e2e.DocumentAttributeSticker:
+		case *schema.DocumentAttributeSticker:
 			name = "sticker"
 		}
 	}
@@ -140,20 +139,20 @@ func fileName(attributes []e2e.DocumentAttributeClass) string {
 }
 
 // describe puts media that are no file into words.
-func describe(v e2e.DecryptedMessageMediaClass) string {
+func describe(v schema.Media) string {
 	point := func(lat, long float64) string {
 		return "geo:" + strconv.FormatFloat(lat, 'f', 6, 64) + "," + strconv.FormatFloat(long, 'f', 6, 64)
 	}
 	switch v := v.(type) {
-	case *e2e.DecryptedMessageMediaGeoPoint:
+	case *schema.DecryptedMessageMediaGeoPoint:
 		return point(v.Lat, v.Long)
-	case *e2e.DecryptedMessageMediaVenue:
+	case *schema.DecryptedMessageMediaVenue:
 		return v.Title + ", " + v.Address + " (" + point(v.Lat, v.Long) + ")"
-	case *e2e.DecryptedMessageMediaContact:
+	case *schema.DecryptedMessageMediaContact:
 		return v.FirstName + " " + v.LastName + " " + v.PhoneNumber
-	case *e2e.DecryptedMessageMediaExternalDocument:
+	case *schema.DecryptedMessageMediaExternalDocument:
 		for _, a := range v.Attributes {
-			if s, ok := a.(*e2e.DocumentAttributeSticker); ok {
+			if s, ok := a.(*schema.DocumentAttributeSticker); ok {
 				return s.Alt
 			}
 		}

@@ -10,8 +10,8 @@
 // The formats can be used separately: [Verdicts] checks a prime and a
 // generator, [NewSecret] makes an exponent, [Secret.Agree] a [Key], and [Seal]
 // and [Open] work on one packet. [Parse] reads what was opened, a [FileKey]
-// seals a file. The objects inside a packet are those of
-// github.com/gotd/td/tg/e2e.
+// seals a file. The objects inside a packet are those of package
+// schema.
 //
 // Beware: a Key does not authenticate anyone. A server in the middle can have
 // a different key with each of the two people, until they compare [Key.Hash]

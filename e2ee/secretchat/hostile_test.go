@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // TestAttack01BadParameters: parameters that are not safe end the request, also
@@ -71,7 +70,7 @@ func TestAttack02BadPublicValues(t *testing.T) {
 
 		p = newPlay(t, 104)
 		room = p.open()
-		p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: 1, GA: v})
+		p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: 1, GA: v})
 		p.live()
 		p.b.wantClosed(room, whyPublic)
 
@@ -79,7 +78,7 @@ func TestAttack02BadPublicValues(t *testing.T) {
 		room = p.open()
 		p.a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.a.m.Rekey(tx, room) })
 		id := p.a.record(room).Exchange.ID
-		p.b.inject(room, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: id, GB: v})
+		p.b.inject(room, &schema.DecryptedMessageActionAcceptKey{ExchangeID: id, GB: v})
 		p.live()
 		p.a.wantClosed(room, whyPublic)
 		_ = name
@@ -139,7 +138,7 @@ func TestAttack06ForeignExchange(t *testing.T) {
 		p.a.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.a.m.Rekey(tx, room) })
 	}
 	foreign := p.a.record(two).Exchange.ID
-	p.b.inject(one, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: foreign, GB: KnownGroup().P()})
+	p.b.inject(one, &schema.DecryptedMessageActionAcceptKey{ExchangeID: foreign, GB: KnownGroup().P()})
 	p.live()
 	p.a.wantClosed(one, whyRekey)
 	p.a.wantOpen(two)
@@ -173,10 +172,10 @@ func TestAttack09Reflection(t *testing.T) {
 // forge has a device seal a message with numbers of its choice.
 func (p *play) forge(d *device, room quinta.RoomID, h Header) {
 	p.t.Helper()
-	p.forgeObject(d, room, h, &e2e.DecryptedMessage{RandomID: 77, Message: "forged"})
+	p.forgeObject(d, room, h, &schema.DecryptedMessage{RandomID: 77, Message: "forged"})
 }
 
-func (p *play) forgeObject(d *device, room quinta.RoomID, h Header, m e2e.DecryptedMessageClass) {
+func (p *play) forgeObject(d *device, room quinta.RoomID, h Header, m schema.Message) {
 	p.t.Helper()
 	c := d.record(room)
 	data, err := Seal(d.m.env.Rand, key(p.t, c.Key), c.Side, body(p.t, h, m))
@@ -201,7 +200,7 @@ func TestAttack10Replay(t *testing.T) {
 	p.live()
 	old := p.a.wire[len(p.a.wire)-1]
 	for range 150 {
-		p.a.inject(room, &e2e.DecryptedMessageActionNoop{})
+		p.a.inject(room, &schema.DecryptedMessageActionNoop{})
 		p.live()
 	}
 	p.b.queue = append(p.b.queue, Update{Packet: &old}) // its key is gone by now
@@ -302,7 +301,7 @@ func TestAttack12Delay(t *testing.T) {
 func TestAttack13Downgrade(t *testing.T) {
 	p := newPlay(t, 115)
 	room := p.open()
-	p.a.inject(room, &e2e.DecryptedMessageActionNotifyLayer{Layer: 46})
+	p.a.inject(room, &schema.DecryptedMessageActionNotifyLayer{Layer: 46})
 	p.live()
 	if got := p.b.chat(room).Layer; got != Layer {
 		t.Errorf("layer: got %d, want %d", got, Layer)
@@ -313,7 +312,7 @@ func TestAttack13Downgrade(t *testing.T) {
 		}
 	}
 	c := p.a.record(room)
-	plain := body(t, Header{73, 2 * c.In, 2*c.Out + 1}, &e2e.DecryptedMessage{Message: "old form"})
+	plain := body(t, Header{73, 2 * c.In, 2*c.Out + 1}, &schema.DecryptedMessage{Message: "old form"})
 	old := sealV1(t, key(t, c.Key), plain, 15-(len(plain)+3)%16)
 	p.b.queue = append(p.b.queue, Update{Packet: &Packet{Chat: c.ID, RandomID: 1, Data: old}})
 	p.live()
@@ -342,30 +341,30 @@ func TestAttack14Rekey(t *testing.T) {
 	}()
 	for name, hostile := range map[string]func(p *play, room quinta.RoomID){
 		"accept without request": func(p *play, room quinta.RoomID) {
-			p.a.inject(room, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: 1, GB: good})
+			p.a.inject(room, &schema.DecryptedMessageActionAcceptKey{ExchangeID: 1, GB: good})
 		},
 		"commit without accept": func(p *play, room quinta.RoomID) {
-			p.a.inject(room, &e2e.DecryptedMessageActionCommitKey{ExchangeID: 1, KeyFingerprint: 1})
+			p.a.inject(room, &schema.DecryptedMessageActionCommitKey{ExchangeID: 1, KeyFingerprint: 1})
 		},
 		"accept with a wrong id": func(p *play, room quinta.RoomID) {
 			p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.b.m.Rekey(tx, room) })
-			p.a.inject(room, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: p.b.record(room).Exchange.ID + 1, GB: good})
+			p.a.inject(room, &schema.DecryptedMessageActionAcceptKey{ExchangeID: p.b.record(room).Exchange.ID + 1, GB: good})
 		},
 		"accept with a wrong fingerprint": func(p *play, room quinta.RoomID) {
 			p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.b.m.Rekey(tx, room) })
-			p.a.inject(room, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: p.b.record(room).Exchange.ID, GB: good, KeyFingerprint: 5})
+			p.a.inject(room, &schema.DecryptedMessageActionAcceptKey{ExchangeID: p.b.record(room).Exchange.ID, GB: good, KeyFingerprint: 5})
 		},
 		"commit with a wrong fingerprint": func(p *play, room quinta.RoomID) {
-			p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
-			p.a.inject(room, &e2e.DecryptedMessageActionCommitKey{ExchangeID: 5, KeyFingerprint: 1})
+			p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
+			p.a.inject(room, &schema.DecryptedMessageActionCommitKey{ExchangeID: 5, KeyFingerprint: 1})
 		},
 		"two open exchanges": func(p *play, room quinta.RoomID) {
-			p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
-			p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: 6, GA: good})
+			p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
+			p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: 6, GA: good})
 		},
 		"abort after accept": func(p *play, room quinta.RoomID) {
-			p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
-			p.a.inject(room, &e2e.DecryptedMessageActionAbortKey{ExchangeID: 5})
+			p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: 5, GA: good})
+			p.a.inject(room, &schema.DecryptedMessageActionAbortKey{ExchangeID: 5})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -381,7 +380,7 @@ func TestAttack14Rekey(t *testing.T) {
 		room := p.open()
 		old := p.b.record(room).Key
 		p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.b.m.Rekey(tx, room) })
-		p.a.inject(room, &e2e.DecryptedMessageActionRequestKey{ExchangeID: p.b.record(room).Exchange.ID, GA: good})
+		p.a.inject(room, &schema.DecryptedMessageActionRequestKey{ExchangeID: p.b.record(room).Exchange.ID, GA: good})
 		// Alice's machine, that did not ask, would accept what bob asked for.
 		p.a.queue = nil
 		for _, r := range p.a.due() {
@@ -400,8 +399,8 @@ func TestAttack14Rekey(t *testing.T) {
 		room := p.open()
 		p.b.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, p.b.m.Rekey(tx, room) })
 		id := p.b.record(room).Exchange.ID
-		p.a.inject(room, &e2e.DecryptedMessageActionAbortKey{ExchangeID: id + 1})
-		p.a.inject(room, &e2e.DecryptedMessageActionAbortKey{ExchangeID: id})
+		p.a.inject(room, &schema.DecryptedMessageActionAbortKey{ExchangeID: id + 1})
+		p.a.inject(room, &schema.DecryptedMessageActionAbortKey{ExchangeID: id})
 		p.b.queue = nil
 		for _, r := range p.a.due() {
 			ans := p.serve(p.a, r)
@@ -419,7 +418,7 @@ func TestAttack14Rekey(t *testing.T) {
 // TestAttack15Resend: ranges that are huge, reversed, of the other side, not
 // sent yet or gone end the chat; a resend of a resend is harmless.
 func TestAttack15Resend(t *testing.T) {
-	for name, r := range map[string]e2e.DecryptedMessageActionResend{
+	for name, r := range map[string]schema.DecryptedMessageActionResend{
 		"huge":              {StartSeqNo: 0, EndSeqNo: math.MaxInt32 - 1},
 		"not sent yet":      {StartSeqNo: 0, EndSeqNo: 1000},
 		"reversed":          {StartSeqNo: 2, EndSeqNo: 0},
@@ -446,7 +445,7 @@ func TestAttack15Resend(t *testing.T) {
 	p.b.says(room, "kept")
 	n := p.b.record(room).Out - 1
 	for range 3 {
-		p.a.inject(room, &e2e.DecryptedMessageActionResend{StartSeqNo: 2 * n, EndSeqNo: 2 * n})
+		p.a.inject(room, &schema.DecryptedMessageActionResend{StartSeqNo: 2 * n, EndSeqNo: 2 * n})
 	}
 	p.live()
 	p.a.wantRead("kept")
@@ -459,7 +458,7 @@ func TestAttack17UnreadableObject(t *testing.T) {
 	p := newPlay(t, 121)
 	room := p.open()
 	c := p.a.record(room)
-	bad := body(t, Header{144, 2 * c.In, 2*c.Out + 1}, &e2e.DecryptedMessage{RandomID: 3, Message: "x"})
+	bad := body(t, Header{144, 2 * c.In, 2*c.Out + 1}, &schema.DecryptedMessage{RandomID: 3, Message: "x"})
 	bad = append(bad, 0, 0, 0, 0)
 	data, err := Seal(p.a.m.env.Rand, key(t, c.Key), c.Side, bad)
 	if err != nil {

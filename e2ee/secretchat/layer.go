@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gotd/td/bin"
-	"github.com/gotd/td/tg/e2e"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
+	"github.com/quinta-chat/quinta/internal/tl"
 )
 
 // The layers of the schema inside of packets.
@@ -47,56 +47,47 @@ type Header struct {
 func writeLayer(remote int) int { return max(LayerV2, min(Layer, remote)) }
 
 // Marshal serializes decryptedMessageLayer. Its random bytes come from rand.
-func Marshal(rand io.Reader, h Header, m e2e.DecryptedMessageClass) ([]byte, error) {
+func Marshal(rand io.Reader, h Header, m schema.Message) ([]byte, error) {
 	random := make([]byte, randomBytes)
 	if _, err := io.ReadFull(rand, random); err != nil {
 		return nil, fmt.Errorf("secretchat: drawing random bytes: %w", err)
 	}
-	var b bin.Buffer
-	err := b.Encode(&e2e.DecryptedMessageLayer{RandomBytes: random, Layer: h.Layer, InSeqNo: h.InSeq, OutSeqNo: h.OutSeq, Message: m})
+	inner, err := schema.Objects.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("secretchat: serializing: %w", err)
 	}
-	if len(b.Buf) > MaxBody {
+	body, err := schema.Objects.Marshal(&schema.DecryptedMessageLayer{RandomBytes: random, Layer: h.Layer, InSeqNo: h.InSeq, OutSeqNo: h.OutSeq, Message: inner})
+	if err != nil {
+		return nil, fmt.Errorf("secretchat: serializing: %w", err)
+	}
+	if len(body) > MaxBody {
 		return nil, ErrTooLong
 	}
-	return b.Buf, nil
+	return body, nil
 }
 
 // Parse reads a serialized message. The header is returned also with ErrNewer
 // and with ErrMalformed if it could be read itself: then Layer is not 0.
-func Parse(body []byte) (Header, e2e.DecryptedMessageClass, error) {
-	b := &bin.Buffer{Buf: body}
-	h, err := parseHeader(b)
+func Parse(body []byte) (Header, schema.Message, error) {
+	if tl.Peek(body) != schema.Objects.ID(schema.DecryptedMessageLayer{}) {
+		return Header{}, nil, fmt.Errorf("%w: header", ErrMalformed)
+	}
+	o, err := schema.Objects.Unmarshal(body)
 	if err != nil {
+		return Header{}, nil, fmt.Errorf("%w: header", ErrMalformed)
+	}
+	l := o.(*schema.DecryptedMessageLayer)
+	h := Header{Layer: l.Layer, InSeq: l.InSeqNo, OutSeq: l.OutSeqNo}
+	if len(l.RandomBytes) < minRandomBytes || h.Layer <= 0 || h.InSeq < 0 || h.OutSeq < 0 {
 		return Header{}, nil, fmt.Errorf("%w: header", ErrMalformed)
 	}
 	if h.Layer > Layer {
 		return h, nil, ErrNewer
 	}
-	m, err := e2e.DecodeDecryptedMessage(b)
-	if err != nil || len(b.Buf) != 0 {
-		// The decoder's own error may quote the message.
+	inner, err := schema.Objects.Unmarshal(l.Message)
+	m, ok := inner.(schema.Message)
+	if err != nil || !ok {
 		return h, nil, ErrMalformed
 	}
 	return h, m, nil
-}
-
-func parseHeader(b *bin.Buffer) (h Header, err error) {
-	if err = b.ConsumeID(e2e.DecryptedMessageLayerTypeID); err != nil {
-		return h, err
-	}
-	random, err := b.Bytes()
-	if err != nil {
-		return h, err
-	}
-	for _, v := range []*int{&h.Layer, &h.InSeq, &h.OutSeq} {
-		if *v, err = b.Int(); err != nil {
-			return h, err
-		}
-	}
-	if len(random) < minRandomBytes || h.Layer <= 0 || h.InSeq < 0 || h.OutSeq < 0 {
-		return h, ErrMalformed
-	}
-	return h, nil
 }

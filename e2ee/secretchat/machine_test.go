@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // TestChat is the life of a chat: asked for, accepted, spoken in, closed.
@@ -145,24 +144,24 @@ func TestForms(t *testing.T) {
 func TestMedia(t *testing.T) {
 	key, iv := make([]byte, 32), make([]byte, 32)
 	for _, c := range []struct {
-		media e2e.DecryptedMessageMediaClass
+		media schema.Media
 		kind  quinta.MessageKind
 		text  string
 		name  string
 	}{
-		{&e2e.DecryptedMessageMediaPhoto{Size: 1, Key: key, Iv: iv, Caption: "c"}, quinta.MessageFile, "c", "photo.jpg"},
-		{&e2e.DecryptedMessageMediaVideo{Size: 1, Key: key, Iv: iv, Caption: "c"}, quinta.MessageFile, "c", "video"},
-		{&e2e.DecryptedMessageMediaAudio{Size: 1, Key: key, Iv: iv}, quinta.MessageFile, "", "audio"},
-		{&e2e.DecryptedMessageMediaDocument46{Size: 1, Key: key, Iv: iv, Attributes: []e2e.DocumentAttributeClass{&e2e.DocumentAttributeAudio{}}}, quinta.MessageFile, "", "audio"},
-		{&e2e.DecryptedMessageMediaDocument{Size: 1, Key: key, Iv: iv, Attributes: []e2e.DocumentAttributeClass{&e2e.DocumentAttributeVideo{RoundMessage: true}}}, quinta.MessageFile, "", "video"},
-		{&e2e.DecryptedMessageMediaWebPage{URL: "https://example.org"}, quinta.MessageText, "", ""},
-		{&e2e.DecryptedMessageMediaGeoPoint{Lat: 1.5, Long: -2}, quinta.MessageOther, "geo:1.500000,-2.000000", ""},
-		{&e2e.DecryptedMessageMediaVenue{Lat: 1, Long: 2, Title: "T", Address: "A"}, quinta.MessageOther, "T, A (geo:1.000000,2.000000)", ""},
-		{&e2e.DecryptedMessageMediaContact{FirstName: "A", LastName: "B", PhoneNumber: "1"}, quinta.MessageOther, "A B 1", ""},
-		{&e2e.DecryptedMessageMediaExternalDocument{Thumb: &e2e.PhotoSizeEmpty{}, Attributes: []e2e.DocumentAttributeClass{&e2e.DocumentAttributeSticker{Alt: "*", Stickerset: &e2e.InputStickerSetEmpty{}}}}, quinta.MessageOther, "*", ""},
+		{&schema.DecryptedMessageMediaPhoto{Size: 1, Key: key, IV: iv, Caption: "c"}, quinta.MessageFile, "c", "photo.jpg"},
+		{&schema.DecryptedMessageMediaVideo{Size: 1, Key: key, IV: iv, Caption: "c"}, quinta.MessageFile, "c", "video"},
+		{&schema.DecryptedMessageMediaAudio{Size: 1, Key: key, IV: iv}, quinta.MessageFile, "", "audio"},
+		{&schema.DecryptedMessageMediaDocument46{Size: 1, Key: key, IV: iv, Attributes: []schema.Attribute{&schema.DocumentAttributeAudio{}}}, quinta.MessageFile, "", "audio"},
+		{&schema.DecryptedMessageMediaDocument{Size: 1, Key: key, IV: iv, Attributes: []schema.Attribute{&schema.DocumentAttributeVideo{RoundMessage: true}}}, quinta.MessageFile, "", "video"},
+		{&schema.DecryptedMessageMediaWebPage{URL: "https://example.org"}, quinta.MessageText, "", ""},
+		{&schema.DecryptedMessageMediaGeoPoint{Lat: 1.5, Long: -2}, quinta.MessageOther, "geo:1.500000,-2.000000", ""},
+		{&schema.DecryptedMessageMediaVenue{Lat: 1, Long: 2, Title: "T", Address: "A"}, quinta.MessageOther, "T, A (geo:1.000000,2.000000)", ""},
+		{&schema.DecryptedMessageMediaContact{FirstName: "A", LastName: "B", PhoneNumber: "1"}, quinta.MessageOther, "A B 1", ""},
+		{&schema.DecryptedMessageMediaExternalDocument{Thumb: &schema.PhotoSizeEmpty{}, Attributes: []schema.Attribute{&schema.DocumentAttributeSticker{Alt: "*", Stickerset: &schema.InputStickerSetEmpty{}}}}, quinta.MessageOther, "*", ""},
 	} {
 		var m quinta.Message
-		content(&m, &e2e.DecryptedMessage{RandomID: 5, Media: c.media}, &Location{ID: 1})
+		content(&m, &schema.DecryptedMessage{RandomID: 5, Media: c.media}, &Location{ID: 1})
 		name := ""
 		if m.File != nil {
 			name = m.File.Name

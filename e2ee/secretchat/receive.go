@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // maxGap is how many messages may be missing or held at once.
@@ -133,8 +132,8 @@ func (w *work) place(c *chat, p *Packet, h heldRecord) error {
 	}
 	// Messages that the peer requests are sent at once: they may fill the gap
 	// on the other side.
-	if s, ok := m.(*e2e.DecryptedMessageService); ok {
-		if r, ok := s.Action.(*e2e.DecryptedMessageActionResend); ok {
+	if s, ok := m.(*schema.DecryptedMessageService); ok {
+		if r, ok := s.Action.(*schema.DecryptedMessageActionResend); ok {
 			h.Resent = true
 			if err := w.resend(c, r); err != nil || c.State == StateClosed {
 				return err
@@ -174,7 +173,7 @@ func (w *work) askMissing(c *chat, n int) error {
 			to++
 		}
 		peer := c.Side.Peer()
-		if err := w.action(c, &e2e.DecryptedMessageActionResend{StartSeqNo: c.outSeq(peer, from), EndSeqNo: c.outSeq(peer, to)}); err != nil {
+		if err := w.action(c, &schema.DecryptedMessageActionResend{StartSeqNo: c.outSeq(peer, from), EndSeqNo: c.outSeq(peer, to)}); err != nil {
 			return err
 		}
 		c.AskedAt = w.now.UnixMilli()
@@ -230,13 +229,13 @@ func (w *work) take(c *chat, h heldRecord) error {
 		return nil
 	}
 	switch m := m.(type) {
-	case *e2e.DecryptedMessage:
+	case *schema.DecryptedMessage:
 		return w.message(c, p, m)
-	case *e2e.DecryptedMessage46:
-		return w.message(c, p, &e2e.DecryptedMessage{RandomID: m.RandomID, TTL: m.TTL, Message: m.Message, Media: m.Media, Entities: m.Entities, ViaBotName: m.ViaBotName, ReplyToRandomID: m.ReplyToRandomID})
-	case *e2e.DecryptedMessageService:
+	case *schema.DecryptedMessage46:
+		return w.message(c, p, &schema.DecryptedMessage{RandomID: m.RandomID, TTL: m.TTL, Message: m.Message, Media: m.Media, Entities: m.Entities, ViaBotName: m.ViaBotName, ReplyToRandomID: m.ReplyToRandomID})
+	case *schema.DecryptedMessageService:
 		return w.act(c, p, m.RandomID, m.Action, h.Resent)
-	case *e2e.DecryptedMessageService8:
+	case *schema.DecryptedMessageService8:
 		return w.act(c, p, m.RandomID, m.Action, h.Resent)
 	default:
 		w.unreadable(c, p, quinta.ReasonUnsupported, "an object from before layer 46")
@@ -245,7 +244,7 @@ func (w *work) take(c *chat, h heldRecord) error {
 }
 
 // message reports what the peer wrote.
-func (w *work) message(c *chat, p *Packet, d *e2e.DecryptedMessage) error {
+func (w *work) message(c *chat, p *Packet, d *schema.DecryptedMessage) error {
 	m := quinta.Message{Room: c.room(), Sender: c.peerID(), Time: seconds(p.Date), Encrypted: true, Trust: c.trust()}
 	content(&m, d, p.File)
 	w.events = append(w.events, e2ee.Event{Kind: e2ee.EventMessage, Message: m})

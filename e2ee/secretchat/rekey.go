@@ -4,10 +4,9 @@ import (
 	"crypto/subtle"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // When a key is replaced. "Perfect Forward Secrecy".
@@ -84,7 +83,7 @@ func (w *work) rekey(c *chat) error {
 		return err
 	}
 	c.Exchange = &exchange{ID: id, Secret: secret.Bytes()}
-	return w.action(c, &e2e.DecryptedMessageActionRequestKey{ExchangeID: id, GA: public})
+	return w.action(c, &schema.DecryptedMessageActionRequestKey{ExchangeID: id, GA: public})
 }
 
 // group is the chat's own, for as long as it lives.
@@ -94,7 +93,7 @@ func (w *work) group(c *chat) (*Group, error) {
 
 // requestKey accepts the peer's new key. If both asked at once the larger id
 // wins, and equal ones both lose.
-func (w *work) requestKey(c *chat, a *e2e.DecryptedMessageActionRequestKey) error {
+func (w *work) requestKey(c *chat, a *schema.DecryptedMessageActionRequestKey) error {
 	if own := c.Exchange; own != nil {
 		switch {
 		case own.Secret == nil:
@@ -129,12 +128,12 @@ func (w *work) requestKey(c *chat, a *e2e.DecryptedMessageActionRequestKey) erro
 	defer key.Wipe()
 	c.Next = key.Bytes()
 	c.Exchange = &exchange{ID: a.ExchangeID, Fingerprint: key.Fingerprint()}
-	return w.action(c, &e2e.DecryptedMessageActionAcceptKey{ExchangeID: a.ExchangeID, GB: public, KeyFingerprint: key.Fingerprint()})
+	return w.action(c, &schema.DecryptedMessageActionAcceptKey{ExchangeID: a.ExchangeID, GB: public, KeyFingerprint: key.Fingerprint()})
 }
 
 // acceptKey commits to the key that the peer accepted: the commitment goes
 // under the old key, what follows under the new one.
-func (w *work) acceptKey(c *chat, a *e2e.DecryptedMessageActionAcceptKey) error {
+func (w *work) acceptKey(c *chat, a *schema.DecryptedMessageActionAcceptKey) error {
 	own := c.Exchange
 	if own == nil || own.Secret == nil || own.ID != a.ExchangeID {
 		return w.end(c, whyRekey, true)
@@ -156,7 +155,7 @@ func (w *work) acceptKey(c *chat, a *e2e.DecryptedMessageActionAcceptKey) error 
 	if key.Fingerprint() != a.KeyFingerprint {
 		return w.end(c, whyRekey, true)
 	}
-	if err := w.action(c, &e2e.DecryptedMessageActionCommitKey{ExchangeID: own.ID, KeyFingerprint: a.KeyFingerprint}); err != nil {
+	if err := w.action(c, &schema.DecryptedMessageActionCommitKey{ExchangeID: own.ID, KeyFingerprint: a.KeyFingerprint}); err != nil {
 		return err
 	}
 	c.Exchange = nil
@@ -166,7 +165,7 @@ func (w *work) acceptKey(c *chat, a *e2e.DecryptedMessageActionAcceptKey) error 
 
 // commitKey switches to the key that this side accepted. Everything that the
 // peer sealed under the old one has been taken in.
-func (w *work) commitKey(c *chat, a *e2e.DecryptedMessageActionCommitKey) error {
+func (w *work) commitKey(c *chat, a *schema.DecryptedMessageActionCommitKey) error {
 	own := c.Exchange
 	if own == nil || own.Secret != nil || c.Next == nil || own.ID != a.ExchangeID || own.Fingerprint != a.KeyFingerprint {
 		return w.end(c, whyRekey, true)
@@ -182,7 +181,7 @@ func (w *work) commitKey(c *chat, a *e2e.DecryptedMessageActionCommitKey) error 
 // can drop the old one.
 func (w *work) switched(c *chat) error {
 	c.Since, c.Uses = w.now.UnixMilli(), 0
-	err := w.action(c, &e2e.DecryptedMessageActionNoop{})
+	err := w.action(c, &schema.DecryptedMessageActionNoop{})
 	c.Uses = 0
 	return err
 }
@@ -221,7 +220,7 @@ func (w *work) retire(c *chat, raw []byte) error {
 
 // abortKey ends an exchange that this side asked for. After an AcceptKey it is
 // too late; one for another exchange is ignored.
-func (w *work) abortKey(c *chat, a *e2e.DecryptedMessageActionAbortKey) error {
+func (w *work) abortKey(c *chat, a *schema.DecryptedMessageActionAbortKey) error {
 	own := c.Exchange
 	if own == nil || own.ID != a.ExchangeID {
 		return nil

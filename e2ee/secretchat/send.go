@@ -3,10 +3,9 @@ package secretchat
 import (
 	"fmt"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 	"github.com/quinta-chat/quinta/internal/exactjson"
 )
 
@@ -105,13 +104,13 @@ func (w *work) sendMessage(c *chat, msg quinta.Message) error {
 	d := newDraft(msg)
 	s.Draft = &d
 	switch v := content.(type) {
-	case *e2e.DecryptedMessage:
+	case *schema.DecryptedMessage:
 		v.RandomID = id
 		s.Silent, s.TTL = v.Silent, v.TTL
-	case *e2e.DecryptedMessageService:
+	case *schema.DecryptedMessageService:
 		v.RandomID = id
 		s.Method = MethodService
-		if del, ok := v.Action.(*e2e.DecryptedMessageActionDeleteMessages); ok {
+		if del, ok := v.Action.(*schema.DecryptedMessageActionDeleteMessages); ok {
 			if err := w.forget(c, del.RandomIDs); err != nil {
 				return err
 			}
@@ -128,17 +127,17 @@ func (w *work) sendMessage(c *chat, msg quinta.Message) error {
 }
 
 // action seals a message of the machine's own.
-func (w *work) action(c *chat, a e2e.DecryptedMessageActionClass) error {
+func (w *work) action(c *chat, a schema.Action) error {
 	id, err := w.random64()
 	if err != nil {
 		return err
 	}
-	return w.push(c, sentRecord{RandomID: id, Method: MethodService}, &e2e.DecryptedMessageService{RandomID: id, Action: a})
+	return w.push(c, sentRecord{RandomID: id, Method: MethodService}, &schema.DecryptedMessageService{RandomID: id, Action: a})
 }
 
 // push gives a message the next number, seals it and puts it on its way. The
 // bytes are kept until the peer says that it has them.
-func (w *work) push(c *chat, s sentRecord, content e2e.DecryptedMessageClass) error {
+func (w *work) push(c *chat, s sentRecord, content schema.Message) error {
 	n := c.Out
 	s.InSeq = 2*c.In + int(c.Side)
 	var err error
@@ -159,7 +158,7 @@ func (w *work) push(c *chat, s sentRecord, content e2e.DecryptedMessageClass) er
 }
 
 // seal makes the packet of message n.
-func (w *work) seal(c *chat, n, inSeq int, content e2e.DecryptedMessageClass) ([]byte, error) {
+func (w *work) seal(c *chat, n, inSeq int, content schema.Message) ([]byte, error) {
 	body, err := Marshal(w.m.env.Rand, Header{Layer: writeLayer(c.Remote), InSeq: inSeq, OutSeq: c.outSeq(c.Side, n)}, content)
 	if err != nil {
 		return nil, err
@@ -207,7 +206,7 @@ func (w *work) replace(c *chat, n int, s sentRecord) (sentRecord, error) {
 		return s, err
 	}
 	gone := sentRecord{RandomID: id, InSeq: s.InSeq, Method: MethodService}
-	gone.Data, err = w.seal(c, n, s.InSeq, &e2e.DecryptedMessageService{RandomID: id, Action: &e2e.DecryptedMessageActionDeleteMessages{RandomIDs: []int64{s.RandomID}}})
+	gone.Data, err = w.seal(c, n, s.InSeq, &schema.DecryptedMessageService{RandomID: id, Action: &schema.DecryptedMessageActionDeleteMessages{RandomIDs: []int64{s.RandomID}}})
 	if err != nil {
 		return s, err
 	}

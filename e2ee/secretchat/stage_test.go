@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/client/store/memory"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // A play is two people with a server between them that does what the tests
@@ -259,7 +258,7 @@ func (d *device) send(m quinta.Message) {
 }
 
 // inject has a device send an object that its own program would not.
-func (d *device) inject(room quinta.RoomID, a e2e.DecryptedMessageActionClass) {
+func (d *device) inject(room quinta.RoomID, a schema.Action) {
 	d.p.t.Helper()
 	d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
 		return d.m.run(tx, func(w *work) error {

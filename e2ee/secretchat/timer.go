@@ -5,10 +5,9 @@ import (
 	"math"
 	"time"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 )
 
 // A timerRecord is a message that ends some time after it was read.
@@ -49,7 +48,7 @@ func (m *Machine) SetTimer(tx e2ee.Tx, room quinta.RoomID, d time.Duration) ([]e
 		}
 		c.TTL = int(d / time.Second)
 		w.tell(c)
-		return w.action(c, &e2e.DecryptedMessageActionSetMessageTTL{TTLSeconds: c.TTL})
+		return w.action(c, &schema.DecryptedMessageActionSetMessageTTL{TTLSeconds: c.TTL})
 	})
 }
 
@@ -102,7 +101,7 @@ func (w *work) start(c *chat, match func(quinta.MessageID, timerRecord) bool, te
 	if !tell || len(read) == 0 {
 		return nil
 	}
-	return w.action(c, &e2e.DecryptedMessageActionReadMessages{RandomIDs: read})
+	return w.action(c, &schema.DecryptedMessageActionReadMessages{RandomIDs: read})
 }
 
 // expire takes back the messages whose time has come.

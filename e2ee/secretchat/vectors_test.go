@@ -15,8 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gotd/td/bin"
-	"github.com/gotd/td/tg/e2e"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 
 	"github.com/quinta-chat/quinta/internal/ige"
 )
@@ -391,23 +390,22 @@ func TestVectorsMessages(t *testing.T) {
 			}
 			checkContent(t, c, m)
 			// The other way: the same object gives the same bytes.
-			var b bin.Buffer
-			if err := b.Encode(&e2e.DecryptedMessageLayer{RandomBytes: body[5 : 5+randomBytes], Layer: h.Layer, InSeqNo: h.InSeq, OutSeqNo: h.OutSeq, Message: m}); err != nil || !bytes.Equal(b.Buf, body) {
-				t.Errorf("serialized again: got %x (%v), want %x", b.Buf, err, body)
+			if again, err := Marshal(bytes.NewReader(body[5:5+randomBytes]), h, m); err != nil || !bytes.Equal(again, body) {
+				t.Errorf("serialized again: got %x (%v), want %x", again, err, body)
 			}
 		})
 	}
 }
 
-func checkContent(t *testing.T, c tdlibMessage, m e2e.DecryptedMessageClass) {
+func checkContent(t *testing.T, c tdlibMessage, m schema.Message) {
 	t.Helper()
-	name := func(v any) string { return strings.TrimPrefix(fmt.Sprintf("%T", v), "*e2e.") }
+	name := func(v any) string { return strings.TrimPrefix(fmt.Sprintf("%T", v), "*schema.") }
 	switch m := m.(type) {
-	case *e2e.DecryptedMessageService:
+	case *schema.DecryptedMessageService:
 		if name(m.Action) != c.Action {
 			t.Errorf("action: got %s, want %s", name(m.Action), c.Action)
 		}
-	case *e2e.DecryptedMessage:
+	case *schema.DecryptedMessage:
 		if m.Message != c.Text || m.TTL != c.TTL {
 			t.Errorf("text: got %q, ttl %d, want %q, %d", m.Message, m.TTL, c.Text, c.TTL)
 		}
@@ -420,8 +418,8 @@ func checkContent(t *testing.T, c tdlibMessage, m e2e.DecryptedMessageClass) {
 		if name(m.Media) != *c.Media {
 			t.Fatalf("media: got %s, want %s", name(m.Media), *c.Media)
 		}
-		if d, ok := m.Media.(*e2e.DecryptedMessageMediaDocument); ok {
-			if !bytes.Equal(d.Key, c.MediaKey) || !bytes.Equal(d.Iv, c.MediaIV) || d.Size != c.Size || d.Caption != c.Caption {
+		if d, ok := m.Media.(*schema.DecryptedMessageMediaDocument); ok {
+			if !bytes.Equal(d.Key, c.MediaKey) || !bytes.Equal(d.IV, c.MediaIV) || d.Size != c.Size || d.Caption != c.Caption {
 				t.Errorf("document: got %d bytes, %q, want %d, %q", d.Size, d.Caption, c.Size, c.Caption)
 			}
 		}

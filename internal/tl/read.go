@@ -92,7 +92,7 @@ func (r *reader) object(depth int) (reflect.Value, error) {
 
 func (r *reader) value(v reflect.Value, depth int) error {
 	switch v.Kind() {
-	case reflect.Int32:
+	case reflect.Int, reflect.Int32:
 		x, err := r.word()
 		v.SetInt(int64(int32(x)))
 		return err
@@ -136,6 +136,9 @@ func (r *reader) value(v reflect.Value, depth int) error {
 		x, err := r.object(depth + 1)
 		if err != nil {
 			return err
+		}
+		if !x.Type().AssignableTo(v.Type()) {
+			return ErrMalformed
 		}
 		v.Set(x)
 		return nil

@@ -10,12 +10,13 @@
 //	}
 //
 // A [Schema] knows a set of constructors and turns them into bytes and back.
-// Fields are int32, int64, float64, string, []byte, [16]byte and [32]byte; a
-// bool is a boxed Bool; an any is an object of the schema; a slice is a boxed
-// Vector; [Rest] is all that follows. A field of the type [Flags] has the bits
-// of the optional fields behind it, which are tagged `tl:"?3"` for its bit 3; a
-// bool that is optional is the bit itself. With two fields of flags, `tl:"?2.3"`
-// names the second.
+// Fields are int32, int64, float64, string, []byte, [16]byte and [32]byte; an int
+// has 32 bits as well; a bool is a boxed Bool; an any is an object of the schema,
+// and another interface one that implements it; a slice is a boxed Vector; [Rest]
+// is all that follows. A field of the type [Flags] has the bits of the optional
+// fields behind it, which are tagged `tl:"?3"` for its bit 3; a bool that is
+// optional is the bit itself. With two fields of flags, `tl:"?2.3"` names the
+// second.
 //
 // Everything that is read is bounded: counts and lengths by the bytes that are
 // left, nesting by a fixed depth. Objects are given to [Schema.Marshal] and

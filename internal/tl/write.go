@@ -21,7 +21,10 @@ func (s *Schema) write(b []byte, v reflect.Value, depth int) ([]byte, error) {
 		return nil, fmt.Errorf("tl: objects nest too deep")
 	}
 	switch v.Kind() {
-	case reflect.Int32:
+	case reflect.Int, reflect.Int32:
+		if int64(int32(v.Int())) != v.Int() {
+			return nil, fmt.Errorf("tl: %d is too large a number", v.Int())
+		}
 		return binary.LittleEndian.AppendUint32(b, uint32(v.Int())), nil
 	case reflect.Uint32:
 		return binary.LittleEndian.AppendUint32(b, uint32(v.Uint())), nil

@@ -9,11 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gotd/td/tg/e2e"
-
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 	"github.com/quinta-chat/quinta/testkit/sim"
 )
 
@@ -281,11 +280,11 @@ func (n *chatNet) open(s sim.Seat, r secretchat.Req) (text string) {
 	var id int64
 	var deletes []int64
 	switch m := content.(type) {
-	case *e2e.DecryptedMessage:
+	case *schema.DecryptedMessage:
 		id, text = m.RandomID, wordsIn(m.Message)
-	case *e2e.DecryptedMessageService:
+	case *schema.DecryptedMessageService:
 		id = m.RandomID
-		if d, ok := m.Action.(*e2e.DecryptedMessageActionDeleteMessages); ok {
+		if d, ok := m.Action.(*schema.DecryptedMessageActionDeleteMessages); ok {
 			deletes = d.RandomIDs
 		}
 	}

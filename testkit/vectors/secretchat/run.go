@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/gotd/td/bin"
-
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 	"github.com/quinta-chat/quinta/testkit/vectors"
 )
 
@@ -53,9 +52,7 @@ func layer(_ *testing.T, f *vectors.File) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b bin.Buffer
-	err = m.Encode(&b)
-	return b.Buf, err
+	return schema.Objects.Marshal(m)
 }
 
 // public agrees on a key with a public value, in the group that all know.

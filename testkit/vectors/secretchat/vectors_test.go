@@ -12,8 +12,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/gotd/td/bin"
-	"github.com/gotd/td/tg/e2e"
+	"github.com/quinta-chat/quinta/e2ee/secretchat/schema"
 
 	"github.com/quinta-chat/quinta/e2ee/secretchat"
 	"github.com/quinta-chat/quinta/testkit/vectors"
@@ -137,12 +136,12 @@ func (m *maker) packets() {
 }
 
 func (m *maker) layers() {
-	text := &e2e.DecryptedMessage{RandomID: 7, Message: "hello"}
+	text := &schema.DecryptedMessage{RandomID: 7, Message: "hello"}
 	good, err := secretchat.Marshal(m.rand, secretchat.Header{Layer: secretchat.Layer, InSeq: 1, OutSeq: 2}, text)
 	m.must(err)
-	var plain bin.Buffer
-	m.must(text.Encode(&plain))
-	base := heads{"plain": b64(plain.Buf)}
+	plain, err := schema.Objects.Marshal(text)
+	m.must(err)
+	base := heads{"plain": b64(plain)}
 	add := func(name, what, expect, why string, b []byte) {
 		m.add("layer", name, what, expect, why, b, base)
 	}
