@@ -359,6 +359,21 @@ func (w *work) doneReset(req Req, ans Ans) error {
 	return w.ask(Req{Kind: ReqRoom, Room: req.Room})
 }
 
+// withdrawReset takes back the reset of a key that the room does not have any more:
+// it would replace the key that took its place. If it is under way and succeeds all
+// the same, the room's next state brings the copy that it left for this user.
+func (w *work) withdrawReset(r *room) error {
+	for rec, err := range w.reqs.All() {
+		if err != nil {
+			return err
+		}
+		if q := &rec.Value; q.Kind == ReqReset && q.Room == r.State.ID && q.KeyID != r.State.KeyID {
+			return w.reqs.Done(rec.Name)
+		}
+	}
+	return nil
+}
+
 // replaced makes the key of a reset the room's.
 func (w *work) replaced(r *room, req Req) error {
 	k, err := ParseRoomKey(r.Pending.KeyID, r.Pending.JWK)

@@ -1,6 +1,7 @@
 package rocketchat
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/internal/form"
+	"github.com/quinta-chat/quinta/internal/order"
 )
 
 // A seenRecord is what is remembered of a message: which ciphertext it had, from
@@ -407,16 +409,24 @@ func (w *work) wait(m *Message, edit bool) error {
 	return e2ee.Store(w.tx, name, waitRecord{*m})
 }
 
-// retryRoom tries again what waits in a room.
+// retryRoom tries again what waits in a room, in the order in which it was said.
 func (w *work) retryRoom(id quinta.RoomID) error {
 	r, err := w.room(id)
 	if err != nil || r == nil {
 		return err
 	}
+	var waiting []e2ee.Record[waitRecord]
 	for rec, err := range e2ee.Records[waitRecord](w.tx, waitPrefix(id)) {
 		if err != nil {
 			return err
 		}
+		waiting = append(waiting, rec)
+	}
+	order.By(waiting, func(a, b e2ee.Record[waitRecord]) int {
+		x, y := &a.Value.Message, &b.Value.Message
+		return cmp.Compare(max(x.TS, x.Edited), max(y.TS, y.Edited))
+	})
+	for _, rec := range waiting {
 		if _, _, err := w.open(r, &rec.Value.Message); errors.Is(err, errWait) {
 			continue
 		}

@@ -125,8 +125,8 @@ func (w *work) mayPut(r *room, o Outgoing) error {
 }
 
 // planOutbox makes the request of the oldest message of each room. There is one
-// on its way per room, so that their order holds. A room whose key is still being
-// wrapped for its members waits until they have it: a client that hears a message
+// on its way per room, so that their order holds. A room whose key is being replaced,
+// or wrapped for its members, waits until they have it: a client that hears a message
 // whose key it cannot fetch may make a key of its own.
 func (w *work) planOutbox() error {
 	busy, err := w.wrapping()
@@ -152,8 +152,8 @@ func (w *work) planOutbox() error {
 	return nil
 }
 
-// wrapping returns the rooms whose key is on its way to members: this user's own
-// copy, the list of those who lack it, or the copies for them.
+// wrapping returns the rooms whose key is being replaced or on its way to members:
+// this user's own copy, the list of those who lack it, or the copies for them.
 func (w *work) wrapping() (map[quinta.RoomID]bool, error) {
 	rooms := map[quinta.RoomID]bool{}
 	for rec, err := range w.reqs.All() {
@@ -161,7 +161,7 @@ func (w *work) wrapping() (map[quinta.RoomID]bool, error) {
 			return nil, err
 		}
 		switch r := &rec.Value; r.Kind {
-		case ReqOwnRoomKey, ReqUsers, ReqProvide:
+		case ReqReset, ReqOwnRoomKey, ReqUsers, ReqProvide:
 			rooms[r.Room] = true
 		case ReqWaiting:
 			for _, id := range r.Rooms {

@@ -144,6 +144,9 @@ func (w *work) takeRoom(s RoomState) error {
 	if was.KeyID != "" && was.KeyID != s.KeyID {
 		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: s.ID}, Detail: "the room has a new key"})
 		r.Rotate = ""
+		if err := w.withdrawReset(r); err != nil {
+			return err
+		}
 	}
 	if fresh || was.Name != s.Name || was.Encrypted != s.Encrypted {
 		w.emit(e2ee.Event{Kind: e2ee.EventRoom, Message: quinta.Message{Room: s.ID}})

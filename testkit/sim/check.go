@@ -129,7 +129,11 @@ func (r *run[In, Req, Ans]) deviceAt(s Seat) *device[In, Req, Ans] {
 // checkReads holds what one device read against what it had to.
 func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[quinta.TxnID]Accepted) {
 	read, last := map[*sent]int{}, map[line]int{}
+	waited := map[quinta.MessageID]bool{}
 	for _, e := range d.store.seen {
+		if e.Kind == e2ee.EventUndecryptable {
+			waited[e.Message.ID] = true
+		}
 		if e.Kind != e2ee.EventMessage {
 			continue
 		}
@@ -144,6 +148,9 @@ func (r *run[In, Req, Ans]) checkReads(d *device[In, Req, Ans], accepted map[qui
 		}
 		if e.Message.Room != m.room {
 			r.violate(RuleReads, "%s read %s of %s in %s", d.seat, m.text, m.room, e.Message.Room)
+		}
+		if waited[e.Message.ID] {
+			continue // it was told in its place, and its key came later
 		}
 		if m.n < last[m.line()] && !d.restored {
 			r.violate(RuleOrder, "%s read %s of %s after what was said later", d.seat, m.text, m.from)

@@ -13,7 +13,8 @@
 //     and nothing leaves in clear.
 //   - [RuleKeys]: no key and no index is used twice.
 //   - [RuleLists]: device lists converge.
-//   - [RuleOrder]: what one device sends is read in the order it was sent.
+//   - [RuleOrder]: what one device sends is read in the order it was sent, or
+//     told in that order to wait for its key.
 //
 // [Shrink] takes steps out of a script that breaks a rule for as long as it
 // still does. A failure is its seed, its steps and what each of them did.

@@ -26,6 +26,7 @@ var networks = []struct {
 	{sim.Bind("matrix", newMatrix), 1},
 	{sim.Bind("ca", newCA), 8},
 	{sim.Bind("mtproto", newChats), 4},
+	{sim.Bind("rocketchat", newRocketChat), 4},
 }
 
 // tries is how many scripts are tried to make one that failed shorter.
