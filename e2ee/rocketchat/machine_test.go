@@ -3,7 +3,9 @@ package rocketchat_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -398,5 +400,71 @@ func TestKeyBeforeMessage(t *testing.T) {
 	a.settle()
 	if sent != 3 {
 		t.Errorf("got %d messages, want 3", sent)
+	}
+}
+
+// TestWaitingInOrder: what waited for a key is told in the order in which it was
+// said, whatever its ids.
+func TestWaitingInOrder(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	s.room("room2", "p", a.id, b.id)
+	a.settle()
+	const n = 12
+	for i := range n {
+		a.send("room2", fmt.Sprint("word ", i))
+		a.settle()
+		s.now = s.now.Add(time.Second)
+	}
+	// The offer does not reach bob before the messages have.
+	held := *s.rooms["room2"].subs[b.id]
+	s.rooms["room2"].subs[b.id].suggested = ""
+	if err := b.receive(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(b.kinds(e2ee.EventUndecryptable)); got != n {
+		t.Fatalf("got %d messages that wait, want %d", got, n)
+	}
+	*s.rooms["room2"].subs[b.id] = held
+	b.settle()
+	var got, want []string
+	for _, e := range b.kinds(e2ee.EventMessage) {
+		got = append(got, e.Message.Text)
+	}
+	for i := range n {
+		want = append(want, fmt.Sprint("word ", i))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestLateReset: a reset that was planned and not sent is withdrawn when another
+// member's came first, and no message leaves while one is on its way.
+func TestLateReset(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	s.talk(a, b)
+	a.send("room1", "first")
+	s.talk(a, b)
+	for _, d := range []*device{a, b} {
+		d.do(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			if err := d.m.Rotate(tx, "room1"); err != nil {
+				return nil, err
+			}
+			_, err := d.m.Outgoing(tx)
+			return nil, err
+		})
+	}
+	a.settle()
+	key := s.rooms["room1"].keyID
+	b.send("room1", "second")
+	s.talk(b, a)
+	if s.calls[rocketchat.ReqReset] != 1 || s.rooms["room1"].keyID != key {
+		t.Errorf("got %d resets, want one", s.calls[rocketchat.ReqReset])
+	}
+	a.wants("second", 1)
+	if c, err := rocketchat.ParseContent(s.log[len(s.log)-1].Content); err != nil || c.KeyID != key {
+		t.Errorf("got %+v, %v, want a message under the new key", c, err)
 	}
 }

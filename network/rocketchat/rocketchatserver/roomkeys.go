@@ -156,7 +156,8 @@ func (c *call) mustWait(tx *db.Tx, r *roomRow, m *subRow) error {
 // updateKey keeps a wrapped room key: one's own counts at once, that of another
 // member is a suggestion. A user who gets their own leaves the waiting queue. The
 // first key that comes under the draft's name gives the room its key, since the draft
-// has no call of its own for that, and one of another key is refused.
+// has no call of its own for that. One of another key than the room's is refused: a
+// call that comes late must not put a replaced key in the place of the present one.
 func (c *call) updateKey(id quinta.RoomID, user, key string, draft bool) (sub *subRow, err error) {
 	keyID, _, err := rocketchat.SplitWrapped(key)
 	if err != nil {
@@ -172,7 +173,7 @@ func (c *call) updateKey(id quinta.RoomID, user, key string, draft bool) (sub *s
 				return err
 			}
 		}
-		if draft && r.KeyID != keyID {
+		if r.KeyID != keyID {
 			return refused(rocketchat.CodeRoomKeyExists, "the room has another key")
 		}
 		if sub, err = getSub(tx, id, user); err != nil {
@@ -263,8 +264,8 @@ func (c *call) waiting() (any, error) {
 	return answer{"usersWaitingForE2EKeys": out}, err
 }
 
-// provide keeps keys that a member offers to those who wait. Rooms and users that
-// do not fit are ignored.
+// provide keeps keys that a member offers to those who wait. Rooms, users and keys
+// that do not fit, such as one that was replaced in the meantime, are ignored.
 func (c *call) provide() (any, error) {
 	var q struct {
 		Keys map[quinta.RoomID][]rocketchat.Provided `json:"usersSuggestedGroupKeys"`
@@ -299,6 +300,9 @@ func (c *call) provide() (any, error) {
 				return err
 			}
 			for _, p := range list {
+				if keyID, _, err := rocketchat.SplitWrapped(p.Key); err != nil || keyID != r.KeyID {
+					continue
+				}
 				sub, err := getSub(tx, id, p.User)
 				if quinta.KindOf(err) == quinta.KindNotFound || err == nil && (sub.User == c.me.ID || sub.Own != "") {
 					continue
