@@ -26,6 +26,7 @@ const (
 	machine = "e2ee/matrix/"
 	ca      = "e2ee/ca/"
 	chats   = "e2ee/secretchat/"
+	rc      = "e2ee/rocketchat/"
 )
 
 var faults = []fault{
@@ -97,6 +98,23 @@ var faults = []fault{
 	{name: "secret chats: a restored chat seals on", file: chats + "chat.go", old: "if c.State == StateRequested {\n\t\t\t\tcontinue", new: "if true {\n\t\t\t\tcontinue", test: "TestRestored"},
 	{name: "secret chats: a dead chat is silent", file: chats + "receive.go", old: "return w.dead(p.Chat)", new: "return nil", test: "TestRestoredFromBefore"},
 	{name: "secret chats: a file's fingerprint is not checked", file: chats + "file.go", old: "if fingerprint != k.Fingerprint() {", new: "if false {", test: "TestAttack16WrongFile"},
+	{name: "Rocket.Chat: a room key may have any length", file: rc + "roomkey.go", old: "if len(s.key) != size {", new: "if false {", test: "TestAttack06.*"},
+	{name: "Rocket.Chat: a key blob of few rounds is opened", file: rc + "keyblob.go", old: "b.iterations < iterationsV2 || ", new: "", test: "TestAttack07.*"},
+	{name: "Rocket.Chat: a message leaves before its key", file: rc + "outbox.go", old: "case ReqReset, ReqOwnRoomKey, ReqUsers, ReqProvide:", new: "case ReqReset:", test: "TestKeyBeforeMessage"},
+	{name: "Rocket.Chat: the key of another room is accepted", file: rc + "room.go", old: "if other != nil && string(other) != string(r.State.ID) {", new: "if false {", test: "TestAttack(08|10).*"},
+	{name: "Rocket.Chat: an offered key may have another id", file: rc + "room.go", old: "if err == nil && k.ID() == s.KeyID {", new: "if err == nil {", test: "TestAttack10.*"},
+	{name: "Rocket.Chat: an offered key takes the place of one that is here", file: rc + "room.go", old: "good = have.IsZero() || have.Equal(k)", new: "good = true", test: "TestAttack10.*"},
+	{name: "Rocket.Chat: a ciphertext may come again", file: rc + "inbox.go", old: "} else if have != nil && string(have) != at {", new: "} else if false {", test: "TestAttack08.*"},
+	{name: "Rocket.Chat: the sealed sender is not compared", file: rc + "inbox.go", old: ` || b.Sender != "" && string(b.Sender) != m.User.ID`, new: "", test: "TestAttack08.*"},
+	{name: "Rocket.Chat: a changed public key is not seen", file: rc + "pins.go", old: "if have.Equal(shown) {", new: "if true {", test: "TestAttack09.*"},
+	{name: "Rocket.Chat: half an answer is none, and a second pair is made", file: rc + "own.go", old: `case ans.Public == "" && ans.Private == "":`, new: `case ans.Private == "":`, test: "TestAttack13.*"},
+	{name: "Rocket.Chat: the server switches encryption off", file: rc + "room.go", old: "if was.Encrypted && !s.Encrypted {", new: "if false {", test: "TestAttack15.*"},
+	{name: "Rocket.Chat: a reaction needs no consent", file: rc + "outbox.go", old: "if o.Relation.Kind == quinta.RelationReaction {\n\t\tif !o.Clear {", new: "if o.Relation.Kind == quinta.RelationReaction {\n\t\tif false {", test: "TestAttack15.*"},
+	{name: "Rocket.Chat: no rotation when somebody leaves", file: rc + "inbox.go", old: "\t\t\tw.rotate(r)\n", new: "", test: "TestAttack17.*"},
+	{name: "Rocket.Chat: a late reset replaces the key that came first", file: rc + "establish.go", old: "q.Kind == ReqReset && q.Room == r.State.ID && q.KeyID != r.State.KeyID", new: "q.Kind == ReqReset && false", test: "TestLateReset"},
+	{name: "Rocket.Chat: the hash of a file is not compared", file: rc + "file.go", old: "if subtle.ConstantTimeCompare(h.Sum(nil), s.sum[:]) != 1 {", new: "if subtle.ConstantTimeCompare(h.Sum(nil), s.sum[:]) > 1 {", test: "TestAttack16.*"},
+	{name: "Rocket.Chat: the server takes a copy of a replaced key", file: "network/rocketchat/rocketchatserver/roomkeys.go", old: "if r.KeyID != keyID {", new: "if false {", test: "TestLateKey"},
+	{name: "Rocket.Chat: two resets at once", file: "network/rocketchat/rocketchatserver/reset.go", old: "now < r.ResetAt+resetLock.Milliseconds()", new: "now < r.ResetAt", test: "TestAttack11.*|TestRoomKeyIsLinearizable"},
 }
 
 // TestFaultsAreCaught plants each fault and runs the test that must see it.
