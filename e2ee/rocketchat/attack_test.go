@@ -250,6 +250,15 @@ func TestAttack10Suggested(t *testing.T) {
 			t.Errorf("%s: got no rejection", what)
 		}
 	}
+	// Nor is a key of another id taken in a room whose key is not here yet.
+	s.room("room2", "p", a.id, b.id)
+	s.rooms["room2"].keyID = "named"
+	s.rooms["room2"].subs[b.id].suggested = wrap("another", pub)
+	before := s.calls[rocketchat.ReqReject]
+	s.talk(b)
+	if s.calls[rocketchat.ReqReject] != before+1 || b.room("room2").HasKey {
+		t.Error("another id, before there is a key: got no rejection")
+	}
 	b.send("room1", "under the good key")
 	s.talk(b, a)
 	a.wants("under the good key", 1)

@@ -141,6 +141,7 @@ func (l *Load) Check() {
 	}
 	l.checkRoom(ctx)
 	l.checkCA(ctx)
+	l.checkRC(ctx)
 	lost := 0
 	for id := range maps.Keys(l.book.keys) {
 		if !l.book.given[id] {

@@ -22,21 +22,26 @@ const pause = 20 * time.Millisecond
 type client struct {
 	// url is the base of all calls of the client's network.
 	url, user, device, token string
-	http                     *http.Client
+	// head, if not nil, is what its requests carry in the place of a token of
+	// their own header.
+	head http.Header
+	http *http.Client
 }
 
 // A refusal is an answer of the server that is not 2xx.
 type refusal struct {
 	status int
-	// Errcode and Error are what Matrix says, Type and Detail the CA network.
-	Errcode string
-	Error   string
-	Type    string
-	Detail  string
+	// Errcode and Error are what Matrix says, Type and Detail the CA network,
+	// ErrorType and Error Rocket.Chat.
+	Errcode   string
+	Error     string
+	Type      string
+	Detail    string
+	ErrorType string
 }
 
 func (r *refusal) String() string {
-	return fmt.Sprintf("%d %s: %s", r.status, r.Errcode+r.Type, r.Error+r.Detail)
+	return fmt.Sprintf("%d %s: %s", r.status, r.Errcode+r.Type+r.ErrorType, r.Error+r.Detail)
 }
 
 // do makes one request. It returns the refusal if the server answered one, or
@@ -53,7 +58,10 @@ func (c *client) do(ctx context.Context, method, path string, body, result any) 
 	if err != nil {
 		return nil, err
 	}
-	if c.token != "" {
+	if c.head != nil {
+		req.Header = c.head.Clone()
+		req.Header.Set("Content-Type", "application/json")
+	} else if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/quinta-chat/quinta"
 )
 
 // users is how many users load the server, each with one device and five
@@ -36,6 +38,9 @@ type Load struct {
 	book    *book
 	// ca are the devices of the CA network.
 	ca []*caDevice
+	// rc are the people of the Rocket.Chat network, in one group.
+	rc     []*rcPerson
+	rcRoom quinta.RoomID
 
 	refused  atomic.Int64
 	doubtful atomic.Bool
@@ -66,7 +71,7 @@ func Start(tb testing.TB, urls ...string) *Load {
 		l.syncs.Wait()
 		l.http.CloseIdleConnections()
 	})
-	if err := errors.Join(l.people(ctx), l.caPeople(ctx)); err != nil {
+	if err := errors.Join(l.people(ctx), l.caPeople(ctx), l.rcPeople(ctx)); err != nil {
 		tb.Fatal(err)
 	}
 	for i, c := range l.clients {
@@ -80,6 +85,7 @@ func Start(tb testing.TB, urls ...string) *Load {
 		l.syncs.Go(func() { l.listen(ctx, c) })
 	}
 	l.startCA(ctx)
+	l.startRC(ctx)
 	return l
 }
 
