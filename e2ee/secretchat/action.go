@@ -68,6 +68,10 @@ func (w *work) resend(c *chat, a *schema.DecryptedMessageActionResend) error {
 	if a.StartSeqNo < 0 || a.StartSeqNo != c.outSeq(c.Side, from) || a.EndSeqNo != c.outSeq(c.Side, to) || from > to || to >= c.Out || to-from >= maxUnacknowledged {
 		return w.end(c, whyResend, true)
 	}
+	onWay, err := w.sentAgain(c)
+	if err != nil {
+		return err
+	}
 	for n := from; n <= to; n++ {
 		s, found, err := e2ee.Load[sentRecord](w.tx, c.sentKey(n))
 		if err != nil {
@@ -75,6 +79,9 @@ func (w *work) resend(c *chat, a *schema.DecryptedMessageActionResend) error {
 		}
 		if !found || s.Data == nil {
 			return w.end(c, whyResend, true)
+		}
+		if onWay[n] {
+			continue
 		}
 		id, err := w.random64()
 		if err != nil {

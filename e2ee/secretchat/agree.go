@@ -51,6 +51,9 @@ func (m *Machine) Accept(tx e2ee.Tx, room quinta.RoomID) ([]e2ee.Event, error) {
 			return ErrNotAsked
 		}
 		c.State = StateAccepting
+		if err := w.requestBound().Drop(c.ID.String()); err != nil {
+			return err
+		}
 		w.tell(c)
 		return w.askParameters(c)
 	})
@@ -205,6 +208,9 @@ func (w *work) chatUpdate(u *Chat, people []Person) error {
 	case StageRequested:
 		if c != nil || u.Admin == w.m.user || u.Participant != w.m.user || u.Admin == 0 {
 			return nil
+		}
+		if err := w.holdRequest(u); err != nil {
+			return err
 		}
 		c = &chat{ID: u.ID, Access: u.Access, Peer: person(u.Admin, people), Side: Other, Date: u.Date, State: StateRequested, Remote: FirstLayer, GA: u.Public}
 		w.chats[u.ID] = c

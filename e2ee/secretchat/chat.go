@@ -39,6 +39,7 @@ const (
 	whyRekey    = "the other side broke the key exchange; start another chat"
 	whyResend   = "the other side asked for messages that are gone; start another chat"
 	whyRefused  = "the server refused the chat"
+	whyMany     = "there are too many requests"
 	whyRestored = "the files of this device were restored from an old copy; start another chat"
 )
 
