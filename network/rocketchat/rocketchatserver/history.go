@@ -18,6 +18,7 @@ func (s *rcServer) historyCalls() {
 	}
 	s.get("chat.syncMessages", (*call).syncMessages)
 	s.get("chat.getThreadMessages", (*call).threadMessages)
+	s.ddp("getThreadMessages", (*call).loadThread)
 	s.post("subscriptions.read", (*call).read)
 	s.ddp("loadHistory", (*call).loadHistory)
 }
@@ -139,9 +140,25 @@ func (c *call) threadMessages() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []*rocketchat.Message
+	list, err := c.thread(quinta.MessageID(c.query.Get("tmid")), count)
+	return answer{"messages": list, "count": len(list), "offset": 0, "total": len(list)}, err
+}
+
+// loadThread gives the messages of a thread by DDP.
+func (c *call) loadThread() (any, error) {
+	q := struct {
+		Thread quinta.MessageID `json:"tmid"`
+		Limit  int64            `json:"limit"`
+	}{Limit: 50}
+	if err := c.param(0, &q); err != nil {
+		return nil, err
+	}
+	return c.thread(q.Thread, min(max(q.Limit, 1), maxPage))
+}
+
+// thread returns the oldest messages of a thread, in their order.
+func (c *call) thread(of quinta.MessageID, count int64) (list []*rocketchat.Message, err error) {
 	err = c.View(c.ctx, func(tx *db.Tx) error {
-		of := quinta.MessageID(c.query.Get("tmid"))
 		_, _, m, _, err := c.ours(tx, of)
 		if err != nil {
 			return err
@@ -149,7 +166,7 @@ func (c *call) threadMessages() (any, error) {
 		list, err = collect(tx, `SELECT body FROM rocketchat_message WHERE room = $1 AND thread = $2 AND NOT gone ORDER BY at, id LIMIT $3`, m.Room, of, count)
 		return err
 	})
-	return answer{"messages": list, "count": len(list), "offset": 0, "total": len(list)}, err
+	return list, err
 }
 
 // read says that the caller has read a room up to now.
