@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/server/conversation"
 	"github.com/quinta-chat/quinta/server/db"
 	"github.com/quinta-chat/quinta/server/mailbox"
+	"github.com/quinta-chat/quinta/server/prekey"
 	"github.com/quinta-chat/quinta/server/quota"
 	"github.com/quinta-chat/quinta/server/vault"
 )
@@ -172,8 +173,9 @@ func (l *nearLimits) note(sums []quota.Sum, limits quota.Limits) {
 	}
 }
 
-// usageCounted is the fact that the sums of a store were counted once.
-const usageCounted = "usage-counted"
+// usageCounted is the fact that the sums of a store were counted once, by the
+// rules of this version.
+const usageCounted = "usage-counted-2"
 
 // countOnce counts what a store holds that an earlier version has written.
 func (c *Core) countOnce(ctx context.Context) error {
@@ -216,7 +218,7 @@ func (c *Core) recount(tx *db.Tx) error {
 	if err := quota.Clear(tx); err != nil {
 		return err
 	}
-	for _, all := range []func(*db.Tx) error{blob.CountAll, conversation.CountAll, mailbox.CountAll, vault.CountAll} {
+	for _, all := range []func(*db.Tx) error{blob.CountAll, conversation.CountAll, mailbox.CountAll, prekey.CountAll, vault.CountAll} {
 		if err := all(tx); err != nil {
 			return err
 		}

@@ -53,13 +53,13 @@ func Append(tx *db.Tx, network quinta.NetworkName, m Message) (Message, error) {
 	if err == nil && n == 0 {
 		err = ErrExists
 	}
-	tx.Count(db.UserOf(network, m.Sender), db.ClassMessages, int64(len(m.Body)))
+	tx.Count(db.UserOf(network, m.Sender), db.ClassMessages, int64(len(m.Body))+db.RowBytes)
 	return m, err
 }
 
 // CountAll counts all messages again, see [db.Tx.Count].
 func CountAll(tx *db.Tx) error {
-	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(body)) AS BIGINT) FROM conversation_message GROUP BY sender`) {
+	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(body) + ` + db.RowCost + `) AS BIGINT) FROM conversation_message GROUP BY sender`) {
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,14 @@ const (
 	ClassMessages Class = "messages"
 )
 
+// RowBytes is what a row counts besides the bytes in it: small rows take room
+// too, and somebody could store any number of empty ones. RowCost is the same
+// for statements.
+const (
+	RowBytes = 128
+	RowCost  = "128"
+)
+
 // Classes returns every class.
 func Classes() []Class {
 	return []Class{ClassMedia, ClassBackup, ClassData, ClassQueue, ClassMessages}

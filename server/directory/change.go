@@ -6,8 +6,8 @@ import (
 )
 
 // changeLife is how long changes are kept that a later change of the same
-// user has overtaken, in milliseconds. A reader from before sees the later
-// one, and misses nothing.
+// user has overtaken, in milliseconds, unless there are more than maxChanges. A
+// reader from before sees the later one, and misses nothing.
 const changeLife = 7 * 24 * 60 * 60 * 1000
 
 // Changed records that the keys or devices of a user have changed, for
@@ -21,7 +21,14 @@ func ChangedFor(tx *db.Tx, network quinta.NetworkName, user, viewer quinta.UserI
 	return change(tx, db.UserOf(network, user), db.UserOf(network, viewer))
 }
 
+// maxChanges bounds the changes of one user that are kept for one viewer.
+const maxChanges = 1000
+
 func change(tx *db.Tx, user, viewer db.User) error {
+	if err := tx.Queue(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND pos <=
+		(SELECT pos FROM directory_change WHERE user_id = $1 AND viewer = $2 ORDER BY pos DESC LIMIT 1 OFFSET $3)`, user, viewer, maxChanges-1); err != nil {
+		return err
+	}
 	if err := tx.Queue(`DELETE FROM directory_change WHERE user_id = $1 AND viewer = $2 AND time < $3`, user, viewer, tx.Millis()-changeLife); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func Put(tx *db.Tx, network quinta.NetworkName, expires int64, envs ...quinta.En
 				body = []byte{}
 			}
 			from := db.UserOf(network, e.From)
-			tx.Count(from, db.ClassQueue, int64(len(body)))
+			tx.Count(from, db.ClassQueue, int64(len(body))+db.RowBytes)
 			args = append(args, string(db.UserOf(network, e.To)), string(e.Device), int64(tx.NextPos()), string(from), e.Type, body, exp)
 		}
 		if err := tx.Queue(`INSERT INTO mailbox_message (user_id, device, seq, sender, type, body, expires) VALUES `+db.Tuples(1, len(piece), 7), args...); err != nil {
@@ -141,7 +141,13 @@ func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device qu
 	if err := tx.Queue(`DELETE FROM mailbox_full WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 		return err
 	}
-	return tx.Queue(`DELETE FROM mailbox_txn WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device)
+	_, err := removeTxns(tx, `user_id = $1 AND device = $2`, db.UserOf(network, user), device)
+	return err
+}
+
+// removeTxns forgets idempotency ids, and returns how many there were.
+func removeTxns(tx *db.Tx, where string, args ...any) (int, error) {
+	return count(tx, -1, `DELETE FROM mailbox_txn WHERE `+where+` RETURNING user_id, 0, 1`, args...)
 }
 
 // TxnLife is how long what a device has sent is remembered, in milliseconds.
@@ -158,18 +164,25 @@ func Once(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quin
 }
 
 // A Sending is something that a device sends under an idempotency id.
-type Sending struct{ noted *db.Answer }
+type Sending struct {
+	tx    *db.Tx
+	by    db.User
+	noted *db.Answer
+}
 
 // Note is Once for a caller that asks the store for more before it must know
 // whether it is the first time, so that it waits only once.
 func Note(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, txn quinta.TxnID) (Sending, error) {
+	by := db.UserOf(network, user)
 	noted, err := tx.Ask(`INSERT INTO mailbox_txn (user_id, device, txn, time) VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, device, txn) DO NOTHING`,
-		db.UserOf(network, user), device, txn, tx.Millis())
-	return Sending{noted}, err
+		by, device, txn, tx.Millis())
+	return Sending{tx, by, noted}, err
 }
 
-// First reports whether the id was new.
+// First reports whether the id was new. A new one counts for its sender until it
+// is forgotten. First is called once.
 func (s Sending) First() (bool, error) {
 	n, err := s.noted.Changed()
+	s.tx.Count(s.by, db.ClassQueue, n*db.RowBytes)
 	return n > 0, err
 }

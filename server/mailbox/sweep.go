@@ -21,9 +21,9 @@ func Sweep(tx *db.Tx, limit int) (more bool, err error) {
 	if left -= gone; err != nil || left <= 0 {
 		return true, err
 	}
-	n, err := tx.Exec(`DELETE FROM mailbox_txn WHERE (user_id, device, txn) IN
+	n, err := removeTxns(tx, `(user_id, device, txn) IN
 		(SELECT user_id, device, txn FROM mailbox_txn WHERE time < $1 ORDER BY time LIMIT $2)`, tx.Millis()-TxnLife, left)
-	return int(n) >= left, err
+	return n >= left, err
 }
 
 // A box is a cursor with rows behind it.
@@ -84,28 +84,32 @@ func (b *box) sweep(tx *db.Tx, limit int) (int, error) {
 // remove removes messages, gives their senders the bytes back, and returns how
 // many there were.
 func remove(tx *db.Tx, where string, args ...any) (int, error) {
-	return count(tx, -1, `DELETE FROM mailbox_message WHERE `+where+` RETURNING sender, LENGTH(body)`, args...)
+	return count(tx, -1, `DELETE FROM mailbox_message WHERE `+where+` RETURNING sender, LENGTH(body), 1`, args...)
 }
 
-// CountAll counts all that waits again, see [db.Tx.Count].
+// CountAll counts all that waits, and all idempotency ids, again; see
+// [db.Tx.Count].
 func CountAll(tx *db.Tx) error {
-	_, err := count(tx, 1, `SELECT sender, CAST(SUM(LENGTH(body)) AS BIGINT) FROM mailbox_message GROUP BY sender`)
+	if _, err := count(tx, 1, `SELECT user_id, 0, COUNT(*) FROM mailbox_txn GROUP BY user_id`); err != nil {
+		return err
+	}
+	_, err := count(tx, 1, `SELECT sender, CAST(SUM(LENGTH(body)) AS BIGINT), COUNT(*) FROM mailbox_message GROUP BY sender`)
 	return err
 }
 
-// count counts what the rows of a statement say, times sign, and returns how
-// many they were.
+// count counts what the rows of a statement say, which are a user, bytes, and
+// rows, times sign. It returns how many rows the statement had.
 func count(tx *db.Tx, sign int64, sql string, args ...any) (rows int, err error) {
 	for row, err := range tx.Query(sql, args...) {
 		if err != nil {
 			return 0, err
 		}
 		var sender db.User
-		var n int64
-		if err := row.Scan(&sender, &n); err != nil {
+		var n, held int64
+		if err := row.Scan(&sender, &n, &held); err != nil {
 			return 0, err
 		}
-		tx.Count(sender, db.ClassQueue, sign*n)
+		tx.Count(sender, db.ClassQueue, sign*(n+held*db.RowBytes))
 		rows++
 	}
 	return rows, nil

@@ -25,9 +25,10 @@ var tables embed.FS
 // Schema is what this set keeps.
 var Schema = db.ReadSchema("prekey", tables)
 
-// MaxKeys bounds the one-time keys of one device and algorithm that no one has
-// claimed yet. A caller of Put compares it with [Counts] in the same
-// transaction and fails with ErrFull.
+// MaxKeys bounds the one-time keys of one device, of all algorithms, that no one
+// has claimed yet. A caller of Put compares it with [Counts] in the same
+// transaction and fails with ErrFull. All keys, and the ids of claimed ones, also
+// count against the quota of their user, see [db.Tx.Count].
 const MaxKeys = 100_000
 
 // A Key is one public key as its owner uploaded it.
@@ -59,12 +60,12 @@ func Put(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quint
 			k := &piece[i]
 			args = append(args, string(db.UserOf(network, user)), string(device), k.Algorithm, k.ID, int64(tx.NextPos()), k.Body)
 		}
-		n, err := tx.Exec(`INSERT INTO prekey_onetime (user_id, device, algorithm, id, seq, body) VALUES `+db.Tuples(1, len(piece), 6)+
-			` ON CONFLICT (user_id, device, algorithm, id) DO NOTHING`, args...)
+		n, err := count(tx, 1, `INSERT INTO prekey_onetime (user_id, device, algorithm, id, seq, body) VALUES `+db.Tuples(1, len(piece), 6)+
+			` ON CONFLICT (user_id, device, algorithm, id) DO NOTHING RETURNING user_id, LENGTH(body) + `+db.RowCost, args...)
 		if err != nil {
 			return err
 		}
-		if int(n) == len(piece) {
+		if n == len(piece) {
 			continue
 		}
 		if err := same(tx, network, user, device, piece); err != nil {
@@ -99,6 +100,11 @@ func prepare(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device q
 		}
 		if claimed == emptied {
 			continue
+		}
+		if _, err := count(tx, -1, `SELECT user_id, CAST(SUM(LENGTH(body)) AS BIGINT) FROM prekey_onetime
+			WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5 GROUP BY user_id`,
+			db.UserOf(network, user), device, alg, emptied, claimed); err != nil {
+			return err
 		}
 		if err := tx.Queue(`UPDATE prekey_onetime SET body = '' WHERE user_id = $1 AND device = $2 AND algorithm = $3 AND seq > $4 AND seq <= $5`,
 			db.UserOf(network, user), device, alg, emptied, claimed); err != nil {
@@ -143,6 +149,10 @@ func same(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quin
 // unused; the one that is there already stays as it is.
 func PutFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID, keys []Key) error {
 	for _, k := range keys {
+		if _, err := count(tx, -1, fallbackCost+` WHERE user_id = $1 AND device = $2 AND algorithm = $3`, db.UserOf(network, user), device, k.Algorithm); err != nil {
+			return err
+		}
+		tx.Count(db.UserOf(network, user), db.ClassData, int64(len(k.Body))+db.RowBytes)
 		if err := tx.Queue(`INSERT INTO prekey_fallback (user_id, device, algorithm, id, body, used) VALUES ($1, $2, $3, $4, $5, FALSE)
 			ON CONFLICT (user_id, device, algorithm) DO UPDATE SET id = excluded.id, body = excluded.body, used = FALSE
 			WHERE prekey_fallback.id <> excluded.id OR prekey_fallback.body <> excluded.body`,
@@ -194,6 +204,11 @@ func UnusedFallback(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, d
 // Remove removes all keys of a device, and what is known of claimed ones: the
 // device is removed or starts from scratch with another identity.
 func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device quinta.DeviceID) error {
+	for _, cost := range []string{oneTimeCost + ` WHERE user_id = $1 AND device = $2 GROUP BY user_id`, fallbackCost + ` WHERE user_id = $1 AND device = $2`} {
+		if _, err := count(tx, -1, cost, db.UserOf(network, user), device); err != nil {
+			return err
+		}
+	}
 	for _, table := range []string{"prekey_onetime", "prekey_cursor", "prekey_fallback"} {
 		if err := tx.Queue(`DELETE FROM `+table+` WHERE user_id = $1 AND device = $2`, db.UserOf(network, user), device); err != nil {
 			return err
@@ -207,6 +222,9 @@ func Remove(tx *db.Tx, network quinta.NetworkName, user quinta.UserID, device qu
 // count as claimed, so that no late upload brings one back. The devices see
 // the counts and upload new ones; fallback keys carry on.
 func Forget(tx *db.Tx) error {
+	if _, err := count(tx, -1, `SELECT user_id, CAST(SUM(LENGTH(body)) AS BIGINT) FROM prekey_onetime GROUP BY user_id`); err != nil {
+		return err
+	}
 	if err := tx.Queue(`UPDATE prekey_onetime SET body = ''`); err != nil {
 		return err
 	}

@@ -14,8 +14,19 @@ type Alias struct {
 	Creator quinta.UserID
 }
 
-// PutAlias keeps a new alias. An alias that exists is an error of KindExists.
+// MaxAliases bounds the aliases that one user has made.
+const MaxAliases = 500
+
+// PutAlias keeps a new alias. An alias that exists is an error of KindExists, one
+// beyond MaxAliases of KindLimited.
 func PutAlias(tx *db.Tx, a Alias) error {
+	var made int
+	if err := tx.Row(`SELECT COUNT(*) FROM room_alias WHERE creator = $1`, a.Creator).Scan(&made); err != nil {
+		return err
+	}
+	if made >= MaxAliases {
+		return quinta.E(quinta.KindLimited, "room", "the user has made too many aliases")
+	}
 	n, err := tx.Exec(`INSERT INTO room_alias (alias, room, creator, created) VALUES ($1, $2, $3, $4) ON CONFLICT (alias) DO NOTHING`,
 		a.Alias, a.Room, a.Creator, tx.Millis())
 	if err == nil && n == 0 {

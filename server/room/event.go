@@ -227,10 +227,10 @@ func ByIDs(tx *db.Tx, room quinta.RoomID, list []quinta.MessageID) (map[quinta.M
 	return out, nil
 }
 
-// Sizes calls fn with every sender and the bytes of the contents of their
-// events. fn makes no statement.
+// Sizes calls fn with every sender and what their events count: the bytes of the
+// contents, and the rows. fn makes no statement.
 func Sizes(tx *db.Tx, fn func(sender quinta.UserID, n int64)) error {
-	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(content)) AS BIGINT) FROM room_event GROUP BY sender`) {
+	for row, err := range tx.Query(`SELECT sender, CAST(SUM(LENGTH(content) + ` + db.RowCost + `) AS BIGINT) FROM room_event GROUP BY sender`) {
 		if err != nil {
 			return err
 		}

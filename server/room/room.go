@@ -16,18 +16,18 @@
 package room
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 
 	"github.com/quinta-chat/quinta"
 	"github.com/quinta-chat/quinta/server/db"
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed *.sql
+var tables embed.FS
 
 // Schema is what this set keeps.
-var Schema = db.Schema{Set: "room", Base: schema}
+var Schema = db.ReadSchema("room", tables)
 
 // The memberships that this package counts; the network may have others.
 const (

@@ -3,8 +3,8 @@ package vault
 import "github.com/quinta-chat/quinta/server/db"
 
 // keyBytes is what one sealed key counts, with the names that it is stored
-// under.
-const keyBytes = `LENGTH(body) + LENGTH(room) + LENGTH(session)`
+// under and its row.
+const keyBytes = `LENGTH(body) + LENGTH(room) + LENGTH(session) + ` + db.RowCost
 
 // backupBytes is what all backups of a user count.
 const backupBytes = `SELECT (SELECT COALESCE(SUM(LENGTH(auth)), 0) FROM vault_backup WHERE user_id = $1) +

@@ -117,10 +117,12 @@ func (s *homeserver) storeUpload(tx *db.Tx, user quinta.UserID, dev quinta.Devic
 		return nil, err
 	}
 	counts, err := prekey.Counts(tx, network, user, dev)
+	total := int64(0)
 	for _, n := range counts {
-		if n > prekey.MaxKeys {
-			return nil, prekey.ErrFull
-		}
+		total += n
+	}
+	if total > prekey.MaxKeys {
+		return nil, prekey.ErrFull
 	}
 	return counts, err
 }

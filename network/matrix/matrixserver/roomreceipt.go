@@ -83,7 +83,7 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 		}
 		return putData(tx, c.user, string(c.roomID()), wire.DataFullyRead, raw)
 	}
-	if err := inThread(e, thread); err != nil {
+	if err := inThread(tx, e, thread); err != nil {
 		return err
 	}
 	kept, err := room.PutReceipt(tx, &room.Receipt{Room: c.roomID(), Member: c.user, Kind: kind, Thread: thread, Event: id, Upto: e.Pos})
@@ -98,13 +98,31 @@ func (c *call) mark(tx *db.Tx, kind string, id quinta.MessageID, thread string) 
 	return nil
 }
 
-// inThread refuses a receipt for an event that is not in the thread.
-func inThread(e *room.Event, thread string) error {
+// maxRelated bounds how far an event's relations are followed to a thread.
+const maxRelated = 3
+
+// inThread refuses a receipt for an event that is not in the thread. What belongs to
+// another event, such as a reaction, is in the thread of that one. So a reader has
+// no more receipts than the room has events.
+func inThread(tx *db.Tx, e *room.Event, thread string) error {
 	if thread == "" || thread == wire.ThreadMain && e.RelType != "m.thread" {
 		return nil
 	}
-	if string(e.ID) == thread || e.RelType == "m.thread" && string(e.RelTo) == thread || e.RelType != "" && e.RelType != "m.thread" {
-		return nil
+	for range maxRelated {
+		if string(e.ID) == thread || e.RelType == "m.thread" && string(e.RelTo) == thread {
+			return nil
+		}
+		if e.RelType == "" || e.RelType == "m.thread" {
+			break
+		}
+		to, err := room.ByID(tx, e.Room, e.RelTo)
+		if err != nil && quinta.KindOf(err) == quinta.KindNotFound {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		e = to
 	}
 	return wire.NewError(http.StatusBadRequest, wire.CodeInvalidParam, "the event is not in this thread")
 }

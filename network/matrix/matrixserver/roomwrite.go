@@ -136,7 +136,7 @@ func (w *roomWriter) keep(re *room.Event, e *eventauth.Event) error {
 	if err := room.Append(w.tx, re, m); err != nil {
 		return err
 	}
-	w.tx.Count(db.UserOf(network, re.Sender), db.ClassMessages, int64(len(re.Content)))
+	w.tx.Count(db.UserOf(network, re.Sender), db.ClassMessages, int64(len(re.Content))+db.RowBytes)
 	feed.Bump(w.tx, feed.Room(network, w.id))
 	if err := push.Note(w.tx, re); err != nil {
 		return err

@@ -120,7 +120,7 @@ func (c *call) deliver(d delivery) (date int64, at *int64, err error) {
 		return 0, nil, refuse(420, "FLOOD_WAIT_60")
 	}
 	feed.Bump(c.tx, feedKey(to))
-	c.tx.Count(db.UserOf(name, secretchat.UserID(c.user)), db.ClassQueue, int64(len(d.data)))
+	c.tx.Count(db.UserOf(name, secretchat.UserID(c.user)), db.ClassQueue, int64(len(d.data))+db.RowBytes)
 	return date, at, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires, sender) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		to, qts, ch.ID, d.random, date, d.service, d.data, at, expires, c.user)
 }
@@ -280,7 +280,7 @@ func (c *call) acknowledge(qts, pts int64) error {
 // removeMessages removes messages that waited, and gives their senders the bytes
 // back.
 func removeMessages(tx *db.Tx, where string, args ...any) error {
-	return countMessages(tx, -1, `DELETE FROM mtproto_message WHERE `+where+` RETURNING sender, LENGTH(data)`, args...)
+	return countMessages(tx, -1, `DELETE FROM mtproto_message WHERE `+where+` RETURNING sender, LENGTH(data) + `+db.RowCost, args...)
 }
 
 // countMessages counts for their senders what the rows of a statement say, times
@@ -304,7 +304,7 @@ func countMessages(tx *db.Tx, sign int64, sql string, args ...any) error {
 
 // CountStored counts the messages that wait.
 func (s *mtprotoServer) CountStored(tx *db.Tx) error {
-	return countMessages(tx, 1, `SELECT sender, CAST(SUM(LENGTH(data)) AS BIGINT) FROM mtproto_message WHERE sender IS NOT NULL GROUP BY sender`)
+	return countMessages(tx, 1, `SELECT sender, CAST(SUM(LENGTH(data) + `+db.RowCost+`) AS BIGINT) FROM mtproto_message WHERE sender IS NOT NULL GROUP BY sender`)
 }
 
 // getDifference acknowledges what was passed in and returns what comes after.

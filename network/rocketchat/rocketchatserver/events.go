@@ -19,12 +19,18 @@ func scopeRoom(id quinta.RoomID) string { return "r " + string(id) }
 // event keeps an event of a stream and wakes the connections of those whom it
 // concerns, on every node. args are records of package wire.
 func (s *rcServer) event(tx *db.Tx, scope, stream, key string, args ...any) error {
-	return keepEvent(tx, "", scope, stream, key, args)
+	return keepEvent(tx, "", "", scope, stream, key, args)
 }
 
-// keepEvent is event for what belongs to a conversation off the record, if otr is not
-// empty: the id of its room.
-func keepEvent(tx *db.Tx, otr quinta.RoomID, scope, stream, key string, args []any) error {
+// event is rcServer.event for what the caller wrote, which counts for the caller
+// until it is removed.
+func (c *call) event(tx *db.Tx, scope, stream, key string, args ...any) error {
+	return keepEvent(tx, c.me.ID, "", scope, stream, key, args)
+}
+
+// keepEvent keeps an event that counts for a user, unless owner is empty. otr is empty,
+// or the id of a room with a conversation off the record to which the event belongs.
+func keepEvent(tx *db.Tx, owner string, otr quinta.RoomID, scope, stream, key string, args []any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return fmt.Errorf("rocketchat: an event cannot be written: %w", err)
@@ -35,8 +41,9 @@ func keepEvent(tx *db.Tx, otr quinta.RoomID, scope, stream, key string, args []a
 	if raw, err = wire.EJSON(raw); err != nil {
 		return err
 	}
-	if err := tx.Queue(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at, otr) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		tx.NextPos(), scope, stream, key, raw, tx.Millis(), string(otr)); err != nil {
+	tx.Count(db.UserOf(name, quinta.UserID(owner)), db.ClassQueue, int64(len(raw))+db.RowBytes)
+	if err := tx.Queue(`INSERT INTO rocketchat_event (pos, scope, stream, name, args, at, otr, owner) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		tx.NextPos(), scope, stream, key, raw, tx.Millis(), string(otr), owner); err != nil {
 		return err
 	}
 	if id, ok := strings.CutPrefix(scope, "u "); ok {
@@ -52,21 +59,37 @@ func (s *rcServer) subChanged(tx *db.Tx, action string, sub *subRow, room *roomR
 	return s.event(tx, scopeUser(p.ID), "stream-notify-user", p.ID+"/subscriptions-changed", action, sub.shown(room, p))
 }
 
-// roomChanged tells the members of a room that it is another. Each is told as a
-// user, since a connection asks for its user's rooms.
+// eachMember begins the name of an event of a room that each member hears as an
+// event of their own, since a connection asks for its user's rooms. It is kept once,
+// however many members there are.
+const eachMember = "*/"
+
+// roomChanged tells the members of a room that it is another.
 func (s *rcServer) roomChanged(tx *db.Tx, action string, r *roomRow) error {
 	shown, err := r.shown(tx)
 	if err != nil {
 		return err
 	}
-	members, err := membersOf(tx, r.ID)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if err := s.event(tx, scopeUser(m.User), "stream-notify-user", m.User+"/rooms-changed", action, shown); err != nil {
+	return s.event(tx, scopeRoom(r.ID), "stream-notify-user", eachMember+"rooms-changed", action, shown)
+}
+
+// removeEvents removes events and gives their owners the bytes back.
+func removeEvents(tx *db.Tx, where string, args ...any) error {
+	return countEvents(tx, -1, `DELETE FROM rocketchat_event WHERE `+where+` RETURNING owner, LENGTH(args) + `+db.RowCost, args...)
+}
+
+// countEvents counts for their owners what the rows of a statement say, times sign.
+func countEvents(tx *db.Tx, sign int64, sql string, args ...any) error {
+	for row, err := range tx.Query(sql, args...) {
+		if err != nil {
 			return err
 		}
+		var owner quinta.UserID
+		var n int64
+		if err := row.Scan(&owner, &n); err != nil {
+			return err
+		}
+		tx.Count(db.UserOf(name, owner), db.ClassQueue, sign*n)
 	}
 	return nil
 }
@@ -94,6 +117,9 @@ func eventsAfter(tx *db.Tx, user string, after quinta.Pos) ([]heard, error) {
 		var e heard
 		if err := row.Scan(&e.pos, &e.scope, &e.stream, &e.name, &e.args); err != nil {
 			return nil, err
+		}
+		if rest, ok := strings.CutPrefix(e.name, eachMember); ok {
+			e.name = user + "/" + rest
 		}
 		out = append(out, e)
 	}

@@ -180,7 +180,7 @@ func (s *rcServer) announce(tx *db.Tx, r *roomRow, m *rocketchat.Message) error 
 	if err := s.notePush(tx, m); err != nil {
 		return err
 	}
-	return s.event(tx, scopeRoom(r.ID), "stream-room-messages", string(r.ID), m)
+	return keepEvent(tx, m.User.ID, "", scopeRoom(r.ID), "stream-room-messages", string(r.ID), []any{m})
 }
 
 // system writes a message of the server's own.
@@ -222,6 +222,9 @@ func putMessage(tx *db.Tx, m *rocketchat.Message, sum []byte, before int64) erro
 	}
 	if sum == nil {
 		sum = []byte{}
+	}
+	if before == 0 {
+		before = -db.RowBytes // a new row
 	}
 	tx.Count(db.UserOf(name, quinta.UserID(m.User.ID)), db.ClassMessages, int64(len(body))-before)
 	return tx.Queue(`INSERT INTO rocketchat_message (id, room, user_id, thread, at, updated, gone, sum, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

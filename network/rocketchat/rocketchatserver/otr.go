@@ -101,7 +101,7 @@ func (c *call) publishUser() (any, error) {
 
 // tellOTR tells a user about a session off the record.
 func tellOTR(tx *db.Tx, room quinta.RoomID, peer, kind string, in wire.OTRSignal) error {
-	return keepEvent(tx, room, scopeUser(peer), "stream-notify-user", wire.OTREvent(peer), []any{kind, in})
+	return keepEvent(tx, in.User, room, scopeUser(peer), "stream-notify-user", wire.OTREvent(peer), []any{kind, in})
 }
 
 // talk remembers that the connection takes part in a session; it reports false if it
@@ -165,7 +165,7 @@ func (c *ddpConn) endTalks() {
 
 // removeOTR removes what was said off the record in a room.
 func removeOTR(tx *db.Tx, room quinta.RoomID) error {
-	return tx.Queue(`DELETE FROM rocketchat_event WHERE otr = $1 AND scope = $2`, string(room), scopeRoom(room))
+	return removeEvents(tx, `otr = $1 AND scope = $2`, string(room), scopeRoom(room))
 }
 
 // sendOTR passes a message off the record on to the room. It is not stored.
@@ -187,7 +187,7 @@ func (c *call) sendOTR(d draft) (*rocketchat.Message, error) {
 			return err
 		}
 		m.TS = rocketchat.Date(tx.Millis())
-		return keepEvent(tx, d.Room, scopeRoom(d.Room), "stream-room-messages", string(d.Room),
+		return keepEvent(tx, c.me.ID, d.Room, scopeRoom(d.Room), "stream-room-messages", string(d.Room),
 			[]any{wire.OTRMessage{ID: m.ID, Room: m.Room, Type: m.Type, Msg: m.Msg, User: m.User, TS: m.TS}})
 	})
 }
@@ -222,7 +222,7 @@ func (c *call) ackOTR() (any, error) {
 		}
 		if m != nil && m.User.ID == other && m.Ack == "" {
 			m.Ack = q.Ack
-			return keepEvent(tx, m.Room, scopeRoom(m.Room), "stream-room-messages", string(m.Room), []any{m})
+			return keepEvent(tx, c.me.ID, m.Room, scopeRoom(m.Room), "stream-room-messages", string(m.Room), []any{m})
 		}
 		return refused(wire.CodeNoMessage, "the other user sent no such message to acknowledge")
 	})
@@ -284,7 +284,7 @@ func (c *call) lineOTR() (any, error) {
 		if _, _, err := c.pairOf(tx, q.Room); err != nil {
 			return err
 		}
-		return keepEvent(tx, q.Room, scopeRoom(q.Room), "stream-room-messages", string(q.Room),
+		return keepEvent(tx, c.me.ID, q.Room, scopeRoom(q.Room), "stream-room-messages", string(q.Room),
 			[]any{wire.OTRMessage{ID: quinta.MessageID(id), Room: q.Room, Type: q.Type, Msg: string(c.me.Name), User: c.me.author(), TS: rocketchat.Date(tx.Millis())}})
 	})
 }

@@ -22,6 +22,9 @@ const (
 const (
 	maxToken   = 4096
 	maxTokenID = 128
+	// maxPushes bounds what waits to be told to one app: the user looks at all once
+	// they come.
+	maxPushes = 200
 )
 
 // The content of a push, as the setting names it.
@@ -184,7 +187,8 @@ func (s *rcServer) notePush(tx *db.Tx, m *rocketchat.Message) error {
 	tx.Wake(pushKey)
 	return tx.Queue(`INSERT INTO rocketchat_push (user_id, device, message, next_try, tries)
 		SELECT t.user_id, t.device, $1, $2, 0 FROM rocketchat_push_token t JOIN rocketchat_sub s ON s.user_id = t.user_id
-		WHERE s.room = $3 AND t.user_id <> $4 ON CONFLICT (user_id, device, message) DO NOTHING`, string(m.ID), tx.Millis(), string(m.Room), m.User.ID)
+		WHERE s.room = $3 AND t.user_id <> $4 AND (SELECT COUNT(*) FROM rocketchat_push p WHERE p.user_id = t.user_id AND p.device = t.device) < $5
+		ON CONFLICT (user_id, device, message) DO NOTHING`, string(m.ID), tx.Millis(), string(m.Room), m.User.ID, maxPushes)
 }
 
 // gatewayBase is the address of the gateway without a slash at its end.

@@ -176,7 +176,7 @@ const (
 // never confirmed.
 func (s *rcServer) Periodically(ctx context.Context) error {
 	return s.UpdateAlways(ctx, func(tx *db.Tx) error {
-		if err := tx.Queue(`DELETE FROM rocketchat_event WHERE at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
+		if err := removeEvents(tx, `at < $1`, tx.Millis()-keepEvents.Milliseconds()); err != nil {
 			return err
 		}
 		var ids []string
@@ -221,13 +221,16 @@ func (s *rcServer) AccountOf(tx *db.Tx, user quinta.UserID) (account.Name, error
 	return p.Name, err
 }
 
-// CountStored counts messages, what is sealed beside files, and key pairs.
+// CountStored counts messages, events, what is sealed beside files, and key pairs.
 func (s *rcServer) CountStored(tx *db.Tx) error {
+	if err := countEvents(tx, 1, `SELECT owner, CAST(SUM(LENGTH(args) + `+db.RowCost+`) AS BIGINT) FROM rocketchat_event WHERE owner <> '' GROUP BY owner`); err != nil {
+		return err
+	}
 	for _, q := range []struct {
 		class db.Class
 		sql   string
 	}{
-		{db.ClassMessages, `SELECT user_id, CAST(SUM(LENGTH(body)) AS BIGINT) FROM rocketchat_message GROUP BY user_id`},
+		{db.ClassMessages, `SELECT user_id, CAST(SUM(LENGTH(body) + ` + db.RowCost + `) AS BIGINT) FROM rocketchat_message GROUP BY user_id`},
 		{db.ClassMedia, `SELECT user_id, CAST(SUM(LENGTH(content)) AS BIGINT) FROM rocketchat_upload GROUP BY user_id`},
 		{db.ClassData, `SELECT id, LENGTH(public) + LENGTH(private) FROM rocketchat_user`},
 	} {

@@ -54,7 +54,7 @@ func insertCopies(tx *db.Tx, id string, creator quinta.UserID, list []keysrv.Wra
 		if err != nil {
 			return err
 		}
-		tx.Count(db.UserOf(network, creator), db.ClassData, n*int64(len(w.Sealed)))
+		tx.Count(db.UserOf(network, creator), db.ClassData, n*(int64(len(w.Sealed))+db.RowBytes))
 		if err := tx.Queue(`DELETE FROM xmpp_want WHERE key_id = $1 AND user_id = $2 AND device = $3`, id, w.User, w.Device); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (c *call) getWants() (any, error) {
 
 // countCopies counts copies, times sign, for the creators of their keys.
 func countCopies(tx *db.Tx, sign int64, where string, args ...any) error {
-	return countFor(tx, sign, `SELECT k.creator, CAST(SUM(LENGTH(c.sealed)) AS BIGINT) FROM xmpp_copy c JOIN xmpp_key k ON k.id = c.key_id`+where+` GROUP BY k.creator`, args...)
+	return countFor(tx, sign, `SELECT k.creator, CAST(SUM(LENGTH(c.sealed) + `+db.RowCost+`) AS BIGINT) FROM xmpp_copy c JOIN xmpp_key k ON k.id = c.key_id`+where+` GROUP BY k.creator`, args...)
 }
 
 // countFor counts for users what the rows of a query say, times sign.
@@ -188,7 +188,7 @@ func countFor(tx *db.Tx, sign int64, sql string, args ...any) error {
 
 // CountStored counts keys and their copies.
 func (s *xmppServer) CountStored(tx *db.Tx) error {
-	if err := countFor(tx, 1, `SELECT creator, CAST(SUM(COALESCE(LENGTH(check_value), 0) + COALESCE(LENGTH(signature), 0) + COALESCE(LENGTH(sealed), 0) + LENGTH(request)) AS BIGINT)
+	if err := countFor(tx, 1, `SELECT creator, CAST(SUM(COALESCE(LENGTH(check_value), 0) + COALESCE(LENGTH(signature), 0) + COALESCE(LENGTH(sealed), 0) + LENGTH(request) + `+db.RowCost+`) AS BIGINT)
 		FROM xmpp_key GROUP BY creator`); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func (c *call) insertKey(tx *db.Tx, in *keysrv.Create, sealed, sum []byte) (*key
 	case mode != in.Mode:
 		return nil, wire.NewError(http.StatusConflict, wire.CodeMode, "the conversation is "+string(mode))
 	}
-	tx.Count(db.UserOf(network, o.Creator), db.ClassData, int64(len(o.Check)+len(o.Signature)+len(sealed)+len(sum)))
+	tx.Count(db.UserOf(network, o.Creator), db.ClassData, int64(len(o.Check)+len(o.Signature)+len(sealed)+len(sum))+db.RowBytes)
 	if err := tx.Queue(`INSERT INTO xmpp_key (id, conversation, suite, creator, device, created, expires, check_value, signature, sealed, request, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		o.ID, o.Conversation, string(o.Suite), o.Creator, o.Device, o.Created.UnixMilli(), o.Expires.UnixMilli(), o.Check, o.Signature, sealed, sum, tx.NextPos()); err != nil {
 		return nil, err

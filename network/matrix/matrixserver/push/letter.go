@@ -73,11 +73,19 @@ func (p *Postman) sort(ctx context.Context) (int, error) {
 					ON CONFLICT (user_id, app_id, pushkey, pos) DO NOTHING`, l.user, l.app, l.key, pos, l.body, tx.Millis()); err != nil {
 					return err
 				}
+				// What has waited longest makes way: the user looks at all once they come.
+				if err := tx.Queue(`DELETE FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND pos <=
+					(SELECT pos FROM matrix_push WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 ORDER BY pos DESC LIMIT 1 OFFSET $4)`, l.user, l.app, l.key, maxLetters); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
 }
+
+// maxLetters bounds the notifications that wait for one pusher.
+const maxLetters = 200
 
 // address writes the notifications of one event.
 func (p *Postman) address(tx *db.Tx, id quinta.RoomID, pos quinta.Pos) ([]letter, error) {

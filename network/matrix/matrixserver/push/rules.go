@@ -25,11 +25,18 @@ func RulesOf(tx *db.Tx, user quinta.UserID) (*pushrule.Set, quinta.Pos, error) {
 	return set, pos, err
 }
 
+// maxRuleBytes bounds the rules of one user together, in bytes: they are read for
+// each event that concerns the user.
+const maxRuleBytes = 256 << 10
+
 // SetRules stores the user's changes to the predefined rules.
 func SetRules(tx *db.Tx, user quinta.UserID, set *pushrule.Set) error {
 	body, err := json.Marshal(set)
 	if err != nil {
 		return err
+	}
+	if len(body) > maxRuleBytes {
+		return quinta.E(quinta.KindTooLarge, "push rules", "the push rules are too large together")
 	}
 	return tx.Queue(`INSERT INTO matrix_pushrule (user_id, body, pos) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id) DO UPDATE SET body = excluded.body, pos = excluded.pos`, user, body, tx.NextPos())
