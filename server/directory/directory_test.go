@@ -271,3 +271,32 @@ func TestChangedBetween(t *testing.T) {
 		})
 	})
 }
+
+// TestChangesAreBounded: however often somebody's devices change, few of the
+// changes are kept, and the latest one is heard.
+func TestChangesAreBounded(t *testing.T) {
+	each(t, func(s *shelf) {
+		var last quinta.Pos
+		for range 3 {
+			last = s.update(func(tx *db.Tx) error {
+				for range 500 {
+					if err := directory.Changed(tx, network, alice); err != nil {
+						return err
+					}
+				}
+				return directory.ChangedFor(tx, network, bob, carol)
+			})
+		}
+		s.update(func(tx *db.Tx) error {
+			var kept int
+			if err := tx.Row(`SELECT COUNT(*) FROM directory_change`).Scan(&kept); err != nil {
+				return err
+			}
+			heard, err := directory.ChangedBetween(tx, network, carol, last-10, last)
+			if kept != 1003 || fmt.Sprint(heard) != "[@alice:hs1 @bob:hs1]" {
+				s.t.Errorf("kept %d, heard of %v", kept, heard)
+			}
+			return err
+		})
+	})
+}
