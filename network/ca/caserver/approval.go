@@ -60,6 +60,7 @@ func (c *call) putApproval() (any, error) {
 			c.user, id, st.Device, by.ID, tx.Millis()+approvalLife.Milliseconds()); err != nil {
 			return err
 		}
+		tx.Count(db.UserOf(network, c.user), db.ClassData, db.RowBytes)
 		return audit(tx, record{Action: "approved", User: c.user, Device: st.Device, KeyID: id, Detail: "by device " + string(c.device)})
 	})
 }

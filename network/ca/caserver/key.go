@@ -76,6 +76,7 @@ func keyByID(tx *db.Tx, id cert.Fingerprint) (*key, error) {
 
 // insert stores a new key.
 func (k *key) insert(tx *db.Tx) error {
+	tx.Count(db.UserOf(network, k.User), db.ClassData, int64(len(k.SPKI)+len(k.Cert)+len(k.Renewal))+keyRows)
 	_, err := tx.Exec(`INSERT INTO ca_key (`+keyColumns+`, pos) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, NULL, NULL, NULL, NULL, $11, $12, $13, $14)`,
 		k.User, k.ID, k.Device, k.Usage, k.Profile, k.SPKI, k.Cert, k.Serial, k.NotBefore, k.Expires, k.Replaces, k.Renewal, k.Approver, tx.NextPos())
 	return err

@@ -115,6 +115,9 @@ func getDHConfig(c *call, r *wire.GetDHConfig) (any, error) {
 	return &wire.DHConfig{G: int32(c.s.group.G()), P: c.s.group.P(), Version: dhVersion, Random: random}, nil
 }
 
+// maxChats bounds the chats that one device has asked for and that are not closed.
+const maxChats = 2000
+
 // rateRequests bounds the requests of one user.
 var rateRequests = server.Rate{Every: 10 * time.Second, Burst: 30}
 
@@ -140,8 +143,15 @@ func requestEncryption(c *call, r *wire.RequestEncryption) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if wait := c.s.Limits.Allow("mtproto request", server.ByAddr(c.addr), rateRequests, 1); wait > 0 {
+	if wait := c.s.Limits.Allow("mtproto request", server.ByUser(name, secretchat.UserID(c.user)), rateRequests, 1); wait > 0 {
 		return nil, flood(wait)
+	}
+	var open int
+	if err := c.tx.Row(`SELECT COUNT(*) FROM mtproto_chat WHERE admin_key = $1 AND state <> $2`, c.keyID, stateClosed).Scan(&open); err != nil {
+		return nil, err
+	}
+	if open >= maxChats {
+		return nil, refuse(400, "CHATS_TOO_MUCH")
 	}
 	ch := &chat{ID: int64(r.RandomID), Admin: c.user, Participant: peer, AdminKey: c.keyID, State: stateRequested, Created: c.tx.Now().Unix(), GA: ga}
 	n, err := c.tx.Exec(`INSERT INTO mtproto_chat (`+chatColumns+`) VALUES ($1, $2, $3, $4, NULL, $5, $6, $7, NULL, NULL, FALSE) ON CONFLICT (id) DO NOTHING`,

@@ -13,6 +13,7 @@ import (
 	"github.com/quinta-chat/quinta/server"
 	"github.com/quinta-chat/quinta/server/account"
 	"github.com/quinta-chat/quinta/server/db"
+	"github.com/quinta-chat/quinta/server/device"
 	"github.com/quinta-chat/quinta/server/feed"
 )
 
@@ -143,7 +144,14 @@ func signIn(c *call, r *wire.SignIn) (any, error) {
 
 // enter logs the device in.
 func (c *call) enter(who account.Name) (any, error) {
-	err := c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3, pending = NULL, pending_until = 0 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID)
+	there, err := devicesOf(c.tx, who)
+	if err != nil {
+		return nil, err
+	}
+	if len(there) >= device.MaxDevices {
+		return nil, refuse(400, "SESSIONS_TOO_MUCH")
+	}
+	err = c.tx.Queue(`UPDATE mtproto_device SET account = $1, name = $2, seen = $3, pending = NULL, pending_until = 0 WHERE key_id = $4`, who, clip(c.model), c.tx.Millis(), c.keyID)
 	if err != nil {
 		return nil, err
 	}
@@ -248,12 +256,11 @@ func (s *mtprotoServer) endDevice(tx *db.Tx, key int64) error {
 			return err
 		}
 	}
-	if err := removeMessages(tx, `key_id = $1`, key); err != nil {
+	if err := errors.Join(removeMessages(tx, `key_id = $1`, key), removeSent(tx, `key_id = $1`, key)); err != nil {
 		return err
 	}
 	for _, sql := range []string{
 		`DELETE FROM mtproto_event WHERE key_id = $1`,
-		`DELETE FROM mtproto_sent WHERE key_id = $1`,
 		`UPDATE mtproto_device SET account = NULL, acked = qts WHERE key_id = $1`,
 	} {
 		if err := tx.Queue(sql, key); err != nil {

@@ -17,7 +17,10 @@ import (
 const (
 	// keptFor is how long what no one has acknowledged is kept, in milliseconds.
 	keptFor = 7 * 24 * 60 * 60 * 1000
-	// maxQueued bounds the messages that wait for one device.
+	// idleFor is how long a key is kept that speaks for nobody, in milliseconds.
+	idleFor = 24 * 60 * 60 * 1000
+	// maxQueued bounds the messages that wait for one device, and its events: of
+	// those the oldest make way.
 	maxQueued = 10_000
 	// page bounds what one answer holds: this many messages, and pageBytes or
 	// one message.
@@ -53,6 +56,14 @@ func note(tx *db.Tx, key int64, e event) error {
 		return err
 	}
 	feed.Bump(tx, feedKey(key))
+	if err := tx.Queue(`DELETE FROM mtproto_event WHERE key_id = $1 AND pts <= $2`, key, e.pts-maxQueued); err != nil {
+		return err
+	}
+	if e.stage == stageRead { // what was read before is among it
+		if err := tx.Queue(`DELETE FROM mtproto_event WHERE key_id = $1 AND chat = $2 AND stage = $3`, key, e.chat, stageRead); err != nil {
+			return err
+		}
+	}
 	return tx.Queue(`INSERT INTO mtproto_event (key_id, pts, chat, stage, at, max_date, note, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		key, e.pts, e.chat, e.stage, tx.Now().Unix(), e.maxDate, e.note, tx.Millis()+keptFor)
 }
@@ -91,7 +102,7 @@ func (c *call) deliver(d delivery) (date int64, at *int64, err error) {
 	}
 	date = c.tx.Now().Unix()
 	expires := c.tx.Millis() + keptFor
-	n, err := c.tx.Exec(`INSERT INTO mtproto_sent (key_id, random_id, sent, file, expires) VALUES ($1, $2, $3, NULL, $4) ON CONFLICT (key_id, random_id) DO NOTHING`, c.keyID, d.random, date, expires)
+	n, err := c.tx.Exec(`INSERT INTO mtproto_sent (key_id, random_id, sent, file, expires, sender) VALUES ($1, $2, $3, NULL, $4, $5) ON CONFLICT (key_id, random_id) DO NOTHING`, c.keyID, d.random, date, expires, c.user)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -120,7 +131,7 @@ func (c *call) deliver(d delivery) (date int64, at *int64, err error) {
 		return 0, nil, refuse(420, "FLOOD_WAIT_60")
 	}
 	feed.Bump(c.tx, feedKey(to))
-	c.tx.Count(db.UserOf(name, secretchat.UserID(c.user)), db.ClassQueue, int64(len(d.data))+db.RowBytes)
+	c.tx.Count(db.UserOf(name, secretchat.UserID(c.user)), db.ClassQueue, int64(len(d.data))+2*db.RowBytes)
 	return date, at, c.tx.Queue(`INSERT INTO mtproto_message (key_id, qts, chat, random_id, sent, service, data, file, expires, sender) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		to, qts, ch.ID, d.random, date, d.service, d.data, at, expires, c.user)
 }
@@ -283,6 +294,11 @@ func removeMessages(tx *db.Tx, where string, args ...any) error {
 	return countMessages(tx, -1, `DELETE FROM mtproto_message WHERE `+where+` RETURNING sender, LENGTH(data) + `+db.RowCost, args...)
 }
 
+// removeSent forgets what was sent, which then counts no more.
+func removeSent(tx *db.Tx, where string, args ...any) error {
+	return countMessages(tx, -1, `DELETE FROM mtproto_sent WHERE `+where+` RETURNING sender, `+db.RowCost, args...)
+}
+
 // countMessages counts for their senders what the rows of a statement say, times
 // sign.
 func countMessages(tx *db.Tx, sign int64, sql string, args ...any) error {
@@ -302,8 +318,12 @@ func countMessages(tx *db.Tx, sign int64, sql string, args ...any) error {
 	return nil
 }
 
-// CountStored counts the messages that wait.
+// CountStored counts the messages that wait, and what is known of those that were
+// sent.
 func (s *mtprotoServer) CountStored(tx *db.Tx) error {
+	if err := countMessages(tx, 1, `SELECT sender, COUNT(*) * `+db.RowCost+` FROM mtproto_sent WHERE sender IS NOT NULL GROUP BY sender`); err != nil {
+		return err
+	}
 	return countMessages(tx, 1, `SELECT sender, CAST(SUM(LENGTH(data) + `+db.RowCost+`) AS BIGINT) FROM mtproto_message WHERE sender IS NOT NULL GROUP BY sender`)
 }
 
@@ -430,16 +450,17 @@ func (c *conn) pushOnce(ctx context.Context) error {
 }
 
 // Periodically removes data that will not be requested again: data kept for a
-// week, keys that never logged in, and closed chats.
+// week, keys with which no one is logged in, and closed chats.
 func (s *mtprotoServer) Periodically(ctx context.Context) error {
-	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return removeMessages(tx, `expires < $1`, tx.Millis()) }); err != nil {
+	if err := s.UpdateAlways(ctx, func(tx *db.Tx) error {
+		return errors.Join(removeMessages(tx, `expires < $1`, tx.Millis()), removeSent(tx, `expires < $1`, tx.Millis()))
+	}); err != nil {
 		return fmt.Errorf("mtproto: sweeping: %w", err)
 	}
 	for _, sql := range []string{
 		`DELETE FROM mtproto_event WHERE expires < $1`,
-		`DELETE FROM mtproto_sent WHERE expires < $1`,
 		`DELETE FROM mtproto_code WHERE expires < $1`,
-		`DELETE FROM mtproto_temp WHERE expires < $1`,
+		`DELETE FROM mtproto_temp WHERE expires < $1 OR device IS NULL AND idle < $1`,
 	} {
 		if err := s.UpdateAlways(ctx, func(tx *db.Tx) error { return tx.Queue(sql, tx.Millis()) }); err != nil {
 			return fmt.Errorf("mtproto: sweeping: %w", err)
@@ -452,6 +473,6 @@ func (s *mtprotoServer) Periodically(ctx context.Context) error {
 		if err := tx.Queue(`DELETE FROM mtproto_chat WHERE state = $1 AND closed < $2`, stateClosed, tx.Millis()-keptFor); err != nil {
 			return err
 		}
-		return tx.Queue(`DELETE FROM mtproto_device WHERE account IS NULL AND seen < $1`, tx.Millis()-keptFor)
+		return tx.Queue(`DELETE FROM mtproto_device WHERE account IS NULL AND seen < $1`, tx.Millis()-idleFor)
 	})
 }

@@ -59,15 +59,17 @@ func TestAttackQuotaQueue(t *testing.T) {
 		if each < 1000 {
 			t.Fatalf("a packet counts %d bytes", each)
 		}
-		for range (10_000-first)/each - 1 {
+		more := (10_000-first)/each - 1
+		for range more {
 			ask[*wire.SentEncryptedMessage](a, send(ca))
 		}
 		a.refused(send(ca), 420, "FLOOD_WAIT_5")
 		ask[*wire.SentEncryptedMessage](b, send(cb))
 		d := b.difference(0, 0)
 		b.do(&wire.ReceivedQueue{MaxQts: d.State.(*wire.State).Qts})
-		if got := keeps(t, s, "alice")[db.ClassQueue]; got != 0 {
-			t.Errorf("got %d bytes that wait after all was received", got)
+		// That they were sent is remembered for a week.
+		if got, want := keeps(t, s, "alice")[db.ClassQueue], (2+more)*db.RowBytes; got != want {
+			t.Errorf("got %d bytes that wait after all was received, want %d", got, want)
 		}
 		ask[*wire.SentEncryptedMessage](a, send(ca))
 	})

@@ -53,7 +53,7 @@ func keepKey(tx *db.Tx, id int64, sealed []byte, life time.Duration) error {
 	if life == 0 {
 		n, err = tx.Exec(`INSERT INTO mtproto_device (key_id, auth_key, created, account, name, seen, qts, pts, acked) VALUES ($1, $2, $3, NULL, '', $3, 1, 1, 1) ON CONFLICT (key_id) DO NOTHING`, id, sealed, tx.Millis())
 	} else {
-		n, err = tx.Exec(`INSERT INTO mtproto_temp (key_id, auth_key, device, expires) VALUES ($1, $2, NULL, $3) ON CONFLICT (key_id) DO NOTHING`, id, sealed, tx.Millis()+life.Milliseconds())
+		n, err = tx.Exec(`INSERT INTO mtproto_temp (key_id, auth_key, device, expires, idle) VALUES ($1, $2, NULL, $3, $4) ON CONFLICT (key_id) DO NOTHING`, id, sealed, tx.Millis()+life.Milliseconds(), tx.Millis()+idleFor)
 	}
 	if err == nil && n == 0 {
 		err = errExchange

@@ -26,6 +26,9 @@ var (
 	rateRead  = server.Rate{Every: 20 * time.Millisecond, Burst: 500}
 	rateWrite = server.Rate{Every: 100 * time.Millisecond, Burst: 200}
 	rateBad   = server.Rate{Every: 200 * time.Millisecond, Burst: 50}
+	// rateAudit bounds the lines of the audit that one user's calls add, which are
+	// never removed.
+	rateAudit = server.Rate{Every: 10 * time.Second, Burst: 10_000}
 )
 
 // A call is one request on its way.
@@ -47,6 +50,14 @@ type call struct {
 	told []hint
 	// done says that the answer was written.
 	done bool
+}
+
+// lines asks whether the call may add n lines to the audit, before it does.
+func (c *call) lines(n int) error {
+	if wait := c.Calls.Allow("xmpp audit", server.ByUser(network, c.user()), rateAudit, n); wait > 0 {
+		return limited(wait)
+	}
+	return nil
 }
 
 // An endpoint is one call of the network.

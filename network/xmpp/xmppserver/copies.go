@@ -102,6 +102,9 @@ func (c *call) addCopies() (any, error) {
 	if err := c.freshForKeys(id); err != nil {
 		return nil, err
 	}
+	if err := c.lines(len(in.Wrapped)); err != nil {
+		return nil, err
+	}
 	err := c.update(func(tx *db.Tx) error {
 		d, err := c.needDevice()
 		if err != nil {

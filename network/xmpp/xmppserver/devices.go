@@ -155,6 +155,9 @@ func (c *call) approveDevice() (any, error) {
 		return nil, err
 	}
 	id := quinta.DeviceID(c.r.PathValue("device"))
+	if err := c.lines(1); err != nil {
+		return nil, err
+	}
 	err = c.update(func(tx *db.Tx) error {
 		by, err := c.needDevice()
 		if err != nil {

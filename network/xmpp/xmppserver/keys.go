@@ -297,6 +297,9 @@ func (c *call) getKey() (any, error) {
 	if keysrv.CheckObjectID(id) != nil {
 		return nil, errNotFound
 	}
+	if err := c.lines(1); err != nil {
+		return nil, err
+	}
 	if err := c.freshForKeys(id); err != nil {
 		return nil, err
 	}
@@ -328,6 +331,9 @@ func (c *call) getKeys() (any, error) {
 		if keysrv.CheckObjectID(id) != nil {
 			return nil, invalid("an id has 1 to 64 letters, digits, _ and -")
 		}
+	}
+	if err := c.lines(len(in.IDs)); err != nil {
+		return nil, err
 	}
 	if err := c.freshForKeys(in.IDs...); err != nil {
 		return nil, err
@@ -391,6 +397,9 @@ func (c *call) listKeys() (any, error) {
 				return err
 			}
 			ids = append(ids, kid)
+		}
+		if err := c.lines(len(ids)); err != nil {
+			return err
 		}
 		for _, kid := range slices.Backward(ids) {
 			k, err := c.give(tx, kid)
