@@ -68,7 +68,7 @@ func TestAttackQuotaQueue(t *testing.T) {
 		d := b.difference(0, 0)
 		b.do(&wire.ReceivedQueue{MaxQts: d.State.(*wire.State).Qts})
 		// That they were sent is remembered for a week.
-		if got, want := keeps(t, s, "alice")[db.ClassQueue], (2+more)*db.RowBytes; got != want {
+		if got, want := keeps(t, s, "alice")[db.ClassQueue], (1+more)*db.RowBytes; got != want {
 			t.Errorf("got %d bytes that wait after all was received, want %d", got, want)
 		}
 		ask[*wire.SentEncryptedMessage](a, send(ca))
