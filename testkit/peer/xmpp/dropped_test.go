@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/quinta-chat/quinta/client"
 	"github.com/quinta-chat/quinta/testkit/peer/xmpphost"
 )
 
@@ -87,6 +88,14 @@ func TestDropped(t *testing.T) {
 	eachWith(t, func(x *xmpphost.Server) { x.Forgets = true }, func(t *testing.T, s *stage) {
 		line := newCable(t, s.xmpp.Client)
 		romeo, juliet := s.login("romeo"), s.loginAt("juliet", "xmpp://"+line.Addr().String())
+		// The server gives a message back if the recipient is not there yet.
+		d, ok := client.As[client.Doctor](juliet.Session)
+		if !ok {
+			t.Fatal("the session has no doctor")
+		}
+		if _, err := d.Examine(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		romeo.says(juliet, "first")
 		juliet.reads(romeo, "first")
 		line.cut()
