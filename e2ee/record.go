@@ -25,12 +25,20 @@ type Record[T any] struct {
 // Load returns the JSON value at key and reports whether there is one. Without
 // one it returns the zero T. A value that is not JSON for a T is ErrDamaged.
 func Load[T any](tx Tx, key string) (v T, found bool, err error) {
+	if found, err = load(tx, key, &v); err != nil {
+		var zero T
+		v = zero
+	}
+	return v, found, err
+}
+
+func load(tx Tx, key string, v any) (found bool, err error) {
 	b, err := tx.Get(key)
 	if err != nil || b == nil {
-		return v, false, err
+		return false, err
 	}
-	v, err = decode[T](key, b)
-	return v, err == nil, err
+	err = decode(key, b, v)
+	return err == nil, err
 }
 
 // Store sets the value at key to v in JSON.
@@ -64,8 +72,13 @@ func Records[T any](tx Tx, prefix string) iter.Seq2[Record[T], error] {
 			return
 		}
 		for _, e := range entries {
-			v, err := decode[T](e.Key, e.Value)
-			if !yield(Record[T]{Key: e.Key, Name: e.Key[len(prefix):], Value: v}, err) || err != nil {
+			r := Record[T]{Key: e.Key, Name: e.Key[len(prefix):]}
+			err := decode(e.Key, e.Value, &r.Value)
+			if err != nil {
+				var zero T
+				r.Value = zero
+			}
+			if !yield(r, err) || err != nil {
 				return
 			}
 		}
@@ -86,10 +99,9 @@ func Entries(tx Tx, prefix string) ([]Entry, error) {
 	return out, nil
 }
 
-func decode[T any](key string, b []byte) (v T, err error) {
-	if json.Unmarshal(b, &v) != nil {
-		var zero T
-		return zero, Damaged(key)
+func decode(key string, b []byte, v any) error {
+	if json.Unmarshal(b, v) != nil {
+		return Damaged(key)
 	}
-	return v, nil
+	return nil
 }
