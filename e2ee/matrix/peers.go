@@ -9,6 +9,7 @@ import (
 
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/olm"
+	"github.com/quinta-chat/quinta/internal/order"
 	"github.com/quinta-chat/quinta/key"
 )
 
@@ -144,8 +145,9 @@ func (p peers) drop(curve key.IdentityPublic) error {
 // flush writes back what changed, in order, so that two runs of one call write
 // the same.
 func (p peers) flush() error {
-	order := func(a, b key.IdentityPublic) int { return bytes.Compare(a.Bytes(), b.Bytes()) }
-	for _, curve := range slices.SortedFunc(maps.Keys(p.read), order) {
+	curves := slices.Collect(maps.Keys(p.read))
+	order.By(curves, func(a, b key.IdentityPublic) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
+	for _, curve := range curves {
 		r := p.read[curve]
 		if !r.dirty {
 			continue
