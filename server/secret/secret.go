@@ -75,7 +75,7 @@ func Open(ctx context.Context, where string, rand io.Reader) (*Keeper, error) {
 			err = errors.New("secrets: the awskms URL has an unknown parameter, or the AWS environment is not set up correctly")
 		}
 	default:
-		return nil, errors.New("secrets: the URL must begin with file:, hashivault:, awskms: or base64key:")
+		return nil, errors.New("secrets: the scheme of the URL must be file, hashivault, awskms or base64key")
 	}
 	return k, err
 }
