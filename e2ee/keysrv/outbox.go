@@ -383,7 +383,7 @@ func (w *work) seal(name string, o *outRecord, c *convRecord) error {
 	if err := w.out.Set(name, *o); err != nil {
 		return err
 	}
-	return w.enqueue(reqRecord{Req: Req{Kind: ReqMessage, Room: o.Room, Group: c.Group != nil, StanzaID: o.ID, Packet: p}, Out: name})
+	return w.enqueue(reqRecord{Req: Req{Kind: ReqMessage, Room: o.Room, Group: c.Group != nil, StanzaID: o.ID, Packet: p}, Out: name, For: c.Out.For})
 }
 
 // doneMessage learns what became of a message.

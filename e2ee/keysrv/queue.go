@@ -9,6 +9,8 @@ type reqRecord struct {
 	Req Req `json:"req"`
 	// Out names the message of the outbox that the request is for.
 	Out string `json:"out,omitempty"`
+	// For are the devices that have the key of a message, as "user device".
+	For []string `json:"for,omitempty"`
 }
 
 // asked reports whether a request is on its way that fits.
@@ -45,7 +47,7 @@ func (w *work) enqueue(r reqRecord) error {
 func (m *Machine) Outgoing(tx e2ee.Tx) ([]Req, error) {
 	var out []Req
 	_, err := m.run(tx, func(w *work) error {
-		for _, step := range []func() error{w.planOwn, w.planWants, w.planObjects, w.planOutbox, w.planLists} {
+		for _, step := range []func() error{w.planOwn, w.planWants, w.planObjects, w.takeBack, w.planOutbox, w.planLists} {
 			if err := step(); err != nil {
 				return err
 			}
