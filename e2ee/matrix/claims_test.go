@@ -12,6 +12,7 @@ import (
 	"github.com/quinta-chat/quinta/client/timeline"
 	"github.com/quinta-chat/quinta/e2ee"
 	"github.com/quinta-chat/quinta/e2ee/keybackup"
+	"github.com/quinta-chat/quinta/e2ee/matrix"
 	"github.com/quinta-chat/quinta/e2ee/megolm"
 	"github.com/quinta-chat/quinta/internal/base64text"
 	"github.com/quinta-chat/quinta/internal/sessiondata"
@@ -146,6 +147,81 @@ func TestAttack09Claims(t *testing.T) {
 			t.Errorf("order %v: got %q, want what Mallory shows marked", order, got)
 		}
 	})
+}
+
+// TestAttack09ClaimsElsewhere is TestAttack09Claims with what comes by way of
+// others: the key backup, and another device of Bob's that he verified and
+// asked, which was taken in by Mallory.
+func TestAttack09ClaimsElsewhere(t *testing.T) {
+	t.Parallel()
+	const ownersKey, ownersBackup, thiefsBackup, thiefsForward, owners, thiefs = 0, 1, 2, 3, 4, 5
+	taken := 0
+	permutations(6, func(order []int) {
+		at := func(step int) int { return slices.Index(order, step) }
+		// A forwarded key is taken after a message that asks for it; right after it
+		// is enough, and so is a backup of the owner's key that comes after the key.
+		asked := at(thiefsForward) == at(owners)+1 || at(thiefsForward) == at(thiefs)+1
+		if !asked || at(ownersBackup) < at(ownersKey) || at(ownersBackup) > at(thiefsBackup) != (at(owners) > at(thiefs)) {
+			return
+		}
+		s, bob, eve := withEve(t)
+		bob.crossSign()
+		tablet := s.forgeWithKeys("@bob:x", "TABLET")
+		mallory := s.forge("@mallory:x", "MALLORY")
+		s.hs.member("!r:x", "@mallory:x", "join")
+		turn(bob)
+		bob.update(func(tx e2ee.Tx) ([]e2ee.Event, error) {
+			return bob.m.Decide(tx, "@bob:x", tablet.device, tablet.acc.Signing(), matrix.Accept)
+		})
+		bob.take()
+		m := eve.session("!r:x")
+		first, held := m.key(), &sender{eve, "!r:x", m.out}
+		theirs := held.exported(bob, mallory)
+		content := m.event("!r:x", "one")
+		for _, step := range order {
+			switch step {
+			case ownersKey:
+				eve.sends(bob, "m.room_key", first, nil)
+			case ownersBackup:
+				held.restores(bob, eve)
+			case thiefsBackup:
+				held.restores(bob, mallory)
+			case thiefsForward:
+				before := len(bob.exported())
+				tablet.sends(bob, "m.forwarded_room_key", map[string]any{
+					"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:x", "session_id": theirs.SessionID, "session_key": theirs.SessionKey,
+					"sender_key": theirs.SenderKey, "sender_claimed_ed25519_key": theirs.SenderClaimedKeys["ed25519"], "forwarding_curve25519_key_chain": []string{},
+				}, nil)
+				turn(bob)
+				taken += len(bob.exported()) - before
+			case owners:
+				s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, content)
+			case thiefs:
+				s.hs.event("!r:x", "@mallory:x", "m.room.encrypted", nil, content)
+			}
+			turn(bob)
+		}
+		s.hs.event("!r:x", "@eve:x", "m.room.encrypted", nil, m.event("!r:x", "two"))
+		turn(bob)
+		got := bob.reads()
+		for _, want := range []string{"@eve: one", "@eve: two"} {
+			n := 0
+			for _, line := range got {
+				if strings.HasPrefix(line, want) {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("order %v: got %q, want %q once", order, got, want)
+			}
+		}
+		if at(thiefs) > at(ownersKey) && slices.Contains(got, "@mallory: one") {
+			t.Errorf("order %v: got %q, want what Mallory shows marked", order, got)
+		}
+	})
+	if taken == 0 {
+		t.Error("no forwarded key was taken: it has to be asked for first")
+	}
 }
 
 // TestAttack09OwnerOfImports holds what a file or the key backup says of a
