@@ -142,6 +142,7 @@ func (l *Load) Check() {
 	l.checkRoom(ctx)
 	l.checkCA(ctx)
 	l.checkRC(ctx)
+	l.checkChats(ctx)
 	lost := 0
 	for id := range maps.Keys(l.book.keys) {
 		if !l.book.given[id] {

@@ -38,6 +38,7 @@ func TestKill9(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		t.Logf("seed %d", seed)
 		l := kill.Start(t, s.URL())
+		l.StartChats(s.Command)
 		var back []time.Duration
 		for range kills {
 			l.Await(20 + random.Int64N(80))

@@ -41,6 +41,8 @@ type Load struct {
 	// rc are the people of the Rocket.Chat network, in one group.
 	rc     []*rcPerson
 	rcRoom quinta.RoomID
+	// chats are those of the secret chat network, if they were started.
+	chats *chats
 
 	refused  atomic.Int64
 	doubtful atomic.Bool
