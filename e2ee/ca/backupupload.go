@@ -76,6 +76,9 @@ func (w *work) planBackup() error {
 // doneBackup takes in the backup that the server has.
 func (w *work) doneBackup(_ *reqRecord, ans Ans) error {
 	b := &w.meta.Backup
+	if !w.backupKnown() {
+		w.retry(waitKeys) // what waits for a key is told with its reason now
+	}
 	if ans.Code == CodeNotFound {
 		b.Asked, b.Exists, b.Tag, b.Fetched, b.Sum = true, false, "", true, ""
 		return nil

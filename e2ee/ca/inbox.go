@@ -154,7 +154,7 @@ func isReason(err error) bool {
 // on its way.
 func (w *work) wait(r *waitRecord, key, what string, why error) error {
 	r.For = what
-	if why != nil && !r.Told && r.Item.Kind == KindMessage {
+	if why != nil && !r.Told && r.Item.Kind == KindMessage && (what != waitKeys || w.backupKnown()) {
 		r.Told = true
 		reason := ReasonOf(why)
 		switch {
@@ -224,6 +224,10 @@ func (w *work) passTurn(r *waitRecord, key string) error {
 	w.retry(turnOf(&r.Item))
 	return w.tx.Delete(mark)
 }
+
+// backupKnown reports whether the server was asked for a backup. Until it has
+// answered, the reason for a missing key is not known.
+func (w *work) backupKnown() bool { return w.meta.Backup.Asked || w.meta.Backup.After != 0 }
 
 // missingKey is the reason for which there is no key to decrypt with.
 func (w *work) missingKey() quinta.Reason {

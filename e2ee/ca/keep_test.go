@@ -34,6 +34,52 @@ func unread(t *testing.T, policy ca.Policy, backup *seal.BackupSecret) (p *post,
 	return p, a, b, conv
 }
 
+// TestReasonAfterTheBackup: messages come before the server said whether there
+// is a backup, or fails to. What is told is true of both: that the backup is
+// locked, or else that the device came later.
+func TestReasonAfterTheBackup(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		answer *ca.Ans
+		want   quinta.Reason
+	}{{nil, quinta.ReasonBackupLocked}, {&ca.Ans{Code: "internal"}, quinta.ReasonBeforeThisDevice}} {
+		p, _, _, _ := unread(t, ca.Policy{}, seal.FromRecovery([32]byte{7}))
+		fresh := p.device(bob, "B2", ca.Policy{})
+		p.boxes[fresh.String()] = nil
+		fresh.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return nil, fresh.m.Begin(tx, ca.Login{New: true}) })
+		for range 20 {
+			for _, r := range fresh.due() {
+				if r.Kind == ca.ReqBackup {
+					continue
+				}
+				a := p.do(fresh, r)
+				fresh.do(func(tx e2ee.Tx) ([]e2ee.Event, error) { return fresh.m.Done(tx, r, a) })
+			}
+		}
+		fresh.poll()
+		if got := fresh.take(e2ee.EventUndecryptable); len(got) != 0 {
+			t.Errorf("before the answer: got %+v, want no reason yet", got)
+		}
+		p.bend = func(_ *device, r ca.Req) (ca.Ans, bool) {
+			if r.Kind == ca.ReqBackup && c.answer != nil {
+				return *c.answer, true
+			}
+			return ca.Ans{}, false
+		}
+		fresh.flush()
+		got := fresh.take(e2ee.EventUndecryptable)
+		told := 0
+		for _, e := range got {
+			if e.Reason == c.want {
+				told++
+			}
+		}
+		if told != len(got) || told < 3 {
+			t.Errorf("got %+v, want the reason %s for each message", got, c.want)
+		}
+	}
+}
+
 // TestStoryRecoveryKey: with the recovery key a new device reads all three, once
 // and in their order; what was read before does not come again.
 func TestStoryRecoveryKey(t *testing.T) {
